@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A growing text. Zero-initialise; after a failed allocation `failed` stays set and further calls do
+ * nothing, so a caller checks once at the end. */
+#ifndef BASE_STRBUF_H
+#define BASE_STRBUF_H
+
+#include <stddef.h>
+#include <stdarg.h>
+#include <stdbool.h>
+
+struct strbuf {
+    char *s; /* NUL-terminated when not NULL */
+    size_t len, cap;
+    bool failed;
+};
+void strbuf_put(struct strbuf *b, const char *s);
+void strbuf_putn(struct strbuf *b, const char *s, size_t n);
+void strbuf_printf(struct strbuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap);
+void strbuf_fini(struct strbuf *b);
+
+/* Sizes as in the reports: three decimals, B KB MB GB with base 1024, no blank ("30.562KB"). */
+void size_text(char *buf, size_t buf_size, unsigned long long bytes);
+
+#endif
