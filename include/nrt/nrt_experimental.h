@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Further functions of the Neuron Runtime's API. Names and layouts are those of the header
+ * nrt/nrt_experimental.h of the AWS Neuron SDK; docs/spec/api.md section 7. The rules on states,
+ * handles, arguments and threads at the head of nrt/nrt.h hold here too. */
+#ifndef NRT_NRT_EXPERIMENTAL_H
+#define NRT_NRT_EXPERIMENTAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nrt/nrt.h"
+#include "nrt/nrt_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum nrt_tensor_usage {
+    NRT_TENSOR_USAGE_INPUT = 0,
+    NRT_TENSOR_USAGE_OUTPUT = 1,
+} nrt_tensor_usage_t;
+
+#define NRT_TENSOR_NAME_MAX 256
+
+typedef struct nrt_tensor_info {
+    char name[NRT_TENSOR_NAME_MAX]; /* NUL-terminated, longer names are cut */
+    nrt_tensor_usage_t usage;
+    size_t size;       /* bytes */
+    nrt_dtype_t dtype; /* UNKNOWN when the NEFF does not say; 8-bit floats are reported as INT8 */
+    uint32_t *shape;   /* ndim entries; a tensor of rank 0 has the one entry 1 */
+    uint32_t ndim;
+} nrt_tensor_info_t;
+
+typedef struct nrt_tensor_info_array {
+    uint64_t tensor_count;
+    nrt_tensor_info_t tensor_array[];
+} nrt_tensor_info_array_t;
+
+/* One image of microcode. */
+typedef struct nrt_ucode_img {
+    uint8_t *bin;
+    size_t size;
+} nrt_ucode_img;
+
+typedef struct nrt_ucode_info {
+    nrt_ucode_img iram;
+    nrt_ucode_img dram;
+} nrt_ucode_info;
+
+/* Grows at its end only. */
+typedef struct nrt_model_info {
+    uint32_t vnc; /* the model's (first) core */
+} nrt_model_info_t;
+
+/* The model's inputs, then its outputs, in the NEFF's order. Owned by the caller until
+ * nrt_free_model_tensor_info; independent of the model afterwards. */
+NRT_STATUS nrt_get_model_tensor_info(nrt_model_t *model, nrt_tensor_info_array_t **tensor_info);
+
+/* Free the array and its shapes. Any state. */
+NRT_STATUS nrt_free_model_tensor_info(nrt_tensor_info_array_t *tensor_info);
+
+/* Replicas of the model that are staged, at least 1. Deprecated. */
+NRT_STATUS nrt_get_model_instance_count(nrt_model_t *model, uint32_t *instance_count);
+
+/* Write the first min(info_size_in, sizeof(*info)) bytes and that number to *info_size_out.
+ * NRT_INVALID: info_size_in is 0. */
+NRT_STATUS nrt_get_model_info(const nrt_model_t *model, nrt_model_info_t *info, size_t info_size_in,
+                              size_t *info_size_out);
+
+/* Images for the pooling engine, used by the next nrt_init; a software device needs none and
+ * ignores what is in them. Only before nrt_init: NRT_FAILURE after it. NRT_INVALID: an image
+ * without bytes. */
+NRT_STATUS nrt_set_pool_eng_ucode(const nrt_ucode_info *ucode_info);
+
+/* Copy to device memory mapped into this process (nrt_tensor_get_va, nrt_get_hbm_mmap_va). size 0:
+ * nothing. NRT_INVALID: [dest, dest + size) is not in one such mapping. */
+NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
