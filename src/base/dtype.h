@@ -56,14 +56,17 @@ static inline bool dtype_is_int(enum dtype t)
 }
 
 /* Element at p (any alignment) as fp32 by the compute rule (neuroncore.md 2.2, 2.3): integers RNE,
- * subnormals kept. Not for packed types (gives NaN). */
+ * subnormals kept, a bool cell 1 if not 0, NaNs quiet. Packed and unknown types give NaN. All of
+ * these need the rounding mode to be "to nearest". */
 float dtype_load(enum dtype t, const void *p);
-/* fp32 to the type and store: floats RNE with IEEE overflow, integers RNE and saturating, NaN -> 0
- * for integers, bool 1 if != 0. */
+/* fp32 to the type and store: floats RNE with IEEE overflow (e4m3fn: NaN), integers RNE and
+ * saturating, NaN -> 0 for integers, bool 1 if != 0 (NaN too); e8m0 the nearest power of two within
+ * its range, NaN for NaN and negatives. Packed and unknown types store nothing. */
 void dtype_store(enum dtype t, void *p, float v);
 /* The same with stochastic rounding for floats narrower than fp32: u is a uniform 32-bit draw. The
- * upper neighbour (in magnitude) is taken when the discarded fraction, as 32-bit fixed point of the
- * gap, is > u... see dtype.c. Other types as dtype_store. */
+ * neighbour larger in magnitude is taken when the discarded part of the gap, as 32-bit fixed point
+ * (floor), exceeds u; a representable value never moves; the neighbour above the largest finite
+ * value is inf. Other types as dtype_store. */
 void dtype_store_sr(enum dtype t, void *p, float v, uint32_t u);
 
 /* Scalar pieces, for kernels' tails and tests. */

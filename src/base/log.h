@@ -20,8 +20,9 @@ void log_close(struct log *lg);
 /* Whether a record of this level would go anywhere: one predictable branch for the caller. */
 bool log_on(const struct log *lg, enum log_comp comp, enum log_level level);
 
-/* One record. func is the name printed in the function column (documented names where the page gives
- * one). The prefix is on the first line only; the text may hold newlines (section 4). Any thread. */
+/* One record. func is the name printed in the function column (documented names where the page
+ * gives one). The prefix is on the first line only; the text may hold newlines (section 4). Any
+ * thread. */
 void log_msg(struct log *lg, enum log_comp comp, enum log_level level, const char *func,
              const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void log_vmsg(struct log *lg, enum log_comp comp, enum log_level level, const char *func,
@@ -36,15 +37,15 @@ void log_set_tap(struct log *lg, void (*tap)(void *arg, enum log_level level, co
 
 #define LOGE(lg, comp, func, ...) log_msg(lg, comp, LOG_ERROR, func, __VA_ARGS__)
 #define LOGW(lg, comp, func, ...) log_msg(lg, comp, LOG_WARN, func, __VA_ARGS__)
-#define LOGI(lg, comp, func, ...)                                                                  \
-    do {                                                                                           \
-        if (log_on(lg, comp, LOG_INFO))                                                            \
-            log_msg(lg, comp, LOG_INFO, func, __VA_ARGS__);                                        \
+#define LOGI(lg, comp, func, ...)                           \
+    do {                                                    \
+        if (log_on(lg, comp, LOG_INFO))                     \
+            log_msg(lg, comp, LOG_INFO, func, __VA_ARGS__); \
     } while (0)
-#define LOGD(lg, comp, func, ...)                                                                  \
-    do {                                                                                           \
-        if (log_on(lg, comp, LOG_DEBUG))                                                           \
-            log_msg(lg, comp, LOG_DEBUG, func, __VA_ARGS__);                                       \
+#define LOGD(lg, comp, func, ...)                            \
+    do {                                                     \
+        if (log_on(lg, comp, LOG_DEBUG))                     \
+            log_msg(lg, comp, LOG_DEBUG, func, __VA_ARGS__); \
     } while (0)
 
 #endif

@@ -17,12 +17,13 @@ void *mem_aligned(size_t align, size_t size); /* align: power of two; free with 
 char *mem_strdup(const char *s);
 void mem_free(void *p);
 
-/* An arena: everything of one parsed object, freed at once. Zero-initialise; one thread at a time. */
+/* An arena: everything of one parsed object, freed at once. Zero-initialise; one thread at a time.
+ */
 struct arena {
     struct arena_block *head;
     size_t used_bytes; /* handed out so far */
 };
-void *arena_alloc(struct arena *a, size_t size);          /* zeroed, 16-byte aligned; NULL if out */
+void *arena_alloc(struct arena *a, size_t size); /* zeroed, 16-byte aligned; NULL if out */
 void *arena_calloc(struct arena *a, size_t n, size_t size); /* zeroed; NULL on overflow too */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
@@ -38,7 +39,8 @@ struct str_map {
     struct str_map_slot *slots;
     size_t cap, count;
 };
-bool str_map_put(struct str_map *m, const char *key, uint64_t value, bool *ret_existed); /* false: no memory; an existing key keeps its value */
+/* False: no memory, map unchanged. An existing key keeps its value; ret_existed may be NULL. */
+bool str_map_put(struct str_map *m, const char *key, uint64_t value, bool *ret_existed);
 bool str_map_get(const struct str_map *m, const char *key, uint64_t *ret_value);
 void str_map_fini(struct str_map *m);
 

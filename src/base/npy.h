@@ -14,7 +14,8 @@
 #define NPY_MAX_DIMS 32
 
 struct npy_desc {
-    enum dtype dtype; /* DT_INVALID when the descr is legal but has no dtype of ours (f8, V2, ...) */
+    enum dtype
+        dtype; /* DT_INVALID when the descr is legal but has no dtype of ours (f8, V2, ...) */
     size_t elem_size; /* bytes per element, from descr */
     bool fortran_order;
     unsigned ndim;
@@ -23,8 +24,8 @@ struct npy_desc {
     uint64_t data_bytes; /* product of shape times elem_size, overflow-checked */
 };
 
-/* Parse the header at the start of bytes [0, size). The data need not be inside [0, size); the caller
- * compares data_off + data_bytes with what it has. */
+/* Parse the header at the start of bytes [0, size). The data need not be inside [0, size); the
+ * caller compares data_off + data_bytes with what it has. */
 NRT_STATUS npy_parse(const void *bytes, size_t size, struct npy_desc *ret, struct err *err);
 /* Append a version 1 header for a C-order array; false when memory is out or dtype has no descr
  * (bfloat16 and fp8 are written as '<V2' and '|V1', as ml_dtypes saves them). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A growing text. Zero-initialise; after a failed allocation `failed` stays set and further calls do
- * nothing, so a caller checks once at the end. */
+/* A growing text. Zero-initialise; after a failed allocation `failed` stays set and further calls
+ * do nothing, so a caller checks once at the end. */
 #ifndef BASE_STRBUF_H
 #define BASE_STRBUF_H
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/strbuf.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+
+/* Room for extra more characters and the NUL; false marks the buffer failed. */
+static bool reserve(struct strbuf *b, size_t extra)
+{
+    size_t need, cap;
+    char *s;
+
+    if (b->failed)
+        return false;
+    if (size_add_over(b->len, extra, &need) || size_add_over(need, 1, &need)) {
+        b->failed = true;
+        return false;
+    }
+    if (need <= b->cap)
+        return true;
+    cap = b->cap > 64 ? b->cap : 64;
+    while (cap < need) {
+        if (size_mul_over(cap, 2, &cap)) {
+            cap = need;
+            break;
+        }
+    }
+    s = mem_realloc(b->s, cap);
+    if (s == NULL) {
+        b->failed = true;
+        return false;
+    }
+    b->s = s;
+    b->cap = cap;
+    return true;
+}
+
+void strbuf_putn(struct strbuf *b, const char *s, size_t n)
+{
+    if (!reserve(b, n))
+        return;
+    if (n > 0)
+        memcpy(b->s + b->len, s, n);
+    b->len += n;
+    b->s[b->len] = '\0';
+}
+
+void strbuf_put(struct strbuf *b, const char *s)
+{
+    strbuf_putn(b, s, strlen(s));
+}
+
+void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap)
+{
+    va_list ap2;
+    int n;
+
+    if (!reserve(b, 0))
+        return;
+    va_copy(ap2, ap);
+    n = vsnprintf(b->s + b->len, b->cap - b->len, fmt, ap2);
+    va_end(ap2);
+    if (n < 0) {
+        b->failed = true;
+    } else if ((size_t)n >= b->cap - b->len) {
+        if (reserve(b, (size_t)n))
+            vsnprintf(b->s + b->len, b->cap - b->len, fmt, ap);
+    }
+    if (b->failed)
+        b->s[b->len] = '\0';
+    else
+        b->len += (size_t)n;
+}
+
+void strbuf_printf(struct strbuf *b, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    strbuf_vprintf(b, fmt, ap);
+    va_end(ap);
+}
+
+void strbuf_fini(struct strbuf *b)
+{
+    mem_free(b->s);
+    memset(b, 0, sizeof(*b));
+}
+
+void size_text(char *buf, size_t buf_size, unsigned long long bytes)
+{
+    static const char *const unit[] = {"B", "KB", "MB", "GB"};
+    unsigned u = 0;
+    double v = (double)bytes;
+
+    while (u < 3 && v >= 1024.0) {
+        v /= 1024.0;
+        u++;
+    }
+    snprintf(buf, buf_size, "%.3f%s", v, unit[u]);
+}
