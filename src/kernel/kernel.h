@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The arithmetic of one compute record on the memories of one physical core. Portable C is the
+ * definition; vector versions are chosen when a record is lowered. Semantics:
+ * docs/spec/neuroncore.md sections 2 to 4; classes exact and bounded: decision 7 of the design.
+ *
+ * Life: core allocates a struct kernel_core, lowers every checked record once into a struct
+ * kernel_op (private memory), then runs ops in program order. Ops never look at the record again.
+ */
+#ifndef KERNEL_KERNEL_H
+#define KERNEL_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "isa/isa.h"
+
+struct run_pool; /* run room; NULL = single-threaded */
+
+/* Marsaglia XORWOW (neuroncore.md 4.9). */
+struct kernel_rng {
+    uint32_t x, y, z, w, v, d;
+};
+
+/* On-chip state of one physical core. One thread at a time. */
+struct kernel_core {
+    enum isa_gen gen;
+    uint8_t *sbuf;       /* 128 rows; row p at sbuf + p * sbuf_stride */
+    size_t sbuf_stride;  /* real size + an odd number of cache lines */
+    uint32_t sbuf_bytes; /* usable bytes of a row */
+    uint8_t *psum;
+    size_t psum_stride;
+    float act_acc[128], dve_acc[128];
+    struct kernel_rng dve_rng[128][4], pool_rng[128]; /* v4 DVE uses all four */
+    struct kernel_rng sr_rng[ISA_ENGINES][128];       /* stochastic rounding, one stream per lane */
+    bool stochastic_rounding;
+    bool check_nan; /* count instructions that generate a NaN (neuroncore.md 2.5) */
+    uint64_t nan_count;
+    bool saturate_ocp;
+    struct run_pool *pool;
+    void *scratch; /* packing buffers of the matrix kernels, owned by kernel */
+    size_t scratch_size;
+};
+
+/* Allocate the memories (mem_alloc; SBUF mapped lazily, huge pages advised), fill with zeros, seed
+ * the generators as by s = 0 and the SR streams from sr_seed. NRT_RESOURCE when memory is out. */
+NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t sr_seed,
+                            struct err *err);
+void kernel_core_fini(struct kernel_core *kc);
+/* Before an execution: accumulator registers to 0, nan_count 0 (memories and generators stay). */
+void kernel_core_start(struct kernel_core *kc);
+
+/* Which implementation kernel_lower may choose. EXACT is OPENNRT_MATH=exact: portable only. */
+enum kernel_math { KERNEL_MATH_FAST, KERNEL_MATH_EXACT };
+
+struct kernel_op;
+/* regs: the 64 registers of the issuing engine. Returns NRT_SUCCESS, or NRT_EXEC_OOB / NRT_INVALID
+ * with err filled (dynamic address or index out of range); nothing is written then. */
+typedef NRT_STATUS (*kernel_fn)(const struct kernel_op *op, struct kernel_core *kc,
+                                const uint32_t *regs, struct err *err);
+
+/* A lowered record: fixed size so that a program is one array. `priv` is laid out by the kernel
+ * that `fn` names (resolved row offsets, counts, kernels for loads and stores); large constants go
+ * to the arena given to kernel_lower. */
+struct kernel_op {
+    kernel_fn fn;
+    uint64_t flops;    /* model FLOPs of the record, for counters */
+    uint32_t consumed; /* records this op covers: 1, or a run of matmuls of one group */
+    uint32_t priv_words;
+    uint64_t priv[29]; /* 256 bytes in all */
+};
+static_assert(sizeof(struct kernel_op) == 256, "kernel_op is 256 bytes");
+
+/* Lower records[0] (format compute, already passed isa_check_program) for the core kc. May cover
+ * records[1..max-1] too when nothing can observe the middle: no waits after the first record of the
+ * run, no updates before its last, no branch target inside (the caller passes max accordingly, 1 to
+ * forbid). NRT_INVALID when a record is not executable. Resolves addresses against kc: valid as
+ * long as kc is. */
+struct arena;
+NRT_STATUS kernel_lower(const struct isa_record *records, uint32_t max, struct kernel_core *kc,
+                        enum kernel_math math, struct arena *arena, struct kernel_op *ret_op,
+                        struct err *err);
+
+/* ---- pieces that DMA uses -------------------------------------------------------------------- */
+
+/* Convert n contiguous elements src (type st) to dst (type dt) by the compute rule source -> fp32
+ * -> destination; equal types move bytes. Exact class. sr: one stream for stochastic rounding or
+ * NULL. The buffers may be any alignment and must not overlap unless equal. Returns true if a NaN
+ * was generated (never for a copy). */
+bool kernel_convert(enum dtype dt, void *dst, enum dtype st, const void *src, size_t n,
+                    struct kernel_rng *sr);
+/* n elements to and from fp32 work buffers. */
+void kernel_load_f32(float *dst, enum dtype st, const void *src, size_t n);
+void kernel_store_f32(enum dtype dt, void *dst, const float *src, size_t n, struct kernel_rng *sr);
+/* acc[i] = acc[i] op src[i]: ISA_ALU_ADD, MAX, MIN; ISA_ALU_MULTIPLY with scale for fma is
+ * kernel_fma_f32: acc[i] += scale * src[i], product and sum rounded on their own. */
+void kernel_fold_f32(unsigned alu, float *acc, const float *src, size_t n);
+void kernel_fma_f32(float *acc, float scale, const float *src, size_t n);
+/* Copy with the store kind measured best for the size (bytes may not overlap). */
+void kernel_copy(void *dst, const void *src, size_t n);
+
+uint32_t kernel_rng_next(struct kernel_rng *r);
+void kernel_rng_seed(struct kernel_rng *r, uint64_t z); /* splitmix64 start (neuroncore.md 4.9) */
+
+/* What the host offers, for messages and the doctor: "avx512_bf16", "avx512", "avx2", "neon",
+ * "portable". */
+const char *kernel_host_name(void);
+
+#endif
