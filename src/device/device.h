@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The software device: an instance in shared memory, process slots, core ownership, HBM, its
+ * allocator and its account, live pages. docs/device.md and docs/memory.md explain; decisions 1 to
+ * 5 and 10 of the design are the reason.
+ *
+ * Numbers. core: physical core over the instance (0 .. topo_core_count - 1). vnc: logical core over
+ * the instance. hbm: HBM over the instance. A device address is a hbm and an offset in one number
+ * (DEVICE_ADDR), unique over the instance. slot: one attached process (or test rank).
+ *
+ * Threads: every function may be called from any thread unless it says otherwise; calls on a closed
+ * instance are the caller's error. A struct device_instance belongs to the process that opened it:
+ * in a forked child device_instance_forked() is true and every other call is refused or does
+ * nothing. */
+#ifndef DEVICE_DEVICE_H
+#define DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "topo/topo.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct device_instance;
+struct log;
+
+#ifdef __cplusplus
+#define DEVICE_ATOMIC(type) type /* the layout only: C++ code does not touch these fields */
+#else
+#define DEVICE_ATOMIC(type) _Atomic type
+#endif
+
+#define DEVICE_NONE           0xffffffffu /* no core, no slot, no NEFF */
+#define DEVICE_NAME_MAX       64          /* of an instance, with NUL */
+#define DEVICE_TAG_MAX        256         /* process tag, with NUL */
+#define DEVICE_BLOCK          (2u << 20)  /* bytes backed at once */
+#define DEVICE_ADDR_SHIFT     40
+#define DEVICE_ADDR(hbm, off) (((uint64_t)(hbm) << DEVICE_ADDR_SHIFT) | (uint64_t)(off))
+#define DEVICE_ADDR_HBM(addr) ((uint32_t)((addr) >> DEVICE_ADDR_SHIFT))
+#define DEVICE_ADDR_OFF(addr) ((uint64_t)(addr) & ((UINT64_C(1) << DEVICE_ADDR_SHIFT) - 1))
+
+/* --- instance ------------------------------------------------------------------------------- */
+
+/* What a process asks for. Zero-initialise and set what matters; strings are copied. */
+struct device_config {
+    const char *type; /* instance type when this process creates it; NULL: trn1.2xlarge. A type
+                         other than an existing instance's: refused unless NULL */
+    const char *name; /* instance name; NULL: "default" */
+    const char
+        *dir; /* folder for the control block; NULL: /dev/shm, XDG_RUNTIME_DIR, /tmp in turn */
+    const char
+        *hbm_dir; /* OPENNRT_DIR; not NULL: HBM backed by files there, if this process creates */
+    const char *report_dir;      /* where OOM tables and the memlog go; NULL: /tmp */
+    const char *tag;             /* NEURON_PROCESS_TAG; NULL: the pid */
+    const char *runtime_version; /* for neuron-ls; NULL: the library's */
+    struct log *log;             /* may be NULL */
+    unsigned lnc;                /* logical core size of this process; 0: the type's default */
+    bool observe;    /* no slot, no creation, read only: for tools. Fails if there is no instance */
+    bool no_oom_log; /* NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG=0 */
+    uint64_t memlog_max;    /* entries of the allocation log; 0: keep none */
+    uint64_t reserve_bytes; /* freed HBM memory kept backed, per HBM; 0: default (512 MiB) */
+    uint64_t
+        host_limit_bytes;   /* tests: pretend the host can give this much in all; 0: ask the host */
+    unsigned lock_limit_ms; /* longest wait for a stopped lock holder; 0: 10 s. Then NRT_TIMEOUT */
+    /* Called for every core of a dead slot that this process reclaims, before its live page is
+     * cleared; the control block's lock is not held. May be NULL. */
+    void (*on_dead_core)(void *arg, uint32_t slot, int pid, uint32_t core);
+    void *on_dead_arg;
+    /* Tests: called after every store of a critical section (kill tests). NULL in production. */
+    void (*store_point)(void *arg);
+    void *store_point_arg;
+};
+
+/* Attach to the instance, creating it if there is none, and claim a process slot. NRT_FAILURE: no
+ * device can be had (no folder, other version: the text names both versions and `opennrt reset`);
+ * NRT_INVALID: bad name, type or LNC size; NRT_RESOURCE: no slot or no memory. Logs nothing: err.
+ */
+NRT_STATUS device_instance_open(const struct device_config *cfg, struct device_instance **ret_in,
+                                struct err *err);
+/* Frees the slot's extents, cores and leases, unmaps all. NULL is fine. In a forked child: frees
+ * the private memory only. No other thread may be inside a call. */
+void device_instance_close(struct device_instance *in);
+/* Fill from the environment (OPENNRT_INSTANCE_TYPE, OPENNRT_INSTANCE, OPENNRT_DIR, LNC variables,
+ * memory variables); strings are the environment's own. NRT_INVALID with text for a bad LNC. */
+NRT_STATUS device_config_env(struct device_config *cfg, struct err *err);
+
+bool device_instance_forked(const struct device_instance *in); /* one load */
+const struct topo_instance *device_topo(const struct device_instance *in);
+unsigned device_lnc(const struct device_instance *in);
+const char *device_instance_name(const struct device_instance *in);
+const char *device_instance_dir(const struct device_instance *in); /* folder of the control block */
+uint64_t device_instance_serial(const struct device_instance *in); /* random, made at creation */
+uint32_t device_slot(const struct device_instance *in); /* own slot; DEVICE_NONE: observer */
+/* Look for dead slots and reclaim what they held; returns how many. Called by whoever waits past
+ * 100 ms; attaching and running out of anything do it themselves. */
+unsigned device_reclaim(struct device_instance *in);
+
+/* Remove the instance's files. Refused (NRT_FAILURE, pids in err) while live processes are
+ * attached, unless force. Works on control blocks of any version. *ret_removed: whether there was
+ * one. */
+NRT_STATUS device_instance_reset(const struct device_config *cfg, bool force, bool *ret_removed,
+                                 struct err *err);
+
+/* --- cores ----------------------------------------------------------------------------------- */
+
+/* Take logical cores [first, first + count) of the process's LNC size, all or none.
+ * NRT_INVALID: outside the instance ("Could not open the nd<i>"). NRT_RESOURCE: taken; err text is
+ * the documented "NeuronCore(s) not available - Requested:nc<first>-nc<last> Available:<n>". */
+NRT_STATUS device_cores_claim(struct device_instance *in, uint32_t first, uint32_t count,
+                              struct err *err);
+/* Take the first free contiguous run of count logical cores; 0: all cores of the instance. */
+NRT_STATUS device_cores_claim_run(struct device_instance *in, uint32_t count, uint32_t *ret_first,
+                                  struct err *err);
+void device_cores_release(struct device_instance *in); /* all of this slot */
+/* Owner slot of a physical core, DEVICE_NONE if free. */
+uint32_t device_core_owner(const struct device_instance *in, uint32_t core);
+uint32_t device_cores_free_count(const struct device_instance *in); /* logical cores nobody owns */
+/* Reset the slot's owned cores (NEURON_RT_RESET_CORES): live pages and semaphores cleared,
+ * reset_req_count + 1. Memory of former owners is gone already with their slots. */
+void device_cores_reset(struct device_instance *in);
+
+static inline uint32_t device_vnc_core(const struct device_instance *in, uint32_t vnc)
+{
+    return vnc * device_lnc(in);
+}
+
+/* --- HBM: addresses and mapping ----------------------------------------------------------------
+ */
+
+enum device_access { DEVICE_READ = 1, DEVICE_WRITE = 2, DEVICE_RW = 3 };
+
+/* Pointer to device memory [addr, addr + size): maps the HBM into this process on first use and
+ * backs the 2 MiB blocks of the range with host memory, so that no access through the pointer can
+ * raise a signal. The pointer of an address never changes while the instance is open and is unique
+ * over all HBMs; the bytes around it are the neighbours'. NRT_INVALID: range outside the HBM.
+ * NRT_RESOURCE: the host is full or the address space is limited (text says which). Never checks
+ * who owns the range: a core reads and writes a peer's HBM as NeuronLink does. Fast when the blocks
+ * are backed: a bit test per block. */
+NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
+                      enum device_access access, void **ret_p, struct err *err);
+/* Base address of a whole HBM of device dev (hbm counts within the device) and its size, for
+ * nrt_get_hbm_mmap_va. Does not back anything. NRT_INVALID_HANDLE: hbm past the last one. */
+NRT_STATUS device_hbm_va(struct device_instance *in, uint32_t dev, uint32_t hbm, void **ret_va,
+                         uint64_t *ret_size, struct err *err);
+/* The reverse: device address of a pointer into a mapped HBM. False if it points into none. */
+bool device_va_addr(const struct device_instance *in, const void *va, uint64_t *ret_addr);
+/* A dma-buf over [addr, addr + size) through /dev/udmabuf. NRT_INVALID in every case where that
+ * cannot be had (api.md function 35); the caller closes *ret_fd. */
+NRT_STATUS device_dmabuf_export(struct device_instance *in, uint64_t addr, uint64_t size,
+                                int *ret_fd, struct err *err);
+
+/* --- HBM: allocator ----------------------------------------------------------------------------
+ */
+
+/* Categories, in the order of the OOM report's columns (behaviour.md 11 and 13). */
+enum device_cat {
+    DEVICE_CAT_CODE,
+    DEVICE_CAT_CONST,
+    DEVICE_CAT_TENSOR,
+    DEVICE_CAT_SHARED_SCRATCH,
+    DEVICE_CAT_SCRATCH,
+    DEVICE_CAT_RUNTIME,
+    DEVICE_CAT_RING_IO,
+    DEVICE_CAT_RING_SPILL,
+    DEVICE_CAT_RING_COLL,
+    DEVICE_CAT_RING_RUNTIME,
+    DEVICE_CAT_COLL,
+    DEVICE_CAT_XT_CC,
+    DEVICE_CAT_PROFILER,
+    DEVICE_CAT_COUNT
+};
+const char *device_cat_name(enum device_cat cat); /* "model code", "dma rings io", ... */
+
+enum device_alloc_flags {
+    DEVICE_ALLOC_BACK = 1,  /* back the memory now instead of at the first device_map */
+    DEVICE_ALLOC_DIRTY = 2, /* skip the zeroing of reused memory: extent.dirty tells whether bytes
+                               of a former owner may be in it; the caller overwrites them or calls
+                               device_extent_zero before anybody can read */
+    DEVICE_ALLOC_AT = 4,    /* at offset `at` exactly, or fail (no OOM report) */
+    DEVICE_ALLOC_QUIET = 8  /* no OOM report: the caller has another plan */
+};
+
+struct device_alloc {
+    uint32_t core; /* physical core that owns it; it lies on that core's HBM */
+    uint32_t neff; /* NEFF id (h_nn), DEVICE_NONE: belongs to the core alone */
+    enum device_cat cat;
+    unsigned flags;   /* enum device_alloc_flags */
+    uint64_t size;    /* > 0; rounded up to 64 */
+    uint64_t align;   /* 0: default (64; 4096 when size >= 4096); a power of two up to 1 GiB */
+    uint64_t at;      /* with DEVICE_ALLOC_AT: offset in the HBM */
+    const char *name; /* for the allocation log; may be NULL */
+};
+
+/* A private handle; copy it freely. Only the fields, never the pointer, say what it is. */
+struct device_extent {
+    uint64_t addr; /* device address of the first byte */
+    uint64_t size; /* rounded size */
+    uint64_t generation;
+    uint32_t index;
+    bool dirty;
+};
+
+/* New memory reads as zero. NRT_RESOURCE: no room on the HBM (prints the OOM report and writes the
+ * files of behaviour.md 13 unless switched off) or the host is full (says so); NRT_INVALID:
+ * arguments; NRT_TIMEOUT: the lock's holder is stopped. All errors are logged once, here, and given
+ * in err. */
+NRT_STATUS device_alloc(struct device_instance *in, const struct device_alloc *a,
+                        struct device_extent *ret, struct err *err);
+/* A leased extent goes to quarantine. NRT_INVALID_HANDLE: not a live extent of this slot (stale
+ * handle, freed twice). */
+NRT_STATUS device_free(struct device_instance *in, const struct device_extent *x, struct err *err);
+/* Make the extent new_size bytes long without moving it: shrinks always, grows only if the
+ * following addresses are free (else NRT_RESOURCE, unchanged, no report). New bytes read as zero.
+ */
+NRT_STATUS device_extent_grow(struct device_instance *in, struct device_extent *x,
+                              uint64_t new_size, struct err *err);
+/* Zero [off, off + size) of the extent where blocks are backed (holes read as zero already). */
+NRT_STATUS device_extent_zero(struct device_instance *in, const struct device_extent *x,
+                              uint64_t off, uint64_t size, struct err *err);
+/* Free everything this slot holds for (core, neff), as unload does; returns the number of extents.
+ */
+unsigned device_free_neff(struct device_instance *in, uint32_t core, uint32_t neff);
+
+/* --- leases (decision 4) ------------------------------------------------------------------------
+ */
+
+/* A generation of a communicator: members are slots; extents leased to it are quarantined, not
+ * freed, until every live member has left. */
+NRT_STATUS device_lease_open(struct device_instance *in, const uint32_t *slots, unsigned slot_count,
+                             uint64_t *ret_lease, struct err *err);
+NRT_STATUS device_lease_add(struct device_instance *in, uint64_t lease,
+                            const struct device_extent *x, struct err *err);
+NRT_STATUS device_lease_leave(struct device_instance *in, uint64_t lease, struct err *err);
+
+/* --- account ------------------------------------------------------------------------------------
+ */
+
+struct device_usage {
+    uint64_t bytes[DEVICE_CAT_COUNT];
+    uint64_t total;
+};
+
+/* Loaded NEFFs by id, for the report's mapping and the tools; name is cut at 255. */
+NRT_STATUS device_neff_add(struct device_instance *in, uint32_t core, uint32_t neff,
+                           const char *name, struct err *err);
+void device_neff_remove(struct device_instance *in, uint32_t core, uint32_t neff);
+
+/* Bytes in use by a core (all NEFFs and its own), by one NEFF of a core, by all cores of an HBM.
+ * Live, taken and quarantined extents count. */
+NRT_STATUS device_usage_core(struct device_instance *in, uint32_t core, struct device_usage *ret);
+NRT_STATUS device_usage_neff(struct device_instance *in, uint32_t core, uint32_t neff,
+                             struct device_usage *ret);
+NRT_STATUS device_usage_hbm(struct device_instance *in, uint32_t hbm, struct device_usage *ret);
+/* nrt_get_vnc_memory_stats: use of the logical core and size of its HBM. */
+NRT_STATUS device_vnc_memory(struct device_instance *in, uint32_t vnc, uint64_t *ret_used,
+                             uint64_t *ret_limit);
+/* The INFO record of a load, per physical core (TDRV:dml_log_dev_neff_mem, behaviour.md 6). */
+void device_log_neff_mem(struct device_instance *in, uint32_t core, uint32_t neff,
+                         const char *name);
+/* Visit every extent in use, of any process, in no order, on a snapshot made under the lock. */
+struct device_extent_info {
+    uint64_t addr, size;
+    uint32_t slot, core, neff;
+    enum device_cat cat;
+    bool quarantined;
+};
+NRT_STATUS device_extents_visit(struct device_instance *in,
+                                void (*fn)(void *arg, const struct device_extent_info *x),
+                                void *arg);
+
+/* --- live pages (decision 10) --------------------------------------------------------------------
+ */
+
+#define DEVICE_ENGINES 8
+#define DEVICE_SEMS    256
+#define DEVICE_RINGS   64
+#define DEVICE_STREAMS 4
+
+enum device_wait_kind {
+    DEVICE_WAIT_NOTHING,
+    DEVICE_WAIT_SEMAPHORE,
+    DEVICE_WAIT_RING,
+    DEVICE_WAIT_COLLECTIVE,
+    DEVICE_WAIT_HOST
+};
+
+/* What one engine does; each field is written by the thread that drives the core, relaxed, and read
+ * by anybody at any time. A reader trusts none of it. */
+struct device_live_engine {
+    DEVICE_ATOMIC(uint32_t) pc;        /* record number */
+    DEVICE_ATOMIC(uint32_t) wait_kind; /* enum device_wait_kind */
+    DEVICE_ATOMIC(uint32_t) wait_id;   /* semaphore, ring or collective number */
+    DEVICE_ATOMIC(int32_t) wait_value; /* wanted */
+    DEVICE_ATOMIC(int32_t) wait_have;  /* seen last */
+    DEVICE_ATOMIC(uint32_t) ended;
+    DEVICE_ATOMIC(uint64_t) retired;
+};
+
+/* One per physical core, in the control block; the core's owner writes, everybody reads. sems are
+ * the core's semaphores themselves when the core room chooses so (peers add to them). */
+struct device_live_page {
+    DEVICE_ATOMIC(uint64_t) retired; /* records retired since the core was claimed */
+    DEVICE_ATOMIC(uint64_t) op_seq;  /* executions (and collective operations) started */
+    DEVICE_ATOMIC(uint64_t) op_done; /* and ended */
+    DEVICE_ATOMIC(uint64_t) beat;    /* +1 whenever anything moved; hang detection reads it twice */
+    DEVICE_ATOMIC(uint32_t) neff;    /* running now, DEVICE_NONE: idle */
+    DEVICE_ATOMIC(uint32_t) coll_seq; /* operation sequence of the collective stream */
+    DEVICE_ATOMIC(uint64_t) since_us; /* CLOCK_MONOTONIC of the start of the execution */
+    struct device_live_engine engine[DEVICE_ENGINES];
+    DEVICE_ATOMIC(int32_t) sems[DEVICE_SEMS];
+    DEVICE_ATOMIC(uint32_t) events[DEVICE_SEMS / 32];
+    DEVICE_ATOMIC(uint32_t) ring_head[DEVICE_RINGS], ring_tail[DEVICE_RINGS];
+    DEVICE_ATOMIC(uint32_t) stream_step[DEVICE_STREAMS], stream_wait[DEVICE_STREAMS];
+};
+
+/* The page of a physical core; NULL when core is outside the instance. Valid while the instance is
+ * open. Observers get a read-only mapping. */
+struct device_live_page *device_live(struct device_instance *in, uint32_t core);
+
+/* --- counters (behaviour.md 18) ------------------------------------------------------------------
+ */
+
+/* Per physical core. The status nodes first, in sysfs names; then other_info. */
+#define DEVICE_COUNTER_LIST(X)                                    \
+    X(SUCCESS, success)                                           \
+    X(FAILURE, failure)                                           \
+    X(TIMEOUT, timeout)                                           \
+    X(EXEC_BAD_INPUT, exec_bad_input)                             \
+    X(HW_ERROR, hw_error)                                         \
+    X(GENERIC_ERROR, generic_error)                               \
+    X(RESOURCE_ERROR, resource_error)                             \
+    X(RESOURCE_NC_ERROR, resource_nc_error)                       \
+    X(INVALID_ERROR, invalid_error)                               \
+    X(UNSUPPORTED_NEFF_VERSION, unsupported_neff_version)         \
+    X(OOB_ERROR, oob_error)                                       \
+    X(COMPLETED_WITH_ERROR, execute_completed_with_error)         \
+    X(COMPLETED_WITH_NUM_ERROR, execute_completed_with_num_error) \
+    X(FAILED_TO_QUEUE, execute_failed_to_queue)                   \
+    X(HW_COLLECTIVES_ERROR, hw_collectives_error)                 \
+    X(HW_HBM_UE_ERROR, hw_hbm_ue_error)                           \
+    X(HW_NC_UE_ERROR, hw_nc_ue_error)                             \
+    X(HW_DMA_ABORT_ERROR, hw_dma_abort_error)                     \
+    X(HW_REPAIRABLE_HBM_UE_ERROR, hw_repairable_hbm_ue_error)     \
+    X(SW_NQ_OVERFLOW, execute_sw_nq_overflow)                     \
+    X(SW_SEMAPHORE_ERROR, execute_sw_semaphore_error)             \
+    X(SW_EVENT_ERROR, execute_sw_event_error)                     \
+    X(SW_PSUM_COLLISION, execute_sw_psum_collision)               \
+    X(SW_SEQUENCER_FATAL, execute_sw_sequencer_fatal)             \
+    X(FLOP_COUNT, flop_count)                                     \
+    X(INFERENCE_COUNT, inference_count)                           \
+    X(MODEL_LOAD_COUNT, model_load_count)                         \
+    X(RESET_FAIL_COUNT, reset_fail_count)                         \
+    X(RESET_REQ_COUNT, reset_req_count)                           \
+    X(NC_TIME_IN_USE, nc_time_in_use)
+
+enum device_counter {
+#define DEVICE_COUNTER_ENUM(upper, lower) DEVICE_CTR_##upper,
+    DEVICE_COUNTER_LIST(DEVICE_COUNTER_ENUM)
+#undef DEVICE_COUNTER_ENUM
+        DEVICE_CTR_COUNT
+};
+const char *device_counter_name(enum device_counter c); /* the sysfs node */
+
+/* total += delta, present = delta. Wait-free. A core outside the instance is ignored. */
+void device_counter_add(struct device_instance *in, uint32_t core, enum device_counter c,
+                        uint64_t delta);
+void device_counter_get(const struct device_instance *in, uint32_t core, enum device_counter c,
+                        uint64_t *ret_total, uint64_t *ret_present);
+void device_counter_clear(struct device_instance *in, uint32_t core, enum device_counter c);
+/* The status node a status counts on (end of behaviour.md 18). */
+enum device_counter device_status_counter(NRT_STATUS status);
+/* Peak of a core's memory category (memory nodes: total is device_usage_core, present is the last
+ * change). */
+void device_memory_peak(const struct device_instance *in, uint32_t core, enum device_cat cat,
+                        uint64_t *ret_present, uint64_t *ret_peak);
+
+/* --- processes, for tools ------------------------------------------------------------------------
+ */
+
+enum device_host_mem {
+    DEVICE_HOST_APP,
+    DEVICE_HOST_CONST,
+    DEVICE_HOST_DMA,
+    DEVICE_HOST_TENSOR,
+    DEVICE_HOST_COUNT
+};
+/* Host memory of this process by kind (monitor's host breakdown); delta may be negative. */
+void device_host_mem_add(struct device_instance *in, enum device_host_mem kind, int64_t delta);
+
+struct device_process {
+    uint32_t slot;
+    int pid;
+    bool live;
+    unsigned lnc;
+    char tag[DEVICE_TAG_MAX];
+    char command[256];
+    char runtime_version[64];
+    uint64_t host_mem[DEVICE_HOST_COUNT];
+    uint64_t start_us; /* wall clock of the attach */
+};
+/* Process in a slot; false if the slot is free or out of range. Iterate slots 0 .. count - 1. */
+bool device_process_get(struct device_instance *in, uint32_t slot, struct device_process *ret);
+uint32_t device_slot_count(const struct device_instance *in);
+
+/* Liveness of a slot as the kernel sees it (dead, free or out of range: false). */
+bool device_slot_live(struct device_instance *in, uint32_t slot);
+
+/* Runnable ranks of the instance, for run's spin decision: add 1 while a thread runs a core. */
+void device_runnable_add(struct device_instance *in, int delta);
+uint32_t device_runnable(const struct device_instance *in);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
