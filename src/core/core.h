@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The software NeuronCore: prepare a subgraph once, bind variables to memory, run. Semantics:
+ * docs/spec/neuroncore.md sections 1, 5, 6; docs/core.md explains the loop.
+ *
+ * Life: core_create (one per physical core) -> core_program_create (per load and core) ->
+ * core_binding_create (per set of addresses) -> core_run (per execution). A program belongs to its
+ * core and must be destroyed before it; a binding belongs to its program.
+ *
+ * Threads: a core is driven by one thread at a time (the caller holds the logical core's owner
+ * word); nothing here locks. Programs and bindings are read only while running.
+ *
+ * Errors: this room logs nothing; struct err and struct core_report carry facts and texts. */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/strbuf.h"
+#include "isa/isa.h"
+#include "kernel/kernel.h"
+#include "neff/neff.h"
+#include "time/time.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct device_live_page; /* device/device.h */
+struct run_pool;
+struct core;
+struct core_program;
+struct core_binding;
+
+#define CORE_MAX 2 /* physical cores of a logical core */
+
+/* ---- the core ---------------------------------------------------------------------------------
+ */
+
+struct core_config {
+    enum isa_gen gen;
+    struct run_pool *pool;         /* kernels may use it; NULL: one thread */
+    struct device_live_page *live; /* borrowed; NULL: none (tests) */
+};
+/* Allocates SBUF, PSUM and generators (lazily backed). NRT_RESOURCE when memory is out. */
+NRT_STATUS core_create(const struct core_config *cfg, struct core **ret, struct err *err);
+void core_destroy(struct core *core); /* NULL is fine */
+/* Forget everything: SBUF and PSUM zero, generators as new. For NEURON_RT_RESET_CORES and after a
+ * failed execution when the caller wants it; not needed for correctness. */
+void core_reset(struct core *core);
+/* Memories and generators, for dumps, tests and initial contents. */
+struct kernel_core *core_kernel(struct core *core);
+int32_t core_semaphore(const struct core *core, unsigned index); /* as the last run left it */
+bool core_event(const struct core *core, unsigned index);
+uint32_t core_register(const struct core *core, unsigned engine, unsigned reg);
+
+/* ---- programs ---------------------------------------------------------------------------------
+ */
+
+enum { CORE_CHECK_RACE = 1, CORE_CHECK_UNINIT = 2 };
+
+struct core_options {
+    unsigned lnc;             /* physical cores of the logical core, 1 or 2; 0 counts as 1 */
+    enum kernel_math math;    /* OPENNRT_MATH=exact: KERNEL_MATH_EXACT */
+    bool stochastic_rounding; /* NEURON_RT_STOCHASTIC_ROUNDING_EN at load */
+    uint32_t sr_seed;         /* NEURON_RT_STOCHASTIC_ROUNDING_SEED */
+    bool check_nan;           /* report NaNs generated (behaviour.md 8.2) */
+    bool saturate_ocp;
+    unsigned checks;              /* CORE_CHECK_*: OPENNRT_CHECK; costs much time */
+    const struct diag_sink *sink; /* warnings of the checker; used during create only */
+};
+
+/* Check (isa_check_program) and lower all engines' records, translate all descriptors. Linear in
+ * records and descriptors. sg is borrowed for the program's life except its instruction bytes,
+ * which are read here only. It passed neff_check with the core's partition size; descriptors are
+ * checked again against variables, since this code dereferences them. NRT_INVALID with text;
+ * NRT_RESOURCE. */
+NRT_STATUS core_program_create(struct core *core, const struct neff_subgraph *sg,
+                               const struct core_options *opt, struct core_program **ret,
+                               struct err *err);
+void core_program_destroy(struct core_program *p); /* NULL is fine */
+
+struct core_program_info {
+    uint64_t records, descriptors, transfers; /* transfers: DMA groups */
+    uint64_t host_bytes;                      /* private memory of the lowered program */
+    bool uses_peer;                           /* signals or barriers to the other core */
+};
+void core_program_info(const struct core_program *p, struct core_program_info *ret);
+
+/* ---- bindings ---------------------------------------------------------------------------------
+ */
+
+/* Where each variable of the subgraph lies in this process. state-buffer variables need no address;
+ * the others need one before a run if a descriptor or instruction names them. */
+NRT_STATUS core_binding_create(const struct core_program *p, struct core_binding **ret,
+                               struct err *err);
+void core_binding_destroy(struct core_binding *b);
+/* var: index in sg->vars. size: bytes at host; at least the variable's size, else NRT_INVALID. May
+ * be called again at any time no run uses b: a store of two words. The memory stays the caller's.
+ */
+NRT_STATUS core_binding_set(struct core_binding *b, uint32_t var, void *host, uint64_t size,
+                            struct err *err);
+/* Copy all addresses of `from` (same program): the start of a new set's binding. */
+void core_binding_copy(struct core_binding *b, const struct core_binding *from);
+/* NRT_INVALID naming a variable that the program uses and that has no address. core_run checks
+ * this too (one flag). */
+NRT_STATUS core_binding_check(const struct core_binding *b, struct err *err);
+
+/* ---- running ----------------------------------------------------------------------------------
+ */
+
+struct core_run {
+    unsigned count; /* 1, or 2 for LNC 2 */
+    struct core_program *program[CORE_MAX];
+    const struct core_binding *binding[CORE_MAX];
+    uint64_t timeout_ns;        /* of device time (NEURON_RT_EXEC_TIMEOUT * 10^9); 0: no limit */
+    const int *cancel;          /* read atomically now and then; nonzero ends the run. NULL: none */
+    struct time_events *events; /* NULL: no event record */
+    uint32_t neff;              /* shown in the live page */
+};
+
+enum core_end {
+    CORE_END_DONE = 0,  /* NRT_SUCCESS, or NRT_EXEC_COMPLETED_WITH_NUM_ERR */
+    CORE_END_HANG,      /* NRT_TIMEOUT: nothing outstanding can wake an engine */
+    CORE_END_TIMEOUT,   /* NRT_TIMEOUT: device time is over */
+    CORE_END_OOB,       /* NRT_EXEC_OOB */
+    CORE_END_FAULT,     /* NRT_INVALID and others: text says */
+    CORE_END_CHECK,     /* OPENNRT_CHECK found something: NRT_EXEC_COMPLETED_WITH_ERR */
+    CORE_END_CANCELLED, /* NRT_FAILURE */
+};
+
+/* One engine when the run ended. Strings are the subgraph's or static. */
+struct core_engine_state {
+    bool present, ended, stalled;
+    uint32_t record; /* program counter */
+    uint32_t opcode;
+    const char *op_name;                  /* text form's name */
+    const char *file, *label, *source_op; /* debug info or NULL */
+    uint32_t line;                        /* 0: unknown */
+    /* stalled: the first condition that does not hold */
+    uint8_t wait_kind; /* enum isa_wait_kind; 0: not a wait */
+    uint8_t wait_index;
+    int32_t wanted, value;
+    bool barrier; /* inside CORE_BARRIER */
+};
+
+struct core_stats {
+    uint64_t records;                  /* retired, both cores */
+    uint64_t flops;                    /* model FLOPs of them */
+    uint64_t transfers;                /* completed */
+    uint64_t dma_bytes;                /* written by them */
+    uint64_t skipped;                  /* rows or transfers dropped by oob skip */
+    uint64_t nan_count;                /* instructions that generated a NaN (check_nan) */
+    uint64_t sem_errors, event_errors; /* wraps; double set or clear */
+    uint64_t device_ns; /* running estimate of device time (time_replay gives the exact one) */
+};
+
+struct core_report {
+    NRT_STATUS status;
+    enum core_end end;
+    struct core_stats stats;
+    /* Below: only filled when end is not DONE. */
+    unsigned core, engine; /* who failed (OOB, FAULT) */
+    uint32_t record;
+    bool dynamic_dma; /* OOB of an indirect transfer, else of an instruction */
+    struct err err;   /* one line: what, where (record, source line) */
+    unsigned count;
+    struct core_engine_state engines[CORE_MAX][ISA_ENGINES];
+    uint32_t pending_transfers; /* triggered and not done */
+    struct {
+        uint8_t index;
+        int32_t value;
+    } semaphores[CORE_MAX][ISA_SEMAPHORES]; /* the nonzero ones */
+    uint16_t semaphore_count[CORE_MAX];
+};
+
+/* One execution of a logical core, on the calling thread, from reset semaphores to the end of all
+ * engines and transfers. No allocation, no system call. Returns report->status. */
+NRT_STATUS core_run(const struct core_run *run, struct core_report *report);
+
+/* The failure as lines of text for the log: engines with record, source line and wait, nonzero
+ * semaphores. Each line ends with a newline. */
+void core_report_text(const struct core_report *report, struct strbuf *out);
+
+/* The facts that time_replay needs; valid as long as p. */
+const struct time_program *core_program_time(const struct core_program *p);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

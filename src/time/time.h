@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device time: what instructions and transfers cost by the published figures (data/isa_costs.json,
+ * docs/spec/neuroncore.md 5.6 and 7), and the clock that turns the event record of an execution
+ * into times (decision 8 of the design). Pure. All times are picoseconds unless named otherwise.
+ */
+#ifndef TIME_TIME_H
+#define TIME_TIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "isa/isa.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TIME_DMA_ENGINES 16 /* per physical core */
+#define TIME_CORES       2  /* physical cores of a logical core */
+
+/* ---- costs ------------------------------------------------------------------------------------
+ */
+
+/* Issue interval of a record on its engine. */
+struct time_cost {
+    uint32_t ps;
+    uint32_t dependent_ps; /* added when an input overlaps the output of the record before it */
+    bool guess;            /* nothing is published: ps is the project's UNPUBLISHED_ISSUE */
+};
+/* r passed isa_check_program; gen one of isa_gen. */
+struct time_cost time_cost_record(const struct isa_record *r, enum isa_gen gen);
+/* Whether an input tile of `next` overlaps an output tile of `prev` (static patterns; a register
+ * offset counts as the whole partition). */
+bool time_record_dependent(const struct isa_record *prev, const struct isa_record *next);
+/* Clock of an engine in GHz; SP and sequencer records count ACT's clock. */
+double time_clock_ghz(enum isa_gen gen, unsigned engine);
+
+enum time_dma_kind {
+    TIME_DMA_COPY = 0,
+    TIME_DMA_COMPUTE,
+    TIME_DMA_TRANSPOSE, /* into SBUF from HBM */
+    TIME_DMA_TRANSPOSE_SBUF
+};
+/* ps that `bytes` (the larger of read and written) take on one DMA engine. */
+uint64_t time_dma_ps(enum isa_gen gen, enum time_dma_kind kind, uint64_t bytes);
+uint64_t time_dma_start_ps(enum isa_gen gen); /* from trigger to first byte */
+uint64_t time_dma_hwdge_ps(enum isa_gen gen); /* a hardware DGE makes the descriptors */
+unsigned time_dge_blocks(enum isa_gen gen);   /* per core */
+
+/* ---- the event record -------------------------------------------------------------------------
+ * Written by the core in execution order, one fixed-size event each. A record is: its WAITs, one
+ * RECORD, its READ updates, its COMPLETE updates; a transfer is one XFER after the RECORD that
+ * triggered it, and its updates (XFER_UPDATE) follow when it was executed.
+ */
+enum time_event_kind {
+    TIME_EV_WAIT = 1,    /* index, op = enum isa_wait_kind, value = wanted */
+    TIME_EV_RECORD,      /* id = record number, value = opcode, op = 1: engine ended with it */
+    TIME_EV_READ,        /* update at read: index, op = enum isa_update_kind, value */
+    TIME_EV_COMPLETE,    /* update at completion */
+    TIME_EV_XFER,        /* id = serial of the transfer, value = index in time_program.xfers,
+                            extra = bytes of its busiest DMA engine when known only now (dynamic) */
+    TIME_EV_XFER_DONE,   /* id = serial */
+    TIME_EV_XFER_UPDATE, /* follows XFER_DONE: index, op, value */
+};
+struct time_event {
+    uint8_t kind;  /* enum time_event_kind */
+    uint8_t unit;  /* engine | core << 3: who did it (transfers: who triggered it) */
+    uint8_t index; /* semaphore or event */
+    uint8_t op;    /* bit 7: on the other core */
+    int32_t value;
+    uint32_t id;
+    uint32_t extra;
+};
+static_assert(sizeof(struct time_event) == 16, "an event is 16 bytes");
+#define TIME_UNIT(core, engine) ((uint8_t)((core) << 3 | (engine)))
+#define TIME_OP_PEER            0x80
+
+/* A record of events: storage of the caller. When full, events are counted and dropped. */
+struct time_events {
+    struct time_event *ev;
+    size_t count, cap;
+    uint64_t dropped;
+};
+
+/* ---- from events to device time ---------------------------------------------------------------
+ */
+
+struct time_xfer {
+    uint32_t queue;               /* queue set: transfers of one set run in order */
+    uint32_t first_engine;        /* DMA engines first .. first + engines - 1, modulo 16 */
+    uint32_t engines;             /* num_queues of the set */
+    uint8_t kind;                 /* enum time_dma_kind */
+    uint8_t hwdge;                /* a DGE block is busy for time_dma_hwdge_ps first */
+    const uint64_t *engine_bytes; /* per engine of the set; NULL: event.extra each */
+};
+/* Static facts of the program of one physical core. */
+struct time_program {
+    enum isa_gen gen;
+    const struct time_cost *cost[ISA_ENGINES]; /* per record */
+    const uint8_t *dependent[ISA_ENGINES]; /* per record: 1 if dependent on the record before it in
+                                              program order */
+    uint32_t count[ISA_ENGINES];
+    const struct time_xfer *xfers;
+    uint32_t xfer_count;
+};
+
+struct time_report {
+    uint64_t total_ps;                          /* start to end of the execution */
+    uint64_t busy_ps[TIME_CORES][ISA_ENGINES];  /* sum of intervals */
+    uint64_t wait_ps[TIME_CORES][ISA_ENGINES];  /* stalled on semaphores or events */
+    uint64_t guess_ps[TIME_CORES][ISA_ENGINES]; /* part of busy_ps that rests on a guess */
+    uint64_t dma_busy_ps[TIME_CORES][TIME_DMA_ENGINES];
+    uint64_t forced; /* waits let through because no order of the recorded events satisfies them
+                        in time order: the program races */
+    bool truncated;  /* the record dropped events: times are a lower bound */
+};
+
+/* When each event happened; start/end of RECORD and XFER, both equal for the others. */
+struct time_span {
+    uint64_t start_ps, end_ps;
+};
+
+/* Replay the events in device time. progs: cores programs. spans: NULL or count entries, filled.
+ * NRT_INVALID: the record is not one (unknown record or transfer numbers); NRT_RESOURCE. */
+NRT_STATUS time_replay(const struct time_program *const *progs, unsigned cores,
+                       const struct time_events *events, struct time_span *spans,
+                       struct time_report *ret, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
