@@ -12,8 +12,9 @@ enum log_comp { LOG_NRT, LOG_TDRV, LOG_NMGR, LOG_HAL, LOG_COMP_COUNT };
 
 struct log;
 
-/* Reads NEURON_RT_LOG_* from the environment. Never fails: bad values warn and give the default;
- * NULL only when memory is out. */
+/* Reads NEURON_RT_LOG_* from the environment (general, then per component; location unset means the
+ * console at ERROR and, where a syslog listens, syslog at INFO; a set location is the only target).
+ * Never fails: bad values warn and give the default; NULL only when memory is out. */
 struct log *log_open_env(void);
 void log_close(struct log *lg);
 
@@ -31,7 +32,8 @@ void log_vmsg(struct log *lg, enum log_comp comp, enum log_level level, const ch
  * blank line). A newline is added. */
 void log_raw(struct log *lg, enum log_comp comp, enum log_level level, const char *text);
 
-/* Tests see every record: called with the formatted line (no newline), after the targets. */
+/* Tests see every record of every level, whatever the targets admit: called with the formatted line
+ * (no newline), after the targets. Set it before other threads use the log. NULL removes it. */
 void log_set_tap(struct log *lg, void (*tap)(void *arg, enum log_level level, const char *line),
                  void *arg);
 
@@ -46,6 +48,12 @@ void log_set_tap(struct log *lg, void (*tap)(void *arg, enum log_level level, co
     do {                                                     \
         if (log_on(lg, comp, LOG_DEBUG))                     \
             log_msg(lg, comp, LOG_DEBUG, func, __VA_ARGS__); \
+    } while (0)
+
+#define LOGT(lg, comp, func, ...)                            \
+    do {                                                     \
+        if (log_on(lg, comp, LOG_TRACE))                     \
+            log_msg(lg, comp, LOG_TRACE, func, __VA_ARGS__); \
     } while (0)
 
 #endif

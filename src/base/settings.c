@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/checked.h"
+#include "base/settings_list.h"
+
+static const struct settings_row rows[] = {
+#define ROW(name, type, def, effect, help) {#name, #type, def, help, #effect[0]},
+    SETTINGS_LIST(ROW)
+#undef ROW
+};
+
+const struct settings_row *settings_rows(unsigned *ret_count)
+{
+    *ret_count = sizeof(rows) / sizeof(rows[0]);
+    return rows;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+bool settings_parse_int(const char *text, int64_t *ret)
+{
+    bool negative;
+    int64_t v = 0;
+
+    while (is_blank(*text))
+        text++;
+    negative = *text == '-';
+    text += negative;
+    if (*text < '0' || *text > '9')
+        return false;
+    for (; *text >= '0' && *text <= '9'; text++) {
+        int64_t digit = *text - '0';
+
+        if (i64_mul_over(v, 10, &v) || i64_add_over(v, negative ? -digit : digit, &v))
+            return false;
+    }
+    while (is_blank(*text))
+        text++;
+    if (*text != '\0')
+        return false;
+    *ret = v;
+    return true;
+}
+
+bool settings_parse_bool(const char *text, bool *ret)
+{
+    static const char *const yes[] = {"1", "true", "TRUE", "True", "on"};
+    static const char *const no[] = {"0", "false", "FALSE", "False", "off", ""};
+
+    for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
+        if (strcmp(text, yes[i]) == 0) {
+            *ret = true;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+        if (strcmp(text, no[i]) == 0) {
+            *ret = false;
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t settings_int(const char *name, int64_t def, int64_t min, int64_t max,
+                     const struct diag_sink *sink)
+{
+    const char *text = getenv(name);
+    int64_t v;
+
+    if (text == NULL)
+        return def;
+    if (!settings_parse_int(text, &v)) {
+        diag_warn(sink, "%s: \"%s\" is not an integer, using %lld", name, text, (long long)def);
+        return def;
+    }
+    if (v < min || v > max) {
+        diag_warn(sink, "%s: %lld is outside %lld..%lld, using %lld", name, (long long)v,
+                  (long long)min, (long long)max, (long long)def);
+        return def;
+    }
+    return v;
+}
+
+bool settings_bool(const char *name, bool def, const struct diag_sink *sink)
+{
+    const char *text = getenv(name);
+    bool v;
+
+    if (text == NULL)
+        return def;
+    if (!settings_parse_bool(text, &v)) {
+        diag_warn(sink, "%s: \"%s\" is not a boolean, using %d", name, text, def);
+        return def;
+    }
+    return v;
+}
+
+const char *settings_str(const char *name, const char *def)
+{
+    const char *text = getenv(name);
+
+    return text != NULL ? text : def;
+}
+
+bool settings_is_word(const char *name, const char *word)
+{
+    const char *text = getenv(name);
+
+    return text != NULL && strcasecmp(text, word) == 0;
+}
+
+/* Whether text is one integer, or for a list several of them separated by commas. */
+static bool int_list_ok(const char *text, bool list)
+{
+    char item[32];
+    int64_t ignored;
+
+    for (;;) {
+        size_t n = list ? strcspn(text, ",") : strlen(text);
+
+        if (n >= sizeof(item))
+            return false;
+        memcpy(item, text, n);
+        item[n] = '\0';
+        if (!settings_parse_int(item, &ignored))
+            return false;
+        if (text[n] == '\0')
+            return true;
+        text += n + 1;
+    }
+}
+
+void settings_check(const struct diag_sink *sink)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct settings_row *r = &rows[i];
+        const char *text = getenv(r->name);
+        bool ignored;
+
+        if (text == NULL)
+            continue;
+        if (r->effect == 'R')
+            diag_warn(sink, "%s is no longer supported and is ignored (%s)", r->name, r->help);
+        if (r->effect != 'P')
+            continue;
+        if (strcmp(r->type, "BOOL") == 0 && !settings_parse_bool(text, &ignored))
+            diag_warn(sink, "%s: \"%s\" is not a boolean, using the default", r->name, text);
+        if (strcmp(r->type, "INT") == 0 && !int_list_ok(text, false))
+            diag_warn(sink, "%s: \"%s\" is not an integer, using the default", r->name, text);
+        if (strcmp(r->type, "LIST") == 0 && !int_list_ok(text, true))
+            diag_warn(sink, "%s: \"%s\" is not a list of integers, using the default", r->name,
+                      text);
+    }
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tests of several processes. A test program lists helpers by name; runner_start runs the program
+ * again as one of them, and the two talk in lines over pipes, so that no test needs to sleep.
+ *
+ *     static int holder(int argc, char **argv) { ...; runner_say("ready"); runner_hear(b, sizeof
+ * b); ... } static const struct runner_helper helpers[] = {{"holder", holder}, {NULL, NULL}}; int
+ * main(int argc, char **argv)
+ *     {
+ *         int rc = runner_dispatch(argc, argv, helpers);
+ *         if (rc >= 0)
+ *             return rc;
+ *         ... cmocka ...
+ *     }
+ *     test: runner_start(&p, "holder", args, env); runner_expect(&p, "ready", 10000);
+ *           runner_tell(&p, "go"); assert_int_equal(runner_wait(&p, 10000), 0);
+ *
+ * A helper dies with the process that started it. */
+#ifndef TEST_SUPPORT_RUNNER_H
+#define TEST_SUPPORT_RUNNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct runner_helper {
+    const char *name; /* NULL ends the list */
+    int (*fn)(int argc,
+              char **argv); /* argv[0] is the helper's name; the result is the exit code */
+};
+
+/* Runs a helper if the command line asks for one and returns its exit code (0..255), else -1. */
+int runner_dispatch(int argc, char **argv, const struct runner_helper *helpers);
+
+struct runner_proc {
+    pid_t pid;    /* 0: not running */
+    int to, from; /* its standard input and output */
+    char buf[1024];
+    size_t len;
+};
+
+#define RUNNER_TIMED_OUT   (-1)
+#define RUNNER_SIGNAL(sig) (256 + (sig))
+
+/* args (may be NULL) and env (NAME=value, or NAME to unset; may be NULL) end with NULL. False:
+ * errno. */
+bool runner_start(struct runner_proc *p, const char *name, const char *const *args,
+                  const char *const *env);
+/* The same for another program: argv[0] is its path. */
+bool runner_start_program(struct runner_proc *p, const char *const *argv, const char *const *env);
+bool runner_tell(struct runner_proc *p, const char *line);
+/* Next line of its output without the newline; false at its end or after timeout_ms. */
+bool runner_line(struct runner_proc *p, char *buf, size_t size, int timeout_ms);
+/* Reads lines until one equals line; others go to stderr. */
+bool runner_expect(struct runner_proc *p, const char *line, int timeout_ms);
+void runner_kill(struct runner_proc *p, int sig);
+/* Exit code, RUNNER_SIGNAL(n), or RUNNER_TIMED_OUT (it is then killed and reaped). Closes p. */
+int runner_wait(struct runner_proc *p, int timeout_ms);
+
+/* In the helper. */
+void runner_say(const char *line);
+bool runner_hear(char *buf, size_t size); /* false: the test closed its end */
+
+/* Ends the whole process with SIGABRT and a message when it still runs after this many seconds. */
+void runner_watchdog(unsigned seconds);
+
+#endif
