@@ -181,7 +181,8 @@ enum device_alloc_flags {
                                of a former owner may be in it; the caller overwrites them or calls
                                device_extent_zero before anybody can read */
     DEVICE_ALLOC_AT = 4,    /* at offset `at` exactly, or fail (no OOM report) */
-    DEVICE_ALLOC_QUIET = 8  /* no OOM report: the caller has another plan */
+    DEVICE_ALLOC_QUIET = 8, /* no OOM report: the caller has another plan */
+    DEVICE_ALLOC_AFTER = 16 /* prefer offsets from `at` on; anywhere if there is no room */
 };
 
 struct device_alloc {
@@ -191,7 +192,7 @@ struct device_alloc {
     unsigned flags;   /* enum device_alloc_flags */
     uint64_t size;    /* > 0; rounded up to 64 */
     uint64_t align;   /* 0: default (64; 4096 when size >= 4096); a power of two up to 1 GiB */
-    uint64_t at;      /* with DEVICE_ALLOC_AT: offset in the HBM */
+    uint64_t at;      /* with DEVICE_ALLOC_AT or _AFTER: offset in the HBM */
     const char *name; /* for the allocation log; may be NULL */
 };
 

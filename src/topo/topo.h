@@ -87,7 +87,8 @@ static inline unsigned topo_hbm_device(const struct topo_instance *t, unsigned h
     return hbm / t->hbms_per_device;
 }
 
-/* Core version as neuron-top and neuron-monitor print it: "v2", "v3" (LNC 1), "v3d" (LNC 2), "v4".
+/* Core version as neuron-top and neuron-monitor print it: "v2", "v3" (LNC 1), "v3d" (LNC 2), "v4",
+ * "v4d".
  */
 const char *topo_core_version(const struct topo_instance *t, unsigned lnc);
 

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the device room: the layout of the control block and the process's own side of it.
+ *
+ * The control block is one file, mapped whole by every process:
+ *
+ *   head | slots | cores | hbms (with block bitmaps) | neffs | generations | extents ......
+ *
+ * Where the parts lie follows from the instance type alone (ctl_layout), never from a number read
+ * in shared memory. Fields are of three kinds: *stated* (the truth, committed by one atomic store),
+ * *derived* (marked so: rebuilt by ctl_recover whenever the lock is found orphaned), and *counted*
+ * (statistics; a death may lose the last increment). Unless a field says otherwise it is written
+ * under head.lock only. */
+#ifndef DEVICE_DEVICE_INT_H
+#define DEVICE_DEVICE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/base.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "device/device.h"
+
+#define CTL_MAGIC        UINT64_C(0x54524e4e45504f31) /* "1OPENNRT" */
+#define CTL_VERSION      1u
+#define CTL_SLOT_MAX     256u
+#define CTL_GEN_MAX      256u
+#define CTL_GEN_WORDS    (CTL_GEN_MAX / 64)
+#define CTL_SLOT_WORDS   (CTL_SLOT_MAX / 64)
+#define CTL_EXTENT_CHUNK 1024u
+#define CTL_EXTENT_MAX   (1u << 20)
+#define CTL_PATH_MAX     256
+
+enum ctl_slot_state { SLOT_FREE, SLOT_CLAIMING, SLOT_USED };
+enum ctl_extent_state { EXT_FREE, EXT_TAKEN, EXT_LIVE, EXT_QUARANTINE };
+enum ctl_gen_state { GEN_FREE, GEN_OPEN };
+
+struct ctl_head {
+    /* These three never move, in any version: `reset` and the mismatch message read them. */
+    uint64_t magic;
+    uint32_t version;
+    uint32_t layout_hash;
+    char library_version[32];
+
+    char type[32];
+    uint64_t serial;
+    char hbm_dir[CTL_PATH_MAX]; /* empty: memfds */
+    _Atomic uint32_t ready;     /* written last */
+
+    pthread_mutex_t lock;     /* robust, shared between processes */
+    _Atomic int32_t lock_pid; /* who holds it, for messages */
+    _Atomic uint32_t runnable;
+
+    _Atomic uint32_t extent_cap; /* extents whose memory the file has */
+    uint64_t next_generation;    /* of extents and of leases */
+    uint32_t free_head;          /* derived: list of free extents through .left, 0 ends */
+    uint32_t extents_used;       /* derived */
+};
+
+struct ctl_slot {
+    _Atomic uint32_t state; /* enum ctl_slot_state; stated */
+    int32_t pid;
+    uint64_t start_ticks; /* of the process, with pid: "is that me?" (never liveness) */
+    uint64_t pid_ns;
+    uint64_t start_us;
+    uint32_t lnc;
+    char tag[DEVICE_TAG_MAX];
+    char command[256];
+    char runtime_version[64];
+    _Atomic int64_t host_mem[DEVICE_HOST_COUNT]; /* counted; written by the owner */
+    _Atomic int32_t hbm_fd[TOPO_MAX_HBMS];       /* fd + 1 of an attached HBM in that process */
+};
+
+struct ctl_core {
+    _Atomic uint32_t owner; /* slot + 1; stated */
+    uint32_t pad;
+    uint64_t mem_used[DEVICE_CAT_COUNT];                                        /* derived */
+    _Atomic uint64_t mem_present[DEVICE_CAT_COUNT], mem_peak[DEVICE_CAT_COUNT]; /* counted */
+    _Atomic uint64_t total[DEVICE_CTR_COUNT], present[DEVICE_CTR_COUNT]; /* counted; any thread */
+    _Alignas(64) struct device_live_page live;
+};
+
+struct ctl_hbm {
+    _Atomic uint64_t backing_ino; /* 0: none; stated (written after backing_dev and cleared bits) */
+    uint64_t backing_dev;
+    uint32_t root;           /* derived: tree of extents by offset */
+    uint32_t reserve_known;  /* derived */
+    uint64_t reserve_blocks; /* derived: backed blocks that no extent touches */
+    /* A punch in progress: redone by recovery. */
+    _Atomic uint64_t punch_count; /* blocks; 0: none */
+    uint64_t punch_first;
+};
+
+struct ctl_neff {
+    _Atomic uint32_t used; /* stated */
+    uint32_t slot, core, id;
+    char name[256];
+};
+
+/* A lease generation: members leave, the last live one closes it. */
+struct ctl_gen {
+    _Atomic uint32_t state; /* enum ctl_gen_state; stated */
+    uint32_t pad;
+    uint64_t id;
+    _Atomic uint64_t members[CTL_SLOT_WORDS];
+};
+
+struct ctl_extent {
+    _Atomic uint32_t state; /* enum ctl_extent_state; stated: the commit word */
+    uint32_t hbm;
+    uint64_t off;
+    _Atomic uint64_t size; /* a grow or shrink commits by storing it */
+    uint64_t generation;
+    uint32_t slot, core, neff;
+    uint32_t cat;
+    _Atomic uint64_t leases[CTL_GEN_WORDS]; /* generations that expose it */
+    /* derived: the tree (extent_tree.c) */
+    uint32_t left, right;
+    uint64_t first, last, gap;
+    uint64_t pad;
+};
+_Static_assert(sizeof(struct ctl_extent) == 128, "two cache lines");
+_Static_assert(offsetof(struct ctl_head, version) == 8, "frozen: read by every version");
+_Static_assert(offsetof(struct ctl_head, library_version) == 16, "frozen: read by every version");
+
+/* Offsets of the parts in the file, from the type. */
+struct ctl_layout {
+    uint32_t slots, cores, hbms, neffs, extent_max;
+    uint64_t blocks_per_hbm, bitmap_words; /* of one HBM */
+    uint64_t off_slots, off_cores, off_hbms, off_bits, off_neffs, off_gens, off_extents;
+    uint64_t size_initial, size_max;
+};
+
+struct backing_ops;
+
+/* The process's mapping of one HBM. */
+struct hbm_map {
+    _Atomic(char *) base; /* NULL until first use */
+    int fd;
+    const struct backing_ops *ops;
+};
+
+struct memlog;
+
+struct device_instance {
+    struct device_config cfg; /* strings are owned copies */
+    const struct topo_instance *topo;
+    struct ctl_layout lay;
+    unsigned lnc;
+    char dir[CTL_PATH_MAX];  /* folder of the instance's files */
+    char base[CTL_PATH_MAX]; /* and the folder it is in */
+    char name[DEVICE_NAME_MAX];
+    uint8_t *ctl; /* the control block, lay.size_max bytes of address space */
+    int ctl_fd;
+    uint32_t slot; /* own; DEVICE_NONE for observers */
+    int slot_fd;   /* holds the record lock */
+    pid_t pid;
+    unsigned char *fork_page; /* zeroed by the kernel in a forked child */
+    pthread_mutex_t map_lock; /* hbm[]: attaching; taken before head.lock */
+    struct hbm_map hbm[TOPO_MAX_HBMS];
+    _Atomic uint64_t host_backed; /* bytes this process backed (for cfg.host_limit_bytes) */
+    struct memlog *memlog;        /* own lock inside */
+    struct log *log;
+};
+
+/* Every store of a critical section is followed by a point where a test may end the process. */
+static inline void device_point(const struct device_instance *in)
+{
+    if (__builtin_expect(in->cfg.store_point != NULL, 0))
+        in->cfg.store_point(in->cfg.store_point_arg);
+}
+#define PUT(in, lvalue, value) \
+    do {                       \
+        (lvalue) = (value);    \
+        device_point(in);      \
+    } while (0)
+/* The store that commits: release, so that what it publishes is seen with it. */
+#define COMMIT(in, lvalue, value)                                        \
+    do {                                                                 \
+        atomic_store_explicit(&(lvalue), (value), memory_order_release); \
+        device_point(in);                                                \
+    } while (0)
+
+/* --- ctl.c: layout, creation, lock --- */
+void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t);
+uint32_t ctl_layout_hash(void);
+NRT_STATUS ctl_open(struct device_instance *in, struct err *err); /* attach or create */
+void ctl_close(struct device_instance *in);
+NRT_STATUS ctl_lock(struct device_instance *in, struct err *err);
+void ctl_unlock(struct device_instance *in);
+NRT_STATUS ctl_grow_extents_locked(struct device_instance *in, struct err *err);
+
+static inline struct ctl_head *ctl_head(const struct device_instance *in)
+{
+    return (struct ctl_head *)(void *)in->ctl;
+}
+
+static inline struct ctl_slot *ctl_slot(const struct device_instance *in, uint32_t i)
+{
+    return (struct ctl_slot *)(void *)(in->ctl + in->lay.off_slots) + i;
+}
+
+static inline struct ctl_core *ctl_core(const struct device_instance *in, uint32_t i)
+{
+    return (struct ctl_core *)(void *)(in->ctl + in->lay.off_cores) + i;
+}
+
+static inline struct ctl_hbm *ctl_hbm(const struct device_instance *in, uint32_t i)
+{
+    return (struct ctl_hbm *)(void *)(in->ctl + in->lay.off_hbms) + i;
+}
+
+/* Bitmap of backed blocks; bits are set by anybody, cleared under the lock. */
+static inline _Atomic uint64_t *ctl_bits(const struct device_instance *in, uint32_t hbm)
+{
+    return (_Atomic uint64_t *)(void *)(in->ctl + in->lay.off_bits) + hbm * in->lay.bitmap_words;
+}
+
+static inline struct ctl_neff *ctl_neff(const struct device_instance *in, uint32_t i)
+{
+    return (struct ctl_neff *)(void *)(in->ctl + in->lay.off_neffs) + i;
+}
+
+static inline struct ctl_gen *ctl_gen(const struct device_instance *in, uint32_t i)
+{
+    return (struct ctl_gen *)(void *)(in->ctl + in->lay.off_gens) + i;
+}
+
+/* Extents that may be touched: what the file has, never more than the layout's maximum. */
+static inline uint32_t ctl_extent_cap(const struct device_instance *in)
+{
+    uint32_t cap = atomic_load_explicit(&ctl_head(in)->extent_cap, memory_order_acquire);
+
+    return cap < in->lay.extent_max ? cap : in->lay.extent_max;
+}
+
+/* Extent by index, 1 .. cap - 1 (0 is "none"); NULL for anything else. */
+static inline struct ctl_extent *ctl_extent(const struct device_instance *in, uint32_t i)
+{
+    if (i == 0 || i >= ctl_extent_cap(in))
+        return NULL;
+    return (struct ctl_extent *)(void *)(in->ctl + in->lay.off_extents) + i;
+}
+
+/* --- recover.c: derived data from the table --- */
+NRT_STATUS ctl_recover_locked(struct device_instance *in);
+
+/* --- slot.c --- */
+NRT_STATUS slot_claim(struct device_instance *in, struct err *err);
+void slot_release(struct device_instance *in);
+bool slot_live_locked(struct device_instance *in, uint32_t slot);
+unsigned slot_reclaim_all(struct device_instance *in);
+void slot_free_extents_locked(struct device_instance *in, uint32_t slot);
+void slot_path(const struct device_instance *in, uint32_t slot, char *buf, size_t size);
+
+/* --- extent_tree.c: extents of one HBM by offset --- */
+struct extent_gap {
+    uint64_t prev_end, next_off; /* free bytes around a place */
+};
+bool tree_insert(struct device_instance *in, uint32_t hbm,
+                 uint32_t index); /* false: damaged/overlap */
+bool tree_remove(struct device_instance *in, uint32_t hbm, uint32_t index);
+bool tree_refresh(struct device_instance *in, uint32_t hbm, uint32_t index); /* size changed */
+/* Lowest fit at or after `from`; 1 found, 0 no room, -1 the tree is damaged. */
+int tree_find(struct device_instance *in, uint32_t hbm, uint64_t size, uint64_t align,
+              uint64_t from, uint64_t *ret_off);
+/* Free bytes around [off, off + size): false if an extent other than `skip` overlaps it. */
+bool tree_around(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
+                 uint32_t skip, struct extent_gap *ret);
+
+/* --- alloc.c --- */
+void extent_drop_locked(struct device_instance *in, uint32_t index); /* free or quarantine */
+void extent_release_locked(struct device_instance *in, uint32_t index);
+bool extent_leased(const struct ctl_extent *x);
+
+/* --- lease.c --- */
+void lease_leave_all_locked(struct device_instance *in, uint32_t slot);
+void lease_close_dead_locked(struct device_instance *in);
+
+/* --- hbm.c --- */
+void hbm_fini(struct device_instance *in);
+NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base, struct err *err);
+bool hbm_any_backed(const struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size);
+NRT_STATUS hbm_zero(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
+                    struct err *err);
+/* Blocks around a freed or taken range that no other extent touches: count them into or out of the
+ * reserve; beyond the limit a freed range is punched. */
+void hbm_reserve_add_locked(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
+                            const struct extent_gap *gap);
+void hbm_reserve_sub_locked(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
+                            const struct extent_gap *gap);
+uint64_t hbm_trim_locked(struct device_instance *in); /* punch every reserve; bytes given back */
+void hbm_punch_recover_locked(struct device_instance *in, uint32_t hbm);
+uint64_t hbm_reserve_count(const struct device_instance *in, uint32_t hbm); /* from the table */
+
+/* --- hostmem.c --- */
+struct host_room {
+    uint64_t available;  /* bytes that may still be backed */
+    uint64_t mem_avail;  /* MemAvailable */
+    uint64_t cgroup_max; /* UINT64_MAX: none */
+};
+void host_room_get(const struct device_instance *in, struct host_room *ret);
+
+/* --- backing.c --- */
+struct backing_id {
+    uint64_t dev, ino;
+};
+/* The seam below HBM. Every slot runs on the caller's thread; `create` and `attach` with head.lock
+ * held, the others with whatever lock the caller has. fds are the caller's. */
+struct backing_ops {
+    const char *name;
+    NRT_STATUS (*create)
+    (const struct device_instance *in, uint32_t hbm, int *ret_fd, struct backing_id *ret_id,
+     struct err *err);
+    /* The same memory from the process pid, where it is descriptor fd. */
+    NRT_STATUS (*attach)
+    (const struct device_instance *in, uint32_t hbm, int pid, int fd, const struct backing_id *id,
+     int *ret_fd, struct err *err);
+    NRT_STATUS (*map)
+    (const struct device_instance *in, int fd, uint64_t size, char **ret_p, struct err *err);
+    NRT_STATUS (*back)
+    (int fd, char *base, uint64_t off, uint64_t size); /* NRT_RESOURCE: no memory */
+    void (*write)(char *base, uint64_t off, const void *src, uint64_t size); /* NULL src: zeros */
+    bool (*punch)(int fd, uint64_t off, uint64_t size);
+    NRT_STATUS (*export_fd)(int fd, uint64_t off, uint64_t size, int *ret_fd);
+    void (*destroy)(const struct device_instance *in, uint32_t hbm); /* the last holder leaves */
+};
+const struct backing_ops *backing_for(const struct device_instance *in);
+
+/* --- paths.c --- */
+#define PATHS_MAX 3
+struct device_paths {
+    char base[PATHS_MAX][CTL_PATH_MAX]; /* candidate folders, best first */
+    unsigned count;
+};
+NRT_STATUS paths_candidates(const struct device_config *cfg, struct device_paths *ret,
+                            struct err *err);
+NRT_STATUS paths_instance_dir(const char *base, const char *name, char *buf, size_t size,
+                              struct err *err);
+bool paths_name_ok(const char *name);
+/* The folder exists, is ours and closed to others; make it if asked. */
+NRT_STATUS paths_dir_check(const char *dir, bool create, struct err *err);
+void paths_join(char *buf, size_t size, const char *dir, const char *file);
+
+/* --- memlog.c, oom.c --- */
+struct memlog *memlog_create(uint64_t max_entries); /* NULL for 0 or no memory */
+void memlog_destroy(struct memlog *ml);
+void memlog_add(struct device_instance *in, bool alloc, const struct ctl_extent *x,
+                const char *name);
+void memlog_write_csv(struct device_instance *in);
+void oom_report(struct device_instance *in, const struct device_alloc *a);
+
+#endif
