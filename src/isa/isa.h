@@ -235,6 +235,8 @@ enum isa_wait_kind {
     ISA_WAIT_EVENT_SET,
     ISA_WAIT_EVENT_CLEAR
 };
+/* Entries past nwaits and nupdates are all zero bytes. An entry in use has reg ISA_NO_REG wherever
+ * no register is named (events, ++ and -- too), and value 0 where it is not used. */
 struct isa_wait {
     uint8_t kind, index; /* semaphore or event number */
     uint8_t reg;         /* register that holds the value, or ISA_NO_REG: then value */
@@ -271,42 +273,63 @@ struct isa_pattern {
 };
 static_assert(sizeof(struct isa_pattern) == 36, "isa_pattern is 36 bytes");
 
-/* Operand order in body.c, by function (absent ones are zero):
- *   nc_matmul              t: dst, stationary, moving                 acc, transpose, perf_mode,
- * pe_* nc_matmul_mx           t: dst, stationary, moving, stat. scale, mov. scale nc_transpose t:
- * dst, data tensor_copy            t: dst, src tensor_copy_predicated t: dst, predicate, src   s0:
- * src constant (when no tile)   reverse_pred memset                 t: dst    s0: I32, the bits of
- * the constant in dst's type tensor_tensor          t: dst, data1, data2    op0 tensor_scalar t:
- * dst, data            s: operand0, operand1   op0, op1, reverse scalar_tensor_tensor   t: dst,
- * data, operand1  s0: operand0            op0, op1, reverse activation(_reduce)    t: dst, data,
- * reduce_res  s: scale, bias        act, reduce_op, reduce_cmd activate2              t: dst, data,
- * reduce_res  s: imm0, imm1, relu_param exponential            t: dst, src, reduce_res   s:
- * max_value, reduce_init reciprocal             t: dst, data dropout                t: dst, data
- * s0: prob nc_stream_shuffle      t: dst, src               x.mask quantize_mx            t: dst,
- * src, dst_scale tensor_reduce          t: dst, data              op0, naxes, negate
- *   tensor_partition_reduce t: dst, data             op0
- *   tensor_scalar_reduce   t: dst, data, reduce_res  s0: operand0; s1: reduce_init  op0, reduce_op,
- *                          reduce_cmd, negate (of reduce_res)
- *   tensor_scalar_cumulative t: dst, src             s: imm0, imm1   op0, op1, reverse, reduce_cmd
- *   tensor_tensor_scan     t: dst, data0, data1      s0: initial     op0, op1, reverse
- *   affine_select          t: dst, on_true           s0: on_false    cmp0, x.pattern
- *   range_select           t: dst, on_true, reduce_res  s: bound0, bound1, range_start   cmp0,
- * cmp1, reduce_op, reduce_cmd select_reduce          t: dst, predicate, on_true, reduce_res  s0:
- * on_false   reverse_pred, ... max8                   t: dst, src nc_find_index8         t: dst,
- * data, vals nc_match_replace8      t: dst, data, vals, dst_idx   s0: imm topk                   t:
- * dst_val, dst_idx, src      x.n (= K), x.count (= n) nonzero_with_count     t: dst, src
- * x.index_offset, x.padding_val local_gather           t: dst, src, index        x.n (=
- * num_elem_per_idx), x.count (= num_valid) nc_n_gather            t: dst, data, indices
- *   sequence_bounds        t: dst, segment_ids
- *   bn_stats, bn_aggr      t: dst, data
- *   iota                   t: dst                    x.pattern
- *   rng                    t: dst
- *   rand2                  t: dst                    s: min, max
- *   set_rng_seed           t: (absent), src
- *   rand_set_state         t: (absent), src          rand_get_state  t: dst
- *   sendrecv               t: dst, src               x.n (= pipe id), x.count (= peer rank)
- *   device_print           t: (absent), src          x.n (= print id)
- * t[0] is always the destination. */
+/* The operands of body.c by function; text and checker read the same table (table.c).
+ *
+ *   function                  t[]                            s[]                   other fields
+ *   nc_matmul                 dst stationary moving                                acc transpose
+ *                                                                         perf_mode pe_*
+ *   nc_matmul_mx              dst stationary moving stat_scale mov_scale           acc pe_*
+ *   nc_transpose              dst data
+ *   tensor_copy               dst src
+ *   tensor_copy_predicated    dst predicate [src]            value                 reverse_pred
+ *   memset                    dst                            value
+ *   tensor_tensor             dst data1 data2                                      op0
+ *   tensor_scalar             dst data                       operand0 operand1     op0 op1 reverse
+ *   scalar_tensor_tensor      dst data operand1              operand0              op0 op1 reverse
+ *   activation                dst data [reduce_res]          scale bias            act reduce_op
+ *                                                                         reduce_cmd
+ *   activation_reduce         dst data reduce_res            scale bias            the same
+ *   activate2                 dst data [reduce_res]          imm0 imm1 relu_param  op0 op1 reverse
+ *                                                                 act reduce_op reduce_cmd
+ *   exponential               dst src [reduce_res]           max_value reduce_init reduce_cmd
+ *   reciprocal                dst data
+ *   dropout                   dst data                       prob
+ *   nc_stream_shuffle         dst src                                              x.mask
+ *   quantize_mx               dst src dst_scale
+ *   tensor_reduce             dst data                                             op0 naxes negate
+ *   tensor_partition_reduce   dst data                                             op0
+ *   tensor_scalar_reduce      dst data [reduce_res]          operand0 reduce_init  op0 reduce_op
+ *                                                         reduce_cmd negate (of reduce_res)
+ *   tensor_scalar_cumulative  dst src                        imm0 imm1             op0 op1 reverse
+ *                                                                         reduce_cmd
+ *   tensor_tensor_scan        dst data0 data1                initial               op0 op1 reverse
+ *   affine_select             dst on_true                    on_false              cmp0 x.pattern
+ *   range_select              dst on_true [reduce_res]       bound0 bound1 range_start
+ *                                                         cmp0 cmp1 reduce_op reduce_cmd
+ *   select_reduce             dst predicate on_true [reduce_res]  on_false         reverse_pred
+ *                                                         reduce_op reduce_cmd
+ *   max8                      dst src
+ *   nc_find_index8            dst data vals
+ *   nc_match_replace8         dst data vals [dst_idx]        imm
+ *   topk                      dst_val dst_idx src                                  x.v.n (K)
+ *                                                                         x.v.count (n)
+ *   nonzero_with_count        dst src                              x.v.index_offset x.v.padding_val
+ *   local_gather              dst src index     x.v.n (num_elem_per_idx) x.v.count (num_valid)
+ *   nc_n_gather               dst data indices
+ *   sequence_bounds           dst segment_ids
+ *   bn_stats, bn_aggr         dst data
+ *   iota                      dst                                                  x.pattern
+ *   rng, rand_get_state       dst
+ *   rand2                     dst                            min max
+ *   set_rng_seed, rand_set_state  (absent) src
+ *   sendrecv                  dst src                        x.v.n (pipe id) x.v.count (peer rank)
+ *   device_print              (absent) src                                         x.v.n (print id)
+ *
+ * t[0] is always the destination; operands in brackets may be absent. A scalar that is absent
+ * (ISA_SC_NONE) has its default of neuroncore.md 4: scale 1, bias, range_start, reduce_init,
+ * relu_param, max_value 0; the others are required. memset's and tensor_copy_predicated's value is
+ * ISA_SC_I32: the bits of the constant in dst's type, in the low bytes. activation_reduce carries
+ * reduce_op ADD and reduce_cmd RESET_REDUCE. */
 struct isa_compute {
     struct isa_tensor t[5];
     struct isa_scalar s[3];
@@ -378,14 +401,15 @@ enum isa_cond {
     ISA_BR_COUNT
 };
 
-/* Sequencer records.
- *   register_move   rd <- reg rb or imm        register_alu  rd <- ra op (rb or imm)
- *   register_load   rd <- element at place     register_store  element at place <- ra
- *   branch          if ra cond (rb or imm) goto target (record number)
- *   dma_trigger     id = imm (block id of the engine's JSON)
- *   sem_range_clear first = rd... see first, count     core_barrier  semaphore first
- *   trigger_collective  imm = index in the collectives table, target = semaphore to raise + 1 or 0
- */
+/* Sequencer records; fields that a record does not list are zero.
+ *   register_move   rd <- reg rb or imm              register_alu    rd <- ra op (rb or imm)
+ *   register_load   rd <- element at place           register_store  element at place <- ra
+ *   branch          if ra op (rb or imm) goto record target; op ALWAYS: ra, rb, imm are zero
+ *   dma_trigger     imm = block id of the engine's JSON
+ *   sem_range_clear semaphores first .. first + count - 1 become 0
+ *   core_barrier    first = semaphore
+ *   trigger_collective  imm = index in the collectives table, first = 1 + semaphore to raise or 0
+ * rb is ISA_NO_REG when imm is meant, and imm is 0 when rb is a register. */
 struct isa_seq {
     uint8_t op;         /* enum isa_reg_op or enum isa_cond */
     uint8_t rd, ra, rb; /* rb ISA_NO_REG: imm instead */
@@ -401,8 +425,13 @@ enum isa_dyn_op { ISA_DYN_COPY = 0, ISA_DYN_TRANSPOSE, ISA_DYN_ADD, ISA_DYN_OP_C
 enum isa_dyn_mode { ISA_DGE_SW = 0, ISA_DGE_HW, ISA_DGE_COUNT };
 enum isa_oob { ISA_OOB_ERROR = 0, ISA_OOB_SKIP = 1 };
 
-/* A dynamic transfer (neuroncore.md 5.5, 6.4). At most one side carries an offset: a register in
- * its operand, or the vector index below on an HBM side. */
+/* A dynamic transfer (neuroncore.md 5.5, 6.4): element k of src in pattern order goes to element k
+ * of dst (a tile: partition slowest). At most one side carries an offset: a register in its operand
+ * (off_reg, off_mul), or the vector index below on an HBM side. With a vector index the HBM operand
+ * has off_reg ISA_NO_REG; row w of its slowest dimension (dim[ndim - 1], num = index.nparts) starts
+ * at offset + idx[w] * off_mul elements, and the step of that dimension is not used (0).
+ * transpose: the shape is that of src, slowest first (a tile: partitions, then its dimensions),
+ * axes by its rank as in 5.4. SBUF tiles may start at any partition here. */
 struct isa_dyn {
     union isa_place src, dst;
     uint8_t src_mem, dst_mem; /* enum isa_mem: ISA_SBUF or ISA_HBM */
@@ -442,11 +471,11 @@ enum isa_format { ISA_FMT_NONE, ISA_FMT_COMPUTE, ISA_FMT_SEQ, ISA_FMT_DYN };
 struct isa_op_info {
     const char *name;
     enum isa_format format;
-    uint8_t engines;   /* bit per enum isa_engine that may execute it */
-    uint8_t milestone; /* 1, 2, 3 */
-    bool executable;   /* the software core runs it today */
-    uint8_t gens;      /* bit per generation: 1 << (gen - 2) */
-    uint8_t n_in;      /* how many of t[1..] are inputs, mask of operand roles in ops.c */
+    uint8_t engines;       /* bit per enum isa_engine that may execute it */
+    uint8_t milestone;     /* 1, 2, 3 */
+    bool executable;       /* the software core runs it today */
+    uint8_t gens;          /* bit per generation: 1 << (gen - 2) */
+    uint8_t reads, writes; /* compute: bit k = t[k] is an input / an output when present */
 };
 /* NULL for a number that is no opcode. */
 const struct isa_op_info *isa_op_info(unsigned opcode);
