@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Progress and waiting: the one wait function, our threads, the kernel pool, the caller's
+ * floating-point mode and cancellation, clocks. docs/modules/run.md. */
+#ifndef RUN_RUN_H
+#define RUN_RUN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* --- Clocks ------------------------------------------------------------------------------------
+ */
+
+uint64_t run_now_ns(void); /* monotonic */
+
+/* --- CPUs --------------------------------------------------------------------------------------
+ */
+
+#define RUN_CPUS_MAX 1024
+
+struct run_cpus {
+    uint64_t bits[RUN_CPUS_MAX / 64];
+};
+unsigned run_cpu_count(void); /* CPUs in the calling thread's affinity mask, at least 1 */
+/* "40-47,88-95"; false when malformed, decreasing, or past RUN_CPUS_MAX. */
+bool run_cpus_parse(const char *text, struct run_cpus *ret);
+bool run_thread_pin(pthread_t t, const struct run_cpus *cpus); /* false: errno */
+
+/* --- Waiting -----------------------------------------------------------------------------------
+ */
+
+/* What a waiter sleeps on. It may lie in memory that processes share; all zeros is a valid start.
+ * Synchronization: value and sleepers are accessed with the functions below only. A sleeper that is
+ * killed leaves its count behind, which costs later wakers a system call and nothing else. */
+struct run_word {
+    uint32_t value;
+    uint32_t sleepers;
+};
+uint32_t run_word_load(
+    const struct run_word *w); /* acquire; pairs with run_word_post, run_word_set */
+/* Release: what the caller wrote before is seen by whoever sees the new value. Wakes every waiter;
+ * a system call only if one sleeps. */
+void run_word_post(struct run_word *w); /* value += 1 */
+void run_word_set(struct run_word *w, uint32_t value);
+
+/* How to wait. Zero-initialised, it spins briefly, yields, then sleeps. Callbacks may be NULL; they
+ * are called on the waiting thread. */
+struct run_policy {
+    /* Runs whatever else the waiter could do (network, CC streams); true when it did work. Called
+     * between polls while spinning and yielding, and at least once before every sleep. */
+    bool (*progress)(void *arg);
+    /* Ranks that run now, this one included (the control block counts them); spinning happens only
+     * while they fit the CPUs. */
+    uint32_t (*runnable)(void *arg);
+    /* Told true before the thread sleeps in the kernel and false after, for that count. */
+    void (*asleep)(void *arg, bool asleep);
+    void *arg;
+    unsigned cpus;     /* 0: run_cpu_count() */
+    unsigned spin_us;  /* longest spin; 0: RUN_SPIN_US; RUN_NO_SPIN: none */
+    unsigned sleep_ms; /* longest single sleep, after which progress runs again; 0: RUN_SLEEP_MS */
+};
+#define RUN_SPIN_US  200
+#define RUN_NO_SPIN  UINT32_MAX
+#define RUN_SLEEP_MS 50
+#define RUN_FOREVER  UINT64_MAX
+
+/* Until the value differs from seen: true. After limit_ns without that: false, so that the caller
+ * can look whether its peers live, and call again. policy may be NULL. May be used by any thread.
+ */
+bool run_wait(struct run_word *w, uint32_t seen, uint64_t limit_ns,
+              const struct run_policy *policy);
+
+/* --- Floating-point state and cancellation of the caller ---------------------------------------
+ */
+
+/* What an entry point saves: the thread is the program's. */
+struct run_caller {
+    uint64_t fp;
+    int cancel;
+};
+/* Floating point to the mode that all our arithmetic assumes (round to nearest, subnormals kept, no
+ * traps), cancellation off until run_caller_leave restores both. Exception flags that the
+ * program had raised are its own and come back; the ones our arithmetic raises are dropped. Nests.
+ */
+void run_caller_enter(struct run_caller *c);
+void run_caller_leave(const struct run_caller *c);
+/* The floating-point part alone, for threads of ours. */
+uint64_t run_fp_enter(void);
+void run_fp_leave(uint64_t saved);
+
+/* --- Threads -----------------------------------------------------------------------------------
+ */
+
+/* A joinable thread with every signal blocked and the floating-point mode set. name (at most 15
+ * bytes) shows in tools; may be NULL. */
+NRT_STATUS run_thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg, const char *name,
+                            struct err *err);
+
+/* --- The kernel pool ---------------------------------------------------------------------------
+ */
+
+/* Threads that share the parts of one kernel with the caller. Workers start at first use, spin only
+ * inside an execution (between run_pool_begin and run_pool_end), and then only briefly, else they
+ * sleep. One job at a time: while the pool is busy, another caller, or a part that itself calls,
+ * runs its parts on its own thread. A NULL pool has size 1. */
+struct run_pool;
+struct run_pool *run_pool_new(
+    unsigned threads);                     /* caller included; 0: run_cpu_count(). NULL: memory */
+void run_pool_free(struct run_pool *pool); /* joins; nobody may be using it */
+unsigned run_pool_size(const struct run_pool *pool);
+void run_pool_begin(struct run_pool *pool);
+void run_pool_end(struct run_pool *pool);
+/* fn(arg, part) for every part in [0, n_parts), each exactly once, all finished on return. Which
+ * thread takes a part does not depend on timing: thread t of T takes [n*t/T, n*(t+1)/T). Results
+ * must not depend on who ran a part. Uses less than 1 KiB of the caller's stack besides fn. */
+void run_pool_for(struct run_pool *pool, unsigned n_parts, void (*fn)(void *arg, unsigned part),
+                  void *arg);
+
+#endif

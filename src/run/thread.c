@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/run.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define THREAD_STACK (1024 * 1024)
+
+unsigned run_cpu_count(void)
+{
+    cpu_set_t set;
+    int n;
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return 1;
+    n = CPU_COUNT(&set);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static bool cpu_number(const char **text, unsigned *ret)
+{
+    unsigned v = 0;
+    const char *p = *text;
+
+    if (*p < '0' || *p > '9')
+        return false;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        v = v * 10 + (unsigned)(*p - '0');
+        if (v >= RUN_CPUS_MAX)
+            return false;
+    }
+    *text = p;
+    *ret = v;
+    return true;
+}
+
+bool run_cpus_parse(const char *text, struct run_cpus *ret)
+{
+    struct run_cpus cpus = {{0}};
+
+    for (;;) {
+        unsigned first, last;
+
+        if (!cpu_number(&text, &first))
+            return false;
+        last = first;
+        if (*text == '-') {
+            text++;
+            if (!cpu_number(&text, &last) || last < first)
+                return false;
+        }
+        for (unsigned c = first; c <= last; c++)
+            cpus.bits[c / 64] |= 1ull << (c % 64);
+        if (*text == '\0')
+            break;
+        if (*text++ != ',')
+            return false;
+    }
+    *ret = cpus;
+    return true;
+}
+
+bool run_thread_pin(pthread_t t, const struct run_cpus *cpus)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    for (unsigned c = 0; c < RUN_CPUS_MAX && c < CPU_SETSIZE; c++) {
+        if (cpus->bits[c / 64] >> (c % 64) & 1)
+            CPU_SET(c, &set);
+    }
+    errno = pthread_setaffinity_np(t, sizeof(set), &set);
+    return errno == 0;
+}
+
+/* The floating-point control word that our arithmetic runs under: round to nearest even, no
+ * flush-to-zero, no denormals-are-zero, exceptions masked, flags clear. */
+#if defined(__x86_64__)
+#define FP_OURS 0x1F80u
+
+static uint64_t fp_read(void)
+{
+    return __builtin_ia32_stmxcsr();
+}
+
+static void fp_write(uint64_t v)
+{
+    __builtin_ia32_ldmxcsr((unsigned)v);
+}
+
+static uint64_t fp_ours(uint64_t saved)
+{
+    return FP_OURS;
+}
+#elif defined(__aarch64__)
+/* FPCR: AHP 26, DN 25, FZ 24, RMode 23..22, FZ16 19, trap enables 15 and 12..8. FPSR keeps the
+ * cumulative flags apart; both fit one word. */
+static uint64_t fp_read(void)
+{
+    uint64_t fpcr, fpsr;
+
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    __asm__ volatile("mrs %0, fpsr" : "=r"(fpsr));
+    return (fpcr & 0xFFFFFFFFu) | fpsr << 32;
+}
+
+static void fp_write(uint64_t v)
+{
+    uint64_t fpcr = v & 0xFFFFFFFFu, fpsr = v >> 32;
+
+    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr) : "memory");
+    __asm__ volatile("msr fpsr, %0" : : "r"(fpsr) : "memory");
+}
+
+static uint64_t fp_ours(uint64_t saved)
+{
+    return 0;
+}
+#else
+#error "the floating-point control word of this processor is not known"
+#endif
+
+uint64_t run_fp_enter(void)
+{
+    uint64_t saved = fp_read(), ours = fp_ours(saved);
+
+    if (saved != ours)
+        fp_write(ours);
+    return saved;
+}
+
+void run_fp_leave(uint64_t saved)
+{
+    fp_write(saved);
+}
+
+void run_caller_enter(struct run_caller *c)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &c->cancel);
+    c->fp = run_fp_enter();
+}
+
+void run_caller_leave(const struct run_caller *c)
+{
+    run_fp_leave(c->fp);
+    pthread_setcancelstate(c->cancel, NULL);
+}
+
+struct thread_start {
+    void *(*fn)(void *arg);
+    void *arg;
+    char name[16];
+};
+
+static void *thread_main(void *arg)
+{
+    struct thread_start start = *(struct thread_start *)arg;
+
+    mem_free(arg);
+    if (start.name[0] != '\0')
+        pthread_setname_np(pthread_self(), start.name);
+    run_fp_enter();
+    return start.fn(start.arg);
+}
+
+NRT_STATUS run_thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg, const char *name,
+                            struct err *err)
+{
+    struct thread_start *start = mem_zalloc(sizeof(*start));
+    sigset_t all, before;
+    pthread_attr_t attr;
+    int rc;
+
+    if (start == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for a thread");
+    start->fn = fn;
+    start->arg = arg;
+    if (name != NULL)
+        strncpy(start->name, name, sizeof(start->name) - 1);
+    rc = pthread_attr_init(&attr);
+    if (rc == 0) {
+        pthread_attr_setstacksize(&attr, THREAD_STACK);
+        /* The new thread inherits the mask, so no signal finds it unblocked even for a moment. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        rc = pthread_create(ret, &attr, thread_main, start);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attr);
+    }
+    if (rc != 0) {
+        mem_free(start);
+        return err_set(err, NRT_RESOURCE, "cannot start a thread: %s", strerror(rc));
+    }
+    return NRT_SUCCESS;
+}
