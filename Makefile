@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# A front for Meson. Every target first sees to the distribution packages it needs.
+#     make demo     the main example, from clone to result
+#     make test     everything that `meson test` runs
+#     make bench    one table: our figure, the peer's, the ratio
+#     make install PREFIX=/usr/local
+#     make fuzz     every target for FUZZ_SECONDS (60) with libFuzzer
+#     make asan     tests under the address and undefined-behaviour sanitizers
+#     make tsan     tests under the thread sanitizer
+#     make conformance   docs/conformance.md from a run of the tests
+BUILD        ?= build
+PREFIX       ?= /usr/local
+FUZZ_SECONDS ?= 60
+SETUP         = scripts/setup.sh
+SUITES       ?=
+
+all: setup-build
+	@scripts/configure.sh $(BUILD)
+	meson compile -C $(BUILD)
+
+setup-%:
+	@$(SETUP) $*
+
+demo: setup-build
+	@scripts/configure.sh build-demo -Dbuildtype=release -Dtests=false -Dfuzzers=off
+	meson compile -C build-demo
+	examples/digits/demo.sh build-demo
+
+test: setup-test
+	@scripts/configure.sh $(BUILD) -Dtests=true
+	meson compile -C $(BUILD)
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs $(SUITES)
+
+bench: setup-bench
+	@scripts/configure.sh build-bench -Dbuildtype=release -Dtests=false -Dfuzzers=off -Dbench=true
+	meson compile -C build-bench
+	bench/run.sh build-bench
+
+install: setup-build
+	@scripts/configure.sh build-install -Dbuildtype=release -Dtests=false -Dfuzzers=off \
+	    --prefix=$(PREFIX)
+	meson compile -C build-install
+	meson install -C build-install --no-rebuild
+
+asan: setup-test
+	@scripts/configure.sh build-asan -Db_sanitize=address,undefined -Db_lundef=false
+	meson compile -C build-asan
+	scripts/sanitized.sh meson test -C build-asan --no-rebuild --print-errorlogs -t 4 $(SUITES)
+
+tsan: setup-test
+	@scripts/configure.sh build-tsan -Db_sanitize=thread -Db_lundef=false
+	meson compile -C build-tsan
+	scripts/sanitized.sh meson test -C build-tsan --no-rebuild --print-errorlogs -t 8 $(SUITES)
+
+fuzz: setup-fuzz
+	@CC=clang scripts/configure.sh build-fuzz -Dfuzzers=libfuzzer -Dtests=false \
+	    -Db_sanitize=address,undefined -Db_lundef=false
+	meson compile -C build-fuzz
+	scripts/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+conformance: setup-test
+	@scripts/configure.sh $(BUILD) -Dtests=true
+	meson compile -C $(BUILD)
+	scripts/conformance.sh $(BUILD)
+
+clean:
+	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz
+
+.PHONY: all demo test bench install asan tsan fuzz conformance clean

@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs the distribution packages that a group of commands needs (Debian 12, Ubuntu 24.04):
+#     scripts/setup.sh [build] [test] [bench] [fuzz] [cross]        (default: build test)
+# Does nothing, quickly, when all are there. Needs root or sudo when something is missing.
+# OPENNRT_SETUP=0 skips it: the machine's owner has seen to the packages.
+set -eu
+
+build="gcc g++ meson ninja-build pkg-config make python3 python3-numpy
+       libarchive-dev libjansson-dev libssl-dev libhwloc-dev libsleef-dev"
+test="libcmocka-dev valgrind"
+bench="libopenblas-dev libdnnl-dev libxsmm-dev"
+fuzz="clang llvm"
+cross="gcc-aarch64-linux-gnu qemu-user libc6-dev-arm64-cross"
+# For the CI run: both compilers and the formatter.
+ci="clang clang-format git"
+# Of the other architecture, from the distribution's multiarch repository.
+arm64="libarchive-dev:arm64 libjansson-dev:arm64 libssl-dev:arm64 libhwloc-dev:arm64
+       libsleef-dev:arm64 libcmocka-dev:arm64"
+
+[ "${OPENNRT_SETUP:-1}" != 0 ] || exit 0
+[ $# -gt 0 ] || set -- build test
+
+want=""
+arch=""
+for group in "$@"; do
+    case $group in
+    build) want="$want $build" ;;
+    test) want="$want $build $test" ;;
+    bench) want="$want $build $bench" ;;
+    fuzz) want="$want $build $fuzz" ;;
+    ci) want="$want $build $test $ci" ;;
+    cross) want="$want $build $cross $arm64" arch=arm64 ;;
+    *) echo "setup.sh: unknown group $group (build test bench fuzz ci cross)" >&2; exit 2 ;;
+    esac
+done
+
+# One query: what is installed, as name and name:architecture.
+installed=" $(dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Package}:${Architecture}\n' 2>/dev/null |
+    awk -F'|' '/^ii/ { print $2, $3 }' | tr '\n' ' ')"
+missing=""
+for p in $want; do
+    case "$installed" in
+    *" $p "*) ;;
+    *) case " $missing " in *" $p "*) ;; *) missing="$missing $p" ;; esac ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+command -v apt-get >/dev/null || {
+    echo "setup.sh: this system has no apt-get; please install:$missing" >&2
+    exit 1
+}
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "setup.sh: not root and no sudo; please install:$missing" >&2
+        exit 1
+    }
+    sudo="sudo"
+fi
+echo "setup.sh: installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+[ -z "$arch" ] || $sudo dpkg --add-architecture "$arch"
+$sudo apt-get -q update >&2
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing >&2
