@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Element-wise instructions: memset, copies, tensor_tensor, tensor_scalar, scalar_tensor_tensor,
+ * reciprocal (neuroncore.md 4.2). */
+#include "kernel/kernel_int.h"
+
+#include <string.h>
+
+/* ---- memset ---------------------------------------------------------------------------------- */
+
+static NRT_STATUS run_memset(const struct kernel_op *op, struct kernel_core *kc,
+                             const uint32_t *regs, struct err *err)
+{
+    struct k_run r;
+    const struct k_tile *t;
+    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+    uint64_t bits;
+    uint8_t *cell = r.raw;
+
+    if (st != NRT_SUCCESS)
+        return st;
+    t = &r.rec->t[0];
+    bits = r.rec->s[0].bits; /* little-endian: the low bytes are the cell */
+    for (uint32_t i = 0; i < t->n; i++)
+        memcpy(cell + (size_t)i * t->esize, &bits, t->esize);
+    for (unsigned k = 0; k < r.rec->nrows; k++)
+        k_scatter(t, k_row(&r, 0, k), 0, t->n, cell);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS k_lower_memset(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 1, run_memset, &st);
+
+    if (rec == NULL)
+        return st;
+    if (rec->t[0].n == 0)
+        return k_refuse(l, "absent operand", 0);
+    return NRT_SUCCESS;
+}
+
+/* ---- copies ---------------------------------------------------------------------------------- */
+
+/* Bits from tile i to tile 0, row k to row k. */
+static void move_rows(struct k_run *r, unsigned i)
+{
+    const struct k_tile *d = &r->rec->t[0], *s = &r->rec->t[i];
+
+    for (unsigned k = 0; k < r->rec->nrows; k++) {
+        uint8_t *to = k_row(r, 0, k);
+        const uint8_t *from = k_row(r, i, k);
+
+        if (d->contig && s->contig) {
+            memmove(to, from, (size_t)d->n * d->esize);
+        } else if (s->contig && !r->copy) {
+            k_scatter(d, to, 0, d->n, from);
+        } else if (d->contig && !r->copy) {
+            k_gather(s, from, 0, s->n, to);
+        } else {
+            k_gather(s, from, 0, s->n, r->raw);
+            k_scatter(d, to, 0, d->n, r->raw);
+        }
+    }
+}
+
+static NRT_STATUS run_move(const struct kernel_op *op, struct kernel_core *kc, const uint32_t *regs,
+                           struct err *err)
+{
+    struct k_run r;
+    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+
+    if (st != NRT_SUCCESS)
+        return st;
+    move_rows(&r, 1);
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS run_cast(const struct kernel_op *op, struct kernel_core *kc, const uint32_t *regs,
+                           struct err *err)
+{
+    struct k_run r;
+    const struct k_tile *d;
+    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+
+    if (st != NRT_SUCCESS)
+        return st;
+    d = &r.rec->t[0];
+    /* Straight from the source's fp32 view into the destination's type. */
+    for (unsigned k = 0; k < r.rec->nrows; k++)
+        for (uint32_t i = 0; i < d->n; i += r.chunk) {
+            uint32_t n = d->n - i < r.chunk ? d->n - i : r.chunk;
+
+            k_write(&r, 0, k, i, n, k_read(&r, 1, k, i, n, r.buf[0]));
+        }
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS k_lower_tensor_copy(struct k_lower *l)
+{
+    const struct isa_compute *c = &l->r->body.c;
+    bool act_v2 = l->r->engine == ISA_ACT && l->kc->gen == ISA_V2;
+    bool move = c->t[0].dtype == c->t[1].dtype && !act_v2;
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 2, move ? run_move : run_cast, &st);
+
+    return rec == NULL ? st : k_same_shape(l, rec, 0, 1);
+}
+
+/* ---- arithmetic ------------------------------------------------------------------------------ */
+
+static void ew_tensor_tensor(struct k_run *r, const float *const *in, float *out, uint32_t n)
+{
+    r->vec->bin[r->rec->op0](out, in[0], in[1], n);
+}
+
+static void scalar_stage(const struct k_run *r, unsigned op, bool reversed, float *out,
+                         const float *x, float s, uint32_t n)
+{
+    (reversed ? r->vec->bin_r : r->vec->bin_s)[op](out, x, s, n);
+}
+
+static void ew_tensor_scalar(struct k_run *r, const float *const *in, float *out, uint32_t n)
+{
+    const struct k_rec *rec = r->rec;
+
+    scalar_stage(r, rec->op0, rec->reverse & 1, out, in[0], r->sf[0], n);
+    if (rec->op1 != ISA_ALU_NONE)
+        scalar_stage(r, rec->op1, rec->reverse & 2, out, out, r->sf[1], n);
+}
+
+static void ew_scalar_tensor_tensor(struct k_run *r, const float *const *in, float *out, uint32_t n)
+{
+    const struct k_rec *rec = r->rec;
+    float *t = r->buf[3]; /* out may be in[1] itself */
+
+    scalar_stage(r, rec->op0, rec->reverse & 1, t, in[0], r->sf[0], n);
+    if (rec->op1 == ISA_ALU_NONE)
+        memcpy(out, t, n * sizeof(*out));
+    else if (rec->reverse & 2)
+        r->vec->bin[rec->op1](out, in[1], t, n);
+    else
+        r->vec->bin[rec->op1](out, t, in[1], n);
+}
+
+static void ew_reciprocal(struct k_run *r, const float *const *in, float *out, uint32_t n)
+{
+    r->vec->bin_s[ISA_ALU_RECIPROCAL](out, in[0], 0.0f, n);
+}
+
+#define RUN_EW(name, nin)                                                            \
+    static NRT_STATUS run_##name(const struct kernel_op *op, struct kernel_core *kc, \
+                                 const uint32_t *regs, struct err *err)              \
+    {                                                                                \
+        struct k_run r;                                                              \
+        NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);                          \
+        if (st != NRT_SUCCESS)                                                       \
+            return st;                                                               \
+        k_elementwise(&r, 1, nin, true, ew_##name);                                  \
+        k_run_end(&r);                                                               \
+        return NRT_SUCCESS;                                                          \
+    }
+RUN_EW(tensor_tensor, 2)
+RUN_EW(tensor_scalar, 1)
+RUN_EW(scalar_tensor_tensor, 2)
+RUN_EW(reciprocal, 1)
+
+/* ---- integer and bit arithmetic -------------------------------------------------------------- */
+
+/* One operator on cells of `size` bytes, zero-extended to 64 bits. sgn: of the left operand, for
+ * max, min and comparisons. */
+static uint64_t int_op(unsigned op, uint64_t x, uint64_t y, unsigned size, bool sgn)
+{
+    unsigned width = size * 8;
+    uint64_t flip = sgn ? 1ull << (width - 1) : 0; /* order of signed = order of flipped */
+
+    switch (op) {
+    case ISA_ALU_BYPASS:
+        return x;
+    case ISA_ALU_INVERT:
+        return ~x;
+    case ISA_ALU_BIT_AND:
+        return x & y;
+    case ISA_ALU_BIT_OR:
+        return x | y;
+    case ISA_ALU_BIT_XOR:
+        return x ^ y;
+    case ISA_ALU_SHL:
+        return y >= width ? 0 : x << y;
+    case ISA_ALU_SHR:
+        return y >= width ? 0 : x >> y;
+    case ISA_ALU_ADD:
+        return x + y;
+    case ISA_ALU_SUBTRACT:
+        return x - y;
+    case ISA_ALU_MULTIPLY:
+        return x * y;
+    case ISA_ALU_MAX:
+        return (x ^ flip) > (y ^ flip) ? x : y;
+    case ISA_ALU_MIN:
+        return (x ^ flip) < (y ^ flip) ? x : y;
+    case ISA_ALU_EQ:
+        return x == y;
+    case ISA_ALU_NE:
+        return x != y;
+    case ISA_ALU_GE:
+        return (x ^ flip) >= (y ^ flip);
+    case ISA_ALU_GT:
+        return (x ^ flip) > (y ^ flip);
+    case ISA_ALU_LE:
+        return (x ^ flip) <= (y ^ flip);
+    case ISA_ALU_LT:
+        return (x ^ flip) < (y ^ flip);
+    case ISA_ALU_LOGICAL_AND:
+        return x != 0 && y != 0;
+    case ISA_ALU_LOGICAL_OR:
+        return x != 0 || y != 0;
+    case ISA_ALU_LOGICAL_XOR:
+        return (x != 0) != (y != 0);
+    case ISA_ALU_LOGICAL_NOT:
+        return x == 0;
+    default:
+        return x;
+    }
+}
+
+static bool int_op_native(unsigned op)
+{
+    return op != ISA_ALU_NONE && op <= ISA_ALU_LOGICAL_NOT;
+}
+
+static uint64_t cell_get(const uint8_t *p, unsigned size)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, p, size); /* little-endian */
+    return v;
+}
+
+static uint64_t cut(uint64_t v, unsigned size)
+{
+    return size == 8 ? v : v & ((1ull << size * 8) - 1);
+}
+
+static NRT_STATUS run_int_tensor_tensor(const struct kernel_op *op, struct kernel_core *kc,
+                                        const uint32_t *regs, struct err *err)
+{
+    struct k_run r;
+    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+    const struct k_tile *d;
+    unsigned size;
+    bool sgn;
+
+    if (st != NRT_SUCCESS)
+        return st;
+    d = &r.rec->t[0];
+    size = d->esize;
+    sgn = dtype_kind((enum dtype)r.rec->t[1].dtype) == DTK_INT;
+    for (unsigned k = 0; k < r.rec->nrows; k++) {
+        uint8_t *x = r.raw, *y = r.raw2;
+
+        k_gather(&r.rec->t[1], k_row(&r, 1, k), 0, d->n, x);
+        k_gather(&r.rec->t[2], k_row(&r, 2, k), 0, d->n, y);
+        for (uint32_t i = 0; i < d->n; i++, x += size, y += size) {
+            uint64_t v = int_op(r.rec->op0, cell_get(x, size), cell_get(y, size), size, sgn);
+
+            memcpy(x, &v, size);
+        }
+        k_scatter(d, k_row(&r, 0, k), 0, d->n, r.raw);
+    }
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS run_bit_tensor_scalar(const struct kernel_op *op, struct kernel_core *kc,
+                                        const uint32_t *regs, struct err *err)
+{
+    struct k_run r;
+    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+    const struct k_rec *rec = r.rec;
+    const struct k_tile *d;
+    unsigned size;
+
+    if (st != NRT_SUCCESS)
+        return st;
+    d = &rec->t[0];
+    size = d->esize;
+    for (unsigned k = 0; k < rec->nrows; k++) {
+        uint64_t a = cut(k_scalar_bits(&r, 0, k), size), b = cut(k_scalar_bits(&r, 1, k), size);
+        uint8_t *p = r.raw;
+
+        k_gather(&rec->t[1], k_row(&r, 1, k), 0, d->n, p);
+        for (uint32_t i = 0; i < d->n; i++, p += size) {
+            uint64_t v = cell_get(p, size);
+
+            v = rec->reverse & 1 ? int_op(rec->op0, a, v, size, false)
+                                 : int_op(rec->op0, v, a, size, false);
+            if (rec->op1 != ISA_ALU_NONE) {
+                v = cut(v, size);
+                v = rec->reverse & 2 ? int_op(rec->op1, b, v, size, false)
+                                     : int_op(rec->op1, v, b, size, false);
+            }
+            memcpy(p, &v, size);
+        }
+        k_scatter(d, k_row(&r, 0, k), 0, d->n, r.raw);
+    }
+    return NRT_SUCCESS;
+}
+
+/* ---- lowering -------------------------------------------------------------------------------- */
+
+/* An operator that the fp32 loops know. */
+static bool float_op(const struct k_vec *v, unsigned op)
+{
+    return op < ISA_ALU_COUNT && v->bin[op] != NULL;
+}
+
+static NRT_STATUS bit_types(struct k_lower *l, const struct k_rec *rec, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (!dtype_is_int((enum dtype)rec->t[i].dtype) || rec->t[i].esize != rec->t[0].esize)
+            return k_refuse(l, "bit operator on dtype", rec->t[i].dtype);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS k_lower_tensor_tensor(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 3, run_tensor_tensor, &st);
+    bool bits, int32 = true;
+
+    if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS ||
+        (st = k_same_shape(l, rec, 0, 2)) != NRT_SUCCESS)
+        return st;
+    l->op->flops = (uint64_t)rec->t[0].n * rec->nrows;
+    bits = isa_alu_is_bit(rec->op0);
+    for (unsigned i = 0; i < 3; i++)
+        int32 = int32 && (rec->t[i].dtype == DT_INT32 || rec->t[i].dtype == DT_UINT32);
+    if (bits || (int32 && rec->engine == ISA_POOL && int_op_native(rec->op0))) {
+        l->op->fn = run_int_tensor_tensor;
+        return bits ? bit_types(l, rec, 3) : NRT_SUCCESS;
+    }
+    return float_op(rec->vec, rec->op0) ? NRT_SUCCESS : k_refuse(l, "operator", rec->op0);
+}
+
+NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 2, run_tensor_scalar, &st);
+
+    if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS)
+        return st;
+    l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * (rec->op1 != ISA_ALU_NONE ? 2 : 1);
+    if (isa_alu_is_bit(rec->op0) || isa_alu_is_bit(rec->op1)) {
+        /* bypass is the one operator of both classes */
+        if ((!isa_alu_is_bit(rec->op0) && rec->op0 != ISA_ALU_BYPASS) ||
+            (!isa_alu_is_bit(rec->op1) && rec->op1 != ISA_ALU_BYPASS && rec->op1 != ISA_ALU_NONE))
+            return k_refuse(l, "bit and arithmetic operators in one record, operator", rec->op0);
+        l->op->fn = run_bit_tensor_scalar;
+        return bit_types(l, rec, 2);
+    }
+    if (!float_op(rec->vec, rec->op0))
+        return k_refuse(l, "operator", rec->op0);
+    if (rec->op1 != ISA_ALU_NONE && !float_op(rec->vec, rec->op1))
+        return k_refuse(l, "operator", rec->op1);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS k_lower_scalar_tensor_tensor(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 3, run_scalar_tensor_tensor, &st);
+
+    if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS ||
+        (st = k_same_shape(l, rec, 0, 2)) != NRT_SUCCESS)
+        return st;
+    l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * 2;
+    if (!float_op(rec->vec, rec->op0))
+        return k_refuse(l, "operator", rec->op0);
+    if (rec->op1 != ISA_ALU_NONE && !float_op(rec->vec, rec->op1))
+        return k_refuse(l, "operator", rec->op1);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS k_lower_reciprocal(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 2, run_reciprocal, &st);
+
+    if (rec == NULL)
+        return st;
+    l->op->flops = (uint64_t)rec->t[0].n * rec->nrows;
+    return k_same_shape(l, rec, 0, 1);
+}

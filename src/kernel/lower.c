@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From record to op: one lowering function per opcode. */
+#include "kernel/kernel_int.h"
+
+#include <string.h>
+
+static const k_lower_fn LOWER[ISA_OP_LIMIT] = {
+    [ISA_OP_NC_MATMUL] = k_lower_matmul,
+    [ISA_OP_TENSOR_COPY] = k_lower_tensor_copy,
+    [ISA_OP_MEMSET] = k_lower_memset,
+    [ISA_OP_TENSOR_TENSOR] = k_lower_tensor_tensor,
+    [ISA_OP_TENSOR_SCALAR] = k_lower_tensor_scalar,
+    [ISA_OP_SCALAR_TENSOR_TENSOR] = k_lower_scalar_tensor_tensor,
+    [ISA_OP_ACTIVATION] = k_lower_activation,
+    [ISA_OP_ACTIVATION_REDUCE] = k_lower_activation,
+    [ISA_OP_RECIPROCAL] = k_lower_reciprocal,
+};
+
+NRT_STATUS kernel_lower(const struct isa_record *records, uint32_t max, struct kernel_core *kc,
+                        enum kernel_math math, struct arena *arena, struct kernel_op *ret_op,
+                        struct err *err)
+{
+    struct k_lower l = {records, max, kc, math, arena, ret_op, err};
+    unsigned opcode = records[0].opcode;
+
+    memset(ret_op, 0, sizeof(*ret_op));
+    ret_op->consumed = 1;
+    if (opcode >= ISA_OP_LIMIT || LOWER[opcode] == NULL)
+        return err_set(err, NRT_INVALID, "opcode 0x%02x has no kernel", opcode);
+    return LOWER[opcode](&l);
+}
+
+struct k_rec *k_lower_rec(struct k_lower *l, unsigned ntiles, kernel_fn fn, NRT_STATUS *ret_st)
+{
+    struct k_rec *rec = NULL;
+
+    *ret_st = k_rec_new(l->r, l->kc, l->math, ntiles, l->arena, &rec, l->err);
+    if (*ret_st != NRT_SUCCESS)
+        return NULL;
+    l->op->fn = fn;
+    l->op->priv[0] = (uint64_t)(uintptr_t)rec;
+    l->op->priv_words = 1;
+    return rec;
+}
+
+NRT_STATUS k_refuse(struct k_lower *l, const char *what, unsigned value)
+{
+    const struct isa_op_info *info = isa_op_info(l->r->opcode);
+
+    return err_set(l->err, NRT_INVALID, "%s: %s %u", info != NULL ? info->name : "record", what,
+                   value);
+}
+
+NRT_STATUS k_same_shape(struct k_lower *l, const struct k_rec *rec, unsigned a, unsigned b)
+{
+    const struct k_tile *x = &rec->t[a], *y = &rec->t[b];
+
+    if (x->n == 0 || y->n == 0)
+        return k_refuse(l, "absent operand", x->n == 0 ? a : b);
+    if (x->n != y->n)
+        return k_refuse(l, "elements of operand", b);
+    if (x->nparts != y->nparts)
+        return k_refuse(l, "partitions of operand", b);
+    return NRT_SUCCESS;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nc_matmul by its definition (neuroncore.md 2.4, 4.1). */
+#include "kernel/kernel_int.h"
+
+#include <math.h>
+#include <string.h>
+
+/* stationary element (k, j, m): row k, position j * M + m of its pattern. */
+struct shape {
+    uint32_t k, m, n; /* rows, dst partitions, dst elements */
+    uint32_t pairs;   /* 2 with double_row, else 1 */
+};
+
+static struct shape shape_of(const struct k_rec *rec)
+{
+    struct shape s;
+
+    s.pairs = rec->perf_mode == 1 ? 2 : 1;
+    s.k = rec->t[1].nparts;
+    s.m = rec->t[1].n / s.pairs;
+    s.n = rec->t[2].n / s.pairs;
+    return s;
+}
+
+/* Rows of tile i as fp32, one after the other. */
+static void load_rows(struct k_run *r, unsigned i, float *out)
+{
+    const struct k_tile *t = &r->rec->t[i];
+
+    for (unsigned k = 0; k < t->nparts; k++) {
+        const float *p = k_read(r, i, k, 0, t->n, r->buf[4]);
+
+        memcpy(out + (size_t)k * t->n, p, t->n * sizeof(*out));
+    }
+}
+
+static bool column_nan(const float *a, uint32_t rows, uint32_t width, uint32_t col)
+{
+    bool nan = false;
+
+    for (uint32_t k = 0; k < rows; k++)
+        nan |= isnan(a[(size_t)k * width + col]);
+    return nan;
+}
+
+/* Whether row m of the result has a NaN that nothing it came from had. */
+static void note_nan(struct k_run *r, const struct shape *s, const float *a, const float *b,
+                     uint32_t m, const float *old, const float *out)
+{
+    uint32_t rows = s->k * s->pairs;
+
+    for (uint32_t n = 0; n < s->n && !r->nan; n++)
+        if (k_nan_in((enum dtype)r->rec->t[0].dtype, out[n]) && !(r->rec->acc && isnan(old[n])) &&
+            !column_nan(a, rows, s->m, m) && !column_nan(b, rows, s->n, n))
+            r->nan = true;
+}
+
+static NRT_STATUS run_matmul(const struct kernel_op *op, struct kernel_core *kc,
+                             const uint32_t *regs, struct err *err)
+{
+    struct k_run r;
+    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+    struct shape s;
+    float *a, *b, *sum;
+
+    if (st != NRT_SUCCESS)
+        return st;
+    s = shape_of(r.rec);
+    a = (float *)(void *)((uint8_t *)kc->scratch + K_SCRATCH_PACK);
+    b = a + (size_t)ISA_PARTITIONS * r.rec->t[1].n;
+    sum = r.buf[0];
+    load_rows(&r, 1, a);
+    load_rows(&r, 2, b);
+    for (uint32_t m = 0; m < s.m; m++) {
+        const float *old = NULL, *out = sum;
+
+        memset(sum, 0, s.n * sizeof(*sum));
+        for (uint32_t k = 0; k < s.k * s.pairs; k++)
+            r.vec->fma(sum, a[(size_t)k * s.m + m], b + (size_t)k * s.n, s.n);
+        if (r.rec->acc) {
+            old = k_read(&r, 0, m, 0, s.n, r.buf[1]);
+            r.vec->bin[ISA_ALU_ADD](r.buf[2], old, sum, s.n);
+            out = r.buf[2];
+        }
+        if (kc->check_nan)
+            note_nan(&r, &s, a, b, m, old, out);
+        k_write(&r, 0, m, 0, s.n, out);
+    }
+    k_run_end(&r);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS k_lower_matmul(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 3, run_matmul, &st);
+    struct shape s;
+
+    if (rec == NULL)
+        return st;
+    for (unsigned i = 0; i < 3; i++)
+        if (rec->t[i].n == 0)
+            return k_refuse(l, "absent operand", i);
+    if (rec->transpose)
+        return k_refuse(l, "is_transpose", rec->transpose);
+    s = shape_of(rec);
+    if (rec->t[1].nparts != rec->t[2].nparts)
+        return k_refuse(l, "partitions of operand", 2);
+    if (rec->t[1].n % s.pairs != 0 || s.m > ISA_PARTITIONS || s.m != rec->t[0].nparts)
+        return k_refuse(l, "elements of operand", 1);
+    if (rec->t[2].n % s.pairs != 0 || s.n != rec->t[0].n || s.n > 8192 / s.pairs)
+        return k_refuse(l, "elements of operand", 2);
+    rec->nrows = s.m;
+    l->op->flops = 2ull * s.m * s.n * s.k * s.pairs;
+    return NRT_SUCCESS;
+}
