@@ -82,21 +82,24 @@ bool run_thread_pin(pthread_t t, const struct run_cpus *cpus)
 /* The floating-point control word that our arithmetic runs under: round to nearest even, no
  * flush-to-zero, no denormals-are-zero, exceptions masked, flags clear. */
 #if defined(__x86_64__)
-#define FP_OURS 0x1F80u
+/* MXCSR, and above it the x87 control word: the C library rounds decimal text by the latter. */
+#define FP_OURS (0x1F80u | 0x037Full << 32)
 
 static uint64_t fp_read(void)
 {
-    return __builtin_ia32_stmxcsr();
+    uint16_t cw;
+
+    __asm__ volatile("fnstcw %0" : "=m"(cw));
+    return __builtin_ia32_stmxcsr() | (uint64_t)cw << 32;
 }
 
-static void fp_write(uint64_t v)
+static void fp_write(uint64_t v, uint64_t before)
 {
+    uint16_t cw = (uint16_t)(v >> 32);
+
+    if ((uint16_t)(before >> 32) != cw)
+        __asm__ volatile("fldcw %0" : : "m"(cw));
     __builtin_ia32_ldmxcsr((unsigned)v);
-}
-
-static uint64_t fp_ours(uint64_t saved)
-{
-    return FP_OURS;
 }
 #elif defined(__aarch64__)
 /* FPCR: AHP 26, DN 25, FZ 24, RMode 23..22, FZ16 19, trap enables 15 and 12..8. FPSR keeps the
@@ -110,17 +113,14 @@ static uint64_t fp_read(void)
     return (fpcr & 0xFFFFFFFFu) | fpsr << 32;
 }
 
-static void fp_write(uint64_t v)
+#define FP_OURS 0u
+
+static void fp_write(uint64_t v, uint64_t before)
 {
     uint64_t fpcr = v & 0xFFFFFFFFu, fpsr = v >> 32;
 
     __asm__ volatile("msr fpcr, %0" : : "r"(fpcr) : "memory");
     __asm__ volatile("msr fpsr, %0" : : "r"(fpsr) : "memory");
-}
-
-static uint64_t fp_ours(uint64_t saved)
-{
-    return 0;
 }
 #else
 #error "the floating-point control word of this processor is not known"
@@ -128,16 +128,16 @@ static uint64_t fp_ours(uint64_t saved)
 
 uint64_t run_fp_enter(void)
 {
-    uint64_t saved = fp_read(), ours = fp_ours(saved);
+    uint64_t saved = fp_read();
 
-    if (saved != ours)
-        fp_write(ours);
+    if (saved != FP_OURS)
+        fp_write(FP_OURS, saved);
     return saved;
 }
 
 void run_fp_leave(uint64_t saved)
 {
-    fp_write(saved);
+    fp_write(saved, FP_OURS);
 }
 
 void run_caller_enter(struct run_caller *c)

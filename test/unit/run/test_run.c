@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/run.h"
+
+#include <errno.h>
+#include <fenv.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/fault.h"
+#include "proves.h"
+#include "runner.h"
+
+/* --- Waiting -----------------------------------------------------------------------------------
+ */
+
+static void wait_returns_at_once_when_changed(void **state)
+{
+    struct run_word w = {.value = 5};
+
+    assert_true(run_wait(&w, 4, 0, NULL));
+    assert_true(run_wait(&w, 4, RUN_FOREVER, NULL));
+    assert_int_equal(w.sleepers, 0);
+}
+
+static void wait_gives_up_at_its_limit(void **state)
+{
+    struct run_word w = {.value = 5};
+    uint64_t before = run_now_ns();
+
+    assert_false(run_wait(&w, 5, 0, NULL));
+    assert_false(run_wait(&w, 5, 3000000, NULL));
+    assert_true(run_now_ns() - before >= 3000000);
+    assert_int_equal(w.sleepers, 0);
+    assert_int_equal(w.value, 5);
+}
+
+struct counts {
+    unsigned progress, asleep, awake, work;
+    struct run_word *post; /* posted by the progress function when work runs out */
+};
+
+static bool count_progress(void *arg)
+{
+    struct counts *c = arg;
+
+    c->progress++;
+    if (c->work > 0 && --c->work == 0)
+        run_word_post(c->post);
+    return c->work > 0;
+}
+
+static void count_sleep(void *arg, bool asleep)
+{
+    struct counts *c = arg;
+
+    if (asleep)
+        c->asleep++;
+    else
+        c->awake++;
+}
+
+static uint32_t too_many(void *arg)
+{
+    return 1000;
+}
+
+static void wait_runs_progress_and_reports_sleep(void **state)
+{
+    struct run_word w = {.value = 0};
+    struct counts c = {.post = &w};
+    struct run_policy p = {.progress = count_progress,
+                           .runnable = too_many,
+                           .asleep = count_sleep,
+                           .arg = &c,
+                           .spin_us = RUN_NO_SPIN,
+                           .sleep_ms = 1};
+
+    assert_false(run_wait(&w, 0, 5000000, &p));
+    assert_true(c.asleep >= 2); /* it woke every millisecond to make progress */
+    assert_int_equal(c.asleep, c.awake);
+    assert_true(c.progress >= c.asleep);
+    /* The waiter's own progress is what makes the value change: it must not sleep first. */
+    c = (struct counts){.post = &w, .work = 1000};
+    assert_true(run_wait(&w, 0, RUN_FOREVER, &p));
+    assert_int_equal(c.asleep, 0);
+    assert_int_equal(c.progress, 1000);
+}
+
+struct pair {
+    struct run_word there, back;
+    struct run_policy policy;
+    uint32_t rounds;
+    uint64_t data;
+};
+
+static void *echo(void *arg)
+{
+    struct pair *p = arg;
+
+    for (uint32_t i = 0; i < p->rounds; i++) {
+        while (!run_wait(&p->there, i, 100000000, &p->policy))
+            ;
+        p->data = p->data * 3 + 1; /* plain: the words order it */
+        run_word_post(&p->back);
+    }
+    return NULL;
+}
+
+static void ping_pong(struct run_policy policy, uint32_t rounds)
+{
+    struct pair p = {.policy = policy, .rounds = rounds};
+    uint64_t want = 0;
+    pthread_t t;
+
+    assert_int_equal(run_thread_start(&t, echo, &p, "echo", NULL), NRT_SUCCESS);
+    for (uint32_t i = 0; i < rounds; i++) {
+        want = (want + i) * 3 + 1;
+        p.data += i;
+        run_word_post(&p.there);
+        while (!run_wait(&p.back, i, 100000000, &policy))
+            ;
+        assert_true(p.data == want);
+    }
+    pthread_join(t, NULL);
+    assert_int_equal(p.there.sleepers, 0);
+    assert_int_equal(p.back.sleepers, 0);
+}
+
+static void ping_pong_loses_no_wakeup(void **state)
+{
+    struct run_policy spin = {.spin_us = 1000}, sleep = {.spin_us = RUN_NO_SPIN, .sleep_ms = 60000},
+                      crowd = {.runnable = too_many, .sleep_ms = 60000};
+
+    /* With sleeps of a minute a lost wake-up would hang the test, and the watchdog end it. */
+    ping_pong(sleep, 3000);
+    ping_pong(crowd, 3000);
+    ping_pong(spin, 3000);
+}
+
+struct storm {
+    struct run_word w;
+    uint32_t posts;
+};
+
+static void *storm_waiter(void *arg)
+{
+    struct storm *s = arg;
+    struct run_policy p = {.spin_us = RUN_NO_SPIN, .sleep_ms = 60000};
+    uint32_t seen = 0;
+
+    while (seen < s->posts) {
+        run_wait(&s->w, seen, RUN_FOREVER, &p);
+        seen = run_word_load(&s->w);
+    }
+    return NULL;
+}
+
+static void every_waiter_sees_the_last_post(void **state)
+{
+    struct storm s = {.posts = 20000};
+    pthread_t t[4];
+
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(run_thread_start(&t[i], storm_waiter, &s, NULL, NULL), NRT_SUCCESS);
+    for (uint32_t i = 0; i < s.posts; i++)
+        run_word_post(&s.w);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(s.w.sleepers, 0);
+}
+
+/* Processes share a word through a file that both map. */
+static struct run_word *word_map(const char *fd_text)
+{
+    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(fd_text), 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static int helper_echo(int argc, char **argv)
+{
+    struct run_word *w = word_map(argv[1]);
+    struct run_policy p = {.spin_us = RUN_NO_SPIN, .sleep_ms = 60000};
+
+    if (w == NULL)
+        return 1;
+    runner_say("ready");
+    for (uint32_t i = 0; i < 1000; i++) {
+        if (!run_wait(&w[0], i, RUN_FOREVER, &p))
+            return 2;
+        run_word_post(&w[1]);
+    }
+    return 0;
+}
+
+static int helper_sleeper(int argc, char **argv)
+{
+    struct run_word *w = word_map(argv[1]);
+    struct run_policy p = {.spin_us = RUN_NO_SPIN, .sleep_ms = 60000};
+
+    if (w == NULL)
+        return 1;
+    runner_say("ready");
+    run_wait(&w[0], 0, RUN_FOREVER, &p);
+    return 0;
+}
+
+static void words_work_between_processes(void **state)
+{
+    int fd = memfd_create("words", 0); /* inherited by the helper */
+    char fd_text[16];
+    const char *args[] = {fd_text, NULL};
+    struct run_policy p = {.spin_us = RUN_NO_SPIN, .sleep_ms = 60000};
+    struct runner_proc proc;
+    struct run_word *w;
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, 4096), 0);
+    snprintf(fd_text, sizeof(fd_text), "%d", fd);
+    w = word_map(fd_text);
+    assert_true(runner_start(&proc, "echo", args, NULL));
+    assert_true(runner_expect(&proc, "ready", 20000));
+    for (uint32_t i = 0; i < 1000; i++) {
+        run_word_post(&w[0]);
+        assert_true(run_wait(&w[1], i, RUN_FOREVER, &p));
+    }
+    assert_int_equal(runner_wait(&proc, 20000), 0);
+
+    /* A sleeper that is killed leaves its count, and words go on working. */
+    w[0].value = 0;
+    assert_true(runner_start(&proc, "sleeper", args, NULL));
+    assert_true(runner_expect(&proc, "ready", 20000));
+    while (__atomic_load_n(&w[0].sleepers, __ATOMIC_ACQUIRE) == 0)
+        sched_yield();
+    runner_kill(&proc, SIGKILL);
+    assert_int_equal(runner_wait(&proc, 20000), RUNNER_SIGNAL(SIGKILL));
+    assert_int_equal(w[0].sleepers, 1);
+    run_word_post(&w[0]);
+    assert_true(run_wait(&w[0], 0, 0, &p));
+    munmap(w, 4096);
+    close(fd);
+}
+
+/* --- The caller's state ------------------------------------------------------------------------
+ */
+
+static volatile float tiny = 1e-40f, one = 1.0f, third = 3.0f;
+
+static void caller_gets_its_floating_point_mode_back(void **state)
+{
+    struct run_caller c;
+    float nearest;
+    fenv_t env;
+
+    fegetenv(&env);
+    fesetround(FE_TONEAREST);
+    nearest = one / third;
+    fesetround(FE_DOWNWARD);
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* FTZ, DAZ */
+    assert_true(tiny * one == 0.0f);
+#endif
+    feraiseexcept(FE_INVALID);
+    run_caller_enter(&c);
+    assert_int_equal(fegetround(), FE_TONEAREST);
+    assert_true(one / third == nearest);
+    assert_true(tiny * one != 0.0f); /* subnormals are kept */
+    feraiseexcept(FE_OVERFLOW);
+    run_caller_leave(&c);
+    assert_int_equal(fegetround(), FE_DOWNWARD);
+    assert_true(one / third < nearest);
+#if defined(__x86_64__)
+    assert_true(tiny * one == 0.0f);
+#endif
+    assert_true(fetestexcept(FE_INVALID));
+    assert_false(fetestexcept(FE_OVERFLOW));
+    fesetenv(&env);
+}
+
+static void caller_is_not_cancelled_inside(void **state)
+{
+    struct run_caller outer, inner;
+    int old;
+
+    run_caller_enter(&outer);
+    run_caller_enter(&inner);
+    run_caller_leave(&inner);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    assert_int_equal(old, PTHREAD_CANCEL_DISABLE);
+    run_caller_leave(&outer);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+    assert_int_equal(old, PTHREAD_CANCEL_ENABLE);
+}
+
+/* --- Threads -----------------------------------------------------------------------------------
+ */
+
+static void *thread_look(void *arg)
+{
+    sigset_t *mask = arg;
+
+    pthread_sigmask(SIG_BLOCK, NULL, mask);
+    return (void *)(size_t)(fegetround() == FE_TONEAREST);
+}
+
+static void threads_block_signals_and_compute_in_our_mode(void **state)
+{
+    sigset_t inside, before, after;
+    pthread_t t;
+    void *ret;
+
+    pthread_sigmask(SIG_BLOCK, NULL, &before);
+    fesetround(FE_DOWNWARD);
+    assert_int_equal(run_thread_start(&t, thread_look, &inside, "a name that is too long", NULL),
+                     NRT_SUCCESS);
+    pthread_join(t, &ret);
+    fesetround(FE_TONEAREST);
+    assert_non_null(ret);
+    for (int s = 1; s < 32; s++) {
+        if (s != SIGKILL && s != SIGSTOP)
+            assert_true(sigismember(&inside, s));
+    }
+    pthread_sigmask(SIG_BLOCK, NULL, &after);
+    for (int s = 1; s < 32; s++)
+        assert_int_equal(sigismember(&before, s), sigismember(&after, s));
+}
+
+static void thread_start_reports_failed_memory(void **state)
+{
+    struct err err = {.status = NRT_SUCCESS};
+    pthread_t t;
+
+    fault_arm(FAULT_ALLOC, 1);
+    assert_int_equal(run_thread_start(&t, thread_look, NULL, NULL, &err), NRT_RESOURCE);
+    fault_disarm();
+    assert_true(err.text[0] != '\0');
+}
+
+static void cpu_lists(void **state)
+{
+    static const char *const bad[] = {"",   ",", "1,",   "-1",  "3-1",
+                                      "1-", "a", "1024", "1 2", "0-1024"};
+    struct run_cpus c;
+
+    assert_true(run_cpus_parse("40-47,88-95", &c));
+    for (unsigned i = 0; i < RUN_CPUS_MAX; i++)
+        assert_int_equal(c.bits[i / 64] >> (i % 64) & 1,
+                         (i >= 40 && i <= 47) || (i >= 88 && i <= 95));
+    assert_true(run_cpus_parse("0,1023", &c));
+    assert_int_equal(c.bits[15] >> 63, 1);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(run_cpus_parse(bad[i], &c));
+    assert_true(run_cpu_count() >= 1);
+}
+
+static void threads_can_be_pinned(void **state)
+{
+    cpu_set_t all, now;
+    struct run_cpus c = {{0}};
+    unsigned last = 0;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+        if (CPU_ISSET(i, &all))
+            last = i;
+    }
+    c.bits[last / 64] = 1ull << (last % 64);
+    assert_true(run_thread_pin(pthread_self(), &c));
+    assert_int_equal(sched_getaffinity(0, sizeof(now), &now), 0);
+    assert_int_equal(CPU_COUNT(&now), 1);
+    assert_true(CPU_ISSET(last, &now));
+    assert_int_equal(run_cpu_count(), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    memset(&c, 0, sizeof(c));
+    assert_false(run_thread_pin(pthread_self(), &c));
+    assert_true(errno != 0);
+}
+
+/* --- The pool ----------------------------------------------------------------------------------
+ */
+
+#define PARTS_MAX 1000
+
+struct job {
+    struct run_pool *pool;
+    unsigned hits[PARTS_MAX]; /* plain: every part is run by one thread, once */
+    pthread_t who[PARTS_MAX];
+    unsigned nested;
+};
+
+static void part(void *arg, unsigned p)
+{
+    struct job *j = arg;
+
+    j->hits[p]++;
+    j->who[p] = pthread_self();
+}
+
+static void pool_runs_every_part_once_in_static_shares(void **state)
+{
+    static struct job j;
+
+    for (unsigned threads = 1; threads <= 5; threads++) {
+        struct run_pool *pool = run_pool_new(threads);
+
+        assert_int_equal(run_pool_size(pool), threads);
+        run_pool_begin(pool);
+        for (unsigned n = 0; n < 40; n++) {
+            memset(&j, 0, sizeof(j));
+            run_pool_for(pool, n, part, &j);
+            for (unsigned p = 0; p < PARTS_MAX; p++)
+                assert_int_equal(j.hits[p], p < n);
+            for (unsigned t = 0; n > 1 && t < threads; t++) {
+                for (unsigned p = n * t / threads; p + 1 < n * (t + 1) / threads; p++)
+                    assert_true(pthread_equal(j.who[p], j.who[p + 1]));
+                if (t == 0 && n / threads > 0)
+                    assert_true(pthread_equal(j.who[0], pthread_self()));
+                else if (t > 0 && n * t / threads < n * (t + 1) / threads)
+                    assert_false(pthread_equal(j.who[n * t / threads], pthread_self()));
+            }
+        }
+        run_pool_end(pool);
+        run_pool_free(pool);
+    }
+    memset(&j, 0, sizeof(j));
+    run_pool_for(NULL, 7, part, &j);
+    assert_int_equal(j.hits[6], 1);
+    assert_int_equal(run_pool_size(NULL), 1);
+    run_pool_begin(NULL);
+    run_pool_end(NULL);
+    run_pool_free(NULL);
+    run_pool_free(run_pool_new(0)); /* never used: no thread was started */
+}
+
+static void nested_part(void *arg, unsigned p)
+{
+    struct job *j = arg;
+
+    __atomic_fetch_add(&j->nested, 1, __ATOMIC_RELAXED);
+}
+
+static void part_that_calls(void *arg, unsigned p)
+{
+    struct job *j = arg;
+
+    run_pool_for(j->pool, 10, nested_part, j);
+}
+
+static void pool_in_a_part_runs_inline(void **state)
+{
+    static struct job j;
+
+    j.pool = run_pool_new(3);
+    run_pool_for(j.pool, 8, part_that_calls, &j);
+    assert_int_equal(j.nested, 80);
+    run_pool_free(j.pool);
+}
+
+struct stress {
+    struct run_pool *pool;
+    bool bad;
+};
+
+static void *stress_caller(void *arg)
+{
+    struct stress *s = arg;
+    struct job *j = calloc(1, sizeof(*j));
+
+    for (unsigned n = 0; n < 3000; n++) {
+        unsigned parts = n % 20;
+
+        run_pool_begin(s->pool);
+        run_pool_for(s->pool, parts, part, j);
+        run_pool_end(s->pool);
+        for (unsigned p = 0; p < parts; p++) {
+            if (j->hits[p] != 1)
+                s->bad = true;
+            j->hits[p] = 0;
+        }
+    }
+    free(j);
+    return NULL;
+}
+
+static void pool_shared_by_several_callers(void **state)
+{
+    struct stress s[3];
+    struct run_pool *pool = run_pool_new(3);
+    pthread_t t[3];
+
+    for (int i = 0; i < 3; i++) {
+        s[i] = (struct stress){.pool = pool};
+        assert_int_equal(run_thread_start(&t[i], stress_caller, &s[i], NULL, NULL), NRT_SUCCESS);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(t[i], NULL);
+        assert_false(s[i].bad);
+    }
+    run_pool_free(pool);
+}
+
+static void pool_without_memory_for_threads_still_works(void **state)
+{
+    static struct job j;
+    struct run_pool *pool;
+
+    fault_arm(FAULT_ALLOC, 1);
+    assert_null(run_pool_new(4));
+    fault_arm(FAULT_ALLOC, 2);
+    assert_null(run_pool_new(4));
+    fault_disarm();
+    pool = run_pool_new(4);
+    fault_arm(FAULT_ALLOC, 2); /* the second worker cannot start */
+    memset(&j, 0, sizeof(j));
+    run_pool_for(pool, 30, part, &j);
+    fault_disarm();
+    for (unsigned p = 0; p < 30; p++)
+        assert_int_equal(j.hits[p], 1);
+    memset(&j, 0, sizeof(j));
+    run_pool_for(pool, 30, part, &j);
+    for (unsigned p = 0; p < 30; p++)
+        assert_int_equal(j.hits[p], 1);
+    run_pool_free(pool);
+}
+
+static void *small_stack_caller(void *arg)
+{
+    static struct job j;
+
+    j.pool = arg;
+    run_pool_for(j.pool, 100, part, &j);
+    return NULL;
+}
+
+static void pool_needs_little_of_the_callers_stack(void **state)
+{
+    struct run_pool *pool = run_pool_new(2);
+    pthread_attr_t attr;
+    pthread_t t;
+
+    pthread_attr_init(&attr);
+    assert_int_equal(pthread_attr_setstacksize(&attr, 128 * 1024), 0);
+    assert_int_equal(pthread_create(&t, &attr, small_stack_caller, pool), 0);
+    pthread_join(t, NULL);
+    pthread_attr_destroy(&attr);
+    run_pool_free(pool);
+}
+
+static const struct runner_helper helpers[] = {
+    {"echo", helper_echo}, {"sleeper", helper_sleeper}, {NULL, NULL}};
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wait_returns_at_once_when_changed),
+        cmocka_unit_test(wait_gives_up_at_its_limit),
+        cmocka_unit_test(wait_runs_progress_and_reports_sleep),
+        cmocka_unit_test(ping_pong_loses_no_wakeup),
+        cmocka_unit_test(every_waiter_sees_the_last_post),
+        cmocka_unit_test(words_work_between_processes),
+        cmocka_unit_test(caller_gets_its_floating_point_mode_back),
+        cmocka_unit_test(caller_is_not_cancelled_inside),
+        cmocka_unit_test(threads_block_signals_and_compute_in_our_mode),
+        cmocka_unit_test(thread_start_reports_failed_memory),
+        cmocka_unit_test(cpu_lists),
+        cmocka_unit_test(threads_can_be_pinned),
+        cmocka_unit_test(pool_runs_every_part_once_in_static_shares),
+        cmocka_unit_test(pool_in_a_part_runs_inline),
+        cmocka_unit_test(pool_shared_by_several_callers),
+        cmocka_unit_test(pool_without_memory_for_threads_still_works),
+        cmocka_unit_test(pool_needs_little_of_the_callers_stack),
+    };
+    int rc = runner_dispatch(argc, argv, helpers);
+
+    if (rc >= 0)
+        return rc;
+    runner_watchdog(240);
+    return cmocka_run_group_tests_name("run", tests, NULL, NULL);
+}
