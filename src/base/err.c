@@ -64,7 +64,8 @@ const char *status_name(NRT_STATUS status)
     return "UNKNOWN STATUS";
 }
 
-static void diag_send(void (*to)(void *, const char *), void *arg, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void diag_send(void (*to)(void *, const char *),
+                                                            void *arg, const char *fmt, va_list ap)
 {
     char text[DIAG_TEXT_MAX];
 

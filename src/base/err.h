@@ -23,7 +23,8 @@ struct err {
  * `return err_set(err, NRT_INVALID, "..."):`. The text is cut, never overrun. Any thread. */
 NRT_STATUS err_set(struct err *err, NRT_STATUS status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-NRT_STATUS err_vset(struct err *err, NRT_STATUS status, const char *fmt, va_list ap);
+NRT_STATUS err_vset(struct err *err, NRT_STATUS status, const char *fmt, va_list ap)
+    __attribute__((format(printf, 3, 0)));
 
 /* Name of a status ("NRT_INVALID"), never NULL; base's own table behind nrt_get_status_as_str
  * (which a program may define itself, so no code of ours calls that one). */

@@ -27,7 +27,7 @@ bool log_on(const struct log *lg, enum log_comp comp, enum log_level level);
 void log_msg(struct log *lg, enum log_comp comp, enum log_level level, const char *func,
              const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void log_vmsg(struct log *lg, enum log_comp comp, enum log_level level, const char *func,
-              const char *fmt, va_list ap);
+              const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
 /* Text without a prefix, to the targets of the component at this level (tables, the infodump's
  * blank line). A newline is added. */
 void log_raw(struct log *lg, enum log_comp comp, enum log_level level, const char *text);

@@ -16,7 +16,8 @@ struct strbuf {
 void strbuf_put(struct strbuf *b, const char *s);
 void strbuf_putn(struct strbuf *b, const char *s, size_t n);
 void strbuf_printf(struct strbuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap);
+void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 void strbuf_fini(struct strbuf *b);
 
 /* Sizes as in the reports: three decimals, B KB MB GB with base 1024, no blank ("30.562KB"). */
