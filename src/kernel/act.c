@@ -6,7 +6,7 @@
 
 struct act_run {
     struct k_run r;
-    float scale, bias; /* of this row */
+    float scale, bias, param; /* of this row */
     float acc;
     bool acc_nan; /* a NaN entered the sum */
 };
@@ -26,10 +26,10 @@ static void chunk(struct act_run *a, uint32_t n)
     if (a->scale == 1.0f && a->bias == 0.0f && rec->act != ISA_ACT_RECIPROCAL &&
         rec->act != ISA_ACT_RSQRT) {
         /* x * 1 + 0 is x but for the sign of zero, which only reciprocals show */
-        r->vec->act[rec->act](out, in, 0.0f, n);
+        r->vec->act[rec->act](out, in, a->param, n);
     } else {
         r->vec->affine(out, in, a->scale, a->bias, n);
-        r->vec->act[rec->act](out, out, 0.0f, n);
+        r->vec->act[rec->act](out, out, a->param, n);
     }
     if (k_folds(rec->reduce_cmd))
         a->acc = r->vec->fold[ISA_ALU_ADD](a->acc, out, n);
@@ -44,12 +44,16 @@ static void one_row(struct act_run *a)
 {
     struct k_run *r = &a->r;
     const struct k_rec *rec = r->rec;
-    unsigned lane = rec->t[0].part + r->k;
+    unsigned lane = rec->t[1].part + r->k;
     float *reg = &r->kc->act_acc[lane];
     float start = *reg;
 
     a->scale = scalar_or(r, 0, 1.0f);
     a->bias = scalar_or(r, 1, 0.0f);
+    a->param = scalar_or(r, 2, 0.0f);
+    r->sf[0] = a->scale;
+    r->sf[1] = a->bias;
+    r->sf[2] = a->param;
     a->acc = k_acc_start(rec->reduce_cmd, ISA_ALU_ADD, start, 0.0f);
     a->acc_nan = isnan(a->acc) || isnan(a->scale) || isnan(a->bias);
     for (r->pos = 0; r->pos < rec->t[0].n; r->pos += r->chunk) {

@@ -166,74 +166,9 @@ RUN_EW(reciprocal, 1)
 
 /* ---- integer and bit arithmetic -------------------------------------------------------------- */
 
-/* One operator on cells of `size` bytes, zero-extended to 64 bits. sgn: of the left operand, for
- * max, min and comparisons. */
-static uint64_t int_op(unsigned op, uint64_t x, uint64_t y, unsigned size, bool sgn)
-{
-    unsigned width = size * 8;
-    uint64_t flip = sgn ? 1ull << (width - 1) : 0; /* order of signed = order of flipped */
-
-    switch (op) {
-    case ISA_ALU_BYPASS:
-        return x;
-    case ISA_ALU_INVERT:
-        return ~x;
-    case ISA_ALU_BIT_AND:
-        return x & y;
-    case ISA_ALU_BIT_OR:
-        return x | y;
-    case ISA_ALU_BIT_XOR:
-        return x ^ y;
-    case ISA_ALU_SHL:
-        return y >= width ? 0 : x << y;
-    case ISA_ALU_SHR:
-        return y >= width ? 0 : x >> y;
-    case ISA_ALU_ADD:
-        return x + y;
-    case ISA_ALU_SUBTRACT:
-        return x - y;
-    case ISA_ALU_MULTIPLY:
-        return x * y;
-    case ISA_ALU_MAX:
-        return (x ^ flip) > (y ^ flip) ? x : y;
-    case ISA_ALU_MIN:
-        return (x ^ flip) < (y ^ flip) ? x : y;
-    case ISA_ALU_EQ:
-        return x == y;
-    case ISA_ALU_NE:
-        return x != y;
-    case ISA_ALU_GE:
-        return (x ^ flip) >= (y ^ flip);
-    case ISA_ALU_GT:
-        return (x ^ flip) > (y ^ flip);
-    case ISA_ALU_LE:
-        return (x ^ flip) <= (y ^ flip);
-    case ISA_ALU_LT:
-        return (x ^ flip) < (y ^ flip);
-    case ISA_ALU_LOGICAL_AND:
-        return x != 0 && y != 0;
-    case ISA_ALU_LOGICAL_OR:
-        return x != 0 || y != 0;
-    case ISA_ALU_LOGICAL_XOR:
-        return (x != 0) != (y != 0);
-    case ISA_ALU_LOGICAL_NOT:
-        return x == 0;
-    default:
-        return x;
-    }
-}
-
 static bool int_op_native(unsigned op)
 {
     return op != ISA_ALU_NONE && op <= ISA_ALU_LOGICAL_NOT;
-}
-
-static uint64_t cell_get(const uint8_t *p, unsigned size)
-{
-    uint64_t v = 0;
-
-    memcpy(&v, p, size); /* little-endian */
-    return v;
 }
 
 static uint64_t cut(uint64_t v, unsigned size)
@@ -261,7 +196,7 @@ static NRT_STATUS run_int_tensor_tensor(const struct kernel_op *op, struct kerne
         k_gather(&r.rec->t[1], k_row(&r, 1, k), 0, d->n, x);
         k_gather(&r.rec->t[2], k_row(&r, 2, k), 0, d->n, y);
         for (uint32_t i = 0; i < d->n; i++, x += size, y += size) {
-            uint64_t v = int_op(r.rec->op0, cell_get(x, size), cell_get(y, size), size, sgn);
+            uint64_t v = k_int_op(r.rec->op0, k_cell(x, size), k_cell(y, size), size, sgn);
 
             memcpy(x, &v, size);
         }
@@ -289,14 +224,14 @@ static NRT_STATUS run_bit_tensor_scalar(const struct kernel_op *op, struct kerne
 
         k_gather(&rec->t[1], k_row(&r, 1, k), 0, d->n, p);
         for (uint32_t i = 0; i < d->n; i++, p += size) {
-            uint64_t v = cell_get(p, size);
+            uint64_t v = k_cell(p, size);
 
-            v = rec->reverse & 1 ? int_op(rec->op0, a, v, size, false)
-                                 : int_op(rec->op0, v, a, size, false);
+            v = rec->reverse & 1 ? k_int_op(rec->op0, a, v, size, false)
+                                 : k_int_op(rec->op0, v, a, size, false);
             if (rec->op1 != ISA_ALU_NONE) {
                 v = cut(v, size);
-                v = rec->reverse & 2 ? int_op(rec->op1, b, v, size, false)
-                                     : int_op(rec->op1, v, b, size, false);
+                v = rec->reverse & 2 ? k_int_op(rec->op1, b, v, size, false)
+                                     : k_int_op(rec->op1, v, b, size, false);
             }
             memcpy(p, &v, size);
         }
@@ -306,20 +241,6 @@ static NRT_STATUS run_bit_tensor_scalar(const struct kernel_op *op, struct kerne
 }
 
 /* ---- lowering -------------------------------------------------------------------------------- */
-
-/* An operator that the fp32 loops know. */
-static bool float_op(const struct k_vec *v, unsigned op)
-{
-    return op < ISA_ALU_COUNT && v->bin[op] != NULL;
-}
-
-static NRT_STATUS bit_types(struct k_lower *l, const struct k_rec *rec, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (!dtype_is_int((enum dtype)rec->t[i].dtype) || rec->t[i].esize != rec->t[0].esize)
-            return k_refuse(l, "bit operator on dtype", rec->t[i].dtype);
-    return NRT_SUCCESS;
-}
 
 NRT_STATUS k_lower_tensor_tensor(struct k_lower *l)
 {
@@ -336,9 +257,9 @@ NRT_STATUS k_lower_tensor_tensor(struct k_lower *l)
         int32 = int32 && (rec->t[i].dtype == DT_INT32 || rec->t[i].dtype == DT_UINT32);
     if (bits || (int32 && rec->engine == ISA_POOL && int_op_native(rec->op0))) {
         l->op->fn = run_int_tensor_tensor;
-        return bits ? bit_types(l, rec, 3) : NRT_SUCCESS;
+        return bits ? k_bit_types(l, rec, 3) : NRT_SUCCESS;
     }
-    return float_op(rec->vec, rec->op0) ? NRT_SUCCESS : k_refuse(l, "operator", rec->op0);
+    return k_float_op(rec->vec, rec->op0) ? NRT_SUCCESS : k_refuse(l, "operator", rec->op0);
 }
 
 NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
@@ -355,11 +276,11 @@ NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
             (!isa_alu_is_bit(rec->op1) && rec->op1 != ISA_ALU_BYPASS && rec->op1 != ISA_ALU_NONE))
             return k_refuse(l, "bit and arithmetic operators in one record, operator", rec->op0);
         l->op->fn = run_bit_tensor_scalar;
-        return bit_types(l, rec, 2);
+        return k_bit_types(l, rec, 2);
     }
-    if (!float_op(rec->vec, rec->op0))
+    if (!k_float_op(rec->vec, rec->op0))
         return k_refuse(l, "operator", rec->op0);
-    if (rec->op1 != ISA_ALU_NONE && !float_op(rec->vec, rec->op1))
+    if (rec->op1 != ISA_ALU_NONE && !k_float_op(rec->vec, rec->op1))
         return k_refuse(l, "operator", rec->op1);
     return NRT_SUCCESS;
 }
@@ -373,9 +294,9 @@ NRT_STATUS k_lower_scalar_tensor_tensor(struct k_lower *l)
         (st = k_same_shape(l, rec, 0, 2)) != NRT_SUCCESS)
         return st;
     l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * 2;
-    if (!float_op(rec->vec, rec->op0))
+    if (!k_float_op(rec->vec, rec->op0))
         return k_refuse(l, "operator", rec->op0);
-    if (rec->op1 != ISA_ALU_NONE && !float_op(rec->vec, rec->op1))
+    if (rec->op1 != ISA_ALU_NONE && !k_float_op(rec->vec, rec->op1))
         return k_refuse(l, "operator", rec->op1);
     return NRT_SUCCESS;
 }

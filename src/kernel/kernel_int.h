@@ -91,7 +91,6 @@ struct k_rec {
     union {
         struct isa_pattern pattern;
         uint8_t mask[32];
-        uint64_t u64[4];
     } x;
     struct k_tile t[];
 };
@@ -163,11 +162,36 @@ void k_nan_note(struct k_run *r, const float *out, const float *const *in, unsig
 typedef void (*k_ew_fn)(struct k_run *r, const float *const *in, float *out, uint32_t n);
 void k_elementwise(struct k_run *r, unsigned first, unsigned nin, bool check_nan, k_ew_fn fn);
 
+/* Pack n fp32 values into cells of tile i's type, with the roundings in force, at `to`. */
+void k_encode(const struct k_run *r, unsigned i, unsigned k, uint32_t n, const float *src,
+              void *to);
+
+/* One operator on cells of size bytes, zero-extended; the result is cut by the caller. sgn: max,
+ * min and comparisons take the cells as signed. */
+uint64_t k_int_op(unsigned op, uint64_t x, uint64_t y, unsigned size, bool sgn);
+uint64_t k_cell(const uint8_t *p, unsigned size);
+
 /* Accumulator registers (neuroncore.md 3.3). */
 float k_identity(unsigned op);
 bool k_folds(unsigned cmd);
 /* Register value before the elements of this instruction. */
 float k_acc_start(unsigned cmd, unsigned op, float reg, float init);
+
+/* The DVE register of one row while an instruction folds into it. k_fold_end stores it and writes
+ * tile res (if present); arithmetic: a NaN there may count as generated. */
+struct k_fold {
+    float *reg, acc;
+    unsigned op;
+    bool nan; /* a NaN went in */
+};
+void k_fold_begin(struct k_run *r, struct k_fold *f, unsigned op, unsigned lane, float init);
+void k_fold_chunk(struct k_run *r, struct k_fold *f, const float *out, const float *in, uint32_t n);
+void k_fold_end(struct k_run *r, struct k_fold *f, unsigned res, bool negate, bool arithmetic);
+
+/* Affine patterns: elements (0: none or too many), their sums without offset, offset of row k. */
+uint32_t k_pattern_count(const struct isa_pattern *p);
+void k_pattern_fill(const struct isa_pattern *p, uint32_t *out);
+uint32_t k_pattern_base(const struct k_run *r, unsigned k);
 
 /* ---- families: one lowering function each --------------------------------------------------- */
 struct k_lower {
@@ -213,6 +237,14 @@ NRT_STATUS k_lower_set_rng_seed(struct k_lower *l);
 struct k_rec *k_lower_rec(struct k_lower *l, unsigned ntiles, kernel_fn fn, NRT_STATUS *ret_st);
 /* Equal counts and partitions of two present tiles, else NRT_INVALID. */
 NRT_STATUS k_same_shape(struct k_lower *l, const struct k_rec *rec, unsigned a, unsigned b);
+/* The fold of this record: command, operator, reduce_res of one element. */
+NRT_STATUS k_check_fold(struct k_lower *l, const struct k_rec *rec, unsigned op, unsigned res);
+/* x.pattern has as many elements as dst and a legal register. */
+NRT_STATUS k_check_pattern(struct k_lower *l, const struct k_rec *rec);
+/* Tiles 0 .. n-1 are integers of one size, as bit operators want. */
+NRT_STATUS k_bit_types(struct k_lower *l, const struct k_rec *rec, unsigned n);
+/* An operator that the fp32 loops know. */
+bool k_float_op(const struct k_vec *v, unsigned op);
 NRT_STATUS k_refuse(struct k_lower *l, const char *what, unsigned value);
 
 #endif

@@ -6,7 +6,9 @@
 
 static const k_lower_fn LOWER[ISA_OP_LIMIT] = {
     [ISA_OP_NC_MATMUL] = k_lower_matmul,
+    [ISA_OP_NC_TRANSPOSE] = k_lower_transpose,
     [ISA_OP_TENSOR_COPY] = k_lower_tensor_copy,
+    [ISA_OP_TENSOR_COPY_PREDICATED] = k_lower_copy_predicated,
     [ISA_OP_MEMSET] = k_lower_memset,
     [ISA_OP_TENSOR_TENSOR] = k_lower_tensor_tensor,
     [ISA_OP_TENSOR_SCALAR] = k_lower_tensor_scalar,
@@ -14,6 +16,23 @@ static const k_lower_fn LOWER[ISA_OP_LIMIT] = {
     [ISA_OP_ACTIVATION] = k_lower_activation,
     [ISA_OP_ACTIVATION_REDUCE] = k_lower_activation,
     [ISA_OP_RECIPROCAL] = k_lower_reciprocal,
+    [ISA_OP_DROPOUT] = k_lower_dropout,
+    [ISA_OP_NC_STREAM_SHUFFLE] = k_lower_shuffle,
+    [ISA_OP_TENSOR_REDUCE] = k_lower_tensor_reduce,
+    [ISA_OP_TENSOR_PARTITION_REDUCE] = k_lower_partition_reduce,
+    [ISA_OP_TENSOR_SCALAR_REDUCE] = k_lower_scalar_reduce,
+    [ISA_OP_AFFINE_SELECT] = k_lower_affine_select,
+    [ISA_OP_RANGE_SELECT] = k_lower_range_select,
+    [ISA_OP_SELECT_REDUCE] = k_lower_select_reduce,
+    [ISA_OP_MAX8] = k_lower_max8,
+    [ISA_OP_NC_FIND_INDEX8] = k_lower_find_index8,
+    [ISA_OP_NC_MATCH_REPLACE8] = k_lower_match_replace8,
+    [ISA_OP_NC_N_GATHER] = k_lower_n_gather,
+    [ISA_OP_BN_STATS] = k_lower_bn_stats,
+    [ISA_OP_BN_AGGR] = k_lower_bn_aggr,
+    [ISA_OP_IOTA] = k_lower_iota,
+    [ISA_OP_RNG] = k_lower_rng,
+    [ISA_OP_SET_RNG_SEED] = k_lower_set_rng_seed,
 };
 
 NRT_STATUS kernel_lower(const struct isa_record *records, uint32_t max, struct kernel_core *kc,
@@ -62,4 +81,17 @@ NRT_STATUS k_same_shape(struct k_lower *l, const struct k_rec *rec, unsigned a, 
     if (x->nparts != y->nparts)
         return k_refuse(l, "partitions of operand", b);
     return NRT_SUCCESS;
+}
+
+NRT_STATUS k_bit_types(struct k_lower *l, const struct k_rec *rec, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (!dtype_is_int((enum dtype)rec->t[i].dtype) || rec->t[i].esize != rec->t[0].esize)
+            return k_refuse(l, "bit operator on dtype", rec->t[i].dtype);
+    return NRT_SUCCESS;
+}
+
+bool k_float_op(const struct k_vec *v, unsigned op)
+{
+    return op < ISA_ALU_COUNT && v->bin[op] != NULL;
 }

@@ -227,6 +227,7 @@ NRT_STATUS k_run_begin(struct k_run *r, const struct kernel_op *op, struct kerne
     r->nan = false;
     r->k = r->pos = 0;
     r->copy = rec->copy;
+    r->sf[0] = r->sf[1] = r->sf[2] = 0.0f;
     for (unsigned i = 0; i < rec->ntiles; i++) {
         r->row[i] = rec->t[i].row;
         r->stride[i] = k_stride(kc, rec->t[i].mem);
@@ -421,7 +422,7 @@ static bool takes_sr(uint8_t dtype)
     return dtype_is_float((enum dtype)dtype) && !is_f32(dtype) && dtype != DT_FP8_E8M0;
 }
 
-static void store_sr(struct k_run *r, const struct k_tile *t, unsigned k, const float *src,
+static void store_sr(const struct k_run *r, const struct k_tile *t, unsigned k, const float *src,
                      uint32_t n, uint8_t *out)
 {
     struct kernel_rng *g = &r->kc->sr_rng[r->rec->engine][t->part + k];
@@ -441,27 +442,34 @@ static const float *saturate(const struct k_run *r, uint8_t dtype, const float *
     return out;
 }
 
+void k_encode(const struct k_run *r, unsigned i, unsigned k, uint32_t n, const float *src, void *to)
+{
+    const struct k_tile *t = &r->rec->t[i];
+
+    if (r->kc->saturate_ocp && (t->dtype == DT_FP8_E5 || t->dtype == DT_FP8_E4FN))
+        src = saturate(r, t->dtype, src, n);
+    if (r->kc->stochastic_rounding && takes_sr(t->dtype))
+        store_sr(r, t, k, src, n, to);
+    else
+        r->vec->store[t->dtype](to, src, n);
+}
+
 void k_write(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
              const float *src)
 {
     const struct k_tile *t = &r->rec->t[i];
-    uint8_t *row = k_row(r, i, k);
-    uint8_t *to = t->contig ? row + (size_t)start * t->esize : r->raw;
+    uint8_t *row = k_row(r, i, k), *to = row + (size_t)start * t->esize;
 
-    if ((const uint8_t *)(const void *)src == to)
-        return;
-    if (r->kc->saturate_ocp && (t->dtype == DT_FP8_E5 || t->dtype == DT_FP8_E4FN))
-        src = saturate(r, t->dtype, src, n);
-    if (r->kc->stochastic_rounding && takes_sr(t->dtype)) {
-        store_sr((struct k_run *)r, t, k, src, n, to);
-    } else if (is_f32(t->dtype) && !t->contig) {
+    if (t->contig && (const uint8_t *)(const void *)src == to)
+        return; /* computed in place */
+    if (t->contig) {
+        k_encode(r, i, k, n, src, to);
+    } else if (is_f32(t->dtype)) {
         k_scatter(t, row, start, n, src);
-        return;
     } else {
-        r->vec->store[t->dtype](to, src, n);
+        k_encode(r, i, k, n, src, r->raw);
+        k_scatter(t, row, start, n, r->raw);
     }
-    if (!t->contig)
-        k_scatter(t, row, start, n, to);
 }
 
 /* ---- scalars --------------------------------------------------------------------------------- */
