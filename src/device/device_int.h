@@ -32,7 +32,7 @@
 #define CTL_EXTENT_MAX   (1u << 20)
 #define CTL_PATH_MAX     256
 
-enum ctl_slot_state { SLOT_FREE, SLOT_CLAIMING, SLOT_USED };
+enum ctl_slot_state { SLOT_FREE, SLOT_USED };
 enum ctl_extent_state { EXT_FREE, EXT_TAKEN, EXT_LIVE, EXT_QUARANTINE };
 enum ctl_gen_state { GEN_FREE, GEN_OPEN };
 
@@ -64,7 +64,9 @@ struct ctl_slot {
     uint64_t start_ticks; /* of the process, with pid: "is that me?" (never liveness) */
     uint64_t pid_ns;
     uint64_t start_us;
+    _Atomic uint32_t runnable; /* counted; this slot's share of head.runnable */
     uint32_t lnc;
+    uint32_t reaper; /* slot + 1 of who reclaims this one, so that its dump is written once */
     char tag[DEVICE_TAG_MAX];
     char command[256];
     char runtime_version[64];
@@ -87,7 +89,7 @@ struct ctl_hbm {
     uint32_t root;           /* derived: tree of extents by offset */
     uint32_t reserve_known;  /* derived */
     uint64_t reserve_blocks; /* derived: backed blocks that no extent touches */
-    /* A punch in progress: redone by recovery. */
+    /* A punch in progress: recovery marks its blocks backed, so that they are zeroed on reuse. */
     _Atomic uint64_t punch_count; /* blocks; 0: none */
     uint64_t punch_first;
 };
@@ -118,7 +120,7 @@ struct ctl_extent {
     /* derived: the tree (extent_tree.c) */
     uint32_t left, right;
     uint64_t first, last, gap;
-    uint64_t pad;
+    uint64_t pad[2];
 };
 _Static_assert(sizeof(struct ctl_extent) == 128, "two cache lines");
 _Static_assert(offsetof(struct ctl_head, version) == 8, "frozen: read by every version");
@@ -310,16 +312,16 @@ struct backing_id {
  * held, the others with whatever lock the caller has. fds are the caller's. */
 struct backing_ops {
     const char *name;
-    NRT_STATUS (*create)
+    NRT_STATUS(*create)
     (const struct device_instance *in, uint32_t hbm, int *ret_fd, struct backing_id *ret_id,
      struct err *err);
     /* The same memory from the process pid, where it is descriptor fd. */
-    NRT_STATUS (*attach)
+    NRT_STATUS(*attach)
     (const struct device_instance *in, uint32_t hbm, int pid, int fd, const struct backing_id *id,
      int *ret_fd, struct err *err);
-    NRT_STATUS (*map)
+    NRT_STATUS(*map)
     (const struct device_instance *in, int fd, uint64_t size, char **ret_p, struct err *err);
-    NRT_STATUS (*back)
+    NRT_STATUS(*back)
     (int fd, char *base, uint64_t off, uint64_t size); /* NRT_RESOURCE: no memory */
     void (*write)(char *base, uint64_t off, const void *src, uint64_t size); /* NULL src: zeros */
     bool (*punch)(int fd, uint64_t off, uint64_t size);
