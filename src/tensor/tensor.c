@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tensor/tensor.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+
+#define HOST_ALIGN      64
+#define WAIT_WARN_NS    INT64_C(30000000000)
+#define WAIT_SLICE_NS   INT64_C(100000000) /* how often a sleeper looks whether the tensor lives */
+#define NS_PER_SEC      INT64_C(1000000000)
+
+/* States of a store's bytes. */
+enum { STORE_CLEAN, STORE_DIRTY, STORE_BUSY };
+
+/* ---- stores ---- */
+
+static struct tensor_store *store_ref(struct tensor_store *st)
+{
+    if (st)
+        __atomic_fetch_add(&st->refs, 1, __ATOMIC_RELAXED);
+    return st;
+}
+
+static void store_unref(struct tensor_store *st)
+{
+    if (!st || __atomic_fetch_sub(&st->refs, 1, __ATOMIC_ACQ_REL) != 1)
+        return;
+    if (st->place == TENSOR_DEVICE)
+        device_free(st->in, &st->mem, NULL);
+    mem_free(st->host_mem);
+    mem_free(st);
+}
+
+/* Make every byte of the store readable as what its owner wrote or zero. The bytes [off, off + size)
+ * are about to be overwritten by the caller: when that is all of them, zeroing is left out and true is
+ * returned; the caller then ends with store_written. */
+static bool store_clean(struct tensor_store *st, uint64_t off, uint64_t size, struct err *err,
+                        NRT_STATUS *ret_status)
+{
+    uint32_t dirty = STORE_DIRTY;
+
+    *ret_status = NRT_SUCCESS;
+    if (__builtin_expect(__atomic_load_n(&st->state, __ATOMIC_ACQUIRE) == STORE_CLEAN, 1))
+        return false;
+
+    while (!__atomic_compare_exchange_n(&st->state, &dirty, STORE_BUSY, false, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_ACQUIRE)) {
+        if (dirty == STORE_CLEAN)
+            return false;
+        dirty = STORE_DIRTY;
+        sched_yield(); /* somebody zeroes or overwrites all of it: a bounded copy */
+    }
+    if (off == 0 && size == st->size)
+        return true;
+
+    *ret_status = device_extent_zero(st->in, &st->mem, 0, st->mem.size, err);
+    __atomic_store_n(&st->state, *ret_status == NRT_SUCCESS ? STORE_CLEAN : STORE_DIRTY,
+                     __ATOMIC_RELEASE);
+    return false;
+}
+
+static void store_written(struct tensor_store *st, bool done)
+{
+    __atomic_store_n(&st->state, done ? STORE_CLEAN : STORE_DIRTY, __ATOMIC_RELEASE);
+}
+
+/* Memory behind [off, off + size) of the store. */
+static NRT_STATUS store_back(const struct tensor_store *st, uint64_t off, uint64_t size,
+                             enum device_access access, struct err *err)
+{
+    void *p;
+
+    if (st->place != TENSOR_DEVICE)
+        return NRT_SUCCESS;
+    return device_map(st->in, st->mem.addr + off, size, access, &p, err);
+}
+
+static NRT_STATUS store_create_device(struct device_instance *in, uint32_t core, uint64_t size,
+                                      const char *name, struct tensor_store **ret,
+                                      bool *ret_logged, struct err *err)
+{
+    struct device_alloc a = { .core = core,
+                              .neff = DEVICE_NONE,
+                              .cat = DEVICE_CAT_TENSOR,
+                              .flags = DEVICE_ALLOC_DIRTY,
+                              .size = size,
+                              .name = name };
+    struct tensor_store *st = mem_zalloc(sizeof(*st));
+    uint32_t dev, hbm;
+    uint64_t hbm_size;
+    void *base;
+    NRT_STATUS status;
+
+    if (!st)
+        return err_set(err, NRT_RESOURCE, "no host memory for a tensor");
+
+    *ret_logged = true;
+    status = device_alloc(in, &a, &st->mem, err);
+    if (status != NRT_SUCCESS)
+        goto out_free;
+    *ret_logged = false;
+
+    hbm = DEVICE_ADDR_HBM(st->mem.addr);
+    dev = topo_hbm_device(device_topo(in), hbm);
+    status = device_hbm_va(in, dev, hbm - dev * device_topo(in)->hbms_per_device, &base, &hbm_size,
+                           err);
+    if (status != NRT_SUCCESS)
+        goto out_extent;
+
+    st->refs = 1;
+    st->place = TENSOR_DEVICE;
+    st->state = st->mem.dirty ? STORE_DIRTY : STORE_CLEAN;
+    st->va = (uint8_t *)base + DEVICE_ADDR_OFF(st->mem.addr);
+    st->size = size;
+    st->in = in;
+    st->core = core;
+    *ret = st;
+    return NRT_SUCCESS;
+
+out_extent:
+    device_free(in, &st->mem, NULL);
+out_free:
+    mem_free(st);
+    return status;
+}
+
+static NRT_STATUS store_create_host(enum tensor_place place, uint64_t size,
+                                    struct tensor_store **ret, struct err *err)
+{
+    struct tensor_store *st = mem_zalloc(sizeof(*st));
+    size_t total;
+
+    if (!st)
+        goto out_memory;
+    /* calloc gives large blocks as untouched zero pages. */
+    if (size_add_over(size, HOST_ALIGN, &total))
+        goto out_free;
+    st->host_mem = mem_zalloc(total);
+    if (!st->host_mem)
+        goto out_free;
+
+    st->refs = 1;
+    st->place = place;
+    st->state = STORE_CLEAN;
+    st->va = (uint8_t *)(((uintptr_t)st->host_mem + HOST_ALIGN - 1) & ~(uintptr_t)(HOST_ALIGN - 1));
+    st->size = size;
+    *ret = st;
+    return NRT_SUCCESS;
+
+out_free:
+    mem_free(st);
+out_memory:
+    return err_set(err, NRT_RESOURCE, "no host memory for a tensor of %llu bytes",
+                   (unsigned long long)size);
+}
+
+/* ---- tensors ---- */
+
+/* Takes the caller's reference on st, also on failure. */
+static NRT_STATUS tensor_create(struct tensor_store *st, uint64_t off, uint64_t size,
+                                const char *name, struct tensor **ret, struct err *err)
+{
+    struct tensor *t = mem_zalloc(sizeof(*t));
+
+    if (t && name && name[0]) {
+        t->name = mem_strdup(name);
+        if (!t->name) {
+            mem_free(t);
+            t = NULL;
+        }
+    }
+    if (!t) {
+        store_unref(st);
+        return err_set(err, NRT_RESOURCE, "no host memory for a tensor");
+    }
+
+    t->store = st;
+    t->off = off;
+    t->size = size;
+    t->va = st ? st->va + off : NULL;
+    *ret = t;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS tensor_create_device(struct device_instance *in, uint32_t core, uint64_t size,
+                                const char *name, struct tensor **ret, bool *ret_logged,
+                                struct err *err)
+{
+    struct tensor_store *st = NULL;
+    NRT_STATUS status;
+
+    *ret_logged = false;
+    if (size != 0) {
+        status = store_create_device(in, core, size, name, &st, ret_logged, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    return tensor_create(st, 0, size, name, ret, err);
+}
+
+NRT_STATUS tensor_create_host(enum tensor_place place, uint64_t size, const char *name,
+                              struct tensor **ret, struct err *err)
+{
+    struct tensor_store *st = NULL;
+    NRT_STATUS status;
+
+    if (place == TENSOR_HOST && size > TENSOR_HOST_MAX)
+        return err_set(err, NRT_INVALID, "a host tensor of %llu bytes is larger than %llu",
+                       (unsigned long long)size, (unsigned long long)TENSOR_HOST_MAX);
+    if (size != 0) {
+        status = store_create_host(place, size, &st, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    return tensor_create(st, 0, size, name, ret, err);
+}
+
+NRT_STATUS tensor_create_empty(const char *name, struct tensor **ret, struct err *err)
+{
+    return tensor_create(NULL, 0, 0, name, ret, err);
+}
+
+NRT_STATUS tensor_create_slice(const struct tensor *src, uint64_t off, uint64_t size,
+                               const char *name, struct tensor **ret, struct err *err)
+{
+    if (!range_ok(off, size, src->size))
+        return err_set(err, NRT_INVALID, "slice of %llu bytes at %llu is outside %llu bytes",
+                       (unsigned long long)size, (unsigned long long)off,
+                       (unsigned long long)src->size);
+    return tensor_create(store_ref(src->store), src->off + off, size, name, ret, err);
+}
+
+void tensor_destroy(struct tensor *t)
+{
+    if (!t)
+        return;
+    store_unref(t->store);
+    mem_free(t->name);
+    mem_free(t);
+}
+
+NRT_STATUS tensor_attach(struct tensor *t, void *buf, uint64_t size, struct err *err)
+{
+    struct tensor_store *st = NULL;
+
+    if (!buf && size != 0)
+        return err_set(err, NRT_INVALID, "no buffer for %llu bytes", (unsigned long long)size);
+    if (size > UINTPTR_MAX - (uintptr_t)buf)
+        return err_set(err, NRT_INVALID, "%llu bytes do not fit behind address %p",
+                       (unsigned long long)size, buf);
+    if (buf) {
+        st = mem_zalloc(sizeof(*st));
+        if (!st)
+            return err_set(err, NRT_RESOURCE, "no host memory to attach a buffer");
+        st->refs = 1;
+        st->place = TENSOR_VIRTUAL;
+        st->va = buf;
+        st->size = size;
+    }
+
+    store_unref(t->store);
+    t->store = st;
+    t->va = buf;
+    t->off = 0;
+    t->size = size;
+    t->attached++;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS tensor_prepare(const struct tensor *t, struct err *err)
+{
+    NRT_STATUS status;
+
+    if (!t->store)
+        return NRT_SUCCESS;
+    store_clean(t->store, UINT64_MAX, 0, err, &status);
+    if (status != NRT_SUCCESS)
+        return status;
+    return t->size ? store_back(t->store, t->off, t->size, DEVICE_RW, err) : NRT_SUCCESS;
+}
+
+uint32_t tensor_hbm(const struct tensor *t)
+{
+    return tensor_is_device(t) ? DEVICE_ADDR_HBM(t->store->mem.addr) : DEVICE_NONE;
+}
+
+/* ---- transfers ---- */
+
+NRT_STATUS tensor_check_range(const struct tensor *t, uint64_t off, uint64_t size, const void *buf,
+                              struct err *err)
+{
+    if (__builtin_expect(!range_ok(off, size, t->size), 0))
+        return err_set(err, NRT_INVALID, "%llu bytes at %llu are outside tensor \"%s\" of %llu bytes",
+                       (unsigned long long)size, (unsigned long long)off, t->name ? t->name : "",
+                       (unsigned long long)t->size);
+    if (__builtin_expect(!buf && size != 0, 0))
+        return err_set(err, NRT_INVALID, "no buffer for %llu bytes", (unsigned long long)size);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t size,
+                       struct err *err)
+{
+    NRT_STATUS status = tensor_check_range(t, off, size, buf, err);
+
+    if (status != NRT_SUCCESS || size == 0)
+        return status;
+    store_clean(t->store, UINT64_MAX, 0, err, &status);
+    if (status == NRT_SUCCESS)
+        status = store_back(t->store, t->off + off, size, DEVICE_READ, err);
+    if (status == NRT_SUCCESS)
+        memcpy(buf, t->va + off, size);
+    return status;
+}
+
+NRT_STATUS tensor_write(struct tensor *t, const void *buf, uint64_t off, uint64_t size,
+                        struct err *err)
+{
+    NRT_STATUS status = tensor_check_range(t, off, size, buf, err);
+    bool whole;
+
+    if (status != NRT_SUCCESS || size == 0)
+        return status;
+    whole = store_clean(t->store, t->off + off, size, err, &status);
+    if (status == NRT_SUCCESS)
+        status = store_back(t->store, t->off + off, size, DEVICE_RW, err);
+    if (status == NRT_SUCCESS)
+        memcpy(t->va + off, buf, size);
+    if (whole)
+        store_written(t->store, status == NRT_SUCCESS);
+    return status;
+}
+
+NRT_STATUS tensor_memset(struct tensor *t, uint64_t off, int value, uint64_t size, struct err *err)
+{
+    NRT_STATUS status = tensor_check_range(t, off, size, t, err);
+    bool whole;
+
+    if (status != NRT_SUCCESS || size == 0)
+        return status;
+    whole = store_clean(t->store, t->off + off, size, err, &status);
+    if (status == NRT_SUCCESS)
+        status = store_back(t->store, t->off + off, size, DEVICE_RW, err);
+    if (status == NRT_SUCCESS)
+        memset(t->va + off, value & 0xff, size);
+    if (whole)
+        store_written(t->store, status == NRT_SUCCESS);
+    return status;
+}
+
+NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor *dst,
+                       uint64_t dst_off, uint64_t size, struct err *err)
+{
+    NRT_STATUS status = tensor_check_range(src, src_off, size, src, err);
+    bool whole;
+
+    if (status == NRT_SUCCESS)
+        status = tensor_check_range(dst, dst_off, size, dst, err);
+    if (status != NRT_SUCCESS)
+        return status;
+    if (tensor_is_device(src) && tensor_is_device(dst) && tensor_hbm(src) != tensor_hbm(dst))
+        return err_set(err, NRT_INVALID,
+                       "tensors \"%s\" on HBM %u and \"%s\" on HBM %u are not on one HBM",
+                       src->name ? src->name : "", tensor_hbm(src), dst->name ? dst->name : "",
+                       tensor_hbm(dst));
+    if (size == 0)
+        return NRT_SUCCESS;
+
+    store_clean(src->store, UINT64_MAX, 0, err, &status);
+    if (status == NRT_SUCCESS)
+        status = store_back(src->store, src->off + src_off, size, DEVICE_READ, err);
+    if (status != NRT_SUCCESS)
+        return status;
+
+    whole = store_clean(dst->store, dst->off + dst_off, size, err, &status);
+    if (status == NRT_SUCCESS)
+        status = store_back(dst->store, dst->off + dst_off, size, DEVICE_RW, err);
+    if (status == NRT_SUCCESS)
+        memmove(dst->va + dst_off, src->va + src_off, size);
+    if (whole)
+        store_written(dst->store, status == NRT_SUCCESS);
+    return status;
+}
+
+/* ---- completions ---- */
+
+static void futex_wake_all(uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* The word a waiter sleeps on: the low half of the count. */
+static uint32_t *completion_word(struct tensor *t)
+{
+    return (uint32_t *)&t->completions + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+void tensor_complete(struct tensor *t)
+{
+    __atomic_fetch_add(&t->completions, 1, __ATOMIC_SEQ_CST);
+    if (__builtin_expect(__atomic_load_n(&t->waiters, __ATOMIC_SEQ_CST) != 0, 0))
+        futex_wake_all(completion_word(t));
+}
+
+void tensor_reset(struct tensor *t)
+{
+    __atomic_store_n(&t->completions, 0, __ATOMIC_SEQ_CST);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
+}
+
+NRT_STATUS tensor_wait(struct tensor *t, int64_t timeout_us, uint64_t count,
+                       const struct tensor_wait_ops *ops)
+{
+    int64_t start, end = 0;
+    bool warned = false;
+    NRT_STATUS status = NRT_SUCCESS;
+
+    if (__atomic_load_n(&t->completions, __ATOMIC_SEQ_CST) >= count)
+        return NRT_SUCCESS;
+    if (timeout_us == 0)
+        return NRT_TIMEOUT;
+
+    start = now_ns();
+    if (timeout_us > 0 &&
+        (i64_mul_over(timeout_us, 1000, &end) || i64_add_over(end, start, &end)))
+        end = INT64_MAX;
+
+    __atomic_fetch_add(&t->waiters, 1, __ATOMIC_SEQ_CST);
+    for (;;) {
+        uint64_t seen = __atomic_load_n(&t->completions, __ATOMIC_SEQ_CST);
+        int64_t now, slice = WAIT_SLICE_NS;
+        struct timespec ts;
+
+        if (seen >= count)
+            break;
+        if (ops->live && !ops->live(ops->arg)) {
+            status = NRT_INVALID_HANDLE;
+            break;
+        }
+        now = now_ns();
+        if (timeout_us > 0 && now >= end) {
+            status = NRT_TIMEOUT;
+            break;
+        }
+        if (timeout_us < 0 && !warned && now - start >= WAIT_WARN_NS) {
+            warned = true;
+            if (ops->warn)
+                ops->warn(ops->arg);
+        }
+        if (timeout_us > 0 && end - now < slice)
+            slice = end - now;
+        ts.tv_sec = slice / NS_PER_SEC;
+        ts.tv_nsec = slice % NS_PER_SEC;
+        syscall(SYS_futex, completion_word(t), FUTEX_WAIT_PRIVATE, (uint32_t)seen, &ts, NULL, 0);
+    }
+    __atomic_fetch_sub(&t->waiters, 1, __ATOMIC_SEQ_CST);
+    return status;
+}
