@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loaded NEFFs: check, place in HBM, prepare on cores, walk the graph of nodes, unload.
+ *
+ *   struct model_host   the logical cores of this process and what all models share
+ *     struct model      one nrt_load: name, id, tensors, nodes, one instance per replica
+ *       instance        programs, constants and scratch on one logical core
+ *         frame         what one execution in flight needs: bindings, intermediates, staging
+ *
+ * Threads: model_load, model_unload and model_execute may be called together. The program runs on the
+ * calling thread, which holds its logical core; CPU nodes run on the calling thread without it, so N
+ * threads pipeline. The caller keeps a model alive while it is used and unloads it once.
+ *
+ * This room logs what goes wrong, once, in the documented words (behaviour.md 6 to 8). */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/err.h"
+#include "device/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct log;
+struct model_host;
+struct model;
+
+#define MODEL_FIRST_ID 1001u
+
+/* ---- the host of models ---- */
+
+struct model_host_config {
+    struct device_instance *in; /* borrowed; its cores are claimed */
+    struct log *log;            /* borrowed, may be NULL */
+    uint32_t first_vnc;         /* over the instance */
+    uint32_t vnc_count;         /* owned logical cores */
+    bool check_nan;             /* numerical errors are reported */
+    bool share_weights;         /* replicas on one HBM share their constants */
+    bool dge_notifications;     /* NEURON_RT_ENABLE_DGE_NOTIFICATIONS */
+};
+NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_host **ret,
+                             struct err *err);
+void model_host_destroy(struct model_host *h); /* after its models are unloaded; NULL is fine */
+/* Forget what earlier executions left in the owned cores (NEURON_RT_RESET_CORES). */
+void model_host_reset(struct model_host *h);
+
+/* ---- models ---- */
+
+/* One input or output of the model. */
+struct model_tensor {
+    const char *name;
+    uint64_t size; /* bytes */
+    unsigned ndim; /* at least 1 */
+    const uint64_t *shape;
+    enum dtype dtype; /* DT_INVALID: the NEFF does not say */
+};
+
+/* Load onto vnc_count logical cores from vnc (counted from the first owned; -1: choose). Reads the
+ * per-load variables of the environment (behaviour.md 1.1). Borrows bytes for the call. The text of a
+ * failure is logged here and given in err. */
+NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int32_t vnc,
+                      uint32_t vnc_count, struct model **ret, struct err *err);
+/* Nobody may be using the model. */
+void model_unload(struct model *m);
+
+const char *model_name(const struct model *m);
+uint32_t model_id(const struct model *m); /* h_nn */
+uint32_t model_vnc(const struct model *m, uint32_t instance); /* counted from the first owned */
+uint32_t model_instance_count(const struct model *m);
+uint32_t model_input_count(const struct model *m);
+uint32_t model_output_count(const struct model *m);
+const struct model_tensor *model_input(const struct model *m, uint32_t i);
+const struct model_tensor *model_output(const struct model *m, uint32_t i);
+/* HBM (over the instance) of an instance's logical core. */
+uint32_t model_hbm(const struct model *m, uint32_t instance);
+
+/* ---- execution ---- */
+
+/* Memory of one input or output: at least as large as the model_tensor. */
+struct model_arg {
+    void *va;
+    uint64_t size; /* bytes at va */
+    uint64_t addr; /* device address; meaningful for device memory */
+    bool device;   /* on the instance's HBM; else host memory, which is copied in or out */
+};
+
+/* A set of arguments, resolved by the caller. serial is unique among all that were ever used with the
+ * model and not 0: an instance that meets the serial it saw last skips the binding. */
+struct model_call {
+    uint64_t serial;
+    const struct model_arg *in;  /* model_input_count of them */
+    const struct model_arg *out; /* model_output_count of them */
+    int repeat;                  /* at least 1; from the second run on, input k is output k */
+};
+
+/* One execution (or call->repeat) on an instance; logs failures. On the hot path: one lock, no
+ * allocation, no system call. */
+NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_call *call,
+                         struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

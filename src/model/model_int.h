@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MODEL_MODEL_INT_H
+#define MODEL_MODEL_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/core.h"
+#include "device/scratchpad.h"
+#include "model/model.h"
+#include "neff/neff.h"
+
+struct run_pool;
+
+/* A physical core of an owned logical core. */
+struct phys {
+    uint32_t index;  /* over the instance */
+    uint32_t device; /* for messages */
+    uint32_t nc;     /* within the device, for messages */
+    struct core *core;
+    struct scratchpad *pad;
+};
+
+/* An owned logical core. */
+struct logical {
+    uint32_t vnc; /* over the instance */
+    uint32_t hbm;
+    pthread_mutex_t owner; /* whoever runs programs on it */
+    pthread_mutex_t stage; /* whoever loads or unloads on it */
+    uint32_t models;       /* loaded; host lock */
+    struct phys phys[CORE_MAX];
+};
+
+struct model_host {
+    struct model_host_config cfg;
+    const struct topo_instance *topo;
+    unsigned lnc;
+    enum isa_gen gen;
+    struct run_pool *pool;
+    pthread_mutex_t lock; /* ids and choice of cores */
+    uint32_t next_id;
+    struct diag_sink sink; /* warnings of pure rooms go to the log as NMGR */
+    uint32_t count;
+    struct logical *cores;
+};
+
+/* What is read from the environment at each load. */
+struct load_env {
+    uint64_t timeout_ns;
+    int64_t timeout_s;
+    bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes;
+    uint32_t sr_seed;
+    uint64_t max_json;
+    enum kernel_math math;
+    unsigned checks;
+};
+
+/* Where one variable of a subgraph lies. */
+struct var_place {
+    void *va;
+    uint64_t addr;
+    bool placed; /* false: inputs and outputs, state buffers, variables without bytes */
+};
+
+enum { EXT_CODE, EXT_CONST, EXT_TMP, EXT_CELLS, EXT_RING_IO, EXT_RING_SPILL, EXT_COUNT };
+
+/* One subgraph on its physical core. */
+struct stage {
+    struct phys *phys;
+    const struct neff_subgraph *sg;
+    struct core_program *prog;
+    struct var_place *vars; /* sg->var_count */
+    struct device_extent ext[EXT_COUNT];
+    bool has[EXT_COUNT];
+    bool consts_shared;  /* ext[EXT_CONST] is another instance's */
+    struct scratch_lease *lease;
+    bool named; /* device_neff_add done */
+};
+
+/* How a node's tensor is reached: an input or output of the model, or an intermediate. */
+enum slot_kind { SLOT_IN, SLOT_OUT, SLOT_MID };
+struct slot_ref {
+    enum slot_kind kind;
+    uint32_t index;
+};
+
+/* One input or output of a node. */
+struct node_io {
+    const struct neff_tensor *t;
+    struct slot_ref ref;
+    uint32_t var[CORE_MAX]; /* NeuronCore: variable in each subgraph, NEFF_NONE: not there */
+};
+
+typedef int32_t (*cpu_fn)(uint32_t n_in, const void *in, uint32_t n_out, void *out);
+
+struct node {
+    const struct neff_node *n;
+    uint32_t in_count, out_count;
+    struct node_io *in, *out;
+    /* CPU */
+    void *lib;
+    cpu_fn fn;
+};
+
+struct mid {
+    uint64_t size;
+};
+
+/* One execution in flight of an instance. */
+struct frame {
+    struct frame *next;
+    uint64_t serial; /* call whose arguments are bound; 0: none */
+    struct core_binding **bind; /* [node * CORE_MAX + core] */
+    struct model_arg *arg_in, *arg_out; /* of the call: host ones replaced by staging */
+    struct model_arg *mid;              /* intermediates */
+    struct device_extent *mid_ext;
+    struct model_arg *stage_in, *stage_out; /* va NULL: not needed yet */
+    struct device_extent *stage_in_ext, *stage_out_ext;
+    struct core_report *report;
+    struct opennrt_cpu_buf *cpu; /* room for the largest CPU node */
+};
+
+struct instance {
+    struct logical *lc;
+    uint32_t stage_count;
+    struct stage stage[CORE_MAX];
+    pthread_mutex_t frames_lock;
+    struct frame *frames; /* free ones */
+};
+
+struct model {
+    struct model_host *h;
+    struct neff *neff;
+    struct load_env env;
+    uint32_t id;
+    struct arena arena;
+    uint32_t in_count, out_count;
+    struct model_tensor *in, *out;
+    uint32_t mid_count;
+    struct mid *mids;
+    uint32_t node_count;
+    struct node *nodes;
+    uint32_t cpu_nodes;
+    uint32_t cpu_io_max; /* most inputs plus outputs of a CPU node */
+    uint32_t instance_count;
+    struct instance *inst;
+};
+
+/* Argument of a CPU node's function (behaviour.md 7); the layout is public. */
+struct opennrt_cpu_buf {
+    uint32_t size_of; /* bytes of this struct */
+    uint32_t dtype;   /* nrt_dtype_t */
+    uint32_t ndim;
+    uint32_t pad;
+    void *data;
+    size_t size;
+    const uint64_t *shape;
+};
+_Static_assert(sizeof(struct opennrt_cpu_buf) == 40, "functions of NEFFs are compiled against it");
+
+/* graph.c */
+NRT_STATUS graph_build(struct model *m, struct err *err);
+void graph_fini(struct model *m);
+
+/* cpu.c */
+NRT_STATUS cpu_open(struct model *m, struct node *n, struct err *err);
+NRT_STATUS cpu_run(struct model *m, const struct node *n, struct frame *f, struct err *err);
+
+/* place.c */
+NRT_STATUS stage_place(struct model *m, struct instance *in, uint32_t core, struct err *err);
+NRT_STATUS stages_fill(struct model *m, struct err *err);
+void stage_remove(struct model *m, struct instance *in, uint32_t core);
+NRT_STATUS extent_va(struct model_host *h, const struct device_extent *x, void **ret,
+                     struct err *err);
+
+/* frame.c */
+struct frame *frame_create(struct model *m, struct instance *in, struct err *err);
+void frame_destroy(struct model *m, struct frame *f);
+NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
+                      const struct model_call *call, struct err *err);
+
+/* report.c: the log lines of failed executions */
+void report_failure(struct model *m, struct instance *in, const struct core_report *r);
+
+#endif
