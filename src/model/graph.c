@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the NEFF's nodes to tensors of the model: a node's input that an earlier node writes is an
- * intermediate, every other input is the model's; an output that a later node reads is an intermediate,
- * every other output is the model's (behaviour.md 7). */
+ * intermediate, every other input is the model's; what a node writes and a later node
+ * reads last is an intermediate, every other output is the model's (behaviour.md 7). */
 #include <string.h>
 
 #include "model/model_int.h"
@@ -10,8 +10,9 @@
 struct name_info {
     const struct neff_tensor *t;
     uint32_t first_writer; /* node, UINT32_MAX: none */
-    uint32_t last_reader;  /* node + 1, 0: none */
-    bool is_in, is_out, is_mid;
+    uint32_t last_writer;
+    uint32_t last_reader; /* node + 1, 0: none */
+    bool is_in, is_out, is_mid, numbered;
     uint32_t in, out, mid;
 };
 
@@ -65,6 +66,7 @@ static NRT_STATUS scan_names(struct build *b, struct err *err)
                 return status;
             if (ni->first_writer == UINT32_MAX)
                 ni->first_writer = i;
+            ni->last_writer = i;
         }
     }
     for (size_t i = 0; i < b->count; i++) {
@@ -72,7 +74,7 @@ static NRT_STATUS scan_names(struct build *b, struct err *err)
 
         if (ni->first_writer == UINT32_MAX)
             continue;
-        if (ni->last_reader > ni->first_writer + 1)
+        if (ni->last_reader > ni->last_writer + 1)
             ni->is_mid = true;
         else
             ni->is_out = true;
@@ -127,9 +129,8 @@ static NRT_STATUS number_names(struct build *b, struct err *err)
 
             str_map_get(&b->map, t->name, &at);
             ni = &b->names[at];
-            if (ni->is_out && ni->first_writer == i && m->out_count < total_out &&
-                (m->out_count == 0 || ni->out == 0) &&
-                (m->out_count == 0 || m->out[ni->out].name != ni->t->name)) {
+            if (ni->is_out && !ni->numbered) {
+                ni->numbered = true;
                 ni->out = m->out_count++;
                 describe(&m->out[ni->out], ni->t);
             }
@@ -227,7 +228,6 @@ static NRT_STATUS nodes_build(struct build *b, struct err *err)
             return status;
         }
         if (nd->n->is_cpu) {
-            m->cpu_nodes++;
             if (nd->in_count + nd->out_count > m->cpu_io_max)
                 m->cpu_io_max = nd->in_count + nd->out_count;
         }

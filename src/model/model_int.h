@@ -11,8 +11,8 @@
 #include "device/scratchpad.h"
 #include "model/model.h"
 #include "neff/neff.h"
+#include "run/run.h"
 
-struct run_pool;
 
 /* A physical core of an owned logical core. */
 struct phys {
@@ -79,6 +79,18 @@ struct stage {
     bool named; /* device_neff_add done */
 };
 
+/* Argument of a CPU node's function (behaviour.md 7); the layout is public. */
+struct opennrt_cpu_buf {
+    uint32_t size_of; /* bytes of this struct */
+    uint32_t dtype;   /* nrt_dtype_t */
+    uint32_t ndim;
+    uint32_t pad;
+    void *data;
+    size_t size;
+    const uint64_t *shape;
+};
+_Static_assert(sizeof(struct opennrt_cpu_buf) == 40, "functions of NEFFs are compiled against it");
+
 /* How a node's tensor is reached: an input or output of the model, or an intermediate. */
 enum slot_kind { SLOT_IN, SLOT_OUT, SLOT_MID };
 struct slot_ref {
@@ -93,7 +105,8 @@ struct node_io {
     uint32_t var[CORE_MAX]; /* NeuronCore: variable in each subgraph, NEFF_NONE: not there */
 };
 
-typedef int32_t (*cpu_fn)(uint32_t n_in, const void *in, uint32_t n_out, void *out);
+typedef int32_t (*cpu_fn)(uint32_t n_in, const struct opennrt_cpu_buf *in, uint32_t n_out,
+                          struct opennrt_cpu_buf *out);
 
 struct node {
     const struct neff_node *n;
@@ -108,18 +121,22 @@ struct mid {
     uint64_t size;
 };
 
-/* One execution in flight of an instance. */
+/* One execution in flight of an instance. The arrays are made with the frame, staging when a call
+ * first needs it. */
 struct frame {
     struct frame *next;
-    uint64_t serial; /* call whose arguments are bound; 0: none */
-    struct core_binding **bind; /* [node * CORE_MAX + core] */
-    struct model_arg *arg_in, *arg_out; /* of the call: host ones replaced by staging */
-    struct model_arg *mid;              /* intermediates */
-    struct device_extent *mid_ext;
+    uint64_t bound;                /* key of the call that is bound; 0: none */
+    struct core_binding **binding; /* [node * CORE_MAX + core], NULL for CPU nodes */
+    struct core_run *run;          /* [node] */
+    /* Where the core reaches an input or output, and where its user's bytes are. The two differ for
+     * host memory and for repeated inputs, which are copied. */
+    struct model_arg *in, *out;
+    const void **in_from;
+    void **out_to;
     struct model_arg *stage_in, *stage_out; /* va NULL: not needed yet */
-    struct device_extent *stage_in_ext, *stage_out_ext;
-    struct core_report *report;
+    struct model_arg *mid;
     struct opennrt_cpu_buf *cpu; /* room for the largest CPU node */
+    struct core_report report;
 };
 
 struct instance {
@@ -127,7 +144,11 @@ struct instance {
     uint32_t stage_count;
     struct stage stage[CORE_MAX];
     pthread_mutex_t frames_lock;
-    struct frame *frames; /* free ones */
+    struct frame *frames; /* free ones; the only one when solo */
+    /* What the address cells (pointer, dge-table) hold now; owner lock. */
+    const struct frame *cells_of;
+    uint64_t cells_bound;
+    uint64_t busy_ns; /* of the current microsecond of nc_time_in_use; owner lock */
 };
 
 struct model {
@@ -142,23 +163,11 @@ struct model {
     struct mid *mids;
     uint32_t node_count;
     struct node *nodes;
-    uint32_t cpu_nodes;
+    bool solo; /* one NeuronCore node and no intermediates: one frame does, under the owner lock */
     uint32_t cpu_io_max; /* most inputs plus outputs of a CPU node */
     uint32_t instance_count;
     struct instance *inst;
 };
-
-/* Argument of a CPU node's function (behaviour.md 7); the layout is public. */
-struct opennrt_cpu_buf {
-    uint32_t size_of; /* bytes of this struct */
-    uint32_t dtype;   /* nrt_dtype_t */
-    uint32_t ndim;
-    uint32_t pad;
-    void *data;
-    size_t size;
-    const uint64_t *shape;
-};
-_Static_assert(sizeof(struct opennrt_cpu_buf) == 40, "functions of NEFFs are compiled against it");
 
 /* graph.c */
 NRT_STATUS graph_build(struct model *m, struct err *err);
@@ -176,10 +185,13 @@ NRT_STATUS extent_va(struct model_host *h, const struct device_extent *x, void *
                      struct err *err);
 
 /* frame.c */
-struct frame *frame_create(struct model *m, struct instance *in, struct err *err);
-void frame_destroy(struct model *m, struct frame *f);
+NRT_STATUS frame_create(struct model *m, struct instance *in, struct frame **ret, struct err *err);
+void frame_destroy(struct model *m, struct frame *f); /* extents stay the NEFF's; NULL is fine */
+/* Make the frame reach the memory of this call. */
 NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
                       const struct model_call *call, struct err *err);
+/* Fill pointers and dge-tables; owner lock. */
+void frame_cells(struct model *m, struct instance *in, struct frame *f);
 
 /* report.c: the log lines of failed executions */
 void report_failure(struct model *m, struct instance *in, const struct core_report *r);

@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/tensor.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/checked.h"
 
-#define HOST_ALIGN      64
-#define WAIT_WARN_NS    INT64_C(30000000000)
-#define WAIT_SLICE_NS   INT64_C(100000000) /* how often a sleeper looks whether the tensor lives */
-#define NS_PER_SEC      INT64_C(1000000000)
+#define HOST_ALIGN    64
+#define WAIT_WARN_NS  UINT64_C(30000000000)
+#define WAIT_SLICE_NS UINT64_C(100000000) /* how often a sleeper looks whether the tensor lives */
 
 /* States of a store's bytes. */
 enum { STORE_CLEAN, STORE_DIRTY, STORE_BUSY };
@@ -392,22 +385,10 @@ NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor
 
 /* ---- completions ---- */
 
-static void futex_wake_all(uint32_t *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
-
-/* The word a waiter sleeps on: the low half of the count. */
-static uint32_t *completion_word(struct tensor *t)
-{
-    return (uint32_t *)&t->completions + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
-}
-
 void tensor_complete(struct tensor *t)
 {
     __atomic_fetch_add(&t->completions, 1, __ATOMIC_SEQ_CST);
-    if (__builtin_expect(__atomic_load_n(&t->waiters, __ATOMIC_SEQ_CST) != 0, 0))
-        futex_wake_all(completion_word(t));
+    run_word_post(&t->done);
 }
 
 void tensor_reset(struct tensor *t)
@@ -415,59 +396,37 @@ void tensor_reset(struct tensor *t)
     __atomic_store_n(&t->completions, 0, __ATOMIC_SEQ_CST);
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
-}
-
 NRT_STATUS tensor_wait(struct tensor *t, int64_t timeout_us, uint64_t count,
                        const struct tensor_wait_ops *ops)
 {
-    int64_t start, end = 0;
+    uint64_t start, limit = RUN_FOREVER;
     bool warned = false;
-    NRT_STATUS status = NRT_SUCCESS;
 
     if (__atomic_load_n(&t->completions, __ATOMIC_SEQ_CST) >= count)
         return NRT_SUCCESS;
     if (timeout_us == 0)
         return NRT_TIMEOUT;
+    if (timeout_us > 0 && u64_mul_over((uint64_t)timeout_us, 1000, &limit))
+        limit = RUN_FOREVER;
 
-    start = now_ns();
-    if (timeout_us > 0 &&
-        (i64_mul_over(timeout_us, 1000, &end) || i64_add_over(end, start, &end)))
-        end = INT64_MAX;
-
-    __atomic_fetch_add(&t->waiters, 1, __ATOMIC_SEQ_CST);
+    start = run_now_ns();
     for (;;) {
-        uint64_t seen = __atomic_load_n(&t->completions, __ATOMIC_SEQ_CST);
-        int64_t now, slice = WAIT_SLICE_NS;
-        struct timespec ts;
+        uint32_t seen = run_word_load(&t->done);
+        uint64_t waited, slice = WAIT_SLICE_NS;
 
-        if (seen >= count)
-            break;
-        if (ops->live && !ops->live(ops->arg)) {
-            status = NRT_INVALID_HANDLE;
-            break;
-        }
-        now = now_ns();
-        if (timeout_us > 0 && now >= end) {
-            status = NRT_TIMEOUT;
-            break;
-        }
-        if (timeout_us < 0 && !warned && now - start >= WAIT_WARN_NS) {
+        if (__atomic_load_n(&t->completions, __ATOMIC_SEQ_CST) >= count)
+            return NRT_SUCCESS;
+        if (!ops->live(ops->arg))
+            return NRT_INVALID_HANDLE;
+        waited = run_now_ns() - start;
+        if (waited >= limit)
+            return NRT_TIMEOUT;
+        if (timeout_us < 0 && !warned && waited >= WAIT_WARN_NS) {
             warned = true;
-            if (ops->warn)
-                ops->warn(ops->arg);
+            ops->warn(ops->arg);
         }
-        if (timeout_us > 0 && end - now < slice)
-            slice = end - now;
-        ts.tv_sec = slice / NS_PER_SEC;
-        ts.tv_nsec = slice % NS_PER_SEC;
-        syscall(SYS_futex, completion_word(t), FUTEX_WAIT_PRIVATE, (uint32_t)seen, &ts, NULL, 0);
+        if (limit - waited < slice)
+            slice = limit - waited;
+        run_wait(&t->done, seen, slice, NULL);
     }
-    __atomic_fetch_sub(&t->waiters, 1, __ATOMIC_SEQ_CST);
-    return status;
 }

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "device/device.h"
+#include "run/run.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,7 +48,7 @@ struct tensor {
     uint8_t *va;                /* first byte of the view, NULL without storage */
     uint64_t off, size;         /* the view on the store, bytes */
     uint64_t completions;       /* atomic: finished executions that wrote it */
-    uint32_t waiters;           /* atomic: threads that sleep for completions */
+    struct run_word done;       /* posted at each of them */
     uint32_t attached;          /* how often the storage was replaced: a binding compares it */
     char *name;                 /* may be NULL */
 };

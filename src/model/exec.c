@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Execution: the graph walker. */
+#include <string.h>
+
+#include "model/model_int.h"
+
+#define NS_PER_US 1000
+
+/* Copy what the core does not reach directly. Outputs go in too: a program may write a part of one. */
+static void copy_in(struct model *m, const struct node *nd, struct frame *f)
+{
+    for (uint32_t k = 0; k < nd->in_count + nd->out_count; k++) {
+        const struct slot_ref r = k < nd->in_count ? nd->in[k].ref : nd->out[k - nd->in_count].ref;
+
+        if (r.kind == SLOT_IN && f->in[r.index].va != f->in_from[r.index])
+            memcpy(f->in[r.index].va, f->in_from[r.index], m->in[r.index].size);
+        else if (r.kind == SLOT_OUT && f->out[r.index].va != f->out_to[r.index])
+            memcpy(f->out[r.index].va, f->out_to[r.index], m->out[r.index].size);
+    }
+}
+
+static void copy_out(struct model *m, const struct node *nd, struct frame *f)
+{
+    for (uint32_t k = 0; k < nd->out_count; k++) {
+        const struct slot_ref r = nd->out[k].ref;
+
+        if (r.kind == SLOT_OUT && f->out[r.index].va != f->out_to[r.index])
+            memcpy(f->out_to[r.index], f->out[r.index].va, m->out[r.index].size);
+    }
+}
+
+static void count_run(struct model *m, struct instance *in, const struct core_report *r,
+                      uint64_t ns)
+{
+    struct device_instance *dev = m->h->cfg.in;
+    uint64_t us = (in->busy_ns + ns) / NS_PER_US;
+
+    in->busy_ns = (in->busy_ns + ns) % NS_PER_US;
+    for (uint32_t c = 0; c < in->stage_count; c++) {
+        uint32_t core = in->stage[c].phys->index;
+
+        if (us)
+            device_counter_add(dev, core, DEVICE_CTR_NC_TIME_IN_USE, us);
+        if (c == 0 && r->stats.flops)
+            device_counter_add(dev, core, DEVICE_CTR_FLOP_COUNT, r->stats.flops);
+    }
+}
+
+/* One NeuronCore node; the owner lock is held. */
+static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
+                                struct err *err)
+{
+    const struct node *nd = &m->nodes[at];
+    uint64_t start;
+    NRT_STATUS status;
+
+    if (in->stage[0].has[EXT_CELLS] || in->stage[1].has[EXT_CELLS])
+        frame_cells(m, in, f);
+    copy_in(m, nd, f);
+    device_runnable_add(m->h->cfg.in, 1);
+    if (m->h->pool)
+        run_pool_begin(m->h->pool);
+    start = run_now_ns();
+    status = core_run(&f->run[at], &f->report);
+    count_run(m, in, &f->report, run_now_ns() - start);
+    if (m->h->pool)
+        run_pool_end(m->h->pool);
+    device_runnable_add(m->h->cfg.in, -1);
+
+    /* A numerical error leaves outputs that can be read. */
+    if (f->report.end == CORE_END_DONE)
+        copy_out(m, nd, f);
+    if (__builtin_expect(status != NRT_SUCCESS, 0)) {
+        err_set(err, status, "%s", f->report.err.text[0] ? f->report.err.text : "failed");
+        report_failure(m, in, &f->report);
+        if (f->report.end != CORE_END_DONE)
+            for (uint32_t c = 0; c < in->stage_count; c++)
+                core_reset(in->stage[c].phys->core);
+    }
+    return status;
+}
+
+/* A numerical error does not end the walk: the outputs are complete. */
+static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *f,
+                            struct err *err)
+{
+    NRT_STATUS ret = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < m->node_count; i++) {
+        NRT_STATUS status;
+
+        if (m->nodes[i].n->is_cpu) {
+            status = cpu_run(m, &m->nodes[i], f, err);
+            if (status != NRT_SUCCESS)
+                LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
+        } else if (m->solo) {
+            status = run_core_node(m, in, f, i, err);
+        } else {
+            pthread_mutex_lock(&in->lc->owner);
+            status = run_core_node(m, in, f, i, err);
+            pthread_mutex_unlock(&in->lc->owner);
+        }
+        if (status != NRT_SUCCESS) {
+            ret = status;
+            if (status != NRT_EXEC_COMPLETED_WITH_NUM_ERR)
+                break;
+        }
+    }
+    return ret;
+}
+
+/* Inputs of the runs after the first are the outputs of the run before. */
+static void feed_back(struct model *m, struct frame *f)
+{
+    for (uint32_t k = 0; k < m->in_count && k < m->out_count; k++)
+        f->in_from[k] = f->out_to[k];
+}
+
+static NRT_STATUS frame_get(struct model *m, struct instance *in, struct frame **ret,
+                            struct err *err)
+{
+    pthread_mutex_lock(&in->frames_lock);
+    *ret = in->frames;
+    if (*ret)
+        in->frames = (*ret)->next;
+    pthread_mutex_unlock(&in->frames_lock);
+    return *ret ? NRT_SUCCESS : frame_create(m, in, ret, err);
+}
+
+static void frame_put(struct instance *in, struct frame *f)
+{
+    pthread_mutex_lock(&in->frames_lock);
+    f->next = in->frames;
+    in->frames = f;
+    pthread_mutex_unlock(&in->frames_lock);
+}
+
+static void count_status(struct model *m, struct instance *in, NRT_STATUS status)
+{
+    for (uint32_t c = 0; c < in->stage_count; c++) {
+        uint32_t core = in->stage[c].phys->index;
+
+        device_counter_add(m->h->cfg.in, core, device_status_counter(status), 1);
+        if (status == NRT_SUCCESS)
+            device_counter_add(m->h->cfg.in, core, DEVICE_CTR_INFERENCE_COUNT, 1);
+    }
+}
+
+static NRT_STATUS check_repeat(struct model *m, const struct model_call *call, struct err *err)
+{
+    for (uint32_t k = 0; call->repeat > 1 && k < m->in_count && k < m->out_count; k++)
+        if (m->in[k].size != m->out[k].size)
+            return err_set(err, NRT_EXEC_BAD_INPUT,
+                           "model %s cannot be repeated: output %s has %llu bytes, input %s %llu",
+                           m->neff->name, m->out[k].name, (unsigned long long)m->out[k].size,
+                           m->in[k].name, (unsigned long long)m->in[k].size);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_call *call,
+                         struct err *err)
+{
+    struct instance *in = &m->inst[instance];
+    struct frame *f;
+    NRT_STATUS status;
+
+    if (call->repeat > 1) {
+        status = check_repeat(m, call, err);
+        if (status != NRT_SUCCESS) {
+            LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
+            count_status(m, in, status);
+            return status;
+        }
+    }
+
+    if (m->solo) {
+        pthread_mutex_lock(&in->lc->owner);
+        f = in->frames;
+    } else {
+        status = frame_get(m, in, &f, err);
+        if (status != NRT_SUCCESS)
+            return status; /* the device room has reported it */
+    }
+    status = frame_bind(m, in, f, call, err);
+    for (int i = 0; status == NRT_SUCCESS && i < call->repeat; i++) {
+        if (i == 1)
+            feed_back(m, f);
+        status = run_nodes(m, in, f, err);
+        count_status(m, in, status);
+        if (status == NRT_EXEC_COMPLETED_WITH_NUM_ERR && i + 1 < call->repeat)
+            status = NRT_SUCCESS; /* told by the last run if it still holds */
+    }
+    if (call->repeat > 1)
+        f->bound = 0; /* in_from was changed */
+    if (m->solo)
+        pthread_mutex_unlock(&in->lc->owner);
+    else
+        frame_put(in, f);
+    return status;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading and unloading: the order and the messages of behaviour.md section 6. */
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/settings.h"
+#include "model/model_int.h"
+
+#define NS_PER_S        UINT64_C(1000000000)
+#define TIMEOUT_DEFAULT 30
+#define MAX_JSON        268435456
+
+static unsigned checks_env(void)
+{
+    const char *p = settings_str("OPENNRT_CHECK", "");
+    unsigned checks = 0;
+
+    while (*p) {
+        size_t n = strcspn(p, ",");
+
+        if (n == 4 && strncasecmp(p, "race", n) == 0)
+            checks |= CORE_CHECK_RACE;
+        else if (n == 6 && strncasecmp(p, "uninit", n) == 0)
+            checks |= CORE_CHECK_UNINIT;
+        p += n;
+        p += *p == ',';
+    }
+    return checks;
+}
+
+static void env_read(struct model_host *h, struct load_env *e)
+{
+    const struct diag_sink *sink = &h->sink;
+
+    e->timeout_s = settings_int("NEURON_RT_EXEC_TIMEOUT", TIMEOUT_DEFAULT, 0, INT_MAX, sink);
+    e->timeout_ns = (uint64_t)e->timeout_s * NS_PER_S;
+    e->validate_hash = settings_bool("NEURON_RT_VALIDATE_HASH", false, sink);
+    e->allow_legacy = settings_bool("NEURON_RT_ALLOW_LEGACY_NEFF", false, sink);
+    e->stochastic_rounding = settings_bool("NEURON_RT_STOCHASTIC_ROUNDING_EN", false, sink);
+    e->sr_seed = (uint32_t)settings_int("NEURON_RT_STOCHASTIC_ROUNDING_SEED", 0, INT64_MIN,
+                                        INT64_MAX, sink);
+    e->lenient = settings_bool("OPENNRT_NEFF_LENIENT", false, sink);
+    e->cpu_nodes = settings_bool("OPENNRT_CPU_NODES", true, sink);
+    e->max_json = (uint64_t)settings_int("OPENNRT_MAX_JSON", MAX_JSON, 0, INT64_MAX, sink);
+    e->math = strcasecmp(settings_str("OPENNRT_MATH", "fast"), "exact") == 0 ? KERNEL_MATH_EXACT
+                                                                             : KERNEL_MATH_FAST;
+    e->checks = checks_env();
+}
+
+/* ---- choice of cores ---- */
+
+/* First run of count cores without models, else the run with the fewest models; counts them as used.
+ * Under the host lock. */
+static uint32_t choose_first(struct model_host *h, uint32_t count)
+{
+    uint32_t best = 0;
+    uint64_t best_models = UINT64_MAX;
+
+    for (uint32_t first = 0; first + count <= h->count; first++) {
+        uint64_t models = 0;
+
+        for (uint32_t i = 0; i < count; i++)
+            models += h->cores[first + i].models;
+        if (models < best_models) {
+            best = first;
+            best_models = models;
+        }
+    }
+    return best;
+}
+
+static NRT_STATUS not_enough(struct model_host *h, const char *kelf, uint32_t vnc, struct err *err)
+{
+    struct log *lg = h->cfg.log;
+
+    err_set(err, NRT_LOAD_NOT_ENOUGH_NC, "Could not find VNC id %u", vnc);
+    LOGE(lg, LOG_TDRV, "db_vtpb_get_mla_and_tpb", "Could not find VNC id %u", vnc);
+    LOGE(lg, LOG_NMGR, "dlr_kelf_stage", "Failed to create shared io");
+    LOGE(lg, LOG_NMGR, "stage_kelf_models", "Failed to stage graph: %s to NeuronCore", kelf);
+    return NRT_LOAD_NOT_ENOUGH_NC;
+}
+
+/* ---- staging ---- */
+
+static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c, struct err *err)
+{
+    struct core_options opt = { .lnc = m->h->lnc,
+                                .math = m->env.math,
+                                .stochastic_rounding = m->env.stochastic_rounding,
+                                .sr_seed = m->env.sr_seed,
+                                .check_nan = m->h->cfg.check_nan,
+                                .checks = m->env.checks,
+                                .sink = &m->h->sink };
+    struct stage *st = &in->stage[c];
+
+    return core_program_create(st->phys->core, st->sg, &opt, &st->prog, err);
+}
+
+static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct err *err)
+{
+    NRT_STATUS status = NRT_SUCCESS;
+
+    pthread_mutex_lock(&in->lc->stage);
+    /* The program first: it says what is wrong with the code before memory is taken. */
+    for (uint32_t c = 0; c < m->neff->graph_count && status == NRT_SUCCESS; c++) {
+        in->stage_count = c + 1;
+        in->stage[c].phys = &in->lc->phys[c];
+        in->stage[c].sg = &m->neff->graphs[c];
+        status = program_build(m, in, c, err);
+        if (status != NRT_SUCCESS) {
+            LOGE(m->h->cfg.log, LOG_NMGR, "dlr_kelf_stage", "%s", err->text);
+            break;
+        }
+        status = stage_place(m, in, c, err);
+    }
+    pthread_mutex_unlock(&in->lc->stage);
+    return status;
+}
+
+static void instance_remove(struct model *m, struct instance *in)
+{
+    while (in->frames) {
+        struct frame *f = in->frames;
+
+        in->frames = f->next;
+        frame_destroy(m, f);
+    }
+    pthread_mutex_lock(&in->lc->stage);
+    for (uint32_t c = 0; c < in->stage_count; c++)
+        stage_remove(m, in, c);
+    pthread_mutex_unlock(&in->lc->stage);
+    pthread_mutex_destroy(&in->frames_lock);
+}
+
+/* What is not yet executable is refused here, by name. */
+static NRT_STATUS stage_all(struct model *m, uint32_t first, uint32_t count, struct err *err)
+{
+    NRT_STATUS status;
+
+    m->inst = mem_calloc(count, sizeof(*m->inst));
+    if (!m->inst)
+        return err_set(err, NRT_RESOURCE, "no host memory for %u instances", count);
+    for (; m->instance_count < count; m->instance_count++) {
+        struct instance *in = &m->inst[m->instance_count];
+
+        in->lc = &m->h->cores[first + m->instance_count];
+        pthread_mutex_init(&in->frames_lock, NULL);
+        status = instance_stage(m, in, err);
+        if (status != NRT_SUCCESS) {
+            m->instance_count++;
+            return status;
+        }
+    }
+    status = stages_fill(m, err);
+    if (status != NRT_SUCCESS) {
+        LOGE(m->h->cfg.log, LOG_NMGR, "dlr_kelf_stage", "%s", err->text);
+        return status;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        status = frame_create(m, &m->inst[i], &m->inst[i].frames, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    return NRT_SUCCESS;
+}
+
+static void model_destroy(struct model *m)
+{
+    for (uint32_t i = m->instance_count; i-- > 0;)
+        instance_remove(m, &m->inst[i]);
+    mem_free(m->inst);
+    graph_fini(m);
+    neff_destroy(m->neff);
+    arena_fini(&m->arena);
+    mem_free(m);
+}
+
+static void log_loaded(struct model *m)
+{
+    for (uint32_t i = 0; i < m->instance_count; i++)
+        for (uint32_t c = 0; c < m->inst[i].stage_count; c++) {
+            uint32_t core = m->inst[i].stage[c].phys->index;
+
+            device_counter_add(m->h->cfg.in, core, DEVICE_CTR_MODEL_LOAD_COUNT, 1);
+            device_log_neff_mem(m->h->cfg.in, core, m->id, m->neff->name);
+        }
+}
+
+static NRT_STATUS neff_open(struct model *m, const void *bytes, size_t size, struct err *err)
+{
+    struct model_host *h = m->h;
+    struct neff_options opt = { .lenient = m->env.lenient,
+                                .validate_hash = m->env.validate_hash,
+                                .max_json = m->env.max_json,
+                                .sink = &h->sink };
+    struct neff_facts facts = { .lnc = h->lnc,
+                                .owned_cores = h->count,
+                                .arch = NULL,
+                                .allow_legacy = m->env.allow_legacy,
+                                .weights_shared = h->cfg.share_weights,
+                                .sbuf_partition_bytes = isa_sbuf_bytes(h->gen),
+                                .world_size = 1 };
+    char arch[8] = "";
+    NRT_STATUS status;
+
+    status = neff_create(bytes, size, &opt, &m->neff, err);
+    if (status != NRT_SUCCESS)
+        return status;
+    for (size_t i = 0; i < sizeof(arch) - 1 && h->topo->family[i]; i++)
+        arch[i] = (char)(h->topo->family[i] | 0x20); /* "Trn1" -> "trn1", digits stay */
+    facts.arch = arch;
+    return neff_check(m->neff, &facts, &h->sink, err);
+}
+
+/* Chooses cores, counting the model on them; ids grow by one per load that gets this far. */
+static NRT_STATUS take_cores(struct model *m, int32_t vnc, uint32_t count, uint32_t *ret_first,
+                             struct err *err)
+{
+    struct model_host *h = m->h;
+    NRT_STATUS status = NRT_SUCCESS;
+
+    pthread_mutex_lock(&h->lock);
+    if (count > h->count || (vnc >= 0 && (uint32_t)vnc > h->count - count)) {
+        uint32_t missing = vnc < 0 || (uint32_t)vnc < h->count ? h->count : (uint32_t)vnc;
+
+        status = not_enough(h, m->neff->kelf, missing, err);
+    } else {
+        *ret_first = vnc >= 0 ? (uint32_t)vnc : choose_first(h, count);
+        for (uint32_t i = 0; i < count; i++)
+            h->cores[*ret_first + i].models++;
+        m->id = h->next_id++;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return status;
+}
+
+static void give_cores(struct model_host *h, uint32_t first, uint32_t count)
+{
+    pthread_mutex_lock(&h->lock);
+    for (uint32_t i = 0; i < count; i++)
+        h->cores[first + i].models--;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* Frames of solo models are used under the owner lock only, one at a time. */
+static bool is_solo(const struct model *m)
+{
+    return m->node_count == 1 && !m->nodes[0].n->is_cpu && m->mid_count == 0;
+}
+
+NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int32_t vnc,
+                      uint32_t vnc_count, struct model **ret, struct err *err)
+{
+    struct model *m = mem_zalloc(sizeof(*m));
+    struct log *lg = h->cfg.log;
+    struct err local = { 0 };
+    uint32_t first = 0;
+    bool logged = false;
+    NRT_STATUS status;
+
+    if (!err)
+        err = &local;
+    if (!m) {
+        LOGE(lg, LOG_NMGR, "kmgr_load_nn", "no host memory for a model");
+        return err_set(err, NRT_RESOURCE, "no host memory for a model");
+    }
+    m->h = h;
+    env_read(h, &m->env);
+
+    status = neff_open(m, bytes, size, err);
+    if (status == NRT_LOAD_NOT_ENOUGH_NC) {
+        LOGE(lg, LOG_TDRV, "db_vtpb_get_mla_and_tpb", "%s", err->text);
+        LOGE(lg, LOG_NMGR, "dlr_kelf_stage", "Failed to create shared io");
+        LOGE(lg, LOG_NMGR, "stage_kelf_models", "Failed to stage graph: %s to NeuronCore",
+             m->neff->kelf);
+        logged = true;
+    }
+    if (status == NRT_SUCCESS)
+        status = graph_build(m, err);
+    if (status != NRT_SUCCESS)
+        goto out_model;
+
+    m->solo = is_solo(m);
+    status = take_cores(m, vnc, vnc_count, &first, err);
+    if (status != NRT_SUCCESS) {
+        logged = true;
+        goto out_model;
+    }
+    status = stage_all(m, first, vnc_count, err);
+    if (status != NRT_SUCCESS) {
+        logged = true;
+        give_cores(h, first, vnc_count);
+        goto out_model;
+    }
+    log_loaded(m);
+    *ret = m;
+    return NRT_SUCCESS;
+
+out_model:
+    if (!logged)
+        LOGE(lg, LOG_NMGR, "kmgr_load_nn", "%s", err->text);
+    LOGE(lg, LOG_NMGR, "kmgr_load_nn_post_metrics", "Failed to load NN: %s, err: %d",
+         m->neff ? m->neff->name : "", (int)status);
+    model_destroy(m);
+    return status;
+}
+
+void model_unload(struct model *m)
+{
+    struct model_host *h = m->h;
+    uint32_t first = (uint32_t)(m->inst[0].lc - h->cores), count = m->instance_count;
+
+    model_destroy(m);
+    give_cores(h, first, count);
+}
+
+/* ---- facts ---- */
+
+const char *model_name(const struct model *m)
+{
+    return m->neff->name;
+}
+
+uint32_t model_id(const struct model *m)
+{
+    return m->id;
+}
+
+uint32_t model_vnc(const struct model *m, uint32_t instance)
+{
+    return m->inst[instance].lc->vnc - m->h->cfg.first_vnc;
+}
+
+uint32_t model_instance_count(const struct model *m)
+{
+    return m->instance_count;
+}
+
+uint32_t model_input_count(const struct model *m)
+{
+    return m->in_count;
+}
+
+uint32_t model_output_count(const struct model *m)
+{
+    return m->out_count;
+}
+
+const struct model_tensor *model_input(const struct model *m, uint32_t i)
+{
+    return &m->in[i];
+}
+
+const struct model_tensor *model_output(const struct model *m, uint32_t i)
+{
+    return &m->out[i];
+}
+
+uint32_t model_hbm(const struct model *m, uint32_t instance)
+{
+    return m->inst[instance].lc->hbm;
+}

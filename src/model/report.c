@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Log lines of failed executions: behaviour.md section 8. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "model/model_int.h"
+
+/* " (file:line)" of the record that failed, or nothing. */
+static void source_text(const struct core_report *r, char *buf, size_t size)
+{
+    const struct core_engine_state *e;
+
+    buf[0] = '\0';
+    if (r->core >= CORE_MAX || r->engine >= ISA_ENGINES)
+        return;
+    e = &r->engines[r->core][r->engine];
+    if (e->file && e->line)
+        snprintf(buf, size, " (%s:%u)", e->file, e->line);
+}
+
+static void report_timeout(struct model *m, const struct phys *p, const struct core_report *r)
+{
+    struct log *lg = m->h->cfg.log;
+    struct strbuf text = { 0 };
+    uint64_t ms = r->end == CORE_END_HANG ? r->stats.device_ns / 1000000
+                                          : m->env.timeout_ns / 1000000;
+
+    LOGE(lg, LOG_TDRV, "exec_wait_round_robin",
+         "(FATAL-RT-UNDEFINED-STATE) execution timeout (%" PRIu64
+         " ms) on Neuron Device %u NC %u, model %s, waiting for execution completion notification%s",
+         ms, p->device, p->nc, m->neff->name,
+         r->end == CORE_END_HANG ? " (nothing outstanding can wake the engines)" : "");
+    core_report_text(r, &text);
+    if (text.s && text.len)
+        LOGE(lg, LOG_TDRV, "exec_log_engines", "[ND %u][NC %u] state of the engines\n%s", p->device,
+             p->nc, text.s);
+    strbuf_fini(&text);
+}
+
+static void report_oob(struct model *m, const struct phys *p, const struct core_report *r)
+{
+    struct log *lg = m->h->cfg.log;
+    char source[160];
+
+    source_text(r, source, sizeof(source));
+    LOGE(lg, LOG_TDRV, "exec_process_custom_notification",
+         "nd%u:nc%u:h_model.id%u: Received notification generated at runtime: failed to run "
+         "scatter/gather (indirect memory copy via vector DGE), due to out-of-bound access. model "
+         "name = %s.%s",
+         p->device, p->nc, m->id, m->neff->name, source);
+    LOGE(lg, LOG_TDRV, "exec_wait_round_robin", "[ND %u][NC %u] Out of bounds access on model %s",
+         p->device, p->nc, m->neff->name);
+}
+
+void report_failure(struct model *m, struct instance *in, const struct core_report *r)
+{
+    unsigned core = r->core < in->stage_count ? r->core : 0;
+    const struct phys *p = in->stage[core].phys;
+    struct log *lg = m->h->cfg.log;
+
+    switch (r->end) {
+    case CORE_END_HANG:
+    case CORE_END_TIMEOUT:
+        report_timeout(m, in->stage[0].phys, r);
+        break;
+    case CORE_END_OOB:
+        report_oob(m, p, r);
+        break;
+    case CORE_END_DONE:
+        LOGE(lg, LOG_TDRV, "exec_wait_round_robin",
+             "[ND %u][NC %u] NaN generated %" PRIu64 " times on model %s", p->device, p->nc,
+             r->stats.nan_count, m->neff->name);
+        break;
+    default:
+        LOGE(lg, LOG_TDRV, "exec_wait_round_robin", "[ND %u][NC %u] %s on model %s", p->device,
+             p->nc, r->err.text, m->neff->name);
+        break;
+    }
+    LOGE(lg, LOG_NMGR, "dlr_infer", "Inference completed with err: %d. mode->h_nn=%u, lnc=%u",
+         (int)r->status, m->id, in->lc->vnc - m->h->cfg.first_vnc);
+}
