@@ -109,11 +109,8 @@ static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct er
         in->stage[c].phys = &in->lc->phys[c];
         in->stage[c].sg = &m->neff->graphs[c];
         status = program_build(m, in, c, err);
-        if (status != NRT_SUCCESS) {
-            LOGE(m->h->cfg.log, LOG_NMGR, "dlr_kelf_stage", "%s", err->text);
-            break;
-        }
-        status = stage_place(m, in, c, err);
+        if (status == NRT_SUCCESS)
+            status = stage_place(m, in, c, err);
     }
     pthread_mutex_unlock(&in->lc->stage);
     return status;
@@ -134,7 +131,6 @@ static void instance_remove(struct model *m, struct instance *in)
     pthread_mutex_destroy(&in->frames_lock);
 }
 
-/* What is not yet executable is refused here, by name. */
 static NRT_STATUS stage_all(struct model *m, uint32_t first, uint32_t count, struct err *err)
 {
     NRT_STATUS status;
@@ -154,10 +150,8 @@ static NRT_STATUS stage_all(struct model *m, uint32_t first, uint32_t count, str
         }
     }
     status = stages_fill(m, err);
-    if (status != NRT_SUCCESS) {
-        LOGE(m->h->cfg.log, LOG_NMGR, "dlr_kelf_stage", "%s", err->text);
+    if (status != NRT_SUCCESS)
         return status;
-    }
     for (uint32_t i = 0; i < count; i++) {
         status = frame_create(m, &m->inst[i], &m->inst[i].frames, err);
         if (status != NRT_SUCCESS)
@@ -290,7 +284,8 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int3
     }
     status = stage_all(m, first, vnc_count, err);
     if (status != NRT_SUCCESS) {
-        logged = true;
+        /* The device room reports its own shortages. */
+        logged = status == NRT_RESOURCE || status == NRT_TIMEOUT;
         give_cores(h, first, vnc_count);
         goto out_model;
     }

@@ -65,15 +65,25 @@ static void store_written(struct tensor_store *st, bool done)
     __atomic_store_n(&st->state, done ? STORE_CLEAN : STORE_DIRTY, __ATOMIC_RELEASE);
 }
 
-/* Memory behind [off, off + size) of the store. */
-static NRT_STATUS store_back(const struct tensor_store *st, uint64_t off, uint64_t size,
+/* Memory behind [off, off + size) of the store, for access. */
+static NRT_STATUS store_back(struct tensor_store *st, uint64_t off, uint64_t size,
                              enum device_access access, struct err *err)
 {
+    NRT_STATUS status;
     void *p;
 
     if (st->place != TENSOR_DEVICE)
         return NRT_SUCCESS;
-    return device_map(st->in, st->mem.addr + off, size, access, &p, err);
+    status = device_map(st->in, st->mem.addr + off, size, access, &p, err);
+    if (status == NRT_SUCCESS && off == 0 && size == st->size && access == DEVICE_RW &&
+        __atomic_load_n(&st->state, __ATOMIC_ACQUIRE) == STORE_CLEAN)
+        __atomic_store_n(&st->ready, 1, __ATOMIC_RELEASE);
+    return status;
+}
+
+static inline bool store_ready(const struct tensor_store *st)
+{
+    return __builtin_expect(__atomic_load_n(&st->ready, __ATOMIC_ACQUIRE), 1);
 }
 
 static NRT_STATUS store_create_device(struct device_instance *in, uint32_t core, uint64_t size,
@@ -143,6 +153,7 @@ static NRT_STATUS store_create_host(enum tensor_place place, uint64_t size,
     st->refs = 1;
     st->place = place;
     st->state = STORE_CLEAN;
+    st->ready = 1;
     st->va = (uint8_t *)(((uintptr_t)st->host_mem + HOST_ALIGN - 1) & ~(uintptr_t)(HOST_ALIGN - 1));
     st->size = size;
     *ret = st;
@@ -255,6 +266,7 @@ NRT_STATUS tensor_attach(struct tensor *t, void *buf, uint64_t size, struct err 
             return err_set(err, NRT_RESOURCE, "no host memory to attach a buffer");
         st->refs = 1;
         st->place = TENSOR_VIRTUAL;
+        st->ready = 1;
         st->va = buf;
         st->size = size;
     }
@@ -268,16 +280,35 @@ NRT_STATUS tensor_attach(struct tensor *t, void *buf, uint64_t size, struct err 
     return NRT_SUCCESS;
 }
 
-NRT_STATUS tensor_prepare(const struct tensor *t, struct err *err)
+/* The slow part of every access: zeroing, memory behind the range. Cancelling the thread in here would
+ * leave the store busy. overwrite: all of the range is about to be written; *ret_whole then tells to
+ * end with store_written. */
+static NRT_STATUS access_begin(struct tensor_store *st, uint64_t off, uint64_t size, bool overwrite,
+                               enum device_access access, bool *ret_whole, struct err *err)
 {
+    struct run_caller caller;
     NRT_STATUS status;
 
-    if (!t->store)
+    run_caller_enter(&caller);
+    *ret_whole = overwrite ? store_clean(st, off, size, err, &status)
+                           : store_clean(st, UINT64_MAX, 0, err, &status);
+    if (status == NRT_SUCCESS && size != 0)
+        status = store_back(st, off, size, access, err);
+    if (status != NRT_SUCCESS && *ret_whole) {
+        store_written(st, false);
+        *ret_whole = false;
+    }
+    run_caller_leave(&caller);
+    return status;
+}
+
+NRT_STATUS tensor_prepare(const struct tensor *t, struct err *err)
+{
+    bool whole;
+
+    if (!t->store || store_ready(t->store))
         return NRT_SUCCESS;
-    store_clean(t->store, UINT64_MAX, 0, err, &status);
-    if (status != NRT_SUCCESS)
-        return status;
-    return t->size ? store_back(t->store, t->off, t->size, DEVICE_RW, err) : NRT_SUCCESS;
+    return access_begin(t->store, t->off, t->size, false, DEVICE_RW, &whole, err);
 }
 
 uint32_t tensor_hbm(const struct tensor *t)
@@ -303,57 +334,61 @@ NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t
                        struct err *err)
 {
     NRT_STATUS status = tensor_check_range(t, off, size, buf, err);
+    bool whole;
 
     if (status != NRT_SUCCESS || size == 0)
         return status;
-    store_clean(t->store, UINT64_MAX, 0, err, &status);
-    if (status == NRT_SUCCESS)
-        status = store_back(t->store, t->off + off, size, DEVICE_READ, err);
-    if (status == NRT_SUCCESS)
-        memcpy(buf, t->va + off, size);
-    return status;
+    if (!store_ready(t->store)) {
+        status = access_begin(t->store, t->off + off, size, false, DEVICE_READ, &whole, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    memcpy(buf, t->va + off, size);
+    return NRT_SUCCESS;
 }
 
 NRT_STATUS tensor_write(struct tensor *t, const void *buf, uint64_t off, uint64_t size,
                         struct err *err)
 {
     NRT_STATUS status = tensor_check_range(t, off, size, buf, err);
-    bool whole;
+    bool whole = false;
 
     if (status != NRT_SUCCESS || size == 0)
         return status;
-    whole = store_clean(t->store, t->off + off, size, err, &status);
-    if (status == NRT_SUCCESS)
-        status = store_back(t->store, t->off + off, size, DEVICE_RW, err);
-    if (status == NRT_SUCCESS)
-        memcpy(t->va + off, buf, size);
+    if (!store_ready(t->store)) {
+        status = access_begin(t->store, t->off + off, size, true, DEVICE_RW, &whole, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    memcpy(t->va + off, buf, size);
     if (whole)
-        store_written(t->store, status == NRT_SUCCESS);
-    return status;
+        store_written(t->store, true);
+    return NRT_SUCCESS;
 }
 
 NRT_STATUS tensor_memset(struct tensor *t, uint64_t off, int value, uint64_t size, struct err *err)
 {
     NRT_STATUS status = tensor_check_range(t, off, size, t, err);
-    bool whole;
+    bool whole = false;
 
     if (status != NRT_SUCCESS || size == 0)
         return status;
-    whole = store_clean(t->store, t->off + off, size, err, &status);
-    if (status == NRT_SUCCESS)
-        status = store_back(t->store, t->off + off, size, DEVICE_RW, err);
-    if (status == NRT_SUCCESS)
-        memset(t->va + off, value & 0xff, size);
+    if (!store_ready(t->store)) {
+        status = access_begin(t->store, t->off + off, size, true, DEVICE_RW, &whole, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    memset(t->va + off, value & 0xff, size);
     if (whole)
-        store_written(t->store, status == NRT_SUCCESS);
-    return status;
+        store_written(t->store, true);
+    return NRT_SUCCESS;
 }
 
 NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor *dst,
                        uint64_t dst_off, uint64_t size, struct err *err)
 {
     NRT_STATUS status = tensor_check_range(src, src_off, size, src, err);
-    bool whole;
+    bool whole = false;
 
     if (status == NRT_SUCCESS)
         status = tensor_check_range(dst, dst_off, size, dst, err);
@@ -367,20 +402,21 @@ NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor
     if (size == 0)
         return NRT_SUCCESS;
 
-    store_clean(src->store, UINT64_MAX, 0, err, &status);
-    if (status == NRT_SUCCESS)
-        status = store_back(src->store, src->off + src_off, size, DEVICE_READ, err);
-    if (status != NRT_SUCCESS)
-        return status;
-
-    whole = store_clean(dst->store, dst->off + dst_off, size, err, &status);
-    if (status == NRT_SUCCESS)
-        status = store_back(dst->store, dst->off + dst_off, size, DEVICE_RW, err);
-    if (status == NRT_SUCCESS)
-        memmove(dst->va + dst_off, src->va + src_off, size);
+    if (!store_ready(src->store)) {
+        status = access_begin(src->store, src->off + src_off, size, false, DEVICE_READ, &whole, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    whole = false;
+    if (!store_ready(dst->store)) {
+        status = access_begin(dst->store, dst->off + dst_off, size, true, DEVICE_RW, &whole, err);
+        if (status != NRT_SUCCESS)
+            return status;
+    }
+    memmove(dst->va + dst_off, src->va + src_off, size);
     if (whole)
-        store_written(dst->store, status == NRT_SUCCESS);
-    return status;
+        store_written(dst->store, true);
+    return NRT_SUCCESS;
 }
 
 /* ---- completions ---- */

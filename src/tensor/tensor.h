@@ -34,6 +34,7 @@ struct tensor_store {
     /* Atomic. Memory that had another owner is zeroed when somebody could first see it, and not at
      * all when the first use overwrites it: see store_clean. */
     uint32_t state;
+    uint32_t ready; /* atomic: clean, and memory is behind every byte */
     uint8_t *va;    /* first byte in this process */
     uint64_t size;  /* bytes asked for */
     void *host_mem; /* what to free; NULL for device memory and for a buffer of the caller */

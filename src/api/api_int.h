@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one place with state of the process: the session that nrt_init makes.
+ *
+ *   UNINIT --nrt_init--> READY --nrt_close--> CLOSED --nrt_init--> READY ...
+ *      ^                   |
+ *      +-- fork: child ----+   (the parent's session is forgotten there, not released)
+ */
+#ifndef API_API_INT_H
+#define API_API_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/handle.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "device/device.h"
+#include "model/model.h"
+#include "nrt/nrt.h"
+#include "nrt/nrt_experimental.h"
+#include "nrt/nrt_version.h"
+#include "run/run.h"
+#include "tensor/tensor.h"
+
+#define API_EXPORT __attribute__((visibility("default")))
+#define API_VERSION_MAJOR 2
+
+enum api_state { API_UNINIT, API_READY, API_CLOSED };
+
+struct api {
+    _Atomic int state;    /* enum api_state */
+    pthread_mutex_t lock; /* nrt_init and nrt_close */
+    uint32_t session;     /* of the current or last nrt_init */
+    struct log *log;
+    struct device_instance *in;
+    struct model_host *host;
+    uint32_t first_vnc, vnc_count; /* owned logical cores */
+    NRT_STATUS dump_inputs_on;     /* 0: off */
+    struct handle_table tensors, sets, models;
+};
+
+extern struct api api_;
+
+/* A loaded model behind a handle. */
+#define API_BINDINGS 8
+struct api_model {
+    struct model *m;
+    _Atomic uint32_t turn; /* of replicas */
+    _Atomic uint32_t last; /* binding used last */
+    struct binding *bindings; /* API_BINDINGS of them */
+};
+
+static inline bool api_ready(void)
+{
+    return __builtin_expect(
+        atomic_load_explicit(&api_.state, memory_order_acquire) == API_READY, 1);
+}
+
+/* Why a call cannot run now, logged: NRT_UNINITIALIZED or NRT_CLOSED. */
+NRT_STATUS api_refuse(const char *func);
+/* Log one line at ERROR for the API function and return status. Any state. */
+NRT_STATUS api_fail(const char *func, NRT_STATUS status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define API_NEED_READY()                \
+    do {                                \
+        if (!api_ready())               \
+            return api_refuse(__func__); \
+    } while (0)
+#define API_NEED(cond, what)                                        \
+    do {                                                            \
+        if (__builtin_expect(!(cond), 0))                           \
+            return api_fail(__func__, NRT_INVALID, "%s", what);     \
+    } while (0)
+
+static inline uint64_t token_of(const void *handle)
+{
+    return (uint64_t)(uintptr_t)handle;
+}
+
+/* Selection of cores from the environment (behaviour.md 2). */
+struct cores_wish {
+    bool fixed;            /* NEURON_RT_VISIBLE_CORES: exactly [first, first + count) */
+    uint32_t first, count; /* not fixed: any run of count */
+};
+/* total: logical cores of the instance. NRT_INVALID with text: malformed, or outside. */
+NRT_STATUS cores_wish_env(uint32_t total, const struct diag_sink *sink, struct cores_wish *ret,
+                          struct err *err);
+
+/* What the environment says about the instance, without creating or attaching to one for long. */
+struct api_topo {
+    const struct topo_instance *topo; /* NULL: no devices */
+    unsigned lnc;
+};
+NRT_STATUS api_topo_env(struct api_topo *ret, struct err *err);
+
+/* End of a model: also used by nrt_close. */
+void api_model_destroy(struct api_model *am);
+void api_bindings_destroy(struct binding *b);
+struct binding *api_bindings_create(void);
+
+/* The information dump, after an execution that failed (behaviour.md 5). */
+void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc);
+bool api_infodump_wanted(NRT_STATUS status);
+
+/* Inputs to files (behaviour.md 8.4). */
+void api_dump_inputs(const struct model *m, const struct model_arg *in);
+
+#endif

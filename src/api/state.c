@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nrt_init, nrt_close and what they hold. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "api/api_int.h"
+#include "base/settings.h"
+
+struct api api_ = { .lock = PTHREAD_MUTEX_INITIALIZER,
+                    .tensors = HANDLE_TABLE_INIT(HANDLE_TENSOR),
+                    .sets = HANDLE_TABLE_INIT(HANDLE_SET),
+                    .models = HANDLE_TABLE_INIT(HANDLE_MODEL) };
+
+/* ---- messages ---- */
+
+static void fail_log(const char *func, const char *text)
+{
+    struct run_caller caller;
+    struct log *lg = api_.log, *own = NULL;
+
+    run_caller_enter(&caller); /* writing a line is a place where a thread can be cancelled */
+    if (!lg)
+        lg = own = log_open_env();
+    LOGE(lg, LOG_NRT, func, "%s", text);
+    log_close(own);
+    run_caller_leave(&caller);
+}
+
+NRT_STATUS api_fail(const char *func, NRT_STATUS status, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    fail_log(func, text);
+    return status;
+}
+
+NRT_STATUS api_refuse(const char *func)
+{
+    if (atomic_load(&api_.state) == API_CLOSED)
+        return api_fail(func, NRT_CLOSED, "the runtime is closed");
+    return api_fail(func, NRT_UNINITIALIZED, "the runtime is not initialized");
+}
+
+/* ---- fork ---- */
+
+static void table_forget(struct handle_table *t)
+{
+    pthread_mutex_init(&t->lock, NULL); /* a thread that is not here may have held it */
+    for (uint32_t i = 0; i < t->used; i++) {
+        struct handle_slot *s = &atomic_load(&t->chunk[i / HANDLE_CHUNK])[i % HANDLE_CHUNK];
+
+        atomic_store(&s->token, 0);
+        atomic_store(&s->pins, 0);
+    }
+    t->used = 0;
+    t->free_head = 0;
+}
+
+/* In the child nothing of the parent is released: the session is put aside and never touched again. */
+static struct {
+    struct device_instance *in;
+    struct model_host *host;
+} forgotten_;
+
+static void forked_child(void)
+{
+    if (atomic_load(&api_.state) == API_READY) {
+        forgotten_.in = api_.in;
+        forgotten_.host = api_.host;
+        api_.in = NULL;
+        api_.host = NULL;
+        api_.log = NULL;
+    }
+    atomic_store(&api_.state, API_UNINIT);
+    pthread_mutex_init(&api_.lock, NULL);
+    table_forget(&api_.tensors);
+    table_forget(&api_.sets);
+    table_forget(&api_.models);
+}
+
+static pthread_once_t once_ = PTHREAD_ONCE_INIT;
+
+static void once(void)
+{
+    uint32_t seed = 0;
+
+    pthread_atfork(NULL, NULL, forked_child);
+    /* So that handles of another copy of this library are not taken for ours. */
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+        seed = (uint32_t)time(NULL);
+    api_.session = seed;
+}
+
+/* ---- environment ---- */
+
+static void warn_log(void *arg, const char *text)
+{
+    LOGW((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
+}
+
+static void debug_log(void *arg, const char *text)
+{
+    LOGD((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
+}
+
+static void warn_legacy(struct log *lg)
+{
+    static const char *const names[] = {
+        "NEURON_RT_INSPECT_DURATION_NSEC", "NEURON_RT_INSPECT_START_OFFSET_NSEC",
+        "NEURON_RT_INSPECT_DUMP_PERIOD_SEC", "NEURON_RT_DBG_NDET_FLUSH_USEC",
+        "NEURON_RT_DBG_NDET_LOG_LOCATION", "NEURON_RT_DBG_NDET_NUM_ENTRIES",
+        "NEURONCORE_GROUP_SIZES", "NEURON_RTD_ADDRESS", "NEURON_RTD_USE_SHM",
+        "NEURON_MAX_NUM_INFERS", "NEURON_PROFILE"
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (getenv(names[i]))
+            LOGW(lg, LOG_NRT, "nrt_init", "%s is no longer supported and is ignored", names[i]);
+}
+
+static bool nan_is_error(const struct diag_sink *sink)
+{
+    return strcasecmp(settings_str("NEURON_RT_NUMERICAL_ERRORS_VERBOSITY", ""), "critical") == 0 ||
+           settings_bool("NEURON_FAIL_ON_NAN", false, sink);
+}
+
+static NRT_STATUS dump_inputs_env(const struct diag_sink *sink)
+{
+    const char *name = "NEURON_RT_DBG_DUMP_INPUTS_ON_ERR";
+
+    if (!getenv(name))
+        name = "NEURON_RT_DUMP_INPUTS_ON_ERR"; /* its older name */
+    return (NRT_STATUS)settings_int(name, 0, 0, 65535, sink);
+}
+
+static bool no_devices(void)
+{
+    return strcmp(settings_str("OPENNRT_INSTANCE_TYPE", ""), "none") == 0;
+}
+
+NRT_STATUS api_topo_env(struct api_topo *ret, struct err *err)
+{
+    struct device_config cfg = { 0 };
+    struct device_instance *in;
+    NRT_STATUS status;
+
+    ret->topo = NULL;
+    ret->lnc = 1;
+    if (no_devices())
+        return NRT_SUCCESS;
+
+    status = device_config_env(&cfg, err);
+    if (status != NRT_SUCCESS)
+        return status;
+    cfg.observe = true;
+    if (device_instance_open(&cfg, &in, NULL) == NRT_SUCCESS) {
+        ret->topo = device_topo(in);
+        device_instance_close(in);
+    } else {
+        ret->topo = topo_instance_find(cfg.type ? cfg.type : "trn1.2xlarge");
+        if (!ret->topo)
+            return err_set(err, NRT_INVALID, "unknown instance type \"%s\"", cfg.type);
+    }
+    ret->lnc = cfg.lnc ? cfg.lnc : ret->topo->lnc_default;
+    if (!topo_lnc_ok(ret->topo, ret->lnc))
+        return err_set(err, NRT_INVALID, "logical core size %u is not valid on %s", ret->lnc,
+                       ret->topo->name);
+    return NRT_SUCCESS;
+}
+
+/* ---- init and close ---- */
+
+static NRT_STATUS claim(struct device_instance *in, const struct diag_sink *sink,
+                        struct cores_wish *wish, const char **ret_where, struct err *err)
+{
+    uint32_t total = topo_vnc_count(device_topo(in), device_lnc(in));
+    NRT_STATUS status = cores_wish_env(total, sink, wish, err);
+
+    *ret_where = "nrt_init";
+    if (status != NRT_SUCCESS)
+        return status;
+    *ret_where = "nrt_allocate_neuron_cores";
+    if (wish->fixed)
+        return device_cores_claim(in, wish->first, wish->count, err);
+    return device_cores_claim_run(in, wish->count, &wish->first, err);
+}
+
+static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret_where)
+{
+    struct diag_sink sink = { .warn = warn_log, .debug = debug_log, .arg = lg };
+    struct model_host_config hc = { .log = lg };
+    struct device_config cfg = { 0 };
+    struct device_instance *in = NULL;
+    struct model_host *host = NULL;
+    struct cores_wish wish;
+    NRT_STATUS status;
+
+    *ret_where = "nrt_init";
+    if (no_devices())
+        return err_set(err, NRT_FAILURE,
+                       "Unable to determine Neuron Driver version. Please check aws-neuronx-dkms "
+                       "package is installed.");
+    status = device_config_env(&cfg, err);
+    if (status != NRT_SUCCESS)
+        return status;
+    cfg.log = lg;
+    status = device_instance_open(&cfg, &in, err);
+    if (status != NRT_SUCCESS)
+        return status;
+
+    status = claim(in, &sink, &wish, ret_where, err);
+    if (status != NRT_SUCCESS)
+        goto out_instance;
+    *ret_where = "nrt_init";
+
+    hc.in = in;
+    hc.first_vnc = wish.first;
+    hc.vnc_count = wish.count;
+    hc.check_nan = nan_is_error(&sink);
+    hc.share_weights = settings_bool("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false, &sink);
+    hc.dge_notifications = settings_bool("NEURON_RT_ENABLE_DGE_NOTIFICATIONS", false, &sink);
+    status = model_host_create(&hc, &host, err);
+    if (status != NRT_SUCCESS)
+        goto out_instance;
+    if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
+        model_host_reset(host);
+    if (settings_int("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0, 0, INT32_MAX, &sink) > 0)
+        LOGW(lg, LOG_NRT, "nrt_init",
+             "implicit asynchronous execution is deprecated and not available here: executions are "
+             "synchronous");
+
+    api_.in = in;
+    api_.host = host;
+    api_.first_vnc = wish.first;
+    api_.vnc_count = wish.count;
+    api_.dump_inputs_on = dump_inputs_env(&sink);
+    return NRT_SUCCESS;
+
+out_instance:
+    device_instance_close(in);
+    return status;
+}
+
+API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_version,
+                               const char *fal_version)
+{
+    struct run_caller caller;
+    struct err err = { 0 };
+    const char *where = __func__;
+    struct log *lg;
+    NRT_STATUS status = NRT_SUCCESS;
+
+    API_NEED(framework > NRT_FRAMEWORK_TYPE_INVALID && framework <= NRT_FRAMEWORK_TYPE_PRECHECK,
+             "framework is not a framework type");
+
+    run_caller_enter(&caller);
+    pthread_once(&once_, once);
+    pthread_mutex_lock(&api_.lock);
+    if (atomic_load(&api_.state) == API_READY)
+        goto out_unlock;
+
+    lg = log_open_env();
+    if (!lg) {
+        status = NRT_RESOURCE;
+        goto out_unlock;
+    }
+    warn_legacy(lg);
+    status = session_open(lg, &err, &where);
+    if (status != NRT_SUCCESS) {
+        LOGE(lg, LOG_NRT, where, "%s", err.text);
+        log_close(lg);
+        goto out_unlock;
+    }
+    api_.session++;
+    api_.log = lg;
+    LOGI(lg, LOG_NRT, __func__,
+         "OpenNRT %s on a software device: instance \"%s\" of type %s, cores nc%u-nc%u, framework "
+         "%d \"%s\" \"%s\"",
+         OPENNRT_VERSION, device_instance_name(api_.in), device_topo(api_.in)->name, api_.first_vnc,
+         api_.first_vnc + api_.vnc_count - 1, (int)framework, fw_version ? fw_version : "",
+         fal_version ? fal_version : "");
+    atomic_store_explicit(&api_.state, API_READY, memory_order_release);
+
+out_unlock:
+    pthread_mutex_unlock(&api_.lock);
+    run_caller_leave(&caller);
+    return status;
+}
+
+API_EXPORT void nrt_close(void)
+{
+    struct run_caller caller;
+    uint32_t models = 0, sets = 0, tensors = 0;
+    void *obj;
+
+    run_caller_enter(&caller);
+    pthread_mutex_lock(&api_.lock);
+    if (atomic_load(&api_.state) != API_READY)
+        goto out_unlock;
+
+    atomic_store_explicit(&api_.state, API_CLOSED, memory_order_release);
+    while ((obj = handle_take_any(&api_.models, &models)))
+        api_model_destroy(obj);
+    while ((obj = handle_take_any(&api_.sets, &sets)))
+        tensor_set_destroy(obj);
+    while ((obj = handle_take_any(&api_.tensors, &tensors)))
+        tensor_destroy(obj);
+    model_host_destroy(api_.host);
+    device_instance_close(api_.in);
+    LOGI(api_.log, LOG_NRT, __func__, "closed");
+    log_close(api_.log);
+    api_.host = NULL;
+    api_.in = NULL;
+    api_.log = NULL;
+
+out_unlock:
+    pthread_mutex_unlock(&api_.lock);
+    run_caller_leave(&caller);
+}

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tensors and sets: docs/spec/api.md 4.6 and 4.7. */
+#include <string.h>
+
+#include "api/api_int.h"
+
+static struct handle_slot *pin_tensor(const nrt_tensor_t *tensor)
+{
+    return handle_pin(&api_.tensors, token_of(tensor));
+}
+
+static NRT_STATUS bad_tensor(const char *func)
+{
+    return api_fail(func, NRT_INVALID_HANDLE, "not a tensor of this session");
+}
+
+/* For a status from the tensor room. */
+static NRT_STATUS finish(const char *func, NRT_STATUS status, const struct err *err)
+{
+    if (__builtin_expect(status == NRT_SUCCESS, 1))
+        return status;
+    return api_fail(func, status, "%s", err->text);
+}
+
+#define PIN_TENSOR(slot, t, handle, what)                \
+    struct handle_slot *slot;                            \
+    struct tensor *t;                                    \
+    API_NEED(handle, what " is NULL");                   \
+    slot = pin_tensor(handle);                           \
+    if (__builtin_expect(!slot, 0))                      \
+        return bad_tensor(__func__);                     \
+    t = slot->obj
+
+/* ---- making and freeing ---- */
+
+static NRT_STATUS publish(const char *func, struct tensor *t, nrt_tensor_t **ret)
+{
+    uint64_t token = handle_new(&api_.tensors, api_.session, t);
+
+    if (!token) {
+        tensor_destroy(t);
+        return api_fail(func, NRT_RESOURCE, "no room for another tensor");
+    }
+    *ret = (nrt_tensor_t *)(uintptr_t)token;
+    return NRT_SUCCESS;
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placement, int vnc,
+                                          size_t size, const char *name, nrt_tensor_t **tensor)
+{
+    struct run_caller caller;
+    struct err err = { 0 };
+    struct tensor *t = NULL;
+    bool logged = false;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(tensor, "tensor is NULL");
+    run_caller_enter(&caller);
+    switch (tensor_placement) {
+    case NRT_TENSOR_PLACEMENT_DEVICE:
+        if (vnc < 0 || (uint32_t)vnc >= api_.vnc_count)
+            status = err_set(&err, NRT_INVALID, "core %d is not one of the %u owned", vnc,
+                             api_.vnc_count);
+        else
+            status = tensor_create_device(api_.in,
+                                          device_vnc_core(api_.in, api_.first_vnc + (uint32_t)vnc),
+                                          size, name, &t, &logged, &err);
+        break;
+    case NRT_TENSOR_PLACEMENT_HOST:
+        status = tensor_create_host(TENSOR_HOST, size, name, &t, &err);
+        break;
+    case NRT_TENSOR_PLACEMENT_VIRTUAL:
+        status = tensor_create_host(TENSOR_VIRTUAL, size, name, &t, &err);
+        break;
+    default:
+        status = err_set(&err, NRT_INVALID, "%d is not a placement", (int)tensor_placement);
+        break;
+    }
+    if (status == NRT_SUCCESS)
+        status = publish(__func__, t, tensor);
+    else if (!logged)
+        status = finish(__func__, status, &err);
+    run_caller_leave(&caller);
+    return status;
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_allocate_empty(const char *name, nrt_tensor_t **tensor)
+{
+    struct err err = { 0 };
+    struct tensor *t;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(tensor, "tensor is NULL");
+    status = tensor_create_empty(name, &t, &err);
+    if (status != NRT_SUCCESS)
+        return finish(__func__, status, &err);
+    return publish(__func__, t, tensor);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_allocate_slice(const nrt_tensor_t *tensor_source, size_t offset,
+                                                size_t size, const char *name,
+                                                nrt_tensor_t **tensor_slice)
+{
+    struct err err = { 0 };
+    struct tensor *ret;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(tensor_slice, "tensor_slice is NULL");
+    PIN_TENSOR(slot, t, tensor_source, "tensor_source");
+    status = tensor_create_slice(t, offset, size, name, &ret, &err);
+    handle_unpin(slot);
+    if (status != NRT_SUCCESS)
+        return finish(__func__, status, &err);
+    return publish(__func__, ret, tensor_slice);
+}
+
+API_EXPORT void nrt_tensor_free(nrt_tensor_t **tensor)
+{
+    struct run_caller caller;
+
+    if (!tensor || !*tensor)
+        return;
+    if (api_ready()) {
+        run_caller_enter(&caller);
+        tensor_destroy(handle_take(&api_.tensors, token_of(*tensor)));
+        run_caller_leave(&caller);
+    }
+    *tensor = NULL;
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_attach_buffer(nrt_tensor_t *tensor, void *buffer, size_t size)
+{
+    struct run_caller caller;
+    struct err err = { 0 };
+    struct handle_slot *slot;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(tensor, "tensor is NULL");
+    run_caller_enter(&caller);
+    slot = handle_lock(&api_.tensors, token_of(tensor));
+    if (slot) {
+        status = tensor_attach(slot->obj, buffer, size, &err);
+        handle_unlock(slot);
+        status = finish(__func__, status, &err);
+    } else {
+        status = bad_tensor(__func__);
+    }
+    run_caller_leave(&caller);
+    return status;
+}
+
+/* ---- transfers ---- */
+
+API_EXPORT NRT_STATUS nrt_tensor_read(const nrt_tensor_t *tensor, void *buf, size_t offset,
+                                      size_t size)
+{
+    struct err err;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    PIN_TENSOR(slot, t, tensor, "tensor");
+    err.status = NRT_SUCCESS;
+    err.text[0] = '\0';
+    status = tensor_read(t, buf, offset, size, &err);
+    handle_unpin(slot);
+    return finish(__func__, status, &err);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_write(nrt_tensor_t *tensor, const void *buf, size_t offset,
+                                       size_t size)
+{
+    struct err err;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    PIN_TENSOR(slot, t, tensor, "tensor");
+    err.status = NRT_SUCCESS;
+    err.text[0] = '\0';
+    status = tensor_write(t, buf, offset, size, &err);
+    handle_unpin(slot);
+    return finish(__func__, status, &err);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_memset(nrt_tensor_t *tensor, uint64_t offset, int value,
+                                        size_t size)
+{
+    struct err err = { 0 };
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    PIN_TENSOR(slot, t, tensor, "tensor");
+    status = tensor_memset(t, offset, value, size, &err);
+    handle_unpin(slot);
+    return finish(__func__, status, &err);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_copy(const nrt_tensor_t *src, size_t src_offset, nrt_tensor_t *dst,
+                                      size_t dst_offset, size_t size)
+{
+    struct handle_slot *from, *to;
+    struct err err = { 0 };
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(src && dst, "src or dst is NULL");
+    from = pin_tensor(src);
+    if (!from)
+        return bad_tensor(__func__);
+    to = pin_tensor(dst);
+    if (!to) {
+        handle_unpin(from);
+        return bad_tensor(__func__);
+    }
+    status = tensor_copy(from->obj, src_offset, to->obj, dst_offset, size, &err);
+    handle_unpin(to);
+    handle_unpin(from);
+    return finish(__func__, status, &err);
+}
+
+/* One pass over a batch: check ranges, or move. */
+static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, bool write, bool move, struct err *err)
+{
+    struct handle_slot *slot;
+    struct tensor *t;
+    NRT_STATUS status = NRT_SUCCESS;
+
+    if (!b->tensor)
+        return err_set(err, NRT_INVALID, "a batch has no tensor");
+    if (!b->ops && b->num_ops)
+        return err_set(err, NRT_INVALID, "a batch has %u operations at NULL", b->num_ops);
+    slot = pin_tensor(b->tensor);
+    if (!slot)
+        return err_set(err, NRT_INVALID_HANDLE, "a batch's tensor is not one of this session");
+    t = slot->obj;
+    for (uint32_t i = 0; i < b->num_ops && status == NRT_SUCCESS; i++) {
+        const nrt_tensor_batch_op_t *op = &b->ops[i];
+
+        if (!move)
+            status = tensor_check_range(t, op->offset, op->size, op->buffer, err);
+        else if (write)
+            status = tensor_write(t, op->buffer, op->offset, op->size, err);
+        else
+            status = tensor_read(t, op->buffer, op->offset, op->size, err);
+    }
+    handle_unpin(slot);
+    return status;
+}
+
+/* Executions are synchronous: none is queued, so safe and unsafe are the same. */
+static NRT_STATUS batch(const char *func, const nrt_tensor_batch_t *batches, uint64_t num_batches,
+                        bool write)
+{
+    struct err err = { 0 };
+    NRT_STATUS status = NRT_SUCCESS;
+
+    if (num_batches == 0)
+        return NRT_SUCCESS;
+    if (!batches)
+        return api_fail(func, NRT_INVALID, "batches is NULL");
+    for (int move = 0; move < 2; move++)
+        for (uint64_t i = 0; i < num_batches && status == NRT_SUCCESS; i++)
+            status = batch_pass(&batches[i], write, move, &err);
+    return finish(func, status, &err);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_read_batch(const nrt_tensor_batch_t *batches, uint64_t num_batches,
+                                            bool unsafe)
+{
+    API_NEED_READY();
+    return batch(__func__, batches, num_batches, false);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t *batches,
+                                             uint64_t num_batches, bool unsafe)
+{
+    API_NEED_READY();
+    return batch(__func__, batches, num_batches, true);
+}
+
+/* ---- facts ---- */
+
+API_EXPORT size_t nrt_tensor_get_size(const nrt_tensor_t *tensor)
+{
+    struct handle_slot *slot = api_ready() && tensor ? pin_tensor(tensor) : NULL;
+    size_t size;
+
+    if (!slot)
+        return 0;
+    size = ((struct tensor *)slot->obj)->size;
+    handle_unpin(slot);
+    return size;
+}
+
+API_EXPORT void *nrt_tensor_get_va(const nrt_tensor_t *tensor)
+{
+    struct handle_slot *slot;
+    struct err err = { 0 };
+    struct tensor *t;
+    NRT_STATUS status;
+    void *va;
+
+    if (!api_ready()) {
+        api_refuse(__func__);
+        return NULL;
+    }
+    slot = tensor ? pin_tensor(tensor) : NULL;
+    if (!slot) {
+        api_fail(__func__, NRT_INVALID_HANDLE, "not a tensor of this session");
+        return NULL;
+    }
+    t = slot->obj;
+    status = tensor_prepare(t, &err);
+    va = t->va;
+    handle_unpin(slot);
+    if (status != NRT_SUCCESS) {
+        api_fail(__func__, status, "%s", err.text);
+        return NULL;
+    }
+    return va;
+}
+
+API_EXPORT NRT_STATUS
+nrt_tensor_get_device_allocation_info(const nrt_tensor_t *tensor,
+                                      nrt_tensor_device_allocation_info_t *alloc_info)
+{
+    nrt_tensor_device_allocation_info_t v = { 0 };
+    bool device;
+
+    API_NEED_READY();
+    API_NEED(alloc_info, "alloc_info is NULL");
+    PIN_TENSOR(slot, t, tensor, "tensor");
+    device = tensor_is_device(t);
+    if (device) {
+        v.physical_address = t->store->mem.addr + t->off;
+        v.size = t->store->mem.size - t->off;
+        v.hbm_index = (int)(tensor_hbm(t) % device_topo(api_.in)->hbms_per_device);
+    }
+    handle_unpin(slot);
+    if (!device)
+        return api_fail(__func__, NRT_INVALID, "not a device tensor");
+    *alloc_info = v;
+    return NRT_SUCCESS;
+}
+
+/* ---- completions ---- */
+
+struct wait_arg {
+    struct handle_slot *slot;
+    uint64_t token;
+    uint64_t count;
+};
+
+static void wait_warn(void *arg)
+{
+    struct wait_arg *w = arg;
+
+    LOGW(api_.log, LOG_NRT, "nrt_tensor_check_output_completion",
+         "waiting without a limit for completion %llu of an output tensor since 30 seconds",
+         (unsigned long long)w->count);
+}
+
+static bool wait_live(void *arg)
+{
+    struct wait_arg *w = arg;
+
+    return handle_live(w->slot, w->token);
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t *output_tensor,
+                                                         int64_t timeout,
+                                                         uint64_t expected_completion_count)
+{
+    struct tensor_wait_ops ops = { .warn = wait_warn, .live = wait_live };
+    struct run_caller caller;
+    struct wait_arg arg;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    PIN_TENSOR(slot, t, output_tensor, "output_tensor");
+    arg = (struct wait_arg){ .slot = slot,
+                             .token = token_of(output_tensor),
+                             .count = expected_completion_count };
+    ops.arg = &arg;
+    run_caller_enter(&caller);
+    status = tensor_wait(t, timeout, expected_completion_count, &ops);
+    run_caller_leave(&caller);
+    handle_unpin(slot);
+    if (status == NRT_TIMEOUT && timeout != 0)
+        return api_fail(__func__, status, "completion %llu was not reached in %lld microseconds",
+                        (unsigned long long)expected_completion_count, (long long)timeout);
+    if (status == NRT_INVALID_HANDLE)
+        return api_fail(__func__, status, "the tensor was freed");
+    return status;
+}
+
+API_EXPORT NRT_STATUS nrt_tensor_reset_output_completion(nrt_tensor_t *output_tensor)
+{
+    API_NEED_READY();
+    PIN_TENSOR(slot, t, output_tensor, "output_tensor");
+    tensor_reset(t);
+    handle_unpin(slot);
+    return NRT_SUCCESS;
+}
+
+/* ---- sets ---- */
+
+static NRT_STATUS bad_set(const char *func)
+{
+    return api_fail(func, NRT_INVALID_HANDLE, "not a tensor set of this session");
+}
+
+API_EXPORT NRT_STATUS nrt_allocate_tensor_set(nrt_tensor_set_t **result)
+{
+    struct err err = { 0 };
+    struct tensor_set *s;
+    uint64_t token;
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(result, "result is NULL");
+    status = tensor_set_create(&s, &err);
+    if (status != NRT_SUCCESS)
+        return finish(__func__, status, &err);
+    token = handle_new(&api_.sets, api_.session, s);
+    if (!token) {
+        tensor_set_destroy(s);
+        return api_fail(__func__, NRT_RESOURCE, "no room for another tensor set");
+    }
+    *result = (nrt_tensor_set_t *)(uintptr_t)token;
+    return NRT_SUCCESS;
+}
+
+API_EXPORT void nrt_destroy_tensor_set(nrt_tensor_set_t **tensor_set)
+{
+    if (!tensor_set || !*tensor_set)
+        return;
+    if (api_ready())
+        tensor_set_destroy(handle_take(&api_.sets, token_of(*tensor_set)));
+    *tensor_set = NULL;
+}
+
+API_EXPORT NRT_STATUS nrt_add_tensor_to_tensor_set(nrt_tensor_set_t *tensor_set,
+                                                   const char *tensor_name, nrt_tensor_t *tensor)
+{
+    struct handle_slot *set;
+    struct err err = { 0 };
+    NRT_STATUS status;
+
+    API_NEED_READY();
+    API_NEED(tensor_set && tensor_name, "tensor_set or tensor_name is NULL");
+    PIN_TENSOR(slot, t, tensor, "tensor");
+    (void)t;
+    set = handle_lock(&api_.sets, token_of(tensor_set));
+    if (!set) {
+        handle_unpin(slot);
+        return bad_set(__func__);
+    }
+    status = tensor_set_put(set->obj, tensor_name, token_of(tensor), &err);
+    handle_unlock(set);
+    handle_unpin(slot);
+    return finish(__func__, status, &err);
+}
+
+API_EXPORT NRT_STATUS nrt_get_tensor_from_tensor_set(nrt_tensor_set_t *tensor_set,
+                                                     const char *tensor_name, nrt_tensor_t **tensor)
+{
+    struct handle_slot *set;
+    uint64_t token;
+    bool found;
+
+    API_NEED_READY();
+    API_NEED(tensor_set && tensor_name && tensor, "tensor_set, tensor_name or tensor is NULL");
+    set = handle_pin(&api_.sets, token_of(tensor_set));
+    if (!set)
+        return bad_set(__func__);
+    found = tensor_set_get(set->obj, tensor_name, &token);
+    handle_unpin(set);
+    if (!found)
+        return api_fail(__func__, NRT_FAILURE, "no tensor \"%s\" in the set", tensor_name);
+    *tensor = (nrt_tensor_t *)(uintptr_t)token;
+    return NRT_SUCCESS;
+}
