@@ -23,7 +23,7 @@
 #include "run/run.h"
 #include "tensor/tensor.h"
 
-#define API_EXPORT __attribute__((visibility("default")))
+#define API_EXPORT        __attribute__((visibility("default")))
 #define API_VERSION_MAJOR 2
 
 enum api_state { API_UNINIT, API_READY, API_CLOSED };
@@ -46,15 +46,15 @@ extern struct api api_;
 #define API_BINDINGS 8
 struct api_model {
     struct model *m;
-    _Atomic uint32_t turn; /* of replicas */
-    _Atomic uint32_t last; /* binding used last */
+    _Atomic uint32_t turn;    /* of replicas */
+    _Atomic uint32_t last;    /* binding used last */
     struct binding *bindings; /* API_BINDINGS of them */
 };
 
 static inline bool api_ready(void)
 {
-    return __builtin_expect(
-        atomic_load_explicit(&api_.state, memory_order_acquire) == API_READY, 1);
+    return __builtin_expect(atomic_load_explicit(&api_.state, memory_order_acquire) == API_READY,
+                            1);
 }
 
 /* Why a call cannot run now, logged: NRT_UNINITIALIZED or NRT_CLOSED. */
@@ -63,15 +63,15 @@ NRT_STATUS api_refuse(const char *func);
 NRT_STATUS api_fail(const char *func, NRT_STATUS status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define API_NEED_READY()                \
-    do {                                \
-        if (!api_ready())               \
+#define API_NEED_READY()                 \
+    do {                                 \
+        if (!api_ready())                \
             return api_refuse(__func__); \
     } while (0)
-#define API_NEED(cond, what)                                        \
-    do {                                                            \
-        if (__builtin_expect(!(cond), 0))                           \
-            return api_fail(__func__, NRT_INVALID, "%s", what);     \
+#define API_NEED(cond, what)                                    \
+    do {                                                        \
+        if (__builtin_expect(!(cond), 0))                       \
+            return api_fail(__func__, NRT_INVALID, "%s", what); \
     } while (0)
 
 static inline uint64_t token_of(const void *handle)

@@ -70,7 +70,7 @@ NRT_STATUS cores_wish_env(uint32_t total, const struct diag_sink *sink, struct c
     const char *visible = getenv("NEURON_RT_VISIBLE_CORES");
     int64_t num;
 
-    *ret = (struct cores_wish){ .count = total };
+    *ret = (struct cores_wish){.count = total};
     if (visible && *skip_blanks(visible)) {
         ret->fixed = true;
         if (!parse_list(visible, &ret->first, &ret->count))

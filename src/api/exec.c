@@ -2,16 +2,16 @@
 /* nrt_execute: from sets of handles to memory, and down to the model.
  *
  * A binding is what looking up a pair of sets for a model gave. It is kept with the model and used
- * again while it still describes the sets: the sets' tokens and versions (nrt_add_tensor_... counts a
- * set's version up), the tensors' tokens (freeing one ends its token) and how often their storage was
- * replaced (nrt_tensor_attach_buffer). It holds no reference on anything; the tensors are pinned while
- * an execution uses their memory. */
+ * again while it still describes the sets: the sets' tokens and versions (nrt_add_tensor_... counts
+ * a set's version up), the tensors' tokens (freeing one ends its token) and how often their storage
+ * was replaced (nrt_tensor_attach_buffer). It holds no reference on anything; the tensors are
+ * pinned while an execution uses their memory. */
 #include <string.h>
 
 #include "api/api_int.h"
 
-/* Synchronization: busy is taken by exchange; the other fields belong to who took it, except that the
- * key is peeked at before. */
+/* Synchronization: busy is taken by exchange; the other fields belong to who took it, except that
+ * the key is peeked at before. */
 struct binding {
     _Atomic uint32_t busy;
     _Atomic uint64_t in_token, out_token; /* 0: nothing bound */
@@ -65,7 +65,8 @@ static bool binding_is(const struct binding *b, uint64_t in, uint64_t out)
            atomic_load_explicit(&b->out_token, memory_order_relaxed) == out;
 }
 
-/* The binding of this pair of sets if there is one, else one to fill; taken. NULL: all are in use. */
+/* The binding of this pair of sets if there is one, else one to fill; taken. NULL: all are in use.
+ */
 static struct binding *binding_find(struct api_model *am, uint64_t in, uint64_t out)
 {
     uint32_t last = atomic_load_explicit(&am->last, memory_order_relaxed);
@@ -196,7 +197,7 @@ static NRT_STATUS bind_one(struct binding *b, uint32_t at, const struct tensor_s
 
     b->slots[at] = s;
     b->attached[at] = t->attached;
-    b->args[at] = (struct model_arg){ .va = t->va, .size = t->size };
+    b->args[at] = (struct model_arg){.va = t->va, .size = t->size};
     if (tensor_is_device(t)) {
         b->args[at].device = true;
         b->args[at].addr = t->store->mem.addr + t->off;
@@ -243,8 +244,7 @@ static void count_completions(struct binding *b, int repeat)
 static NRT_STATUS run_bound(struct api_model *am, struct binding *b, int repeat, struct err *err)
 {
     struct model_call call = {
-        .serial = b->serial, .in = b->args, .out = b->args + b->in_count, .repeat = repeat
-    };
+        .serial = b->serial, .in = b->args, .out = b->args + b->in_count, .repeat = repeat};
     NRT_STATUS status = model_execute(am->m, b->instance, &call, err);
 
     if (__builtin_expect(status == NRT_SUCCESS, 1) || status == NRT_EXEC_COMPLETED_WITH_NUM_ERR)
@@ -266,7 +266,7 @@ static NRT_STATUS run_sets(struct api_model *am, uint64_t in_token, uint64_t out
                            const struct tensor_set *in, const struct tensor_set *out, int repeat,
                            uint32_t *ret_instance, struct err *err)
 {
-    struct binding *b = binding_find(am, in_token, out_token), own = { 0 };
+    struct binding *b = binding_find(am, in_token, out_token), own = {0};
     bool fresh = true;
     NRT_STATUS status = NRT_SUCCESS;
 
@@ -337,8 +337,8 @@ static NRT_STATUS execute(const char *func, nrt_model_t *model, const nrt_tensor
         if (__builtin_expect(status != NRT_SUCCESS, 0)) {
             if (api_infodump_wanted(status))
                 api_infodump(status, func, model_vnc(am->m, instance));
-            LOGE(api_.log, LOG_NRT, "nrt_execute_repeat", "Failed to execute model %s with status %d",
-                 model_name(am->m), (int)status);
+            LOGE(api_.log, LOG_NRT, "nrt_execute_repeat",
+                 "Failed to execute model %s with status %d", model_name(am->m), (int)status);
         }
     }
     if (os)

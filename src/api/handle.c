@@ -6,8 +6,8 @@
 
 #include "base/mem.h"
 
-#define INDEX_MASK ((1u << HANDLE_INDEX_BITS) - 1)
-#define GEN_MASK ((1u << HANDLE_GEN_BITS) - 1)
+#define INDEX_MASK   ((1u << HANDLE_INDEX_BITS) - 1)
+#define GEN_MASK     ((1u << HANDLE_GEN_BITS) - 1)
 #define SESSION_MASK ((1u << HANDLE_SESSION_BITS) - 1)
 
 /* Users hold a slot for one call. First give the CPU away, then sleep a little. */
@@ -16,7 +16,7 @@ static void wait_step(unsigned *step)
     if (++*step < 64) {
         sched_yield();
     } else {
-        struct timespec ts = { .tv_nsec = 50000 };
+        struct timespec ts = {.tv_nsec = 50000};
 
         nanosleep(&ts, NULL);
     }

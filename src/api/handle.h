@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handles of the public API. A handle is a token, not an address: kind, session, generation and index
- * of a slot. It is looked up before anything is dereferenced, so a freed, foreign or invented handle
- * is refused and never followed.
+/* Handles of the public API. A handle is a token, not an address: kind, session, generation and
+ * index of a slot. It is looked up before anything is dereferenced, so a freed, foreign or invented
+ * handle is refused and never followed.
  *
  *    63 62 61        50 49                      22 21                0
  *   +-----+------------+--------------------------+------------------+
  *   |kind |  session   |        generation        |      index       |
  *   +-----+------------+--------------------------+------------------+
  *
- * A slot also carries a small reader-writer lock, its pins: whoever uses an object pins its slot, and
- * whoever frees the object first makes the token invalid, then waits until the pins are gone. A thread
- * may pin one slot several times; readers are never kept out by a waiting writer, so that cannot
- * deadlock. Slots are never given back to the host while the library is loaded. */
+ * A slot also carries a small reader-writer lock, its pins: whoever uses an object pins its slot,
+ * and whoever frees the object first makes the token invalid, then waits until the pins are gone. A
+ * thread may pin one slot several times; readers are never kept out by a waiting writer, so that
+ * cannot deadlock. Slots are never given back to the host while the library is loaded. */
 #ifndef API_HANDLE_H
 #define API_HANDLE_H
 
@@ -21,12 +21,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HANDLE_INDEX_BITS 22
-#define HANDLE_GEN_BITS 28
+#define HANDLE_INDEX_BITS   22
+#define HANDLE_GEN_BITS     28
 #define HANDLE_SESSION_BITS 12
-#define HANDLE_CHUNK 1024
-#define HANDLE_CHUNKS ((1u << HANDLE_INDEX_BITS) / HANDLE_CHUNK)
-#define HANDLE_EXCL 0x80000000u
+#define HANDLE_CHUNK        1024
+#define HANDLE_CHUNKS       ((1u << HANDLE_INDEX_BITS) / HANDLE_CHUNK)
+#define HANDLE_EXCL         0x80000000u
 
 enum handle_kind { HANDLE_TENSOR = 1, HANDLE_SET = 2, HANDLE_MODEL = 3 };
 
@@ -41,13 +41,16 @@ struct handle_slot {
 
 struct handle_table {
     enum handle_kind kind;
-    pthread_mutex_t lock;                          /* slots' lists, not lookups */
+    pthread_mutex_t lock;                               /* slots' lists, not lookups */
     _Atomic(struct handle_slot *) chunk[HANDLE_CHUNKS]; /* grows only */
-    uint32_t used;                                 /* slots ever handed out */
-    uint32_t free_head;                            /* index + 1, 0: none */
+    uint32_t used;                                      /* slots ever handed out */
+    uint32_t free_head;                                 /* index + 1, 0: none */
 };
 
-#define HANDLE_TABLE_INIT(k) { .kind = (k), .lock = PTHREAD_MUTEX_INITIALIZER }
+#define HANDLE_TABLE_INIT(k)                           \
+    {                                                  \
+        .kind = (k), .lock = PTHREAD_MUTEX_INITIALIZER \
+    }
 
 /* Put obj into a slot of this session; the token, or 0 when host memory or slots are out. */
 uint64_t handle_new(struct handle_table *t, uint32_t session, void *obj);
@@ -69,12 +72,12 @@ static inline struct handle_slot *handle_pin(struct handle_table *t, uint64_t to
     if (token == 0 || atomic_load_explicit(&s->token, memory_order_relaxed) != token)
         return NULL;
 
-    if (__builtin_expect(
-            atomic_fetch_add_explicit(&s->pins, 1, memory_order_seq_cst) & HANDLE_EXCL, 0))
+    if (__builtin_expect(atomic_fetch_add_explicit(&s->pins, 1, memory_order_seq_cst) & HANDLE_EXCL,
+                         0))
         return handle_pin_wait(s, token);
 
-    /* Freed in between? Pin then look, against "end the token, then look for pins" in handle_take: one
-     * of the two sees the other (sequentially consistent on both sides). */
+    /* Freed in between? Pin then look, against "end the token, then look for pins" in handle_take:
+     * one of the two sees the other (sequentially consistent on both sides). */
     if (atomic_load_explicit(&s->token, memory_order_seq_cst) != token) {
         atomic_fetch_sub_explicit(&s->pins, 1, memory_order_release);
         return NULL;
@@ -93,12 +96,13 @@ static inline bool handle_live(const struct handle_slot *s, uint64_t token)
     return atomic_load_explicit(&s->token, memory_order_seq_cst) == token;
 }
 
-/* Find and lock for a change: waits until nobody has it pinned (the caller must not). NULL as above. */
+/* Find and lock for a change: waits until nobody has it pinned (the caller must not). NULL as
+ * above. */
 struct handle_slot *handle_lock(struct handle_table *t, uint64_t token);
 void handle_unlock(struct handle_slot *s);
 
-/* End the token and wait for its users; the object, now the caller's to destroy, or NULL when the token
- * is not a live handle. */
+/* End the token and wait for its users; the object, now the caller's to destroy, or NULL when the
+ * token is not a live handle. */
 void *handle_take(struct handle_table *t, uint64_t token);
 
 /* End any live token, one per call, for the end of a session; NULL when there is none left. *cursor

@@ -13,7 +13,7 @@ API_EXPORT const char *nrt_get_status_as_str(NRT_STATUS status)
 
 API_EXPORT NRT_STATUS nrt_get_version(nrt_version_t *ver, size_t size)
 {
-    nrt_version_t v = { .rt_major = API_VERSION_MAJOR };
+    nrt_version_t v = {.rt_major = API_VERSION_MAJOR};
     unsigned major = 0, minor = 0, patch = 0;
     size_t n = size < sizeof(v) ? size : sizeof(v);
 
@@ -40,10 +40,10 @@ static uint32_t family_of(const struct topo_instance *t)
     static const struct {
         const char *prefix;
         uint32_t family;
-    } rows[] = { { "inf2.", NRT_INSTANCE_INF2 },   { "trn1.", NRT_INSTANCE_TRN1 },
-                 { "trn1n.", NRT_INSTANCE_TRN1N }, { "trn2.", NRT_INSTANCE_TRN2 },
-                 { "trn2n.", NRT_INSTANCE_TRN2N }, { "trn2u.", NRT_INSTANCE_TRN2U },
-                 { "trn3", NRT_INSTANCE_TRN3 } };
+    } rows[] = {{"inf2.", NRT_INSTANCE_INF2},   {"trn1.", NRT_INSTANCE_TRN1},
+                {"trn1n.", NRT_INSTANCE_TRN1N}, {"trn2.", NRT_INSTANCE_TRN2},
+                {"trn2n.", NRT_INSTANCE_TRN2N}, {"trn2u.", NRT_INSTANCE_TRN2U},
+                {"trn3", NRT_INSTANCE_TRN3}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         if (strncmp(t->name, rows[i].prefix, strlen(rows[i].prefix)) == 0)
@@ -56,11 +56,11 @@ static uint32_t size_of(const struct topo_instance *t)
     static const struct {
         const char *name;
         uint32_t size;
-    } rows[] = { { "xlarge", NRT_INSTANCE_SIZE_1XL },    { "2xlarge", NRT_INSTANCE_SIZE_2XL },
-                 { "3xlarge", NRT_INSTANCE_SIZE_3XL },   { "4xlarge", NRT_INSTANCE_SIZE_4XL },
-                 { "6xlarge", NRT_INSTANCE_SIZE_6XL },   { "8xlarge", NRT_INSTANCE_SIZE_8XL },
-                 { "24xlarge", NRT_INSTANCE_SIZE_24XL }, { "32xlarge", NRT_INSTANCE_SIZE_32XL },
-                 { "48xlarge", NRT_INSTANCE_SIZE_48XL } };
+    } rows[] = {{"xlarge", NRT_INSTANCE_SIZE_1XL},    {"2xlarge", NRT_INSTANCE_SIZE_2XL},
+                {"3xlarge", NRT_INSTANCE_SIZE_3XL},   {"4xlarge", NRT_INSTANCE_SIZE_4XL},
+                {"6xlarge", NRT_INSTANCE_SIZE_6XL},   {"8xlarge", NRT_INSTANCE_SIZE_8XL},
+                {"24xlarge", NRT_INSTANCE_SIZE_24XL}, {"32xlarge", NRT_INSTANCE_SIZE_32XL},
+                {"48xlarge", NRT_INSTANCE_SIZE_48XL}};
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         if (strcmp(t->size, rows[i].name) == 0)
@@ -79,8 +79,8 @@ static NRT_STATUS topo_now(struct api_topo *ret, struct err *err)
 
 API_EXPORT NRT_STATUS nrt_get_instance_info(nrt_instance_info_t *info, size_t instance_info_len)
 {
-    nrt_instance_info_t v = { .family = NRT_INSTANCE_UNKNOWN, .size = NRT_INSTANCE_SIZE_UNKNOWN };
-    struct err err = { 0 };
+    nrt_instance_info_t v = {.family = NRT_INSTANCE_UNKNOWN, .size = NRT_INSTANCE_SIZE_UNKNOWN};
+    struct err err = {0};
     struct api_topo at;
     NRT_STATUS status;
 
@@ -100,7 +100,7 @@ API_EXPORT NRT_STATUS nrt_get_instance_info(nrt_instance_info_t *info, size_t in
 
 static NRT_STATUS total_count(const char *func, uint32_t *ret)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     struct api_topo at;
     NRT_STATUS status;
 
@@ -115,8 +115,8 @@ static NRT_STATUS total_count(const char *func, uint32_t *ret)
 
 static NRT_STATUS visible_count(const char *func, uint32_t *ret)
 {
-    struct cores_wish wish = { 0 };
-    struct err err = { 0 };
+    struct cores_wish wish = {0};
+    struct err err = {0};
     struct api_topo at;
     NRT_STATUS status;
 
@@ -190,7 +190,7 @@ API_EXPORT NRT_STATUS nrt_host_device_id_rid_map_get(uint32_t *count, uint32_t *
 API_EXPORT NRT_STATUS nrt_get_dmabuf_fd(uint64_t va, uint64_t size, int *fd)
 {
     struct run_caller caller;
-    struct err err = { 0 };
+    struct err err = {0};
     uint64_t addr;
     NRT_STATUS status;
 
@@ -211,7 +211,7 @@ API_EXPORT NRT_STATUS nrt_get_dmabuf_fd(uint64_t va, uint64_t size, int *fd)
 API_EXPORT NRT_STATUS nrt_get_hbm_mmap_va(int device_id, int hbm_idx, void **addr, size_t *size)
 {
     struct run_caller caller;
-    struct err err = { 0 };
+    struct err err = {0};
     uint64_t bytes;
     void *va;
     NRT_STATUS status;
@@ -245,7 +245,8 @@ API_EXPORT NRT_STATUS nrt_get_vnc_memory_stats(uint32_t vnc, nrt_vnc_memory_stat
     NRT_STATUS status;
 
     API_NEED_READY();
-    API_NEED(stats && stats_size_out && stats_size_in, "stats or stats_size_out is NULL, or size 0");
+    API_NEED(stats && stats_size_out && stats_size_in,
+             "stats or stats_size_out is NULL, or size 0");
     API_NEED(vnc < api_.vnc_count, "vnc is not an owned core");
     status = device_vnc_memory(api_.in, api_.first_vnc + vnc, &used, &limit);
     if (status != NRT_SUCCESS)
@@ -270,7 +271,7 @@ API_EXPORT NRT_STATUS nrt_get_attached_efa_bdf(const void *va, char *efa_bdf, si
 
 API_EXPORT NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t size)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     uint64_t first, last;
     void *p;
     NRT_STATUS status;
@@ -282,8 +283,8 @@ API_EXPORT NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t s
     if (size - 1 > UINTPTR_MAX - (uintptr_t)dest || !device_va_addr(api_.in, dest, &first) ||
         !device_va_addr(api_.in, (char *)dest + (size - 1), &last) ||
         DEVICE_ADDR_HBM(first) != DEVICE_ADDR_HBM(last) || last - first != size - 1)
-        return api_fail(__func__, NRT_INVALID, "%zu bytes at %p are not in one device mapping", size,
-                        dest);
+        return api_fail(__func__, NRT_INVALID, "%zu bytes at %p are not in one device mapping",
+                        size, dest);
     status = device_map(api_.in, first, size, DEVICE_RW, &p, &err);
     if (status != NRT_SUCCESS)
         return api_fail(__func__, status, "%s", err.text);

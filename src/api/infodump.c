@@ -3,6 +3,7 @@
  * the inputs (8.4). */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "api/api_int.h"
+#include "base/strbuf.h"
 
 extern char **environ;
 
@@ -33,7 +35,7 @@ bool api_infodump_wanted(NRT_STATUS status)
 
 static void dump_cores(void)
 {
-    struct strbuf list = { 0 };
+    struct strbuf list = {0};
 
     for (uint32_t i = 0; i < api_.vnc_count; i++)
         strbuf_printf(&list, "%s%u", i ? "," : "", api_.first_vnc + i);
@@ -43,7 +45,7 @@ static void dump_cores(void)
 
 void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc)
 {
-    struct utsname u = { 0 };
+    struct utsname u = {0};
 
     uname(&u);
     DUMP("Neuron runtime information - please include in any support request:");

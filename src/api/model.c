@@ -20,7 +20,7 @@ API_EXPORT NRT_STATUS nrt_load(const void *neff_bytes, size_t size, int32_t vnc,
 {
     struct run_caller caller;
     struct api_model *am;
-    struct err err = { 0 };
+    struct err err = {0};
     uint64_t token;
     NRT_STATUS status;
 
@@ -117,7 +117,7 @@ API_EXPORT NRT_STATUS nrt_get_model_instance_count(nrt_model_t *model, uint32_t 
 API_EXPORT NRT_STATUS nrt_get_model_info(const nrt_model_t *model, nrt_model_info_t *info,
                                          size_t info_size_in, size_t *info_size_out)
 {
-    nrt_model_info_t v = { 0 };
+    nrt_model_info_t v = {0};
     struct handle_slot *slot;
     size_t n = info_size_in < sizeof(v) ? info_size_in : sizeof(v);
 

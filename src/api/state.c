@@ -11,10 +11,10 @@
 #include "api/api_int.h"
 #include "base/settings.h"
 
-struct api api_ = { .lock = PTHREAD_MUTEX_INITIALIZER,
-                    .tensors = HANDLE_TABLE_INIT(HANDLE_TENSOR),
-                    .sets = HANDLE_TABLE_INIT(HANDLE_SET),
-                    .models = HANDLE_TABLE_INIT(HANDLE_MODEL) };
+struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                   .tensors = HANDLE_TABLE_INIT(HANDLE_TENSOR),
+                   .sets = HANDLE_TABLE_INIT(HANDLE_SET),
+                   .models = HANDLE_TABLE_INIT(HANDLE_MODEL)};
 
 /* ---- messages ---- */
 
@@ -65,7 +65,8 @@ static void table_forget(struct handle_table *t)
     t->free_head = 0;
 }
 
-/* In the child nothing of the parent is released: the session is put aside and never touched again. */
+/* In the child nothing of the parent is released: the session is put aside and never touched again.
+ */
 static struct {
     struct device_instance *in;
     struct model_host *host;
@@ -114,13 +115,17 @@ static void debug_log(void *arg, const char *text)
 
 static void warn_legacy(struct log *lg)
 {
-    static const char *const names[] = {
-        "NEURON_RT_INSPECT_DURATION_NSEC", "NEURON_RT_INSPECT_START_OFFSET_NSEC",
-        "NEURON_RT_INSPECT_DUMP_PERIOD_SEC", "NEURON_RT_DBG_NDET_FLUSH_USEC",
-        "NEURON_RT_DBG_NDET_LOG_LOCATION", "NEURON_RT_DBG_NDET_NUM_ENTRIES",
-        "NEURONCORE_GROUP_SIZES", "NEURON_RTD_ADDRESS", "NEURON_RTD_USE_SHM",
-        "NEURON_MAX_NUM_INFERS", "NEURON_PROFILE"
-    };
+    static const char *const names[] = {"NEURON_RT_INSPECT_DURATION_NSEC",
+                                        "NEURON_RT_INSPECT_START_OFFSET_NSEC",
+                                        "NEURON_RT_INSPECT_DUMP_PERIOD_SEC",
+                                        "NEURON_RT_DBG_NDET_FLUSH_USEC",
+                                        "NEURON_RT_DBG_NDET_LOG_LOCATION",
+                                        "NEURON_RT_DBG_NDET_NUM_ENTRIES",
+                                        "NEURONCORE_GROUP_SIZES",
+                                        "NEURON_RTD_ADDRESS",
+                                        "NEURON_RTD_USE_SHM",
+                                        "NEURON_MAX_NUM_INFERS",
+                                        "NEURON_PROFILE"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (getenv(names[i]))
@@ -149,7 +154,7 @@ static bool no_devices(void)
 
 NRT_STATUS api_topo_env(struct api_topo *ret, struct err *err)
 {
-    struct device_config cfg = { 0 };
+    struct device_config cfg = {0};
     struct device_instance *in;
     NRT_STATUS status;
 
@@ -196,9 +201,9 @@ static NRT_STATUS claim(struct device_instance *in, const struct diag_sink *sink
 
 static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret_where)
 {
-    struct diag_sink sink = { .warn = warn_log, .debug = debug_log, .arg = lg };
-    struct model_host_config hc = { .log = lg };
-    struct device_config cfg = { 0 };
+    struct diag_sink sink = {.warn = warn_log, .debug = debug_log, .arg = lg};
+    struct model_host_config hc = {.log = lg};
+    struct device_config cfg = {0};
     struct device_instance *in = NULL;
     struct model_host *host = NULL;
     struct cores_wish wish;
@@ -254,7 +259,7 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
                                const char *fal_version)
 {
     struct run_caller caller;
-    struct err err = { 0 };
+    struct err err = {0};
     const char *where = __func__;
     struct log *lg;
     NRT_STATUS status = NRT_SUCCESS;

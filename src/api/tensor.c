@@ -22,13 +22,13 @@ static NRT_STATUS finish(const char *func, NRT_STATUS status, const struct err *
     return api_fail(func, status, "%s", err->text);
 }
 
-#define PIN_TENSOR(slot, t, handle, what)                \
-    struct handle_slot *slot;                            \
-    struct tensor *t;                                    \
-    API_NEED(handle, what " is NULL");                   \
-    slot = pin_tensor(handle);                           \
-    if (__builtin_expect(!slot, 0))                      \
-        return bad_tensor(__func__);                     \
+#define PIN_TENSOR(slot, t, handle, what) \
+    struct handle_slot *slot;             \
+    struct tensor *t;                     \
+    API_NEED(handle, what " is NULL");    \
+    slot = pin_tensor(handle);            \
+    if (__builtin_expect(!slot, 0))       \
+        return bad_tensor(__func__);      \
     t = slot->obj
 
 /* ---- making and freeing ---- */
@@ -49,7 +49,7 @@ API_EXPORT NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placemen
                                           size_t size, const char *name, nrt_tensor_t **tensor)
 {
     struct run_caller caller;
-    struct err err = { 0 };
+    struct err err = {0};
     struct tensor *t = NULL;
     bool logged = false;
     NRT_STATUS status;
@@ -87,7 +87,7 @@ API_EXPORT NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placemen
 
 API_EXPORT NRT_STATUS nrt_tensor_allocate_empty(const char *name, nrt_tensor_t **tensor)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     struct tensor *t;
     NRT_STATUS status;
 
@@ -103,7 +103,7 @@ API_EXPORT NRT_STATUS nrt_tensor_allocate_slice(const nrt_tensor_t *tensor_sourc
                                                 size_t size, const char *name,
                                                 nrt_tensor_t **tensor_slice)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     struct tensor *ret;
     NRT_STATUS status;
 
@@ -134,7 +134,7 @@ API_EXPORT void nrt_tensor_free(nrt_tensor_t **tensor)
 API_EXPORT NRT_STATUS nrt_tensor_attach_buffer(nrt_tensor_t *tensor, void *buffer, size_t size)
 {
     struct run_caller caller;
-    struct err err = { 0 };
+    struct err err = {0};
     struct handle_slot *slot;
     NRT_STATUS status;
 
@@ -188,7 +188,7 @@ API_EXPORT NRT_STATUS nrt_tensor_write(nrt_tensor_t *tensor, const void *buf, si
 API_EXPORT NRT_STATUS nrt_tensor_memset(nrt_tensor_t *tensor, uint64_t offset, int value,
                                         size_t size)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     NRT_STATUS status;
 
     API_NEED_READY();
@@ -202,7 +202,7 @@ API_EXPORT NRT_STATUS nrt_tensor_copy(const nrt_tensor_t *src, size_t src_offset
                                       size_t dst_offset, size_t size)
 {
     struct handle_slot *from, *to;
-    struct err err = { 0 };
+    struct err err = {0};
     NRT_STATUS status;
 
     API_NEED_READY();
@@ -254,7 +254,7 @@ static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, bool write, bool move,
 static NRT_STATUS batch(const char *func, const nrt_tensor_batch_t *batches, uint64_t num_batches,
                         bool write)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     NRT_STATUS status = NRT_SUCCESS;
 
     if (num_batches == 0)
@@ -298,7 +298,7 @@ API_EXPORT size_t nrt_tensor_get_size(const nrt_tensor_t *tensor)
 API_EXPORT void *nrt_tensor_get_va(const nrt_tensor_t *tensor)
 {
     struct handle_slot *slot;
-    struct err err = { 0 };
+    struct err err = {0};
     struct tensor *t;
     NRT_STATUS status;
     void *va;
@@ -323,11 +323,10 @@ API_EXPORT void *nrt_tensor_get_va(const nrt_tensor_t *tensor)
     return va;
 }
 
-API_EXPORT NRT_STATUS
-nrt_tensor_get_device_allocation_info(const nrt_tensor_t *tensor,
-                                      nrt_tensor_device_allocation_info_t *alloc_info)
+API_EXPORT NRT_STATUS nrt_tensor_get_device_allocation_info(
+    const nrt_tensor_t *tensor, nrt_tensor_device_allocation_info_t *alloc_info)
 {
-    nrt_tensor_device_allocation_info_t v = { 0 };
+    nrt_tensor_device_allocation_info_t v = {0};
     bool device;
 
     API_NEED_READY();
@@ -374,16 +373,15 @@ API_EXPORT NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t *out
                                                          int64_t timeout,
                                                          uint64_t expected_completion_count)
 {
-    struct tensor_wait_ops ops = { .warn = wait_warn, .live = wait_live };
+    struct tensor_wait_ops ops = {.warn = wait_warn, .live = wait_live};
     struct run_caller caller;
     struct wait_arg arg;
     NRT_STATUS status;
 
     API_NEED_READY();
     PIN_TENSOR(slot, t, output_tensor, "output_tensor");
-    arg = (struct wait_arg){ .slot = slot,
-                             .token = token_of(output_tensor),
-                             .count = expected_completion_count };
+    arg = (struct wait_arg){
+        .slot = slot, .token = token_of(output_tensor), .count = expected_completion_count};
     ops.arg = &arg;
     run_caller_enter(&caller);
     status = tensor_wait(t, timeout, expected_completion_count, &ops);
@@ -415,7 +413,7 @@ static NRT_STATUS bad_set(const char *func)
 
 API_EXPORT NRT_STATUS nrt_allocate_tensor_set(nrt_tensor_set_t **result)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     struct tensor_set *s;
     uint64_t token;
     NRT_STATUS status;
@@ -447,7 +445,7 @@ API_EXPORT NRT_STATUS nrt_add_tensor_to_tensor_set(nrt_tensor_set_t *tensor_set,
                                                    const char *tensor_name, nrt_tensor_t *tensor)
 {
     struct handle_slot *set;
-    struct err err = { 0 };
+    struct err err = {0};
     NRT_STATUS status;
 
     API_NEED_READY();

@@ -73,8 +73,8 @@ NRT_STATUS cpu_open(struct model *m, struct node *n, struct err *err)
                        n->n->library ? n->n->library : "");
     mem = &m->neff->members[n->n->library_member];
     LOGW(m->h->cfg.log, LOG_NMGR, "kmgr_load_nn",
-         "NEFF %s contains native code: CPU node %s runs %s of %s in this process",
-         m->neff->name, n->n->name, n->n->function, mem->name);
+         "NEFF %s contains native code: CPU node %s runs %s of %s in this process", m->neff->name,
+         n->n->name, n->n->function, mem->name);
 
     n->lib = open_bytes(mem->data, mem->size, true, why, sizeof(why));
     if (!n->lib)
@@ -124,12 +124,12 @@ NRT_STATUS cpu_run(struct model *m, const struct node *n, struct frame *f, struc
     for (uint32_t k = 0; k < n->in_count + n->out_count; k++) {
         const struct node_io *io = k < n->in_count ? &n->in[k] : &n->out[k - n->in_count];
 
-        f->cpu[k] = (struct opennrt_cpu_buf){ .size_of = sizeof(f->cpu[k]),
-                                              .dtype = public_dtype(io->t->dtype),
-                                              .ndim = io->t->ndim,
-                                              .data = host_bytes(f, io->ref),
-                                              .size = io->t->size,
-                                              .shape = io->t->shape };
+        f->cpu[k] = (struct opennrt_cpu_buf){.size_of = sizeof(f->cpu[k]),
+                                             .dtype = public_dtype(io->t->dtype),
+                                             .ndim = io->t->ndim,
+                                             .data = host_bytes(f, io->ref),
+                                             .size = io->t->size,
+                                             .shape = io->t->shape};
     }
     result = n->fn(n->in_count, f->cpu, n->out_count, f->cpu + n->in_count);
     if (result != NRT_SUCCESS)

@@ -6,7 +6,8 @@
 
 #define NS_PER_US 1000
 
-/* Copy what the core does not reach directly. Outputs go in too: a program may write a part of one. */
+/* Copy what the core does not reach directly. Outputs go in too: a program may write a part of one.
+ */
 static void copy_in(struct model *m, const struct node *nd, struct frame *f)
 {
     for (uint32_t k = 0; k < nd->in_count + nd->out_count; k++) {
@@ -81,8 +82,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
 }
 
 /* A numerical error does not end the walk: the outputs are complete. */
-static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *f,
-                            struct err *err)
+static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *f, struct err *err)
 {
     NRT_STATUS ret = NRT_SUCCESS;
 

@@ -10,17 +10,17 @@ static uint8_t no_bytes[64]; /* address of tensors and variables without bytes; 
 static NRT_STATUS arg_alloc(struct model *m, struct instance *in, enum device_cat cat,
                             uint64_t size, struct model_arg *ret, struct err *err)
 {
-    struct device_alloc a = { .core = in->lc->phys[0].index,
-                              .neff = m->id,
-                              .cat = cat,
-                              .size = size,
-                              .name = m->neff->name };
+    struct device_alloc a = {.core = in->lc->phys[0].index,
+                             .neff = m->id,
+                             .cat = cat,
+                             .size = size,
+                             .name = m->neff->name};
     struct device_extent x;
     void *va;
     NRT_STATUS status;
 
     if (size == 0) {
-        *ret = (struct model_arg){ .va = no_bytes, .device = true };
+        *ret = (struct model_arg){.va = no_bytes, .device = true};
         return NRT_SUCCESS;
     }
     status = device_alloc(m->h->cfg.in, &a, &x, err);
@@ -31,7 +31,7 @@ static NRT_STATUS arg_alloc(struct model *m, struct instance *in, enum device_ca
         device_free(m->h->cfg.in, &x, NULL);
         return status;
     }
-    *ret = (struct model_arg){ .va = va, .size = size, .addr = x.addr, .device = true };
+    *ret = (struct model_arg){.va = va, .size = size, .addr = x.addr, .device = true};
     return NRT_SUCCESS;
 }
 
@@ -151,7 +151,7 @@ static NRT_STATUS bind_arg(struct model *m, struct instance *in, const struct mo
                            struct model_arg *ret, struct err *err)
 {
     if (size == 0) {
-        *ret = (struct model_arg){ .va = no_bytes, .device = true };
+        *ret = (struct model_arg){.va = no_bytes, .device = true};
         return NRT_SUCCESS;
     }
     if (!staged) {
@@ -182,8 +182,8 @@ static NRT_STATUS bind_node(struct model *m, struct instance *in, struct frame *
 
             if (io->var[c] == NEFF_NONE)
                 continue;
-            status = core_binding_set(f->binding[at * CORE_MAX + c], io->var[c], a->va, a->size,
-                                      err);
+            status =
+                core_binding_set(f->binding[at * CORE_MAX + c], io->var[c], a->va, a->size, err);
             if (status != NRT_SUCCESS)
                 return status;
         }
@@ -228,7 +228,8 @@ NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
     return NRT_SUCCESS;
 }
 
-/* Address of variable v of a stage as the frame binds it; 0: state buffers, which have none in HBM. */
+/* Address of variable v of a stage as the frame binds it; 0: state buffers, which have none in HBM.
+ */
 static uint64_t var_addr(struct model *m, struct frame *f, struct stage *st, uint32_t core,
                          uint32_t v)
 {

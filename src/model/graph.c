@@ -34,7 +34,7 @@ static NRT_STATUS name_get(struct build *b, const struct neff_tensor *t, struct 
             !str_map_put(&b->map, t->name, b->count, &existed))
             return err_set(err, NRT_RESOURCE, "no host memory for the graph");
         at = b->count++;
-        b->names[at] = (struct name_info){ .t = t, .first_writer = UINT32_MAX };
+        b->names[at] = (struct name_info){.t = t, .first_writer = UINT32_MAX};
     }
     if (b->names[at].t->size != t->size)
         return err_set(err, NRT_INVALID, "tensor %s: size %llu, expected %llu", t->name,
@@ -183,13 +183,14 @@ static NRT_STATUS node_io_build(struct build *b, struct node *nd, uint32_t index
         str_map_get(&b->map, ts[k].name, &at);
         ni = &b->names[at];
         io[k].t = &ts[k];
-        /* A name that is an input and later a result: reads before the first writer see the input. */
+        /* A name that is an input and later a result: reads before the first writer see the input.
+         */
         if (is_input && ni->is_in && (ni->first_writer == UINT32_MAX || ni->first_writer >= index))
-            io[k].ref = (struct slot_ref){ SLOT_IN, ni->in };
+            io[k].ref = (struct slot_ref){SLOT_IN, ni->in};
         else if (ni->is_mid)
-            io[k].ref = (struct slot_ref){ SLOT_MID, ni->mid };
+            io[k].ref = (struct slot_ref){SLOT_MID, ni->mid};
         else
-            io[k].ref = (struct slot_ref){ SLOT_OUT, ni->out };
+            io[k].ref = (struct slot_ref){SLOT_OUT, ni->out};
         if (!nd->n->is_cpu) {
             status = bind_core_io(m, nd, &io[k], is_input, err);
             if (status != NRT_SUCCESS)
@@ -237,7 +238,7 @@ static NRT_STATUS nodes_build(struct build *b, struct err *err)
 
 NRT_STATUS graph_build(struct model *m, struct err *err)
 {
-    struct build b = { .m = m };
+    struct build b = {.m = m};
     NRT_STATUS status;
 
     status = scan_names(&b, err);

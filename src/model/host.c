@@ -19,9 +19,7 @@ static void debug_log(void *arg, const char *text)
 static NRT_STATUS phys_create(struct model_host *h, struct phys *p, uint32_t index,
                               struct scratch_config scratch, struct err *err)
 {
-    struct core_config cc = { .gen = h->gen,
-                              .pool = h->pool,
-                              .live = device_live(h->cfg.in, index) };
+    struct core_config cc = {.gen = h->gen, .pool = h->pool, .live = device_live(h->cfg.in, index)};
     NRT_STATUS status;
 
     p->index = index;
@@ -48,7 +46,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
     h->lnc = device_lnc(cfg->in);
     h->gen = (enum isa_gen)h->topo->arch;
     h->next_id = MODEL_FIRST_ID;
-    h->sink = (struct diag_sink){ .warn = warn_log, .debug = debug_log, .arg = h };
+    h->sink = (struct diag_sink){.warn = warn_log, .debug = debug_log, .arg = h};
     pthread_mutex_init(&h->lock, NULL);
     scratch = scratch_config_env(h->topo, h->lnc, &h->sink);
 
@@ -65,8 +63,8 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
         pthread_mutex_init(&lc->owner, NULL);
         pthread_mutex_init(&lc->stage, NULL);
         for (unsigned i = 0; i < h->lnc; i++) {
-            status = phys_create(h, &lc->phys[i], device_vnc_core(cfg->in, lc->vnc) + i, scratch,
-                                 err);
+            status =
+                phys_create(h, &lc->phys[i], device_vnc_core(cfg->in, lc->vnc) + i, scratch, err);
             if (status != NRT_SUCCESS) {
                 h->count++;
                 goto out_host;

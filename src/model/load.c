@@ -39,8 +39,8 @@ static void env_read(struct model_host *h, struct load_env *e)
     e->validate_hash = settings_bool("NEURON_RT_VALIDATE_HASH", false, sink);
     e->allow_legacy = settings_bool("NEURON_RT_ALLOW_LEGACY_NEFF", false, sink);
     e->stochastic_rounding = settings_bool("NEURON_RT_STOCHASTIC_ROUNDING_EN", false, sink);
-    e->sr_seed = (uint32_t)settings_int("NEURON_RT_STOCHASTIC_ROUNDING_SEED", 0, INT64_MIN,
-                                        INT64_MAX, sink);
+    e->sr_seed =
+        (uint32_t)settings_int("NEURON_RT_STOCHASTIC_ROUNDING_SEED", 0, INT64_MIN, INT64_MAX, sink);
     e->lenient = settings_bool("OPENNRT_NEFF_LENIENT", false, sink);
     e->cpu_nodes = settings_bool("OPENNRT_CPU_NODES", true, sink);
     e->max_json = (uint64_t)settings_int("OPENNRT_MAX_JSON", MAX_JSON, 0, INT64_MAX, sink);
@@ -51,8 +51,8 @@ static void env_read(struct model_host *h, struct load_env *e)
 
 /* ---- choice of cores ---- */
 
-/* First run of count cores without models, else the run with the fewest models; counts them as used.
- * Under the host lock. */
+/* First run of count cores without models, else the run with the fewest models; counts them as
+ * used. Under the host lock. */
 static uint32_t choose_first(struct model_host *h, uint32_t count)
 {
     uint32_t best = 0;
@@ -86,13 +86,13 @@ static NRT_STATUS not_enough(struct model_host *h, const char *kelf, uint32_t vn
 
 static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c, struct err *err)
 {
-    struct core_options opt = { .lnc = m->h->lnc,
-                                .math = m->env.math,
-                                .stochastic_rounding = m->env.stochastic_rounding,
-                                .sr_seed = m->env.sr_seed,
-                                .check_nan = m->h->cfg.check_nan,
-                                .checks = m->env.checks,
-                                .sink = &m->h->sink };
+    struct core_options opt = {.lnc = m->h->lnc,
+                               .math = m->env.math,
+                               .stochastic_rounding = m->env.stochastic_rounding,
+                               .sr_seed = m->env.sr_seed,
+                               .check_nan = m->h->cfg.check_nan,
+                               .checks = m->env.checks,
+                               .sink = &m->h->sink};
     struct stage *st = &in->stage[c];
 
     return core_program_create(st->phys->core, st->sg, &opt, &st->prog, err);
@@ -185,17 +185,17 @@ static void log_loaded(struct model *m)
 static NRT_STATUS neff_open(struct model *m, const void *bytes, size_t size, struct err *err)
 {
     struct model_host *h = m->h;
-    struct neff_options opt = { .lenient = m->env.lenient,
-                                .validate_hash = m->env.validate_hash,
-                                .max_json = m->env.max_json,
-                                .sink = &h->sink };
-    struct neff_facts facts = { .lnc = h->lnc,
-                                .owned_cores = h->count,
-                                .arch = NULL,
-                                .allow_legacy = m->env.allow_legacy,
-                                .weights_shared = h->cfg.share_weights,
-                                .sbuf_partition_bytes = isa_sbuf_bytes(h->gen),
-                                .world_size = 1 };
+    struct neff_options opt = {.lenient = m->env.lenient,
+                               .validate_hash = m->env.validate_hash,
+                               .max_json = m->env.max_json,
+                               .sink = &h->sink};
+    struct neff_facts facts = {.lnc = h->lnc,
+                               .owned_cores = h->count,
+                               .arch = NULL,
+                               .allow_legacy = m->env.allow_legacy,
+                               .weights_shared = h->cfg.share_weights,
+                               .sbuf_partition_bytes = isa_sbuf_bytes(h->gen),
+                               .world_size = 1};
     char arch[8] = "";
     NRT_STATUS status;
 
@@ -249,7 +249,7 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int3
 {
     struct model *m = mem_zalloc(sizeof(*m));
     struct log *lg = h->cfg.log;
-    struct err local = { 0 };
+    struct err local = {0};
     uint32_t first = 0;
     bool logged = false;
     NRT_STATUS status;

@@ -6,9 +6,9 @@
  *       instance        programs, constants and scratch on one logical core
  *         frame         what one execution in flight needs: bindings, intermediates, staging
  *
- * Threads: model_load, model_unload and model_execute may be called together. The program runs on the
- * calling thread, which holds its logical core; CPU nodes run on the calling thread without it, so N
- * threads pipeline. The caller keeps a model alive while it is used and unloads it once.
+ * Threads: model_load, model_unload and model_execute may be called together. The program runs on
+ * the calling thread, which holds its logical core; CPU nodes run on the calling thread without it,
+ * so N threads pipeline. The caller keeps a model alive while it is used and unloads it once.
  *
  * This room logs what goes wrong, once, in the documented words (behaviour.md 6 to 8). */
 #ifndef MODEL_MODEL_H
@@ -61,15 +61,15 @@ struct model_tensor {
 };
 
 /* Load onto vnc_count logical cores from vnc (counted from the first owned; -1: choose). Reads the
- * per-load variables of the environment (behaviour.md 1.1). Borrows bytes for the call. The text of a
- * failure is logged here and given in err. */
+ * per-load variables of the environment (behaviour.md 1.1). Borrows bytes for the call. The text of
+ * a failure is logged here and given in err. */
 NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int32_t vnc,
                       uint32_t vnc_count, struct model **ret, struct err *err);
 /* Nobody may be using the model. */
 void model_unload(struct model *m);
 
 const char *model_name(const struct model *m);
-uint32_t model_id(const struct model *m); /* h_nn */
+uint32_t model_id(const struct model *m);                     /* h_nn */
 uint32_t model_vnc(const struct model *m, uint32_t instance); /* counted from the first owned */
 uint32_t model_instance_count(const struct model *m);
 uint32_t model_input_count(const struct model *m);
@@ -89,8 +89,8 @@ struct model_arg {
     bool device;   /* on the instance's HBM; else host memory, which is copied in or out */
 };
 
-/* A set of arguments, resolved by the caller. serial is unique among all that were ever used with the
- * model and not 0: an instance that meets the serial it saw last skips the binding. */
+/* A set of arguments, resolved by the caller. serial is unique among all that were ever used with
+ * the model and not 0: an instance that meets the serial it saw last skips the binding. */
 struct model_call {
     uint64_t serial;
     const struct model_arg *in;  /* model_input_count of them */

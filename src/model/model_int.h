@@ -13,7 +13,6 @@
 #include "neff/neff.h"
 #include "run/run.h"
 
-
 /* A physical core of an owned logical core. */
 struct phys {
     uint32_t index;  /* over the instance */
@@ -74,7 +73,7 @@ struct stage {
     struct var_place *vars; /* sg->var_count */
     struct device_extent ext[EXT_COUNT];
     bool has[EXT_COUNT];
-    bool consts_shared;  /* ext[EXT_CONST] is another instance's */
+    bool consts_shared; /* ext[EXT_CONST] is another instance's */
     struct scratch_lease *lease;
     bool named; /* device_neff_add done */
 };

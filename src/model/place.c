@@ -6,9 +6,9 @@
 #include "base/checked.h"
 #include "model/model_int.h"
 
-#define PLACE_ALIGN   64
-#define CELL_BYTES    8
-#define ALIGN_MAX     (UINT64_C(1) << 30)
+#define PLACE_ALIGN 64
+#define CELL_BYTES  8
+#define ALIGN_MAX   (UINT64_C(1) << 30)
 
 NRT_STATUS extent_va(struct model_host *h, const struct device_extent *x, void **ret,
                      struct err *err)
@@ -16,17 +16,16 @@ NRT_STATUS extent_va(struct model_host *h, const struct device_extent *x, void *
     return device_map(h->cfg.in, x->addr, x->size, DEVICE_RW, ret, err);
 }
 
-static NRT_STATUS ext_alloc(struct model *m, struct stage *st, unsigned which,
-                            enum device_cat cat, uint64_t size, uint64_t align, unsigned flags,
-                            struct err *err)
+static NRT_STATUS ext_alloc(struct model *m, struct stage *st, unsigned which, enum device_cat cat,
+                            uint64_t size, uint64_t align, unsigned flags, struct err *err)
 {
-    struct device_alloc a = { .core = st->phys->index,
-                              .neff = m->id,
-                              .cat = cat,
-                              .flags = flags,
-                              .size = size,
-                              .align = align,
-                              .name = m->neff->name };
+    struct device_alloc a = {.core = st->phys->index,
+                             .neff = m->id,
+                             .cat = cat,
+                             .flags = flags,
+                             .size = size,
+                             .align = align,
+                             .name = m->neff->name};
     NRT_STATUS status;
 
     if (size == 0)
@@ -51,8 +50,7 @@ static NRT_STATUS pack_add(struct pack *p, const struct neff_var *v, uint64_t si
     if (align > ALIGN_MAX)
         return err_set(err, NRT_RESOURCE, "var %s: alignment %llu cannot be given", v->name,
                        (unsigned long long)v->alignment);
-    if (u64_align_up_over(p->size, align, ret_off) ||
-        u64_add_over(*ret_off, size, &p->size))
+    if (u64_align_up_over(p->size, align, ret_off) || u64_add_over(*ret_off, size, &p->size))
         return err_set(err, NRT_RESOURCE, "var %s: sizes overflow", v->name);
     if (align > p->align)
         p->align = align;
@@ -154,13 +152,13 @@ out:
 /* Addresses of variables in their extents. */
 static NRT_STATUS place_vars(struct model *m, struct instance *in, unsigned core, struct err *err)
 {
-    static const enum device_cat cats[] = { [EXT_CONST] = DEVICE_CAT_CONST,
-                                            [EXT_TMP] = DEVICE_CAT_SCRATCH,
-                                            [EXT_CELLS] = DEVICE_CAT_RUNTIME };
+    static const enum device_cat cats[] = {[EXT_CONST] = DEVICE_CAT_CONST,
+                                           [EXT_TMP] = DEVICE_CAT_SCRATCH,
+                                           [EXT_CELLS] = DEVICE_CAT_RUNTIME};
     struct stage *st = &in->stage[core];
     const struct neff_subgraph *sg = st->sg;
     struct stage *other = shared_consts(m, in, core);
-    struct pack pack[EXT_COUNT] = { 0 };
+    struct pack pack[EXT_COUNT] = {0};
     NRT_STATUS status;
 
     /* First the offsets (kept in addr), then the extents, then the addresses. */
@@ -171,8 +169,8 @@ static NRT_STATUS place_vars(struct model *m, struct instance *in, unsigned core
         if (e == EXT_COUNT || (e != EXT_CELLS && v->size == 0))
             continue;
         st->vars[i].placed = true;
-        status = pack_add(&pack[e], v, e == EXT_CELLS ? cell_bytes(v) : v->size,
-                          &st->vars[i].addr, err);
+        status =
+            pack_add(&pack[e], v, e == EXT_CELLS ? cell_bytes(v) : v->size, &st->vars[i].addr, err);
         if (status != NRT_SUCCESS)
             return status;
     }
@@ -234,7 +232,8 @@ NRT_STATUS stage_place(struct model *m, struct instance *in, uint32_t core, stru
     if (status == NRT_SUCCESS)
         status = place_vars(m, in, core, err);
     if (status == NRT_SUCCESS)
-        status = ext_alloc(m, st, EXT_RING_IO, DEVICE_CAT_RING_IO, st->sg->ring_io_bytes, 0, 0, err);
+        status =
+            ext_alloc(m, st, EXT_RING_IO, DEVICE_CAT_RING_IO, st->sg->ring_io_bytes, 0, 0, err);
     if (status == NRT_SUCCESS)
         status = ext_alloc(m, st, EXT_RING_SPILL, DEVICE_CAT_RING_SPILL, st->sg->ring_spill_bytes,
                            0, 0, err);
@@ -334,7 +333,7 @@ static NRT_STATUS fill_code(struct model *m, struct instance *in, uint32_t core,
 
 NRT_STATUS stages_fill(struct model *m, struct err *err)
 {
-    struct neff_constant_sink sink = { .put = put_constant, .arg = m };
+    struct neff_constant_sink sink = {.put = put_constant, .arg = m};
     NRT_STATUS status;
 
     for (uint32_t i = 0; i < m->instance_count; i++)

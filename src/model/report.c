@@ -21,15 +21,16 @@ static void source_text(const struct core_report *r, char *buf, size_t size)
 static void report_timeout(struct model *m, const struct phys *p, const struct core_report *r)
 {
     struct log *lg = m->h->cfg.log;
-    struct strbuf text = { 0 };
-    uint64_t ms = r->end == CORE_END_HANG ? r->stats.device_ns / 1000000
-                                          : m->env.timeout_ns / 1000000;
+    struct strbuf text = {0};
+    uint64_t ms =
+        r->end == CORE_END_HANG ? r->stats.device_ns / 1000000 : m->env.timeout_ns / 1000000;
 
-    LOGE(lg, LOG_TDRV, "exec_wait_round_robin",
-         "(FATAL-RT-UNDEFINED-STATE) execution timeout (%" PRIu64
-         " ms) on Neuron Device %u NC %u, model %s, waiting for execution completion notification%s",
-         ms, p->device, p->nc, m->neff->name,
-         r->end == CORE_END_HANG ? " (nothing outstanding can wake the engines)" : "");
+    LOGE(
+        lg, LOG_TDRV, "exec_wait_round_robin",
+        "(FATAL-RT-UNDEFINED-STATE) execution timeout (%" PRIu64
+        " ms) on Neuron Device %u NC %u, model %s, waiting for execution completion notification%s",
+        ms, p->device, p->nc, m->neff->name,
+        r->end == CORE_END_HANG ? " (nothing outstanding can wake the engines)" : "");
     core_report_text(r, &text);
     if (text.s && text.len)
         LOGE(lg, LOG_TDRV, "exec_log_engines", "[ND %u][NC %u] state of the engines\n%s", p->device,

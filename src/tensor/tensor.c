@@ -32,9 +32,9 @@ static void store_unref(struct tensor_store *st)
     mem_free(st);
 }
 
-/* Make every byte of the store readable as what its owner wrote or zero. The bytes [off, off + size)
- * are about to be overwritten by the caller: when that is all of them, zeroing is left out and true is
- * returned; the caller then ends with store_written. */
+/* Make every byte of the store readable as what its owner wrote or zero. The bytes [off, off +
+ * size) are about to be overwritten by the caller: when that is all of them, zeroing is left out
+ * and true is returned; the caller then ends with store_written. */
 static bool store_clean(struct tensor_store *st, uint64_t off, uint64_t size, struct err *err,
                         NRT_STATUS *ret_status)
 {
@@ -87,15 +87,15 @@ static inline bool store_ready(const struct tensor_store *st)
 }
 
 static NRT_STATUS store_create_device(struct device_instance *in, uint32_t core, uint64_t size,
-                                      const char *name, struct tensor_store **ret,
-                                      bool *ret_logged, struct err *err)
+                                      const char *name, struct tensor_store **ret, bool *ret_logged,
+                                      struct err *err)
 {
-    struct device_alloc a = { .core = core,
-                              .neff = DEVICE_NONE,
-                              .cat = DEVICE_CAT_TENSOR,
-                              .flags = DEVICE_ALLOC_DIRTY,
-                              .size = size,
-                              .name = name };
+    struct device_alloc a = {.core = core,
+                             .neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_TENSOR,
+                             .flags = DEVICE_ALLOC_DIRTY,
+                             .size = size,
+                             .name = name};
     struct tensor_store *st = mem_zalloc(sizeof(*st));
     uint32_t dev, hbm;
     uint64_t hbm_size;
@@ -113,8 +113,8 @@ static NRT_STATUS store_create_device(struct device_instance *in, uint32_t core,
 
     hbm = DEVICE_ADDR_HBM(st->mem.addr);
     dev = topo_hbm_device(device_topo(in), hbm);
-    status = device_hbm_va(in, dev, hbm - dev * device_topo(in)->hbms_per_device, &base, &hbm_size,
-                           err);
+    status =
+        device_hbm_va(in, dev, hbm - dev * device_topo(in)->hbms_per_device, &base, &hbm_size, err);
     if (status != NRT_SUCCESS)
         goto out_extent;
 
@@ -280,9 +280,9 @@ NRT_STATUS tensor_attach(struct tensor *t, void *buf, uint64_t size, struct err 
     return NRT_SUCCESS;
 }
 
-/* The slow part of every access: zeroing, memory behind the range. Cancelling the thread in here would
- * leave the store busy. overwrite: all of the range is about to be written; *ret_whole then tells to
- * end with store_written. */
+/* The slow part of every access: zeroing, memory behind the range. Cancelling the thread in here
+ * would leave the store busy. overwrite: all of the range is about to be written; *ret_whole then
+ * tells to end with store_written. */
 static NRT_STATUS access_begin(struct tensor_store *st, uint64_t off, uint64_t size, bool overwrite,
                                enum device_access access, bool *ret_whole, struct err *err)
 {
@@ -322,7 +322,8 @@ NRT_STATUS tensor_check_range(const struct tensor *t, uint64_t off, uint64_t siz
                               struct err *err)
 {
     if (__builtin_expect(!range_ok(off, size, t->size), 0))
-        return err_set(err, NRT_INVALID, "%llu bytes at %llu are outside tensor \"%s\" of %llu bytes",
+        return err_set(err, NRT_INVALID,
+                       "%llu bytes at %llu are outside tensor \"%s\" of %llu bytes",
                        (unsigned long long)size, (unsigned long long)off, t->name ? t->name : "",
                        (unsigned long long)t->size);
     if (__builtin_expect(!buf && size != 0, 0))
@@ -403,7 +404,8 @@ NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor
         return NRT_SUCCESS;
 
     if (!store_ready(src->store)) {
-        status = access_begin(src->store, src->off + src_off, size, false, DEVICE_READ, &whole, err);
+        status =
+            access_begin(src->store, src->off + src_off, size, false, DEVICE_READ, &whole, err);
         if (status != NRT_SUCCESS)
             return status;
     }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensors and tensor sets: storage with shared ownership, views of it, named collections of handles.
+/* Tensors and tensor sets: storage with shared ownership, views of it, named collections of
+ * handles.
  *
- * Ownership: a tensor_store is reference counted by the tensors on it and goes with the last. A tensor
- * is owned by whoever made it (the api room, behind a handle). A set owns copies of names and holds
- * handles, which it never follows: a tensor may be gone before its set.
+ * Ownership: a tensor_store is reference counted by the tensors on it and goes with the last. A
+ * tensor is owned by whoever made it (the api room, behind a handle). A set owns copies of names
+ * and holds handles, which it never follows: a tensor may be gone before its set.
  *
- * Threads: nothing here locks. The caller lets one thread at a time change a tensor or a set (the api
- * room holds a pin for use, a lock for change); the counts of references and completions are atomic. */
+ * Threads: nothing here locks. The caller lets one thread at a time change a tensor or a set (the
+ * api room holds a pin for use, a lock for change); the counts of references and completions are
+ * atomic. */
 #ifndef TENSOR_TENSOR_H
 #define TENSOR_TENSOR_H
 
@@ -78,16 +80,15 @@ NRT_STATUS tensor_prepare(const struct tensor *t, struct err *err);
 /* HBM over the instance of a device tensor, DEVICE_NONE for others. */
 uint32_t tensor_hbm(const struct tensor *t);
 
-/* Transfers; NRT_INVALID when the range is not inside the tensor or buf is NULL, nothing moved then.
- * size 0 moves nothing, with any buf. */
+/* Transfers; NRT_INVALID when the range is not inside the tensor or buf is NULL, nothing moved
+ * then. size 0 moves nothing, with any buf. */
 NRT_STATUS tensor_check_range(const struct tensor *t, uint64_t off, uint64_t size, const void *buf,
                               struct err *err);
 NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t size,
                        struct err *err);
 NRT_STATUS tensor_write(struct tensor *t, const void *buf, uint64_t off, uint64_t size,
                         struct err *err);
-NRT_STATUS tensor_memset(struct tensor *t, uint64_t off, int value, uint64_t size,
-                         struct err *err);
+NRT_STATUS tensor_memset(struct tensor *t, uint64_t off, int value, uint64_t size, struct err *err);
 /* Ranges of one storage may overlap. NRT_INVALID: two device tensors on different HBMs. */
 NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor *dst,
                        uint64_t dst_off, uint64_t size, struct err *err);
