@@ -55,7 +55,7 @@ static void child_run(const char *path, const char *const *argv, const char *con
         else
             unsetenv(*env);
     }
-    execv(path, (char *const *)(size_t)argv);
+    execvp(path, (char *const *)(size_t)argv);
     fprintf(stderr, "runner: cannot run %s: %s\n", path, strerror(errno));
     _exit(127);
 }
@@ -94,18 +94,23 @@ static bool start(struct runner_proc *p, const char *path, const char *const *ar
 bool runner_start(struct runner_proc *p, const char *name, const char *const *args,
                   const char *const *env)
 {
-    const char *argv[ARGS_MAX] = {"/proc/self/exe", HELPER_FLAG, name};
+    const char *argv[ARGS_MAX] = {NULL};
+    const char *wrapper = getenv("OPENNRT_EXE_WRAPPER");
     char self[4096];
-    size_t n = 3;
+    size_t n = 0;
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
     if (len < 0)
         return false;
     self[len] = '\0';
-    argv[0] = self;
+    if (wrapper != NULL && wrapper[0] != '\0')
+        argv[n++] = wrapper;
+    argv[n++] = self;
+    argv[n++] = HELPER_FLAG;
+    argv[n++] = name;
     for (; args != NULL && *args != NULL && n < ARGS_MAX - 1; args++)
         argv[n++] = *args;
-    return start(p, self, argv, env);
+    return start(p, argv[0], argv, env);
 }
 
 bool runner_start_program(struct runner_proc *p, const char *const *argv, const char *const *env)

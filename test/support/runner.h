@@ -14,7 +14,8 @@
  *     test: runner_start(&p, "holder", args, env); runner_expect(&p, "ready", 10000);
  *           runner_tell(&p, "go"); assert_int_equal(runner_wait(&p, 10000), 0);
  *
- * A helper dies with the process that started it. */
+ * A helper dies with the process that started it. OPENNRT_EXE_WRAPPER names an emulator to run
+ * helpers with, where the kernel cannot start them by itself. */
 #ifndef TEST_SUPPORT_RUNNER_H
 #define TEST_SUPPORT_RUNNER_H
 

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""count_tests.py <testlog.json> <label>: counts of a run of `meson test`.
+
+Prints one line NOT RUN per skipped test and, last, "passed failed skipped". Exit 1 when the log is missing
+or holds no test.
+"""
+import json
+import re
+import sys
+
+
+def reason(test):
+    """What a skipped test printed: the last line that says why."""
+    lines = [s for s in (test.get("stdout") or "").splitlines() + (test.get("stderr") or "").splitlines()
+             if s.strip()]
+    for line in reversed(lines):
+        m = re.search(r"NOT RUN[^:]*: *(.*)|SKIP[A-Z]*:? *(.*)", line)
+        if m:
+            return m.group(1) or m.group(2) or line
+    return lines[-1] if lines else "the test gave no reason"
+
+
+def main():
+    passed = failed = skipped = 0
+    try:
+        with open(sys.argv[1], encoding="utf-8") as f:
+            tests = [json.loads(line) for line in f if line.strip()]
+    except OSError:
+        return 1
+    for t in tests:
+        if t["result"] in ("OK", "EXPECTEDFAIL"):
+            passed += 1
+        elif t["result"] == "SKIP":
+            skipped += 1
+            print("NOT RUN %s %s: %s" % (sys.argv[2], t["name"], reason(t)))
+        else:
+            failed += 1
+            print("FAILED  %s %s: %s" % (sys.argv[2], t["name"], t["result"]))
+    print(passed, failed, skipped)
+    return 0 if tests else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

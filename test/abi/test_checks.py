@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each checking script is seen to fail on a small tree that breaks its rule, and to pass without."""
+import os
+import subprocess
+import sys
+import tempfile
+
+SCRIPTS = sys.argv[1]
+FAILED = []
+
+
+def tree(files):
+    root = tempfile.mkdtemp(prefix="opennrt-checks-")
+    for name, text in files.items():
+        path = os.path.join(root, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+    return root
+
+
+def run(script, *args):
+    done = subprocess.run([sys.executable, os.path.join(SCRIPTS, script)] + list(args), text=True,
+                          capture_output=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def expect(what, got, code, text=""):
+    if got[0] != code or text not in got[1]:
+        FAILED.append("%s: exit %d, want %d and %r in:\n%s" % (what, got[0], code, text, got[1]))
+
+
+def rooms():
+    good = {"src/core/core.c": '#include "core/core.h"\n#include "base/err.h"\n',
+            "src/core/core.h": '#include "neff/neff.h"\n', "src/neff/neff.h": "",
+            "src/neff/neff.c": '#include "neff/neff_int.h"\n#include "neff/format.h"\n',
+            "src/neff/neff_int.h": "", "include/neff/format.h": "", "src/base/err.h": ""}
+    expect("rooms, good", run("check_rooms.py", tree(good)), 0)
+    for what, file, text, said in (
+            ("upwards", "src/base/err.h", '#include "core/core.h"\n', "not below base"),
+            ("sideways", "src/topo/x.c", '#include "time/t.h"\n', "not below topo"),
+            ("private", "src/core/core.c", '#include "neff/neff_int.h"\n', "private to neff"),
+            ("unknown room", "src/misc/x.c", "", "not in the picture"),
+            ("example", "examples/a.c", '#include "neff/neff.h"\n', "examples/a.c"),
+            ("tool", "tools/a.c", '#include "neff/neff_int.h"\n', "tools/a.c"),
+            ("public", "include/neff/format.h", '#include "base/err.h"\n', "include/neff")):
+        extra = {"src/time/t.h": ""} if what == "sideways" else {}
+        expect("rooms, " + what, run("check_rooms.py", tree({**good, **extra, file: text})), 1, said)
+    picture = "## Rooms\n```\n  api      x\n  base     y\n```\n"
+    expect("rooms, picture", run("check_rooms.py", tree({**good, "docs/design.md": picture})), 1,
+           "draws")
+
+
+def headers():
+    good = "#include <stdint.h>\n#ifndef A\n#define A\nuint32_t f(void);\n#endif\n"
+    expect("headers, good", run("check_headers.py", tree({"include/nrt/a.h": good})), 0)
+    for what, name, text in (
+            ("not alone", "include/nrt/a.h", "uint32_t f(void);\n"),
+            ("no guard", "include/nrt/a.h", "struct s { int x; };\n"),
+            ("not C++", "include/nrt/a.h", "int f(int class);\n"),
+            ("not C", "include/nrt/a.h", "class f;\n"),
+            ("leans on src", "include/nrt/a.h", '#include "base/err.h"\n'),
+            ("internal", "src/base/err.h", "uint32_t f(void);\n")):
+        files = {"include/nrt/z.h": good, "src/base/err.h": good, name: text}
+        expect("headers, " + what, run("check_headers.py", tree(files)), 1, "1 failed"
+               if what in ("not C++", "not C") else "failed")
+
+
+def symbols():
+    header = ("#include <stdint.h>\ntypedef struct s { int (*cb)(int); } s_t;\n"
+              "typedef int (*fn_t)(int);\nstatic inline int here(int a) { if (a) { return 1; } return 2; }\n"
+              "/* nrt_comment(); */\nint nrt_a(int x);\nuint64_t *nrt_b(\n    s_t *x, fn_t f)"
+              " __attribute__((deprecated(\"x\")));\n")
+    code = '#include "nrt/a.h"\nint nrt_a(int x) { return x; }\n'
+    both = "uint64_t *nrt_b(s_t *x, fn_t f) { return 0; }\n"
+    for what, source, result, said in (
+            ("good", code + both, 0, "2 declared, 2 exported"),
+            ("missing", code, 1, "declared but not exported: nrt_b"),
+            ("extra", code + both + "int nrt_c(void) { return 0; }\n", 1,
+             "exported but not declared: nrt_c"),
+            ("swapped", code + "int nrt_c(void) { return 0; }\n", 1, "nrt_b")):
+        root = tree({"include/nrt/a.h": header, "a.c": source})
+        lib = os.path.join(root, "liba.so")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-I" + os.path.join(root, "include"), "-o", lib,
+                        os.path.join(root, "a.c")], check=True)
+        expect("symbols, " + what,
+               run("check_symbols.py", lib, os.path.join(root, "include"), "nrt"), result, said)
+
+
+rooms()
+headers()
+symbols()
+for text in FAILED:
+    print(text)
+sys.exit(1 if FAILED else 0)
