@@ -180,13 +180,12 @@ def _activation(b, op):
         if len(chain) > 1 or op == "activation_reduce" and b.chance(0.7):
             mode = b.pick(["unit", "unit", "normal"])
         dtype = b.pick([dt.FP32, dt.FP32, dt.BF16, dt.FP16, b.pick(ANY)])
-        data = b.source(b.memory(), dtype, p, n, mode=mode)
-        dst = destination(b, ACT, b.pick([dt.FP32, dt.FP32, dt.BF16, b.pick(ANY)]), p, n, data,
-                          part=part)
+        data = b.source(b.memory(), dtype, p, n, mode=mode, part=part)
+        dst = destination(b, ACT, b.pick([dt.FP32, dt.FP32, dt.BF16, b.pick(ANY)]), p, n, data)
         rec = Record(op, ACT, [dst, data], [None, None], act=act)
         if b.chance(0.6):
             rec.s[0] = b.f32_scalar(ACT, p, "unit", b.memory())
-        if b.chance(0.6):
+        if b.chance(0.6) and not (b.gen == 2 and act == "reciprocal"):
             if b.gen > 2 and b.chance(0.3):
                 rec.s[1] = Scalar("f32", int(b.raw(dt.FP32, (1,), "unit")[0]))
             else:
@@ -326,13 +325,12 @@ def tensor_scalar_reduce(b):
     for _ in range(int(b.rng.integers(1, 4))):
         n = b.elems()
         data = b.source(b.memory(), b.pick(ANY) if b.chance(0.5) else dt.FP32, p, n,
-                        mode="unit")
+                        mode="unit", part=part)
         if dt.is_int(data.dtype):
             b.fill(data, b.raw(data.dtype, (p, n), "ints"))
         op0 = b.pick(["add", "subtract", "multiply", "max", "min", "ge", "lt"])
         rec = Record("tensor_scalar_reduce", DVE,
-                     [destination(b, DVE, b.pick([dt.FP32, dt.BF16, b.pick(ANY)]), p, n, data,
-                                  part=part), data],
+                     [destination(b, DVE, b.pick([dt.FP32, dt.BF16, b.pick(ANY)]), p, n, data), data],
                      [b.f32_scalar(DVE, p, "unit", b.memory()),
                       Scalar("f32", int(b.raw(dt.FP32, (1,), "unit")[0]))],
                      op0=op0, reduce_op=reduce_op, negate=int(b.chance(0.3)),
@@ -387,9 +385,8 @@ def range_select(b):
     for _ in range(int(b.rng.integers(1, 3))):
         mode = b.pick(["unit", "ints", "normal"])
         on_true = b.source(b.memory(), b.pick([dt.FP32, dt.BF16, dt.FP16, dt.E5M2]), p, n,
-                           mode=mode)
-        dst = destination(b, DVE, b.pick([dt.FP32, dt.BF16, dt.FP16, dt.E4M3]), p, n, on_true,
-                          part=part)
+                           mode=mode, part=part)
+        dst = destination(b, DVE, b.pick([dt.FP32, dt.BF16, dt.FP16, dt.E4M3]), p, n, on_true)
         start = float(b.rng.integers(0, 1000))
         bounds = [b.column(b.memory(), dt.FP32, p,
                            dt.encode(np.floor(start + b.rng.random(p) * n), dt.FP32))
@@ -414,9 +411,9 @@ def select_reduce(b):
         pred = b.source(m1, b.pick([dt.UINT8, dt.INT8, dt.UINT16, dt.INT16]), p, n, mode="bits")
         b.fill(pred, b.rng.integers(0, 2, (p, n)) * b.rng.integers(1, 100, (p, n)))
         types = [dt.FP32, dt.BF16, dt.FP16, dt.E4M3, dt.INT8, dt.UINT16]
-        on_true = b.source(m2, b.pick(types), p, n, mode=b.pick(["unit", "ints", "normal"]))
-        dst = destination(b, DVE, on_true.dtype if b.chance(0.5) else b.pick(ANY), p, n, on_true,
-                          part=part)
+        on_true = b.source(m2, b.pick(types), p, n, mode=b.pick(["unit", "ints", "normal"]),
+                           part=part)
+        dst = destination(b, DVE, on_true.dtype if b.chance(0.5) else b.pick(ANY), p, n, on_true)
         rec = Record("select_reduce", DVE, [dst, pred, on_true],
                      [b.f32_scalar(DVE, p, "unit", b.memory())],
                      reverse_pred=int(b.chance(0.4)))
@@ -440,9 +437,10 @@ def max8(b):
 def nc_find_index8(b):
     p, n = b.parts(32), max(8, b.elems())
     dtype = b.pick(COPYABLE)
-    data = b.source(b.memory(), dtype, p, nums=[n])
+    m1, m2 = two_mems(b, DVE)
+    data = b.source(m1, dtype, p, nums=[n])
     raw = b.raw(dtype, (p, n), b.pick(["ints", "ints", "edges", "normal"]))
-    vals = b.tile(b.memory(), dtype if b.chance(0.7) else dt.FP32, p, nums=[8])
+    vals = b.tile(m2, dtype if b.chance(0.7) else dt.FP32, p, nums=[8])
     b.fill(data, raw)
     x = dt.decode(raw, dtype)
     wanted = np.take_along_axis(x, b.rng.integers(0, n, (p, 8)), 1)
@@ -455,9 +453,10 @@ def nc_find_index8(b):
 def nc_match_replace8(b):
     p, n = b.parts(32), max(8, b.elems())
     dtype = b.pick(COPYABLE)
-    data = b.source(b.memory(), dtype, p, nums=[n], mode="bits")
+    m1, m2 = two_mems(b, DVE)
+    data = b.source(m1, dtype, p, nums=[n], mode="bits")
     raw = b.raw(dtype, (p, n), b.pick(["ints", "ints", "edges", "normal"]))
-    vals = b.tile(b.memory(), dtype if b.chance(0.7) else dt.FP32, p, nums=[8])
+    vals = b.tile(m2, dtype if b.chance(0.7) else dt.FP32, p, nums=[8])
     b.fill(data, raw)
     x = dt.decode(raw, dtype)
     wanted = np.take_along_axis(x, b.rng.integers(0, n, (p, 8)), 1)

@@ -47,7 +47,7 @@ def splitmix_state(z):
         outputs.append(r ^ (r >> 31))
     words = []
     for o in outputs:
-        words += [o >> 32, o & 0xffffffff]
+        words += [o & 0xffffffff, o >> 32]
     if not any(words[:5]):
         words[4] = 1
     return words
@@ -232,7 +232,7 @@ class Core:
         return low[lanes], high[lanes]
 
     def lanes(self, tensor):
-        """The lane of an element is its partition in dst (3.3)."""
+        """The lane of an element is its partition in data or on_true (3.3)."""
         return np.arange(tensor.part, tensor.part + tensor.nparts)
 
     def write_reduced(self, tensor, value, engine, negate=False):
@@ -418,7 +418,7 @@ class Core:
         param = self.scalar(s[2] if len(s) > 2 else None, rec.engine, data.nparts)
         y = val.activation(rec.act, x, param)
         self.write_value(dst, y, rec.engine, strict_zero=False)
-        reg = self.accumulate(rec, y, self.lanes(dst), "add")
+        reg = self.accumulate(rec, y, self.lanes(data), "add")
         self.write_reduced(reduce_res, reg, rec.engine)
 
     def do_activation_reduce(self, rec):
@@ -445,7 +445,7 @@ class Core:
             limit = prob[p, 0] * 2.0 ** 32
             limit = 0 if np.isnan(limit) else int(min(max(limit, 0), 2.0 ** 32))
             for f in range(raw.shape[1]):
-                if self.draw(rec.engine, dst.part + p, f) < limit:
+                if self.draw(rec.engine, data.part + p, f) < limit:
                     out[p, f] = 0
         self.write(dst, out, rec.engine)
 
@@ -515,7 +515,7 @@ class Core:
                           self.scalar(s[0], rec.engine, data.nparts), 0)
         loose = rec.op0 in ("max", "min", "relu", "power", "rsqrt")
         self.write_value(dst, v, rec.engine, strict_zero=not loose)
-        reg = self.accumulate(rec, v, self.lanes(dst), rec.reduce_op,
+        reg = self.accumulate(rec, v, self.lanes(data), rec.reduce_op,
                               self.scalar(s[1], rec.engine, data.nparts))
         self.write_reduced(reduce_res, reg, rec.engine, rec.negate)
 
@@ -555,7 +555,7 @@ class Core:
         take = val.compare(rec.cmp0, i, bound0) & val.compare(rec.cmp1, i, bound1)
         out = val.exact(np.where(take, x, val.FMIN))
         self.write_value(dst, out, rec.engine)
-        reg = self.accumulate(rec, out, self.lanes(dst), "max")
+        reg = self.accumulate(rec, out, self.lanes(on_true), "max")
         self.write_reduced(reduce_res, reg, rec.engine)
 
     def do_select_reduce(self, rec):
@@ -572,7 +572,7 @@ class Core:
         else:
             self.write_value(dst, val.exact(picked), rec.engine)
         if rec.reduce_op != "none":
-            reg = self.accumulate(rec, val.exact(picked), self.lanes(dst), "max")
+            reg = self.accumulate(rec, val.exact(picked), self.lanes(on_true), "max")
             self.write_reduced(reduce_res, reg, rec.engine)
 
     # 4.5

@@ -19,6 +19,7 @@ import numpy as np
 
 import cases
 import compare
+import dtypes
 from neuroncore import Core, OutOfBounds
 from records import PSUM, SBUF, Record
 
@@ -90,6 +91,25 @@ def judge(case, status, text, memories):
     return compare.differences(core, memories)
 
 
+def self_test(driver, seed):
+    """Wrong results must be found: the first element written by the last record is damaged."""
+    for number, name in enumerate(cases.INSTRUCTIONS):
+        batch = [cases.generate(name, np.random.default_rng([seed, number, i])) for i in range(40)]
+        found = runs = 0
+        for case, (status, text, memories) in zip(batch, run_driver(driver, batch, "fast")):
+            dst = case.records[-1].t[0]
+            if status != SUCCESS:
+                continue
+            damaged = {m: d.copy() for m, d in memories.items()}
+            at = dst.offset - case.windows[dst.mem].base
+            damaged[dst.mem][dst.part, at:at + dtypes.SIZE[dst.dtype]] ^= 0x55
+            runs += 1
+            found += bool(judge(case, status, text, damaged))
+        print(f"{name:26s} {found} of {runs} damaged results found", flush=True)
+        if found < 0.85 * runs or runs == 0:
+            sys.exit(f"{name}: the comparison does not see damage")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
@@ -99,12 +119,16 @@ def main():
     parser.add_argument("--only", type=int)
     parser.add_argument("--math", default="fast", choices=["fast", "exact"])
     parser.add_argument("--show", type=int, default=5, help="failures shown per instruction")
+    parser.add_argument("--self-test", action="store_true", help="damage results, see them found")
     args = parser.parse_args()
     seed = args.seed
     if seed is None:
         seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
     names = args.instr.split(",") if args.instr else list(cases.INSTRUCTIONS)
     print(f"seed {seed}, {args.cases} cases per instruction, {args.math} math", flush=True)
+    if args.self_test:
+        self_test(args.driver, seed)
+        return
     failed = 0
     for name in names:
         number = list(cases.INSTRUCTIONS).index(name)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs batches of instruction cases for the oracle (test/oracle/run_oracle.py): reads memories,
- * registers and records from one file, executes the records in order on one core's kernels, writes
+ * registers and records from one file, checks the records as one engine's program, executes them in
+ * order on one core's kernels, writes
  * status and memories to another.
  *
  *   isa_driver IN OUT fast|exact
@@ -104,6 +105,26 @@ static void generators_reset(struct kernel_core *kc)
     }
 }
 
+/* The load-time check of the records as one program of their engine. */
+static NRT_STATUS records_check(const struct isa_record *rec, uint32_t count, enum isa_gen gen,
+                                struct err *err)
+{
+    struct isa_check_env env = {.gen = gen, .lnc = 1};
+    struct isa_record *program = calloc(count + 1, sizeof(*program));
+    NRT_STATUS status;
+
+    if (!program || count == 0)
+        die("no memory, or a case without records");
+    memcpy(program, rec, count * sizeof(*program));
+    program[count].opcode = ISA_OP_END;
+    program[count].version = ISA_VERSION;
+    program[count].engine = rec[0].engine;
+    status = isa_check_program(program, (count + 1) * sizeof(*program),
+                               (enum isa_engine)rec[0].engine, &env, NULL, err);
+    free(program);
+    return status;
+}
+
 static NRT_STATUS records_run(struct kernel_core *kc, const struct isa_record *rec, uint32_t count,
                               uint32_t max_fused, enum kernel_math math,
                               uint32_t regs[ISA_ENGINES][ISA_REGS], struct err *err)
@@ -158,7 +179,9 @@ static void case_run(struct kernel_core *kc, const uint32_t head[8], enum kernel
     window_load(&psum, in);
     kernel_core_start(kc);
     generators_reset(kc);
-    status = records_run(kc, rec, head[1], head[2], math, regs, &err);
+    status = records_check(rec, head[1], kc->gen, &err);
+    if (status == NRT_SUCCESS)
+        status = records_run(kc, rec, head[1], head[2], math, regs, &err);
     length = strlen(err.text);
     put(&status, sizeof(status), out);
     put(&length, sizeof(length), out);
