@@ -149,9 +149,8 @@ struct neff_desc {
     uint8_t has_constant;            /* min, max: fold starts from constant */
     uint8_t constant_dtype;          /* DT_FP32, DT_INT32 or DT_UINT32 */
     int8_t num_tiling_dimensions;    /* -1: not given; no effect on results */
-    uint8_t has_transpose_shape;     /* else: the shape of the source pattern */
-    uint32_t transpose_element_size; /* bytes; default the size of the source dtype */
-    uint32_t transpose_shape[4];     /* source shape, outermost first */
+    uint32_t transpose_element_size; /* transpose only: 1, 2, 4 or 8 bytes */
+    uint32_t transpose_shape[4];     /* source shape, outermost first; given or derived */
     struct neff_access to;
     const struct neff_access *from; /* from_count of them */
     const float *scale;             /* fma: from_count of them; NULL for other ops */
@@ -253,6 +252,7 @@ struct neff_subgraph {
     uint32_t var_count;
     const struct neff_var *vars; /* in file order */
     struct neff_engine_code engines[NEFF_ENGINE_COUNT];
+    const char *coll_member; /* the collectives table, NULL: none */
     uint32_t coll_count;
     const struct neff_coll *colls;
     uint64_t
@@ -357,7 +357,7 @@ uint32_t neff_member_find(const struct neff *neff, const char *name);
  * piece is the whole member in the caller's bytes. */
 struct neff_sink {
     bool (*want)(void *arg, uint32_t member);
-    NRT_STATUS (*chunk)
+    NRT_STATUS(*chunk)
     (void *arg, uint32_t member, uint64_t off, const void *data, size_t size, struct err *err);
     void *arg;
 };
@@ -367,7 +367,7 @@ NRT_STATUS neff_stream(const struct neff *neff, const struct neff_sink *sink, st
  * var_off counting from 0 to var->file_bytes (bytes past file_bytes are zero and not given); one
  * member may feed several variables. The same bounds on memory as neff_stream. */
 struct neff_constant_sink {
-    NRT_STATUS (*put)
+    NRT_STATUS(*put)
     (void *arg, uint32_t graph, uint32_t var, uint64_t var_off, const void *data, size_t size,
      struct err *err);
     void *arg;
