@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "api/handle.h"
+#include "api/handle_int.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "api/handle.h"
+#include "api/handle_int.h"
 
 #include <sched.h>
 #include <time.h>

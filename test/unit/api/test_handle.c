@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "api/handle.h"
+#include "api/handle_int.h"
 #include "proves.h"
 
 static struct handle_table table = HANDLE_TABLE_INIT(HANDLE_TENSOR);

@@ -12,8 +12,8 @@
  * and whoever frees the object first makes the token invalid, then waits until the pins are gone. A
  * thread may pin one slot several times; readers are never kept out by a waiting writer, so that
  * cannot deadlock. Slots are never given back to the host while the library is loaded. */
-#ifndef API_HANDLE_H
-#define API_HANDLE_H
+#ifndef API_HANDLE_INT_H
+#define API_HANDLE_INT_H
 
 #include <pthread.h>
 #include <stdatomic.h>
