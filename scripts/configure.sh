@@ -10,11 +10,15 @@ if [ -z "${CC:-}" ] && command -v ccache >/dev/null; then
 elif [ -n "${CC:-}" ] && command -v ccache >/dev/null && [ "${CC#ccache}" = "$CC" ]; then
     export CC="ccache $CC"
 fi
+# Asking Meson for the options that it already has would still make it configure again.
+stamp="$dir/.opennrt-options"
 if [ -f "$dir/build.ninja" ]; then
-    [ $# -eq 0 ] || meson configure "$dir" "$@" >/dev/null
+    [ $# -eq 0 ] || [ "$(cat "$stamp" 2>/dev/null)" = "$*" ] ||
+        { meson configure "$dir" "$@" >/dev/null && echo "$*" >"$stamp"; }
 else
     out=$(meson setup "$dir" "$@" 2>&1) || {
         echo "$out" >&2
         exit 1
     }
+    echo "$*" >"$stamp"
 fi
