@@ -59,8 +59,7 @@ enum time_event_kind {
     TIME_EV_RECORD,      /* id = record number, value = opcode, op = 1: engine ended with it */
     TIME_EV_READ,        /* update at read: index, op = enum isa_update_kind, value */
     TIME_EV_COMPLETE,    /* update at completion */
-    TIME_EV_XFER,        /* id = serial of the transfer, value = index in time_program.xfers,
-                            extra = bytes of its busiest DMA engine when known only now (dynamic) */
+    TIME_EV_XFER,        /* id = serial of the transfer, value = index in time_program.xfers */
     TIME_EV_XFER_DONE,   /* id = serial */
     TIME_EV_XFER_UPDATE, /* follows XFER_DONE: index, op, value */
 };
@@ -76,6 +75,7 @@ struct time_event {
 static_assert(sizeof(struct time_event) == 16, "an event is 16 bytes");
 #define TIME_UNIT(core, engine) ((uint8_t)((core) << 3 | (engine)))
 #define TIME_OP_PEER            0x80
+#define TIME_OP_LATE            0x40 /* WAIT inside a record (core_barrier), after its RECORD event */
 
 /* A record of events: storage of the caller. When full, events are counted and dropped. */
 struct time_events {
@@ -88,12 +88,11 @@ struct time_events {
  */
 
 struct time_xfer {
-    uint32_t queue;               /* queue set: transfers of one set run in order */
-    uint32_t first_engine;        /* DMA engines first .. first + engines - 1, modulo 16 */
-    uint32_t engines;             /* num_queues of the set */
-    uint8_t kind;                 /* enum time_dma_kind */
-    uint8_t hwdge;                /* a DGE block is busy for time_dma_hwdge_ps first */
-    const uint64_t *engine_bytes; /* per engine of the set; NULL: event.extra each */
+    uint32_t queue;            /* queue set: transfers of one set run in order */
+    uint32_t first_engine;     /* DMA engines first .. first + engines - 1, modulo 16 */
+    uint32_t engines;          /* num_queues of the set */
+    bool hwdge;                /* a DGE block is busy for time_dma_hwdge_ps first */
+    const uint64_t *engine_ps; /* per engine of the set: its share by time_dma_ps */
 };
 /* Static facts of the program of one physical core. */
 struct time_program {

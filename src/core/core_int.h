@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to core/: the lowered program, the translated transfers, and the state of a run. */
+#ifndef CORE_CORE_INT_H
+#define CORE_CORE_INT_H
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "core/core.h"
+
+/* ---- transfers --------------------------------------------------------------------------------
+ * One side of a transfer at byte granularity, innermost dimension first: the byte of index i lies
+ * at off + sum step_k * i_k. For SBUF the steps are those of host rows when `mapped` is false (off
+ * counts from the core's sbuf), else of the address map of neuroncore.md 1.2 (a pattern that walks
+ * through partitions in a way no linear host pattern follows). */
+#define DMA_DIMS 6 /* a tile of DMA_DYN: the element, four free dimensions, the partition */
+
+struct dma_side {
+    bool sbuf, mapped;
+    uint8_t ndim; /* dimensions of one element are merged, so 0 can mean one byte */
+    uint8_t dtype;
+    uint8_t esize;
+    uint32_t var; /* HBM: index of the variable */
+    int64_t off;
+    int64_t lo, hi; /* HBM: lowest byte, one past the highest, in the variable */
+    struct dma_dim {
+        uint64_t n;
+        int64_t step;
+    } dim[DMA_DIMS];
+};
+
+/* Loops over both sides at once: unit consecutive elements (bytes for a copy) inside. */
+#define DMA_NEST_MAX 12
+struct dma_nest_dim {
+    uint64_t n;
+    int64_t src, dst; /* bytes */
+};
+struct dma_nest {
+    uint64_t unit;
+    unsigned ndim;
+    struct dma_nest_dim dim[]; /* innermost first */
+};
+
+enum dma_plan_kind {
+    PLAN_NOTHING,   /* a size is 0 */
+    PLAN_COPY_NEST, /* bytes, both sides in common loops; transposes too */
+    PLAN_COPY_ITER, /* bytes, the sides share no loop structure */
+    PLAN_CAST_NEST, /* elements converted */
+    PLAN_FOLD,      /* cast, add, fma, min, max in chunks of elements */
+    PLAN_TRANSPOSE, /* element by element by index arithmetic */
+};
+struct dma_plan {
+    uint8_t kind;
+    uint8_t op; /* enum neff_op */
+    uint8_t nfrom;
+    bool has_constant;
+    uint8_t rank, tsize; /* PLAN_TRANSPOSE: dimensions, bytes of an element */
+    float constant;
+    uint64_t elements; /* of the destination (PLAN_TRANSPOSE: of tsize bytes) */
+    uint64_t bytes;    /* written */
+    const float *scale;
+    struct dma_side to;
+    struct dma_side *from; /* nfrom */
+    struct dma_nest *nest;
+    uint64_t shape[DMA_DIMS]; /* PLAN_TRANSPOSE: source shape, outermost first */
+};
+
+/* A DMA group: what one trigger starts on one queue set, or the transfer of a DMA_DYN record. */
+struct dma_group {
+    uint32_t first, count; /* plans */
+    uint32_t queue;
+    uint32_t inc;     /* num_queues */
+    int16_t sem;      /* -1: none */
+    int16_t event;    /* -1: none */
+    uint32_t nremote; /* semaphores of the other core */
+    const uint32_t *remote;
+    uint64_t bytes;  /* written */
+    uint64_t max_ps; /* time of the busiest DMA engine, with the work of a hardware DGE */
+};
+
+/* One operand of a dynamic access: where in which memory, what register moves it. */
+struct dyn_place {
+    bool sbuf;
+    uint8_t off_reg; /* ISA_NO_REG: none */
+    uint8_t esize;
+    uint32_t var;
+    int64_t off_mul; /* bytes per unit of the register (or index) */
+    int64_t lo, hi;  /* extent without the register: bytes of the variable or partition */
+    int64_t bound_lo, bound_hi; /* what it may touch */
+};
+
+/* DMA_DYN. */
+struct core_dyn {
+    uint8_t op, index_side, oob, oob_reg;
+    uint32_t group;
+    uint32_t plan; /* of the whole transfer; with an index: of one row */
+    struct dyn_place src, dst;
+    /* vector offset: row w of the indexed side starts at index w times off_mul; on the other side
+     * at the sum of these dimensions (innermost first) */
+    uint32_t rows;     /* at most 128 */
+    int64_t index_off; /* SBUF host offset of index 0; the others lie in the next partitions */
+    uint8_t index_signed;
+    uint8_t other_ndim;
+    struct dma_dim other[DMA_DIMS];
+};
+
+/* REG_LOAD, REG_STORE. */
+struct core_place {
+    struct dyn_place at;
+    int64_t off; /* host offset in SBUF or offset in the variable, without the register */
+    uint8_t dtype;
+};
+
+/* ---- lowered records --------------------------------------------------------------------------
+ */
+
+enum core_op_kind {
+    OP_NOP,
+    OP_KERNEL,
+    OP_END,
+    OP_MOVE,
+    OP_ALU,
+    OP_LOAD,
+    OP_STORE,
+    OP_BRANCH,
+    OP_TRIGGER,
+    OP_DYN,
+    OP_BARRIER,
+    OP_RANGE_CLEAR,
+    OP_COVERED, /* inside a run that an earlier record's kernel op covers */
+};
+
+struct core_op {
+    uint8_t kind;
+    uint8_t nwaits, nread, ncomplete;
+    uint8_t sub, rd, ra, rb; /* register forms */
+    uint32_t next;           /* record after this one */
+    uint32_t target; /* branch: record; kernel, dyn, place, trigger: index of its description */
+    int32_t imm;     /* trigger: number of groups; range clear: count */
+    uint32_t waits;  /* first in core_program.waits */
+    uint32_t updates;
+    uint32_t cost_ps;
+};
+static_assert(sizeof(struct core_op) == 32, "two records per cache line");
+
+struct core_cond { /* a wait */
+    uint8_t kind, index, reg, pad;
+    int32_t value;
+};
+struct core_upd {
+    uint8_t kind, index, reg, peer;
+    int32_t value;
+};
+
+struct core_code {
+    uint32_t count;
+    struct core_op *ops;
+    uint16_t *opcodes;
+    struct time_cost *cost;
+    uint8_t *dependent;
+    struct isa_record *records; /* only kept when checks ask for it */
+};
+
+struct core_program {
+    struct core *core;
+    const struct neff_subgraph *sg;
+    struct core_options opt;
+    struct arena arena;
+    struct core_code code[ISA_ENGINES];
+    struct kernel_op *kops;
+    struct core_cond *waits;
+    struct core_upd *updates;
+    struct dma_plan *plans;
+    struct dma_group *groups;
+    struct core_dyn *dyns;
+    struct core_place *places;
+    size_t nkops, nwaits, nupdates, nplans, ngroups, ndyns, nplaces;
+    size_t cap_kops, cap_waits, cap_updates, cap_plans, cap_groups, cap_dyns, cap_places;
+    int8_t *queue_engine;   /* per queue set: the engine that triggers it, -1 */
+    uint32_t *queue_first;  /* per queue set: its first DMA engine */
+    uint32_t *queue_sorted; /* isa_dyn.queue -> index in sg->queues */
+    bool *var_used;         /* needs an address */
+    uint32_t nvar_used;
+    struct core_var_index {
+        int64_t id;
+        uint32_t index;
+    } * var_index;         /* by id */
+    uint64_t sems_used[4]; /* bit per semaphore that a run may change, on either core */
+    bool uses_peer;
+    uint64_t records, descriptors;
+    struct time_program time;
+    struct time_xfer *xfers; /* per group; engine_ps lies in the arena */
+    size_t cap_xfers;
+    struct core_check *check; /* OPENNRT_CHECK, else NULL */
+};
+
+struct core_binding {
+    const struct core_program *program;
+    uint32_t missing; /* used variables without an address */
+    struct core_addr {
+        uint8_t *host;
+        uint64_t size;
+    } var[];
+};
+
+/* ---- the state of a run -----------------------------------------------------------------------
+ */
+
+struct core_engine {
+    uint32_t pc;
+    bool present, ended;
+    bool stalled; /* some of its conditions do not hold; registered as a waiter of each */
+    bool granted; /* all held at one moment since: the record starts without testing again */
+    bool barrier; /* arrived at CORE_BARRIER, waits for the peer */
+    uint8_t nconds;
+    struct core_cond barrier_cond;
+    const struct core_cond *conds;
+    uint64_t clock_ps; /* running estimate of device time */
+    uint64_t retired;
+    uint32_t regs[ISA_REGS];
+};
+
+/* A triggered static transfer. */
+struct core_pending {
+    uint32_t group;
+    uint32_t serial;
+    uint8_t core, engine;
+    uint32_t record;
+    uint64_t ready_ps;
+};
+#define CORE_PENDING 256 /* power of two */
+
+struct core {
+    struct kernel_core kc;
+    struct device_live_page *live;
+    int32_t *sem; /* own_sem, or the live page's */
+    int32_t own_sem[ISA_SEMAPHORES];
+    uint64_t dirty[4]; /* semaphores the last run may have left nonzero */
+    uint64_t events[4];
+    uint16_t sem_waiters[ISA_SEMAPHORES]; /* bit core * 8 + engine */
+    uint16_t event_waiters[ISA_EVENTS];
+    struct core_engine engine[ISA_ENGINES];
+    bool waiting_events;       /* event_waiters may hold bits of the last run */
+    struct kernel_rng dma_rng; /* stochastic rounding of DMA casts */
+    uint32_t sr_seed;
+    bool sr_seeded;
+    uint64_t *queue_clock; /* per queue set of the largest program; ps */
+    size_t queue_cap;
+    struct core_exec *exec; /* allocated with the core, so a run allocates nothing */
+    uint8_t *staging;       /* DMA_STAGING bytes for conversions */
+};
+
+#define DMA_CHUNK   1024 /* elements converted at once */
+#define DMA_STAGING (DMA_CHUNK * 8 * 4)
+
+struct core_exec {
+    const struct core_run *run;
+    struct core_report *report;
+    struct core *core[CORE_MAX];
+    unsigned count;
+    uint32_t ready, later; /* bit core * 8 + engine */
+    uint64_t limit_ps, dma_start_ps;
+    uint64_t sems_used[4]; /* by either core's program */
+    struct time_events *events;
+    struct core_pending pending[CORE_PENDING];
+    uint32_t head, tail; /* pending: tail - head entries */
+    uint32_t serial;
+    NRT_STATUS status; /* first failure */
+    enum core_end end;
+    unsigned fail_core, fail_engine;
+    bool fail_dynamic;
+    struct core_stats st;
+};
+
+/* dma_plan.c */
+NRT_STATUS dma_plan_static(struct core_program *p, const struct neff_desc *d, struct dma_plan *ret,
+                           struct err *err);
+NRT_STATUS dma_plan_copy(struct core_program *p, struct dma_plan *plan, struct err *err);
+NRT_STATUS dma_plan_transpose(struct core_program *p, struct dma_plan *plan, struct err *err);
+uint64_t dma_side_count(const struct dma_side *s); /* bytes */
+void dma_side_merge(struct dma_side *s);
+bool dma_side_extent(const struct dma_side *s, int64_t *ret_lo, int64_t *ret_hi);
+struct dma_loops {
+    unsigned ndim;
+    struct dma_nest_dim dim[DMA_NEST_MAX];
+};
+bool dma_loops_refine(const struct dma_dim *a, unsigned na, const struct dma_dim *b, unsigned nb,
+                      struct dma_loops *ret);
+struct dma_nest *dma_nest_make(struct core_program *p, struct dma_loops *l, int64_t ses,
+                               int64_t des);
+bool dma_side_groups(const struct dma_side *s, const uint64_t *size, unsigned groups,
+                     struct dma_dim (*ret)[DMA_NEST_MAX], unsigned *ret_n);
+unsigned dma_transpose_axis(unsigned rank, unsigned k); /* source axis of destination axis k */
+/* Time that each DMA engine of a set of q spends (neuroncore.md 5.1 and 5.6), in ps, added to
+ * ret[0 .. q - 1]. */
+void dma_plan_split(const struct core_program *p, const struct dma_plan *plan, unsigned q,
+                    uint64_t *ret);
+
+/* dma_run.c */
+struct dma_where { /* base addresses of a run */
+    struct core *core;
+    const struct core_binding *b;
+    int64_t src_shift, dst_shift; /* bytes added to from[0] and to (dynamic offsets) */
+};
+/* Returns whether a NaN was generated (only when the core checks). */
+bool dma_plan_run(const struct dma_plan *plan, const struct dma_where *w);
+
+struct dma_iter {
+    uint8_t *base;
+    size_t sbuf_stride;
+    const struct dma_side *s;
+    uint64_t run;   /* contiguous bytes */
+    uint64_t pos;   /* in the run */
+    unsigned first; /* first dimension above the run */
+    uint64_t idx[DMA_DIMS];
+    int64_t off;
+    uint8_t *p; /* start of the run */
+};
+void dma_iter_init(struct dma_iter *it, const struct dma_side *s, const struct dma_where *w,
+                   int64_t shift);
+void dma_iter_read(struct dma_iter *it, void *buf, uint64_t n);
+void dma_iter_write(struct dma_iter *it, const void *buf, uint64_t n);
+
+/* dyn.c */
+NRT_STATUS dyn_lower(struct core_program *p, unsigned engine, const struct isa_record *rec,
+                     uint32_t *ret_index, struct err *err);
+NRT_STATUS dyn_run(struct core_exec *x, unsigned core, unsigned engine, const struct core_dyn *d,
+                   uint64_t *ret_bytes, struct err *err);
+NRT_STATUS place_lower(struct core_program *p, const struct isa_seq *s, uint32_t *ret_index,
+                       struct err *err);
+/* Pointer to the element, NULL with err when out of bounds. */
+uint8_t *place_resolve(const struct core_place *pl, struct core *c, const struct core_binding *b,
+                       const uint32_t *regs, struct err *err);
+
+/* program.c */
+uint32_t program_var(const struct core_program *p, uint32_t var_id); /* NEFF_NONE */
+void program_use_var(struct core_program *p, uint32_t var);
+void program_use_sem(struct core_program *p, unsigned sem);
+NRT_STATUS program_add_plan(struct core_program *p, const struct dma_plan *plan, struct err *err);
+/* split_ps: time of each DMA engine of the set (dma_plan_split in bytes through time_dma_ps). */
+NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsigned engine,
+                             const uint64_t *split_ps, bool hwdge, struct err *err);
+
+/* core.c */
+void core_seed_sr(struct core *core, uint32_t seed);
+NRT_STATUS core_queues_grow(struct core *core, size_t queues, struct err *err);
+
+/* check.c: OPENNRT_CHECK */
+NRT_STATUS check_create(struct core_program *p, struct err *err);
+void check_destroy(struct core_check *k);
+
+/* report.c */
+void report_fill(struct core_exec *x);
+
+/* live.c */
+void live_start(struct core *c, uint32_t neff);
+void live_engine(struct core *c, unsigned engine);
+void live_end(struct core *c);
+int32_t *live_semaphores(struct device_live_page *live);
+
+#endif

@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop of an execution (decision 8): engines run one after the other, each until it waits;
+ * transfers run when no engine can. The order depends on program and inputs only: of the engines
+ * that can go on, the one with the lowest number (core 0 before core 1; pe, dve, act, pool, sp);
+ * transfers in the order of their triggers. Nothing here allocates or makes a system call. */
+#include "core/core_int.h"
+
+#include <string.h>
+
+#define TURN 4096 /* records an engine runs before the others are looked at */
+
+static inline void record_event(struct core_exec *x, enum time_event_kind kind, unsigned unit,
+                                unsigned index, unsigned op, int32_t value, uint32_t id)
+{
+    struct time_events *ev = x->events;
+
+    if (__builtin_expect(ev == NULL, 1))
+        return;
+    if (ev->count == ev->cap) {
+        ev->dropped++;
+        return;
+    }
+    ev->ev[ev->count++] = (struct time_event){.kind = (uint8_t)kind,
+                                              .unit = (uint8_t)unit,
+                                              .index = (uint8_t)index,
+                                              .op = (uint8_t)op,
+                                              .value = value,
+                                              .id = id};
+}
+
+static void fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
+                 unsigned engine)
+{
+    if (x->status != NRT_SUCCESS)
+        return;
+    x->status = status;
+    x->end = end;
+    x->fail_core = core;
+    x->fail_engine = engine;
+}
+
+/* ---- semaphores and events
+ * ------------------------------------------------------------------------
+ */
+
+static inline int32_t sem_load(const struct core *c, unsigned i)
+{
+    return __atomic_load_n(&c->sem[i], __ATOMIC_RELAXED);
+}
+
+static inline bool event_get(const struct core *c, unsigned i)
+{
+    return (c->events[i / 64] >> i % 64 & 1) != 0;
+}
+
+static inline bool cond_holds(const struct core *c, const struct core_engine *e,
+                              const struct core_cond *w)
+{
+    int32_t want = w->reg != ISA_NO_REG ? (int32_t)e->regs[w->reg] : w->value;
+
+    switch (w->kind) {
+    case ISA_WAIT_SEM_GE:
+        return sem_load(c, w->index) >= want;
+    case ISA_WAIT_SEM_EQ:
+        return sem_load(c, w->index) == want;
+    case ISA_WAIT_EVENT_SET:
+        return event_get(c, w->index);
+    case ISA_WAIT_EVENT_CLEAR:
+        return !event_get(c, w->index);
+    default:
+        return true;
+    }
+}
+
+static inline bool conds_hold(const struct core *c, const struct core_engine *e)
+{
+    for (unsigned i = 0; i < e->nconds; i++)
+        if (!cond_holds(c, e, &e->conds[i]))
+            return false;
+    return true;
+}
+
+/* The engine waits: it is a waiter of every name its conditions mention, and each change of one of
+ * them tests all conditions at that moment, so that a value that passes is not missed. */
+static void stall(struct core_exec *x, unsigned core, unsigned engine)
+{
+    struct core *c = x->core[core];
+    struct core_engine *e = &c->engine[engine];
+    uint16_t bit = (uint16_t)(1u << (core * 8 + engine));
+
+    for (unsigned i = 0; i < e->nconds; i++) {
+        const struct core_cond *w = &e->conds[i];
+
+        if (w->kind == ISA_WAIT_SEM_GE || w->kind == ISA_WAIT_SEM_EQ)
+            c->sem_waiters[w->index] |= bit;
+        else {
+            c->event_waiters[w->index] |= bit;
+            c->waiting_events = true;
+        }
+    }
+    e->stalled = true;
+}
+
+static void unstall(struct core *c, struct core_engine *e, uint16_t bit)
+{
+    for (unsigned i = 0; i < e->nconds; i++) {
+        const struct core_cond *w = &e->conds[i];
+
+        if (w->kind == ISA_WAIT_SEM_GE || w->kind == ISA_WAIT_SEM_EQ)
+            c->sem_waiters[w->index] &= (uint16_t)~bit;
+        else
+            c->event_waiters[w->index] &= (uint16_t)~bit;
+    }
+    e->stalled = false;
+}
+
+/* Something that `waiters` look at changed at device time ps. */
+static void wake(struct core_exec *x, uint16_t waiters, uint64_t ps)
+{
+    while (waiters != 0) {
+        unsigned u = (unsigned)__builtin_ctz(waiters);
+        struct core *c = x->core[u / 8];
+        struct core_engine *e = &c->engine[u % 8];
+        uint16_t bit = (uint16_t)(1u << u);
+
+        waiters &= (uint16_t)~bit;
+        if (!conds_hold(c, e))
+            continue;
+        unstall(c, e, bit);
+        e->granted = true;
+        if (e->clock_ps < ps)
+            e->clock_ps = ps;
+        x->ready |= bit;
+    }
+}
+
+static void sem_add(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps)
+{
+    struct core *c = x->core[core];
+    int32_t v;
+
+    if (__builtin_add_overflow(sem_load(c, i), delta, &v))
+        x->st.sem_errors++; /* v is the wrapped value */
+    __atomic_store_n(&c->sem[i], v, __ATOMIC_RELAXED);
+    if (c->sem_waiters[i] != 0)
+        wake(x, c->sem_waiters[i], ps);
+}
+
+static void sem_sub(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps)
+{
+    struct core *c = x->core[core];
+    int32_t v;
+
+    if (__builtin_sub_overflow(sem_load(c, i), delta, &v))
+        x->st.sem_errors++;
+    __atomic_store_n(&c->sem[i], v, __ATOMIC_RELAXED);
+    if (c->sem_waiters[i] != 0)
+        wake(x, c->sem_waiters[i], ps);
+}
+
+static void sem_set(struct core_exec *x, unsigned core, unsigned i, int32_t v, uint64_t ps)
+{
+    struct core *c = x->core[core];
+
+    __atomic_store_n(&c->sem[i], v, __ATOMIC_RELAXED);
+    if (c->sem_waiters[i] != 0)
+        wake(x, c->sem_waiters[i], ps);
+}
+
+static void event_put(struct core_exec *x, unsigned core, unsigned i, bool set, uint64_t ps)
+{
+    struct core *c = x->core[core];
+
+    if (event_get(c, i) == set)
+        x->st.event_errors++; /* double set or double clear */
+    if (set)
+        c->events[i / 64] |= UINT64_C(1) << i % 64;
+    else
+        c->events[i / 64] &= ~(UINT64_C(1) << i % 64);
+    if (c->event_waiters[i] != 0)
+        wake(x, c->event_waiters[i], ps);
+}
+
+static void fire(struct core_exec *x, unsigned core, unsigned engine, const struct core_upd *u,
+                 unsigned n, enum time_event_kind kind, uint64_t ps)
+{
+    const uint32_t *regs = x->core[core]->engine[engine].regs;
+
+    for (; n > 0; n--, u++) {
+        int32_t v = u->reg != ISA_NO_REG ? (int32_t)regs[u->reg] : u->value;
+        unsigned to = u->peer ? 1 - core : core;
+
+        record_event(x, kind, TIME_UNIT(core, engine), u->index,
+                     u->kind | (u->peer ? TIME_OP_PEER : 0u), v, 0);
+        switch (u->kind) {
+        case ISA_UPD_INC:
+            sem_add(x, to, u->index, 1, ps);
+            break;
+        case ISA_UPD_DEC:
+            sem_sub(x, to, u->index, 1, ps);
+            break;
+        case ISA_UPD_ADD:
+            sem_add(x, to, u->index, v, ps);
+            break;
+        case ISA_UPD_SUB:
+            sem_sub(x, to, u->index, v, ps);
+            break;
+        case ISA_UPD_WRITE:
+            sem_set(x, to, u->index, v, ps);
+            break;
+        case ISA_UPD_EVENT_SET:
+            event_put(x, to, u->index, true, ps);
+            break;
+        case ISA_UPD_EVENT_CLEAR:
+            event_put(x, to, u->index, false, ps);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+/* ---- transfers
+ * --------------------------------------------------------------------------------------
+ */
+
+/* Device time of a transfer that may start at ready: one after the other within a queue set. */
+static uint64_t xfer_clock(struct core *c, const struct dma_group *g, uint64_t ready)
+{
+    uint64_t *q = &c->queue_clock[g->queue];
+
+    if (*q < ready)
+        *q = ready;
+    *q += g->max_ps;
+    return *q;
+}
+
+/* The bytes have moved: signals, in the order of neuroncore.md 6.4. */
+static void xfer_done(struct core_exec *x, unsigned core, unsigned engine,
+                      const struct dma_group *g, uint32_t serial, uint64_t bytes, uint64_t ps)
+{
+    unsigned unit = TIME_UNIT(core, engine);
+
+    x->st.transfers++;
+    x->st.dma_bytes += bytes;
+    record_event(x, TIME_EV_XFER_DONE, unit, 0, 0, 0, serial);
+    if (g->sem >= 0) {
+        record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)g->sem, ISA_UPD_ADD, (int32_t)g->inc,
+                     serial);
+        sem_add(x, core, (unsigned)g->sem, (int32_t)g->inc, ps);
+    }
+    for (uint32_t i = 0; i < g->nremote; i++) {
+        record_event(x, TIME_EV_XFER_UPDATE, unit, g->remote[i], ISA_UPD_ADD | TIME_OP_PEER,
+                     (int32_t)g->inc, serial);
+        sem_add(x, 1 - core, g->remote[i], (int32_t)g->inc, ps);
+    }
+    if (g->event >= 0) {
+        record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)g->event, ISA_UPD_EVENT_SET, 0,
+                     serial);
+        event_put(x, core, (unsigned)g->event, true, ps);
+    }
+}
+
+static void xfer_run_oldest(struct core_exec *x)
+{
+    const struct core_pending *w = &x->pending[x->head++ % CORE_PENDING];
+    struct core *c = x->core[w->core];
+    const struct core_binding *b = x->run->binding[w->core];
+    const struct dma_group *g = &b->program->groups[w->group];
+    struct dma_where where = {c, b, 0, 0};
+    uint64_t ps = xfer_clock(c, g, w->ready_ps);
+
+    for (uint32_t i = 0; i < g->count; i++)
+        if (dma_plan_run(&b->program->plans[g->first + i], &where))
+            c->kc.nan_count++;
+    xfer_done(x, w->core, w->engine, g, w->serial, g->bytes, ps);
+    if (ps > x->limit_ps)
+        fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, w->core, w->engine);
+}
+
+static void trigger(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
+                    uint64_t ps)
+{
+    for (int32_t i = 0; i < op->imm; i++) {
+        struct core_pending *w;
+
+        if (x->tail - x->head == CORE_PENDING) /* the ring is full: data may move at any time */
+            xfer_run_oldest(x);
+        w = &x->pending[x->tail++ % CORE_PENDING];
+        *w = (struct core_pending){.group = op->target + (uint32_t)i,
+                                   .serial = x->serial++,
+                                   .core = (uint8_t)core,
+                                   .engine = (uint8_t)engine,
+                                   .record = x->core[core]->engine[engine].pc,
+                                   .ready_ps = ps + x->dma_start_ps};
+        record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)w->group, w->serial);
+    }
+}
+
+/* A dynamic transfer moves its data at once, after the earlier ones of its queue set: its indices
+ * are read when the record starts. */
+static bool dynamic(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
+                    uint64_t ps)
+{
+    const struct core_program *p = x->run->program[core];
+    const struct core_dyn *d = &p->dyns[op->target];
+    const struct dma_group *g = &p->groups[d->group];
+    uint32_t serial = x->serial++, last = x->head;
+    uint64_t bytes, done;
+    NRT_STATUS st;
+
+    for (uint32_t i = x->head; i != x->tail; i++) {
+        const struct core_pending *w = &x->pending[i % CORE_PENDING];
+
+        if (w->core == core && p->groups[w->group].queue == g->queue)
+            last = i + 1;
+    }
+    while (x->head != last)
+        xfer_run_oldest(x);
+    record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)d->group, serial);
+    st = dyn_run(x, core, engine, d, &bytes, &x->report->err);
+    if (st != NRT_SUCCESS) {
+        x->fail_dynamic = true;
+        fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
+        return false;
+    }
+    done = xfer_clock(x->core[core], g, ps + x->dma_start_ps);
+    xfer_done(x, core, engine, g, serial, bytes, done);
+    return true;
+}
+
+/* ---- sequencer records
+ * --------------------------------------------------------------------------------
+ */
+
+static uint32_t alu(unsigned op, uint32_t a, uint32_t b)
+{
+    switch (op) {
+    case ISA_REG_ADD:
+        return a + b;
+    case ISA_REG_SUB:
+        return a - b;
+    case ISA_REG_MUL:
+        return a * b;
+    case ISA_REG_AND:
+        return a & b;
+    case ISA_REG_OR:
+        return a | b;
+    case ISA_REG_XOR:
+        return a ^ b;
+    case ISA_REG_SHL:
+        return b < 32 ? a << b : 0;
+    case ISA_REG_SHR:
+        return b < 32 ? a >> b : 0;
+    case ISA_REG_SAR:
+        return (uint32_t)((int32_t)a >> (b < 32 ? b : 31));
+    case ISA_REG_MIN:
+        return (int32_t)a < (int32_t)b ? a : b;
+    case ISA_REG_MAX:
+        return (int32_t)a > (int32_t)b ? a : b;
+    default:
+        return 0;
+    }
+}
+
+static bool branch_taken(unsigned cond, int32_t a, int32_t b)
+{
+    switch (cond) {
+    case ISA_BR_LT:
+        return a < b;
+    case ISA_BR_LE:
+        return a <= b;
+    case ISA_BR_EQ:
+        return a == b;
+    case ISA_BR_NE:
+        return a != b;
+    case ISA_BR_GE:
+        return a >= b;
+    case ISA_BR_GT:
+        return a > b;
+    default:
+        return true;
+    }
+}
+
+static bool load_store(struct core_exec *x, unsigned core, unsigned engine,
+                       const struct core_op *op)
+{
+    struct core *c = x->core[core];
+    struct core_engine *e = &c->engine[engine];
+    const struct core_binding *b = x->run->binding[core];
+    const struct core_place *pl = &b->program->places[op->target];
+    uint8_t *at = place_resolve(pl, c, b, e->regs, &x->report->err);
+    uint32_t v = 0;
+
+    if (at == NULL) {
+        fail(x, CORE_END_OOB, NRT_EXEC_OOB, core, engine);
+        return false;
+    }
+    if (op->kind == OP_STORE) { /* the low bytes */
+        memcpy(at, &e->regs[op->ra], pl->at.esize);
+        return true;
+    }
+    memcpy(&v, at, pl->at.esize);
+    if (dtype_kind((enum dtype)pl->dtype) == DTK_INT && pl->at.esize < 4) {
+        unsigned shift = 32 - 8u * pl->at.esize;
+
+        v = (uint32_t)((int32_t)(v << shift) >> shift);
+    }
+    e->regs[op->rd] = v;
+    return true;
+}
+
+/* ---- an engine's turn
+ * -----------------------------------------------------------------------------------
+ */
+
+static void record_start(struct core_exec *x, const struct core_program *p, unsigned core,
+                         unsigned engine, const struct core_op *op)
+{
+    const struct core_engine *e = &x->core[core]->engine[engine];
+    unsigned unit = TIME_UNIT(core, engine);
+
+    for (unsigned i = 0; i < op->nwaits; i++) {
+        const struct core_cond *w = &p->waits[op->waits + i];
+
+        record_event(x, TIME_EV_WAIT, unit, w->index, w->kind,
+                     w->reg != ISA_NO_REG ? (int32_t)e->regs[w->reg] : w->value, 0);
+    }
+    for (uint32_t i = e->pc; i < op->next || i == e->pc; i++)
+        record_event(x, TIME_EV_RECORD, unit, 0, op->kind == OP_END, p->code[engine].opcodes[i], i);
+}
+
+/* What the record does, between its read and its complete updates. False: the engine cannot go on
+ * now (barrier) or the run failed. */
+static bool execute(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
+                    uint32_t *ret_next)
+{
+    struct core *c = x->core[core];
+    struct core_engine *e = &c->engine[engine];
+    const struct core_program *p = x->run->program[core];
+    uint32_t b = op->rb != ISA_NO_REG ? e->regs[op->rb & (ISA_REGS - 1)] : (uint32_t)op->imm;
+    NRT_STATUS st;
+
+    switch ((enum core_op_kind)op->kind) {
+    case OP_KERNEL: {
+        const struct kernel_op *k = &p->kops[op->target];
+
+        st = k->fn(k, &c->kc, e->regs, &x->report->err);
+        if (st != NRT_SUCCESS) {
+            fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
+            return false;
+        }
+        x->st.flops += k->flops;
+        break;
+    }
+    case OP_MOVE:
+        e->regs[op->rd] = b;
+        break;
+    case OP_ALU:
+        e->regs[op->rd] = alu(op->sub, e->regs[op->ra], b);
+        break;
+    case OP_LOAD:
+    case OP_STORE:
+        return load_store(x, core, engine, op);
+    case OP_BRANCH:
+        if (op->sub == ISA_BR_ALWAYS || branch_taken(op->sub, (int32_t)e->regs[op->ra], (int32_t)b))
+            *ret_next = op->target;
+        break;
+    case OP_TRIGGER:
+        trigger(x, core, engine, op, e->clock_ps + op->cost_ps);
+        break;
+    case OP_DYN:
+        return dynamic(x, core, engine, op, e->clock_ps + op->cost_ps);
+    case OP_RANGE_CLEAR:
+        for (int32_t i = 0; i < op->imm; i++)
+            sem_set(x, core, op->target + (uint32_t)i, 0, e->clock_ps);
+        break;
+    case OP_NOP:
+    case OP_END:
+    case OP_BARRIER:
+    case OP_COVERED:
+        break;
+    }
+    return true;
+}
+
+/* CORE_BARRIER(s): `$S[s]++ peer`, then wait `$S[s]>=1`, then `$S[s]--`. True when it is through.
+ */
+static bool barrier(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op)
+{
+    struct core_engine *e = &x->core[core]->engine[engine];
+    unsigned unit = TIME_UNIT(core, engine);
+
+    if (!e->barrier) {
+        e->barrier = true;
+        e->barrier_cond =
+            (struct core_cond){ISA_WAIT_SEM_GE, (uint8_t)op->target, ISA_NO_REG, 0, 1};
+        e->conds = &e->barrier_cond;
+        e->nconds = 1;
+        record_event(x, TIME_EV_READ, unit, op->target, ISA_UPD_INC | TIME_OP_PEER, 1, 0);
+        sem_add(x, 1 - core, op->target, 1, e->clock_ps);
+    }
+    if (!e->granted && !conds_hold(x->core[core], e)) {
+        stall(x, core, engine);
+        return false;
+    }
+    e->granted = false;
+    e->barrier = false;
+    record_event(x, TIME_EV_WAIT, unit, op->target, ISA_WAIT_SEM_GE | TIME_OP_LATE, 1, 0);
+    record_event(x, TIME_EV_COMPLETE, unit, op->target, ISA_UPD_DEC, 1, 0);
+    sem_sub(x, core, op->target, 1, e->clock_ps);
+    return true;
+}
+
+/* Run records until the engine waits, ends, fails, or its turn is over. */
+static void engine_turn(struct core_exec *x, unsigned core, unsigned engine)
+{
+    struct core *c = x->core[core];
+    struct core_engine *e = &c->engine[engine];
+    const struct core_program *p = x->run->program[core];
+    const struct core_op *ops = p->code[engine].ops;
+
+    for (unsigned n = 0; n < TURN; n++) {
+        const struct core_op *op = &ops[e->pc];
+        uint32_t next = op->next;
+
+        if (!e->barrier) {
+            if (op->nwaits != 0 && !e->granted) {
+                e->conds = &p->waits[op->waits];
+                e->nconds = op->nwaits;
+                if (!conds_hold(c, e)) {
+                    stall(x, core, engine);
+                    return;
+                }
+            }
+            e->granted = false;
+            if (__builtin_expect(x->events != NULL, 0))
+                record_start(x, p, core, engine, op);
+            if (!execute(x, core, engine, op, &next))
+                return;
+            if (op->nread != 0)
+                fire(x, core, engine, &p->updates[op->updates], op->nread, TIME_EV_READ,
+                     e->clock_ps);
+        }
+        if (op->kind == OP_BARRIER && !barrier(x, core, engine, op))
+            return;
+        e->clock_ps += op->cost_ps;
+        e->retired += op->next - e->pc;
+        if (op->ncomplete != 0)
+            fire(x, core, engine, &p->updates[op->updates + op->nread], op->ncomplete,
+                 TIME_EV_COMPLETE, e->clock_ps);
+        if (op->kind == OP_END) {
+            e->ended = true;
+            return;
+        }
+        e->pc = next;
+        if (x->status != NRT_SUCCESS)
+            return;
+    }
+    x->later |= 1u << (core * 8 + engine);
+}
+
+/* ---- the execution
+ * ----------------------------------------------------------------------------------------
+ */
+
+static void start_core(struct core_exec *x, unsigned core)
+{
+    struct core *c = x->core[core];
+    const struct core_program *p = x->run->program[core];
+
+    for (unsigned w = 0; w < 4; w++) {
+        for (uint64_t left = c->dirty[w]; left != 0; left &= left - 1) {
+            unsigned i = w * 64 + (unsigned)__builtin_ctzll(left);
+
+            __atomic_store_n(&c->sem[i], 0, __ATOMIC_RELAXED);
+            c->sem_waiters[i] = 0;
+        }
+        c->dirty[w] = x->sems_used[w];
+        if (c->events[w] != 0)
+            c->events[w] = 0;
+    }
+    if (c->waiting_events) {
+        memset(c->event_waiters, 0, sizeof(c->event_waiters));
+        c->waiting_events = false;
+    }
+    for (unsigned q = 0; q < p->sg->queue_count; q++)
+        c->queue_clock[q] = 0;
+    for (unsigned e = 0; e < ISA_ENGINES; e++) {
+        struct core_engine *en = &c->engine[e];
+
+        en->present = p->code[e].count != 0;
+        if (!en->present)
+            continue;
+        en->pc = 0;
+        en->ended = en->stalled = en->granted = en->barrier = false;
+        en->nconds = 0;
+        en->clock_ps = 0;
+        en->retired = 0;
+        memset(en->regs, 0, sizeof(en->regs));
+        x->ready |= 1u << (core * 8 + e);
+    }
+    kernel_core_start(&c->kc);
+    c->kc.stochastic_rounding = p->opt.stochastic_rounding;
+    c->kc.check_nan = p->opt.check_nan;
+    c->kc.saturate_ocp = p->opt.saturate_ocp;
+    if (p->opt.stochastic_rounding && (!c->sr_seeded || c->sr_seed != p->opt.sr_seed))
+        core_seed_sr(c, p->opt.sr_seed);
+    if (c->live != NULL)
+        live_start(c, x->run->neff);
+}
+
+static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct core_report *report)
+{
+    x->run = run;
+    x->report = report;
+    x->count = run->count;
+    x->ready = x->later = 0;
+    x->head = x->tail = x->serial = 0;
+    x->status = NRT_SUCCESS;
+    x->end = CORE_END_DONE;
+    x->fail_dynamic = false;
+    x->events = run->events;
+    x->limit_ps = run->timeout_ns == 0 || run->timeout_ns > UINT64_MAX / 1000
+                      ? UINT64_MAX
+                      : run->timeout_ns * 1000;
+    memset(&x->st, 0, sizeof(x->st));
+    memset(x->sems_used, 0, sizeof(x->sems_used));
+    for (unsigned i = 0; i < run->count; i++) {
+        const struct core_program *p = run->program[i];
+
+        x->core[i] = p->core;
+        if (run->binding[i]->program != p || run->binding[i]->missing != 0)
+            return core_binding_check(run->binding[i], &report->err) != NRT_SUCCESS
+                       ? NRT_INVALID
+                       : err_set(&report->err, NRT_INVALID, "binding of another program");
+        if (p->uses_peer && run->count != 2)
+            return err_set(&report->err, NRT_INVALID,
+                           "the program signals a second core that does not run");
+        for (unsigned w = 0; w < 4; w++)
+            x->sems_used[w] |= p->sems_used[w];
+    }
+    x->dma_start_ps = time_dma_start_ps(run->program[0]->core->kc.gen);
+    for (unsigned i = 0; i < run->count; i++)
+        start_core(x, i);
+    return NRT_SUCCESS;
+}
+
+static bool cancelled(const struct core_run *run)
+{
+    return run->cancel != NULL && __atomic_load_n(run->cancel, __ATOMIC_RELAXED) != 0;
+}
+
+static void loop(struct core_exec *x)
+{
+    for (;;) {
+        while (x->ready != 0 && x->status == NRT_SUCCESS) {
+            unsigned u = (unsigned)__builtin_ctz(x->ready);
+            struct core *c = x->core[u / 8];
+
+            x->ready &= x->ready - 1;
+            engine_turn(x, u / 8, u % 8);
+            if (c->engine[u % 8].clock_ps > x->limit_ps)
+                fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, u / 8, u % 8);
+            if (c->live != NULL)
+                live_engine(c, u % 8);
+        }
+        if (x->status != NRT_SUCCESS)
+            return;
+        if (cancelled(x->run)) {
+            fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
+            return;
+        }
+        if (x->head != x->tail) {
+            xfer_run_oldest(x);
+        } else if (x->later == 0) {
+            return;
+        }
+        x->ready |= x->later;
+        x->later = 0;
+    }
+}
+
+/* Nothing moves any more: did everybody end? */
+static void finish(struct core_exec *x)
+{
+    uint64_t nan = 0, ps = 0;
+
+    for (unsigned i = 0; i < x->count; i++) {
+        struct core *c = x->core[i];
+
+        nan += c->kc.nan_count;
+        for (unsigned e = 0; e < ISA_ENGINES; e++) {
+            if (!c->engine[e].present)
+                continue;
+            x->st.records += c->engine[e].retired;
+            if (c->engine[e].clock_ps > ps)
+                ps = c->engine[e].clock_ps;
+            if (!c->engine[e].ended)
+                fail(x, CORE_END_HANG, NRT_TIMEOUT, i, e);
+        }
+        for (uint32_t q = 0; q < x->run->program[i]->sg->queue_count; q++)
+            if (c->queue_clock[q] > ps)
+                ps = c->queue_clock[q];
+        if (c->live != NULL)
+            live_end(c);
+    }
+    x->st.nan_count = nan;
+    x->st.device_ns = ps / 1000;
+    if (x->status == NRT_SUCCESS && nan > 0)
+        x->status = NRT_EXEC_COMPLETED_WITH_NUM_ERR;
+}
+
+NRT_STATUS core_run(const struct core_run *run, struct core_report *report)
+{
+    struct core_exec *x = run->program[0]->core->exec;
+    NRT_STATUS st;
+
+    report->err.status = NRT_SUCCESS;
+    report->err.text[0] = '\0';
+    st = start(x, run, report);
+    if (st != NRT_SUCCESS) {
+        memset(&report->stats, 0, sizeof(report->stats));
+        report->status = st;
+        report->end = CORE_END_FAULT;
+        report->count = 0;
+        report->core = report->engine = 0;
+        report->record = 0;
+        report->dynamic_dma = false;
+        report->pending_transfers = 0;
+        return st;
+    }
+    loop(x);
+    finish(x);
+    report->status = x->status;
+    report->end = x->end;
+    report->stats = x->st;
+    if (x->end != CORE_END_DONE)
+        report_fill(x);
+    return x->status;
+}

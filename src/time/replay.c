@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The clock: replays the events of an execution as a discrete-event simulation. Each engine takes
+ * its recorded groups in order,
+ *
+ *     WAIT* RECORD (READ | XFER | late WAIT)* COMPLETE*
+ *
+ * starts a group when its waits hold in device time, fires READ at the start and COMPLETE and the
+ * transfers at the end of the interval; transfers occupy DMA engines and fire their updates when
+ * the slowest share is done. Semaphore values are recomputed in this order, not taken from the
+ * record. */
+#include "time/time.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define NONE    UINT32_MAX
+#define UNITS   16 /* core << 3 | engine */
+#define DGE_MAX 2
+
+enum act_kind { ACT_RECORD_END, ACT_XFER_READY, ACT_XFER_DONE };
+
+struct action {
+    uint64_t ps, seq;
+    uint32_t what; /* unit or serial */
+    uint8_t kind;
+};
+
+struct unit {
+    uint32_t *ev; /* its events, in order */
+    uint32_t count, at;
+    bool busy;     /* inside a group: until ACT_RECORD_END or its late wait */
+    bool late;     /* waits in the middle of a record */
+    uint32_t body; /* next event of the running group, in ev */
+    uint64_t clock, start, interval;
+    uint32_t last_record;
+};
+
+struct xfer {
+    uint32_t event; /* XFER */
+    uint32_t done;  /* XFER_DONE, NONE */
+    uint32_t xfer;  /* in time_program.xfers */
+    uint8_t core;
+};
+
+struct replay {
+    const struct time_program *const *progs;
+    unsigned cores;
+    const struct time_event *ev;
+    size_t count;
+    struct time_span *spans;
+    struct time_report *rep;
+    struct unit unit[UNITS];
+    uint32_t *order; /* storage of unit[].ev */
+    struct xfer *xfers;
+    uint32_t nxfers;
+    struct action *heap;
+    size_t nheap, cap_heap;
+    uint64_t seq;
+    bool no_memory;
+    int32_t sem[TIME_CORES][ISA_SEMAPHORES];
+    bool event[TIME_CORES][ISA_EVENTS];
+    uint64_t dma_free[TIME_CORES][TIME_DMA_ENGINES];
+    uint64_t dge_free[TIME_CORES][DGE_MAX];
+    uint64_t *queue_done[TIME_CORES]; /* per queue set: end of its last transfer */
+    uint32_t nqueues[TIME_CORES];
+};
+
+/* ---- agenda -------------------------------------------------------------------------------------
+ */
+
+static bool before(const struct action *a, const struct action *b)
+{
+    return a->ps != b->ps ? a->ps < b->ps : a->seq < b->seq;
+}
+
+static void push(struct replay *r, uint64_t ps, enum act_kind kind, uint32_t what)
+{
+    size_t i = r->nheap;
+    struct action a = {ps, r->seq++, what, (uint8_t)kind};
+
+    if (!mem_grow((void **)&r->heap, &r->cap_heap, i + 1, sizeof(r->heap[0]))) {
+        r->no_memory = true;
+        return;
+    }
+    r->nheap++;
+    for (; i > 0 && before(&a, &r->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        r->heap[i] = r->heap[(i - 1) / 2];
+    r->heap[i] = a;
+}
+
+static struct action pop(struct replay *r)
+{
+    struct action top = r->heap[0], last = r->heap[--r->nheap];
+    size_t i = 0;
+
+    for (;;) {
+        size_t c = 2 * i + 1;
+
+        if (c >= r->nheap)
+            break;
+        if (c + 1 < r->nheap && before(&r->heap[c + 1], &r->heap[c]))
+            c++;
+        if (!before(&r->heap[c], &last))
+            break;
+        r->heap[i] = r->heap[c];
+        i = c;
+    }
+    r->heap[i] = last;
+    return top;
+}
+
+static void span(struct replay *r, uint32_t i, uint64_t start, uint64_t end)
+{
+    if (r->spans != NULL)
+        r->spans[i] = (struct time_span){start, end};
+}
+
+static void finish_at(struct replay *r, uint64_t ps)
+{
+    if (r->rep->total_ps < ps)
+        r->rep->total_ps = ps;
+}
+
+/* ---- semaphores and waits
+ * -------------------------------------------------------------------------
+ */
+
+static bool wait_holds(const struct replay *r, unsigned core, const struct time_event *w)
+{
+    switch (w->op & 0x3f) {
+    case ISA_WAIT_SEM_GE:
+        return r->sem[core][w->index] >= w->value;
+    case ISA_WAIT_SEM_EQ:
+        return r->sem[core][w->index] == w->value;
+    case ISA_WAIT_EVENT_SET:
+        return r->event[core][w->index];
+    case ISA_WAIT_EVENT_CLEAR:
+        return !r->event[core][w->index];
+    default:
+        return true;
+    }
+}
+
+static bool is_late(const struct time_event *e)
+{
+    return e->kind == TIME_EV_WAIT && (e->op & TIME_OP_LATE) != 0;
+}
+
+static void unit_start(struct replay *r, unsigned u, uint64_t now);
+static void unit_resume(struct replay *r, unsigned u, uint64_t now);
+
+/* Whether the waits in front of the unit's next group, or its late wait, hold. */
+static bool unit_ready(const struct replay *r, unsigned u)
+{
+    const struct unit *un = &r->unit[u];
+
+    if (un->late)
+        return wait_holds(r, u >> 3, &r->ev[un->ev[un->body]]);
+    for (uint32_t i = un->at; i < un->count; i++) {
+        const struct time_event *e = &r->ev[un->ev[i]];
+
+        if (e->kind != TIME_EV_WAIT || is_late(e))
+            return true;
+        if (!wait_holds(r, u >> 3, e))
+            return false;
+    }
+    return false; /* nothing left */
+}
+
+static void unit_go(struct replay *r, unsigned u, uint64_t now)
+{
+    if (r->unit[u].late)
+        unit_resume(r, u, now);
+    else
+        unit_start(r, u, now);
+}
+
+/* Something changed: whoever waits looks at once, so that a passing value is not missed. */
+static void changed(struct replay *r, uint64_t now)
+{
+    for (unsigned u = 0; u < UNITS; u++) {
+        struct unit *un = &r->unit[u];
+
+        if ((un->busy && !un->late) || un->at >= un->count || un->clock > now)
+            continue;
+        if (unit_ready(r, u))
+            unit_go(r, u, now);
+    }
+}
+
+static void update(struct replay *r, unsigned core, const struct time_event *e, uint64_t now)
+{
+    unsigned to = (e->op & TIME_OP_PEER) != 0 ? 1 - core : core;
+    uint32_t *s = (uint32_t *)&r->sem[to][e->index]; /* wraps like the core's */
+
+    switch (e->op & 0x3f) {
+    case ISA_UPD_INC:
+        *s += 1;
+        break;
+    case ISA_UPD_DEC:
+        *s -= 1;
+        break;
+    case ISA_UPD_ADD:
+        *s += (uint32_t)e->value;
+        break;
+    case ISA_UPD_SUB:
+        *s -= (uint32_t)e->value;
+        break;
+    case ISA_UPD_WRITE:
+        *s = (uint32_t)e->value;
+        break;
+    case ISA_UPD_EVENT_SET:
+    case ISA_UPD_EVENT_CLEAR:
+        r->event[to][e->index] = (e->op & 0x3f) == ISA_UPD_EVENT_SET;
+        break;
+    default:
+        break;
+    }
+    changed(r, now);
+}
+
+/* ---- engines
+ * ----------------------------------------------------------------------------------------
+ */
+
+/* READ updates from body on; stops before COMPLETE and XFER, or at a late wait that does not hold.
+ */
+static void run_body(struct replay *r, unsigned u, uint64_t now)
+{
+    struct unit *un = &r->unit[u];
+
+    un->late = false;
+    while (un->body < un->count) {
+        const struct time_event *e = &r->ev[un->ev[un->body]];
+
+        if (e->kind == TIME_EV_READ) {
+            span(r, un->ev[un->body], now, now);
+            un->body++;
+            update(r, u >> 3, e, now);
+        } else if (is_late(e)) {
+            if (!wait_holds(r, u >> 3, e)) {
+                un->late = true;
+                un->clock = now;
+                return;
+            }
+            span(r, un->ev[un->body], now, now);
+            un->body++;
+        } else {
+            break;
+        }
+    }
+    push(r, now + un->interval, ACT_RECORD_END, u);
+}
+
+static void unit_start(struct replay *r, unsigned u, uint64_t now)
+{
+    struct unit *un = &r->unit[u];
+    const struct time_program *p = r->progs[u >> 3];
+    unsigned engine = u & 7;
+    const struct time_event *e;
+    uint32_t id;
+
+    if (now > un->clock)
+        r->rep->wait_ps[u >> 3][engine] += now - un->clock;
+    for (;; un->at++) {
+        e = &r->ev[un->ev[un->at]];
+        if (e->kind == TIME_EV_RECORD)
+            break;
+        span(r, un->ev[un->at], now, now);
+    }
+    id = e->id;
+    un->interval = p->cost[engine][id].ps;
+    if (p->cost[engine][id].guess)
+        r->rep->guess_ps[u >> 3][engine] += un->interval;
+    if (id == un->last_record + 1 && p->dependent[engine] != NULL && p->dependent[engine][id])
+        un->interval += p->cost[engine][id].dependent_ps;
+    un->last_record = id;
+    un->start = now;
+    un->busy = true;
+    un->body = un->at + 1;
+    run_body(r, u, now);
+}
+
+static void unit_resume(struct replay *r, unsigned u, uint64_t now)
+{
+    struct unit *un = &r->unit[u];
+
+    r->rep->wait_ps[u >> 3][u & 7] += now - un->clock;
+    un->start = now;
+    run_body(r, u, now);
+}
+
+static void unit_end(struct replay *r, unsigned u, uint64_t now)
+{
+    struct unit *un = &r->unit[u];
+    uint64_t start = now - un->interval;
+
+    r->rep->busy_ps[u >> 3][u & 7] += un->interval;
+    span(r, un->ev[un->at], start, now);
+    finish_at(r, now);
+    for (uint32_t i = un->body; i <= un->count; i++) {
+        const struct time_event *e = i < un->count ? &r->ev[un->ev[i]] : NULL;
+
+        if (e == NULL || (e->kind != TIME_EV_COMPLETE && e->kind != TIME_EV_XFER)) {
+            un->at = i;
+            break;
+        }
+        if (e->kind == TIME_EV_XFER) {
+            const struct xfer *x = &r->xfers[e->id];
+            const struct time_program *p = r->progs[u >> 3];
+            uint64_t ready = now;
+
+            if (p->xfers[x->xfer].hwdge && time_dge_blocks(p->gen) > 0) {
+                uint64_t *f = r->dge_free[u >> 3];
+                unsigned b = f[1] < f[0] ? 1 : 0;
+
+                ready = (f[b] > now ? f[b] : now) + time_dma_hwdge_ps(p->gen);
+                f[b] = ready;
+            }
+            push(r, ready + time_dma_start_ps(p->gen), ACT_XFER_READY, e->id);
+        } else {
+            span(r, un->ev[i], now, now);
+            update(r, u >> 3, e, now);
+        }
+    }
+    un->busy = false;
+    un->clock = now;
+    if (un->at < un->count && unit_ready(r, u))
+        unit_start(r, u, now);
+}
+
+/* ---- transfers
+ * ----------------------------------------------------------------------------------------
+ */
+
+static void xfer_ready(struct replay *r, uint32_t serial, uint64_t now)
+{
+    const struct xfer *x = &r->xfers[serial];
+    const struct time_xfer *t = &r->progs[x->core]->xfers[x->xfer];
+    uint64_t *queue = &r->queue_done[x->core][t->queue], done = now;
+
+    for (uint32_t e = 0; e < t->engines; e++) {
+        unsigned k = (t->first_engine + e) % TIME_DMA_ENGINES;
+        uint64_t *f = &r->dma_free[x->core][k], from = *f > now ? *f : now;
+
+        if (t->engine_ps[e] == 0)
+            continue;
+        *f = from + t->engine_ps[e];
+        r->rep->dma_busy_ps[x->core][k] += t->engine_ps[e];
+        if (*f > done)
+            done = *f;
+    }
+    if (*queue > done)
+        done = *queue; /* of one set, in order */
+    *queue = done;
+    span(r, x->event, now, done);
+    push(r, done, ACT_XFER_DONE, serial);
+}
+
+static void xfer_done(struct replay *r, uint32_t serial, uint64_t now)
+{
+    const struct xfer *x = &r->xfers[serial];
+
+    finish_at(r, now);
+    if (x->done == NONE)
+        return;
+    span(r, x->done, now, now);
+    for (size_t i = x->done + (size_t)1;
+         i < r->count && r->ev[i].kind == TIME_EV_XFER_UPDATE && r->ev[i].id == serial; i++) {
+        span(r, (uint32_t)i, now, now);
+        update(r, x->core, &r->ev[i], now);
+    }
+}
+
+/* ---- setting up
+ * -----------------------------------------------------------------------------------------
+ */
+
+static bool event_ok(const struct replay *r, const struct time_event *e)
+{
+    unsigned core = e->unit >> 3, engine = e->unit & 7;
+
+    if (e->kind < TIME_EV_WAIT || e->kind > TIME_EV_XFER_UPDATE || core >= r->cores ||
+        engine >= ISA_ENGINES)
+        return false;
+    if (e->kind == TIME_EV_RECORD && e->id >= r->progs[core]->count[engine])
+        return false;
+    if ((e->op & TIME_OP_PEER) != 0 && r->cores < 2)
+        return false;
+    return e->kind != TIME_EV_XFER ||
+           (e->value >= 0 && (uint32_t)e->value < r->progs[core]->xfer_count);
+}
+
+/* First pass: check, count per unit, find the serials. */
+static NRT_STATUS scan(struct replay *r, struct err *err)
+{
+    uint32_t xfers = 0;
+
+    for (size_t i = 0; i < r->count; i++) {
+        if (!event_ok(r, &r->ev[i]))
+            return err_set(err, NRT_INVALID, "event %zu is not one of these programs", i);
+        if (r->ev[i].kind <= TIME_EV_XFER)
+            r->unit[r->ev[i].unit].count++;
+        xfers += r->ev[i].kind == TIME_EV_XFER;
+    }
+    r->nxfers = xfers;
+    r->order = mem_calloc(r->count + 1, sizeof(r->order[0]));
+    r->xfers = mem_calloc((size_t)xfers + 1, sizeof(r->xfers[0]));
+    for (unsigned c = 0; c < r->cores; c++) {
+        const struct time_program *p = r->progs[c];
+
+        for (uint32_t i = 0; i < p->xfer_count; i++)
+            if (p->xfers[i].queue >= r->nqueues[c])
+                r->nqueues[c] = p->xfers[i].queue + 1;
+        r->queue_done[c] = mem_calloc((size_t)r->nqueues[c] + 1, sizeof(uint64_t));
+        if (r->queue_done[c] == NULL)
+            return err_set(err, NRT_RESOURCE, "out of memory for a replay");
+    }
+    if (r->order == NULL || r->xfers == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for a replay");
+    return NRT_SUCCESS;
+}
+
+/* Second pass: each unit's events, each transfer's. Serials count from 0 in order of their XFER. */
+static NRT_STATUS sort_events(struct replay *r, struct err *err)
+{
+    uint32_t at = 0, serial = 0;
+
+    for (unsigned u = 0; u < UNITS; u++) {
+        r->unit[u].ev = r->order + at;
+        at += r->unit[u].count;
+        r->unit[u].count = 0;
+        r->unit[u].last_record = NONE - 1;
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        const struct time_event *e = &r->ev[i];
+
+        if (e->kind <= TIME_EV_XFER) {
+            struct unit *un = &r->unit[e->unit];
+
+            /* before the first RECORD only waits may stand; events are dropped at the end only */
+            un->ev[un->count++] = (uint32_t)i;
+        }
+        if (e->kind == TIME_EV_XFER) {
+            if (e->id != serial)
+                return err_set(err, NRT_INVALID, "event %zu: serial %u, expected %u", i, e->id,
+                               serial);
+            r->xfers[serial++] =
+                (struct xfer){(uint32_t)i, NONE, (uint32_t)e->value, (uint8_t)(e->unit >> 3)};
+        } else if (e->kind == TIME_EV_XFER_DONE) {
+            if (e->id >= serial)
+                return err_set(err, NRT_INVALID, "event %zu: transfer %u did not start", i, e->id);
+            r->xfers[e->id].done = (uint32_t)i;
+        }
+    }
+    for (unsigned u = 0; u < UNITS; u++) {
+        struct unit *un = &r->unit[u];
+
+        while (un->count > 0 && r->ev[un->ev[un->count - 1]].kind == TIME_EV_WAIT)
+            un->count--; /* the record they belong to was dropped */
+        for (uint32_t i = 0; i < un->count; i++) {
+            uint8_t kind = r->ev[un->ev[i]].kind;
+
+            if (kind == TIME_EV_RECORD)
+                break;
+            if (kind != TIME_EV_WAIT)
+                return err_set(err, NRT_INVALID, "event %u stands before its record", un->ev[i]);
+        }
+    }
+    return NRT_SUCCESS;
+}
+
+/* Nothing is due but records are left: in time order they never become ready, so the program
+ * races. Let the one that executed first go on. */
+static bool force(struct replay *r, uint64_t now)
+{
+    uint32_t first = NONE;
+    unsigned unit = 0;
+
+    for (unsigned u = 0; u < UNITS; u++) {
+        struct unit *un = &r->unit[u];
+        uint32_t at = un->late ? un->body : un->at;
+
+        if (un->at < un->count && (!un->busy || un->late) && un->ev[at] < first) {
+            first = un->ev[at];
+            unit = u;
+        }
+    }
+    if (first == NONE)
+        return false;
+    r->rep->forced++;
+    if (r->unit[unit].late) {
+        r->unit[unit].body++;
+        unit_resume(r, unit, now);
+    } else {
+        unit_start(r, unit, now);
+    }
+    return true;
+}
+
+static void simulate(struct replay *r)
+{
+    uint64_t now = 0;
+
+    changed(r, 0);
+    do {
+        while (r->nheap > 0 && !r->no_memory) {
+            struct action a = pop(r);
+
+            now = a.ps;
+            switch ((enum act_kind)a.kind) {
+            case ACT_RECORD_END:
+                unit_end(r, a.what, now);
+                break;
+            case ACT_XFER_READY:
+                xfer_ready(r, a.what, now);
+                break;
+            case ACT_XFER_DONE:
+                xfer_done(r, a.what, now);
+                break;
+            }
+        }
+    } while (!r->no_memory && force(r, now));
+}
+
+NRT_STATUS time_replay(const struct time_program *const *progs, unsigned cores,
+                       const struct time_events *events, struct time_span *spans,
+                       struct time_report *ret, struct err *err)
+{
+    struct replay *r;
+    NRT_STATUS st;
+
+    memset(ret, 0, sizeof(*ret));
+    ret->truncated = events->dropped > 0;
+    if (cores < 1 || cores > TIME_CORES || events->count >= NONE)
+        return err_set(err, NRT_INVALID, "%u cores, %zu events", cores, events->count);
+    r = mem_zalloc(sizeof(*r));
+    if (r == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for a replay");
+    r->progs = progs;
+    r->cores = cores;
+    r->ev = events->ev;
+    r->count = events->count;
+    r->spans = spans;
+    r->rep = ret;
+    if (spans != NULL)
+        memset(spans, 0, events->count * sizeof(spans[0]));
+    st = scan(r, err);
+    if (st == NRT_SUCCESS)
+        st = sort_events(r, err);
+    if (st == NRT_SUCCESS) {
+        simulate(r);
+        if (r->no_memory)
+            st = err_set(err, NRT_RESOURCE, "out of memory for a replay");
+    }
+    mem_free(r->order);
+    mem_free(r->xfers);
+    mem_free(r->heap);
+    for (unsigned c = 0; c < TIME_CORES; c++)
+        mem_free(r->queue_done[c]);
+    mem_free(r);
+    return st;
+}
