@@ -258,6 +258,7 @@ class Core:
         dst, stationary, moving = rec.t
         a, b = self.read32(stationary, rec.engine), self.read32(moving, rec.engine)
         n = a.shape[0]
+        old = self.read32(dst, rec.engine) if rec.acc else None
         with np.errstate(all="ignore"):
             total = a.T @ b                 # products are exact in float64
             size = np.abs(a).T @ np.abs(b)
@@ -275,9 +276,10 @@ class Core:
             if over.max(initial=0) > val.MAX32:
                 term_over = over > val.MAX32
         m, k = total.shape
+        whole = all(np.all(np.isfinite(v)) and np.all(v == np.rint(v)) for v in (a, b))
+        whole = whole and (not rec.acc or bool(np.all(old == np.rint(old))))
         addr = self.addresses(dst, rec.engine)
         low, high = np.empty((m, k)), np.empty((m, k))
-        old = self.read32(dst, rec.engine) if rec.acc else None
         for i in range(m):
             for j in range(k):
                 key = (dst.part + i, int(addr[j]))
@@ -296,6 +298,8 @@ class Core:
                 self.psum_sum[key] = (lo, terms, weight, slack_more, unknown)
                 if unknown and not (np.isnan(a[:, i]).any() or np.isnan(b[:, j]).any()):
                     low[i, j], high[i, j] = np.inf, -np.inf
+                elif whole and weight < 2 ** 24:
+                    low[i, j] = high[i, j] = lo         # integers: every order gives this sum
                 elif np.isfinite(lo):
                     slack = terms * 2.0 ** -23 * weight + slack_more
                     low[i, j], high[i, j] = lo - slack, hi + slack
