@@ -199,7 +199,8 @@ static int place_find(struct device_instance *in, const struct device_alloc *a,
     return rc;
 }
 
-/* Fill a free entry, commit it as TAKEN, link it. */
+/* Fill a free entry, commit it as TAKEN, link it. NRT_INVALID_HANDLE (inside): the links are
+ * damaged, nothing was taken. */
 static NRT_STATUS extent_take_locked(struct device_instance *in, const struct device_alloc *a,
                                      const struct plan *p, uint64_t off, uint32_t *ret_index,
                                      struct err *err)
@@ -217,7 +218,7 @@ static NRT_STATUS extent_take_locked(struct device_instance *in, const struct de
     struct ctl_extent *x = ctl_extent(in, i);
     if (!x || atomic_load_explicit(&x->state, memory_order_relaxed) != EXT_FREE ||
         !tree_around(in, p->hbm, off, p->size, 0, &gap))
-        return err_set(err, NRT_FAILURE, "memory table of instance \"%s\" is damaged", in->name);
+        return NRT_INVALID_HANDLE;
     PUT(in, h->free_head, x->left);
     PUT(in, x->generation, h->next_generation);
     PUT(in, h->next_generation, h->next_generation + 1);
@@ -236,34 +237,45 @@ static NRT_STATUS extent_take_locked(struct device_instance *in, const struct de
     hbm_reserve_sub_locked(in, p->hbm, off, p->size, &gap);
     account_locked(in, x, p->size, true);
     PUT(in, h->extents_used, h->extents_used + 1);
-    if (!tree_insert(in, p->hbm, i) && ctl_recover_locked(in) != NRT_SUCCESS)
-        return err_set(err, NRT_FAILURE, "memory table of instance \"%s\" is damaged", in->name);
+    if (!tree_insert(in, p->hbm, i)) {
+        COMMIT(in, x->state, EXT_FREE);
+        return NRT_INVALID_HANDLE;
+    }
     memlog_add(in, true, x, a->name);
     *ret_index = i;
     return NRT_SUCCESS;
 }
 
-/* One try under the lock. NRT_RESOURCE with *ret_full: no room on the HBM. */
+/* One attempt with the links as they are. NRT_INVALID_HANDLE (inside): they are damaged. */
+static NRT_STATUS alloc_locked(struct device_instance *in, const struct device_alloc *a,
+                               const struct plan *p, uint32_t *ret_index, bool *ret_full,
+                               struct err *err)
+{
+    uint64_t off = 0;
+    int rc = place_find(in, a, p, &off);
+
+    *ret_full = rc == 0;
+    if (rc == 0)
+        return NRT_RESOURCE;
+    return rc < 0 ? NRT_INVALID_HANDLE : extent_take_locked(in, a, p, off, ret_index, err);
+}
+
+/* One try under the lock; damaged links are rebuilt once. *ret_full: no room on the HBM. */
 static NRT_STATUS alloc_try(struct device_instance *in, const struct device_alloc *a,
                             const struct plan *p, uint32_t *ret_index, bool *ret_full,
                             struct err *err)
 {
-    uint64_t off = 0;
     NRT_STATUS st = ctl_lock(in, err);
 
     *ret_full = false;
     if (st != NRT_SUCCESS)
         return st;
-    int rc = place_find(in, a, p, &off);
-    if (rc < 0) {
-        rc = ctl_recover_locked(in) == NRT_SUCCESS ? place_find(in, a, p, &off) : -1;
-    }
-    if (rc == 1)
-        st = extent_take_locked(in, a, p, off, ret_index, err);
-    else if (rc == 0)
-        *ret_full = true, st = NRT_RESOURCE;
-    else
-        st = err_set(err, NRT_FAILURE, "memory table of instance \"%s\" is damaged", in->name);
+    st = alloc_locked(in, a, p, ret_index, ret_full, err);
+    if (st == NRT_INVALID_HANDLE && ctl_recover_locked(in) == NRT_SUCCESS)
+        st = alloc_locked(in, a, p, ret_index, ret_full, err);
+    if (st == NRT_INVALID_HANDLE)
+        st = err_set(err, NRT_FAILURE,
+                     "memory table of instance \"%s\" is damaged; run \"opennrt reset\"", in->name);
     ctl_unlock(in);
     return st;
 }
@@ -342,7 +354,8 @@ NRT_STATUS device_alloc(struct device_instance *in, const struct device_alloc *a
     return NRT_SUCCESS;
 
 fail:
-    LOGE(in->log, LOG_TDRV, "log_dev_mem", "%s", err->text);
+    if (st != NRT_TIMEOUT) /* the lock has said it */
+        LOGE(in->log, LOG_TDRV, "log_dev_mem", "%s", err->text);
     return st;
 }
 

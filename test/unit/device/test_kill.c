@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kill -9 at every store of the control block's critical sections: one run per store, each in a
+ * child of its own; the parent, attached all the time, then looks at the table. */
+#include "audit.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+struct fuse {
+    uint64_t left; /* points until the end; 0: never */
+};
+
+static void fuse_point(void *arg)
+{
+    struct fuse *f = arg;
+
+    if (f->left && --f->left == 0)
+        raise(SIGKILL);
+}
+
+typedef int scenario(const struct device_config *cfg);
+
+/* Runs the scenario in a child that dies at point n; true if it died. */
+static bool run_until(scenario *fn, const struct device_config *cfg, uint64_t n)
+{
+    pid_t pid = fork();
+    int status = 0;
+
+    if (pid == 0) {
+        struct fuse fuse = {n};
+        struct device_config c = *cfg;
+
+        c.store_point = fuse_point;
+        c.store_point_arg = &fuse;
+        _exit(fn(&c));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status)) {
+        assert_int_equal(WTERMSIG(status), SIGKILL);
+        return true;
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+    return false;
+}
+
+#define TRY(expr)                                         \
+    do {                                                  \
+        if ((expr) != NRT_SUCCESS)                        \
+            return __LINE__ & 0xff ? __LINE__ & 0xff : 1; \
+    } while (0)
+
+/* Allocations in several places, growth, frees in another order, a lease, a NEFF, cores. */
+static int scenario_alloc(const struct device_config *cfg)
+{
+    struct device_instance *in;
+    struct device_extent x[6];
+    uint64_t lease;
+    uint32_t first, self;
+    void *p;
+
+    TRY(device_instance_open(cfg, &in, NULL));
+    TRY(device_cores_claim_run(in, 1, &first, NULL));
+    TRY(device_neff_add(in, first, 1001, "toy", NULL));
+    for (int i = 0; i < 6; i++) {
+        struct device_alloc a = want(i % 2, (enum device_cat)i, (uint64_t)(i + 1) << 20);
+
+        a.flags = i == 2 ? DEVICE_ALLOC_BACK : 0;
+        TRY(device_alloc(in, &a, &x[i], NULL));
+    }
+    TRY(device_map(in, x[5].addr, x[5].size, DEVICE_RW, &p, NULL));
+    memset(p, 0x5a, x[5].size);
+    self = device_slot(in);
+    TRY(device_lease_open(in, &self, 1, &lease, NULL));
+    TRY(device_lease_add(in, lease, &x[1], NULL));
+    TRY(device_free(in, &x[1], NULL));
+    TRY(device_free(in, &x[0], NULL));
+    TRY(device_free(in, &x[4], NULL));
+    TRY(device_extent_grow(in, &x[5], x[5].size + (3u << 20), NULL));
+    TRY(device_extent_grow(in, &x[5], 1u << 20, NULL));
+    TRY(device_free(in, &x[5], NULL));
+    TRY(device_lease_leave(in, lease, NULL));
+    device_neff_remove(in, first, 1001);
+    device_instance_close(in);
+    return 0;
+}
+
+#define SMALL          65536u
+#define SURVIVOR_BYTES ((3u << 20) + 24 * SMALL)
+
+struct survivor {
+    struct device_instance *in;
+    struct device_extent x[2];
+};
+
+static void survivor_open(struct fixture *f, struct survivor *s)
+{
+    s->in = fixture_open(f);
+    for (int i = 0; i < 2; i++) {
+        struct device_alloc a = want(i, DEVICE_CAT_TENSOR, 3u << 20);
+        void *p;
+
+        assert_int_equal(device_alloc(s->in, &a, &s->x[i], NULL), NRT_SUCCESS);
+        assert_int_equal(device_map(s->in, s->x[i].addr, s->x[i].size, DEVICE_RW, &p, NULL),
+                         NRT_SUCCESS);
+        memset(p, 0x11 * (i + 1), s->x[i].size);
+    }
+    for (int i = 0; i < 48; i++) { /* so that the trees have some depth */
+        struct device_alloc a = want(i % 2, DEVICE_CAT_RUNTIME, SMALL);
+        struct device_extent x;
+
+        a.flags = DEVICE_ALLOC_AT;
+        a.at = (8u << 20) + (uint64_t)i * 2 * SMALL;
+        assert_int_equal(device_alloc(s->in, &a, &x, NULL), NRT_SUCCESS);
+    }
+}
+
+/* Only the survivor's memory is left, with its bytes, and all else agrees. */
+static void survivor_check(struct survivor *s)
+{
+    device_reclaim(s->in);
+    audit(s->in);
+    for (int i = 0; i < 2; i++) {
+        unsigned char *p;
+
+        assert_true(used_on(s->in, i) == SURVIVOR_BYTES);
+        assert_int_equal(
+            device_map(s->in, s->x[i].addr, s->x[i].size, DEVICE_READ, (void **)&p, NULL),
+            NRT_SUCCESS);
+        assert_int_equal(p[0], 0x11 * (i + 1));
+        assert_int_equal(memcmp(p, p + 1, s->x[i].size - 1), 0);
+    }
+    assert_int_equal(device_cores_free_count(s->in), 2);
+}
+
+/* Everything outside the survivor's extents that an allocation returns reads as zero. */
+static void fresh_memory_is_zero(struct survivor *s)
+{
+    struct device_alloc a = want(1, DEVICE_CAT_TENSOR, 16u << 20);
+    struct device_extent x;
+    unsigned char *p;
+
+    assert_int_equal(device_alloc(s->in, &a, &x, NULL), NRT_SUCCESS);
+    assert_int_equal(device_map(s->in, x.addr, x.size, DEVICE_READ, (void **)&p, NULL),
+                     NRT_SUCCESS);
+    assert_int_equal(p[0], 0);
+    assert_int_equal(memcmp(p, p + 1, x.size - 1), 0);
+    assert_int_equal(device_free(s->in, &x, NULL), NRT_SUCCESS);
+}
+
+static void kill_in_the_allocator(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct survivor s;
+    uint64_t n = 1;
+
+    f->cfg.reserve_bytes = 2 * DEVICE_BLOCK; /* frees punch */
+    survivor_open(f, &s);
+    f->cfg.log = NULL;
+    for (; run_until(scenario_alloc, &f->cfg, n); n++) {
+        survivor_check(&s);
+        if (n % 16 == 0)
+            fresh_memory_is_zero(&s);
+    }
+    assert_true(n > 300);
+    print_message("%llu stores\n", (unsigned long long)n);
+    survivor_check(&s);
+    fresh_memory_is_zero(&s);
+    device_instance_close(s.in);
+    (void)state;
+    fixture_free(f);
+}
+
+/* A process that has reserves, leases to the survivor and cores, and dies. */
+static int scenario_die_holding(const struct device_config *cfg)
+{
+    struct device_instance *in;
+    uint64_t lease;
+    uint32_t members[2] = {0, 0};
+
+    TRY(device_instance_open(cfg, &in, NULL));
+    TRY(device_cores_claim(in, 0, 2, NULL));
+    TRY(device_neff_add(in, 0, 1001, "toy", NULL));
+    members[1] = device_slot(in);
+    TRY(device_lease_open(in, members, 2, &lease, NULL));
+    for (int i = 0; i < 4; i++) {
+        struct device_alloc a = want(i % 2, DEVICE_CAT_COLL, 5u << 20);
+        struct device_extent x;
+
+        a.flags = DEVICE_ALLOC_BACK;
+        TRY(device_alloc(in, &a, &x, NULL));
+        if (i == 3)
+            TRY(device_lease_add(in, lease, &x, NULL));
+    }
+    return 0; /* no close */
+}
+
+static int scenario_reclaim(const struct device_config *cfg)
+{
+    struct device_instance *in;
+
+    TRY(device_instance_open(cfg, &in, NULL));
+    device_instance_close(in);
+    return 0;
+}
+
+/* The one open generation, left by the survivor. */
+static void survivor_leaves(struct survivor *s)
+{
+    for (uint32_t g = 0; g < CTL_GEN_MAX; g++) {
+        if (ctl_gen(s->in, g)->state == GEN_OPEN)
+            assert_int_equal(device_lease_leave(s->in, ctl_gen(s->in, g)->id, NULL), NRT_SUCCESS);
+    }
+}
+
+static void kill_in_the_reclaimer(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct survivor s;
+    bool died = true;
+    uint64_t n = 1;
+
+    f->cfg.reserve_bytes = 2 * DEVICE_BLOCK;
+    survivor_open(f, &s);
+    assert_int_equal(device_slot(s.in), 0);
+    f->cfg.log = NULL;
+    for (; died; n++) {
+        assert_false(run_until(scenario_die_holding, &f->cfg, 0));
+        died = run_until(scenario_reclaim, &f->cfg, n);
+        device_reclaim(s.in);
+        audit(s.in);
+        assert_true(used_on(s.in, 1) ==
+                    SURVIVOR_BYTES + (5u << 20)); /* the leased extent waits for the survivor */
+        survivor_leaves(&s);
+        survivor_check(&s);
+    }
+    print_message("%llu stores\n", (unsigned long long)n);
+    assert_true(n > 50);
+    fresh_memory_is_zero(&s);
+    device_instance_close(s.in);
+    (void)state;
+    fixture_free(f);
+}
+
+static void kill_during_creation(void **state)
+{
+    bool died = true;
+
+    for (uint64_t n = 1; died; n++) {
+        struct fixture *f = fixture_new("trn1.2xlarge");
+        struct log *log = f->cfg.log;
+
+        f->cfg.log = NULL;
+        died = run_until(scenario_reclaim, &f->cfg, n);
+        f->cfg.log = log;
+        struct device_instance *in = fixture_open(f);
+        audit(in);
+        assert_int_equal(device_cores_free_count(in), 2);
+        device_instance_close(in);
+        fixture_free(f);
+        if (!died)
+            assert_true(n > 10);
+    }
+    (void)state;
+}
+
+/* The audit itself must be able to fail: an extent changed behind its back. */
+static int scenario_recover_refuses(const struct device_config *cfg)
+{
+    struct device_instance *in;
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 1u << 20);
+    struct device_extent x, y;
+    struct err err = {0};
+
+    TRY(device_instance_open(cfg, &in, NULL));
+    TRY(device_alloc(in, &a, &x, NULL));
+    TRY(device_alloc(in, &a, &y, NULL));
+    ctl_extent(in, y.index)->off = DEVICE_ADDR_OFF(x.addr) + 64; /* overlaps x */
+    if (ctl_lock(in, NULL) != NRT_SUCCESS || ctl_recover_locked(in) != NRT_FAILURE)
+        return 1;
+    ctl_unlock(in);
+    (void)err;
+    return 0;
+}
+
+static void overlapping_extents_are_noticed(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+
+    assert_false(run_until(scenario_recover_refuses, &f->cfg, 0));
+    (void)state;
+    fixture_free(f);
+}
+
+/* Random numbers in the derived fields: noticed, rebuilt, nothing lost; never a crash. */
+static void damaged_links_are_rebuilt(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 4096);
+    struct device_extent x[64];
+    unsigned seed = (unsigned)getpid();
+
+    print_message("seed %u\n", seed);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(device_alloc(in, &a, &x[i], NULL), NRT_SUCCESS);
+    for (int round = 0; round < 200; round++) {
+        int victim = rand_r(&seed) % 64;
+        struct ctl_extent *e = ctl_extent(in, x[victim].index);
+        struct device_extent y;
+
+        switch (rand_r(&seed) % 4) {
+        case 0:
+            e->left = (uint32_t)rand_r(&seed);
+            break;
+        case 1:
+            e->right = x[rand_r(&seed) % 64].index; /* a cycle, perhaps */
+            break;
+        case 2:
+            ctl_hbm(in, 0)->root = (uint32_t)rand_r(&seed) % 2000;
+            break;
+        case 3:
+            e->gap = ~UINT64_C(0);
+            break;
+        }
+        if (device_alloc(in, &a, &y, NULL) == NRT_SUCCESS)
+            device_free(in, &y, NULL);
+        assert_int_equal(ctl_lock(in, NULL), NRT_SUCCESS);
+        assert_int_equal(ctl_recover_locked(in), NRT_SUCCESS);
+        ctl_unlock(in);
+        audit(in);
+        for (int i = 0; i < 64; i++)
+            assert_int_equal(ctl_extent(in, x[i].index)->state, EXT_LIVE);
+    }
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kill_in_the_allocator),
+        cmocka_unit_test(kill_in_the_reclaimer),
+        cmocka_unit_test(kill_during_creation),
+        cmocka_unit_test(overlapping_extents_are_noticed),
+        cmocka_unit_test(damaged_links_are_rebuilt),
+    };
+
+    runner_watchdog(280);
+    return cmocka_run_group_tests_name("device-kill", tests, NULL, NULL);
+}
