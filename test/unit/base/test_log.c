@@ -448,5 +448,7 @@ int main(void)
         cmocka_unit_test_setup(log_on_tells_what_goes_somewhere, reset),
     };
 
+    setenv("TZ", "XXX-5:30", 1); /* local time differs from UTC */
+    tzset();
     return cmocka_run_group_tests_name("log", tests, setup, teardown);
 }
