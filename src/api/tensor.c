@@ -162,6 +162,7 @@ API_EXPORT NRT_STATUS nrt_tensor_read(const nrt_tensor_t *tensor, void *buf, siz
     NRT_STATUS status;
 
     API_NEED_READY();
+    API_NEED(buf || size == 0, "buf is NULL");
     PIN_TENSOR(slot, t, tensor, "tensor");
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';
@@ -177,6 +178,7 @@ API_EXPORT NRT_STATUS nrt_tensor_write(nrt_tensor_t *tensor, const void *buf, si
     NRT_STATUS status;
 
     API_NEED_READY();
+    API_NEED(buf || size == 0, "buf is NULL");
     PIN_TENSOR(slot, t, tensor, "tensor");
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';

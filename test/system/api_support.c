@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api_support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "device/device.h"
+
+static char log_path[64];
+static char *text;
+static long mark;
+
+void api_env(const char *type, unsigned lnc)
+{
+    char value[64];
+
+    snprintf(value, sizeof(value), "t%d", (int)getpid());
+    setenv("OPENNRT_INSTANCE", value, 1);
+    if (type)
+        setenv("OPENNRT_INSTANCE_TYPE", type, 1);
+    else
+        unsetenv("OPENNRT_INSTANCE_TYPE");
+    snprintf(value, sizeof(value), "%u", lnc);
+    if (lnc)
+        setenv("NEURON_LOGICAL_NC_CONFIG", value, 1);
+    else
+        unsetenv("NEURON_LOGICAL_NC_CONFIG");
+    snprintf(log_path, sizeof(log_path), "/tmp/opennrt-test-%d.log", (int)getpid());
+    for (const char *const *c = (const char *const[]){"NRT", "TDRV", "NMGR", "HAL", NULL}; *c;
+         c++) {
+        snprintf(value, sizeof(value), "NEURON_RT_LOG_LOCATION_%s", *c);
+        setenv(value, log_path, 1);
+    }
+    unsetenv("NEURON_RT_VISIBLE_CORES");
+    unsetenv("NEURON_RT_NUM_CORES");
+    unsetenv("NEURON_RT_VIRTUAL_CORE_SIZE");
+}
+
+void api_env_end(void)
+{
+    struct device_config cfg = {.name = getenv("OPENNRT_INSTANCE")};
+    bool removed;
+
+    device_instance_reset(&cfg, false, &removed, NULL);
+    unlink(log_path);
+}
+
+const char *api_log(void)
+{
+    FILE *f = fopen(log_path, "r");
+    long size = 0;
+
+    free(text);
+    text = NULL;
+    if (f) {
+        fseek(f, 0, SEEK_END);
+        size = ftell(f) - mark;
+        fseek(f, mark, SEEK_SET);
+        text = calloc(1, (size_t)size + 1);
+        if (text && fread(text, 1, (size_t)size, f) != (size_t)size)
+            text[0] = '\0';
+        fclose(f);
+    }
+    return text ? text : "";
+}
+
+unsigned api_log_errors(void)
+{
+    unsigned n = 0;
+
+    for (const char *p = api_log(); (p = strstr(p, " ERROR ")); p++)
+        n++;
+    return n;
+}
+
+bool api_log_has(const char *what)
+{
+    return strstr(api_log(), what) != NULL;
+}
+
+void api_log_clear(void)
+{
+    FILE *f = fopen(log_path, "r");
+
+    mark = 0;
+    if (f) {
+        fseek(f, 0, SEEK_END);
+        mark = ftell(f);
+        fclose(f);
+    }
+}
