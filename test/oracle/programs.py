@@ -46,6 +46,7 @@ class Program:
         self.queue_count = {q: 0 for q in self.queues}
         self.variables = {"SB": {"type": "state-buffer", "var_id": 0}}
         self.inputs, self.outputs, self.constants = {}, {}, {}
+        self.output_dtype = {}
         self.column = {SBUF: 0, PSUM: 0}
         self.tiles = []
         self.next_sem, self.next_event = 40, 0
@@ -221,6 +222,7 @@ class Program:
         name = self.variable("output", size)
         desc = self.tile_side("from", b, self.chance(0.3))
         desc.update(self.flat_side("to", name, 0, size))
+        self.output_dtype[name] = b.dtype
         out = Buffer(b.dtype, b.parts, b.count, name=name)
         self.trigger(queue or self.pick(["qOut", "qMid"]), [desc], [b], [out])
 

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Random programs with semaphores, DMA and loops: libnrt against the sequential interpreter.
+
+  run_programs.py DRIVER [--cases n] [--seed s] [--only case] [--keep DIR]
+
+Each program becomes a NEFF (written by neffwrite.py), runs once through the documented API, and its
+output tensors are compared with the interpreter's; the interpreter runs it under two orders first.
+"""
+import argparse
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import dtypes as dt
+import neffwrite
+import programs
+
+INSTANCE = {2: "trn1.2xlarge", 3: "trn2.3xlarge", 4: "trn3-gen1-ultraserver"}
+
+
+def tensor_list(sizes):
+    return [{"name": n, "size": s, "shape": [s], "dtype": "uint8"} for n, s in sizes.items()]
+
+
+def prepare(program, base):
+    """Write NEFF and inputs; the driver's commands."""
+    queues = {n: dict(q) for n, q in program.queues.items()}
+    neffwrite.write(base + ".neff", program.gen, program.records, program.groups, queues,
+                    program.variables,
+                    {n + ".raw": np.asarray(d).tobytes() for n, d in program.constants.items()},
+                    (tensor_list({n: len(d) for n, d in program.inputs.items()}),
+                     tensor_list(program.outputs)))
+    lines = [f"neff {base}.neff"]
+    for name, data in program.inputs.items():
+        np.asarray(data, np.uint8).tofile(f"{base}.{name}.in")
+        lines.append(f"in {name} {base}.{name}.in")
+    for name, size in program.outputs.items():
+        lines.append(f"out {name} {size} {base}.{name}.out")
+    return lines + ["run"]
+
+
+def expected(program, seed):
+    results = []
+    for order in (1, 2):
+        machine = program.machine()
+        machine.run(np.random.default_rng([seed, order]))
+        results.append({n: machine.names[n][1].tobytes() for n in program.outputs})
+    if results[0] != results[1]:
+        sys.exit("the generated program has a race")
+    return results[0]
+
+
+def equal(program, name, want, got):
+    """Bits, but any NaN and either zero for floats."""
+    if want == got:
+        return True
+    dtype = program.output_dtype.get(name)
+    if dtype is None or not dt.is_float(dtype):
+        return False
+    a, b = (dt.decode(np.frombuffer(x, dt.RAW[dt.SIZE[dtype]]), dtype) for x in (want, got))
+    return bool(np.all((a == b) | (np.isnan(a) & np.isnan(b))))
+
+
+def remove_instance(name):
+    """The folder of an instance that only this test used."""
+    for root in ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR", "/tmp"), "/tmp"):
+        for path in glob.glob(os.path.join(root, f"opennrt-{os.getuid()}-{name}")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("driver")
+    parser.add_argument("--cases", type=int, default=int(os.environ.get("ORACLE_CASES", "500")))
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--only", type=int)
+    parser.add_argument("--keep", help="directory for the files")
+    args = parser.parse_args()
+    seed = args.seed
+    if seed is None:
+        seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
+    numbers = [args.only] if args.only is not None else range(args.cases)
+    print(f"seed {seed}, {len(numbers)} programs", flush=True)
+    bad = 0
+    for gen, instance in INSTANCE.items():
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = args.keep or tmp
+            os.makedirs(tmp, exist_ok=True)
+            made, lines = [], []
+            for i in numbers:
+                if i % 3 == gen - 2:
+                    program = programs.generate([seed, i], gen)
+                    base = os.path.join(tmp, f"p{i}")
+                    lines += prepare(program, base)
+                    made.append((i, base, program))
+            if not made:
+                continue
+            with open(os.path.join(tmp, "list"), "w") as f:
+                f.write("\n".join(lines) + "\n")
+            name = f"oracle{os.getpid()}g{gen}"
+            env = dict(os.environ, OPENNRT_INSTANCE_TYPE=instance, OPENNRT_INSTANCE=name,
+                       NEURON_RT_NUM_CORES="1", NEURON_LOGICAL_NC_CONFIG="1")
+            done = subprocess.run([args.driver, os.path.join(tmp, "list")], env=env, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            remove_instance(name)
+            statuses = done.stdout.split()
+            if done.returncode != 0 or len(statuses) != len(made):
+                print(done.stderr[-3000:])
+                sys.exit(f"driver ended with {done.returncode} after {len(statuses)} programs")
+            for (i, base, program), status in zip(made, statuses):
+                wrong = [] if status == "0" else [f"status {status}"]
+                if not wrong:
+                    want = expected(program, seed)
+                    for name in program.outputs:
+                        with open(f"{base}.{name}.out", "rb") as f:
+                            if not equal(program, name, want[name], f.read()):
+                                wrong.append(f"output {name} differs")
+                if wrong:
+                    bad += 1
+                    print(f"  program {i} (gen {gen}): " + ", ".join(wrong[:4]))
+            print(f"generation {gen}: {len(made)} programs", flush=True)
+    print(f"{bad} wrong")
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
