@@ -451,10 +451,8 @@ static void init_does_not_warn_and_legacy_names_do_once(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {{"owner", helper_owner},
-                                                   {"dlopen", helper_dlopen},
-                                                   {"copies", helper_copies},
-                                                   {NULL, NULL}};
+    static const struct runner_helper helpers[] = {
+        {"owner", helper_owner}, {"copies", helper_copies}, {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cores_before_init_are_what_init_takes),
         cmocka_unit_test(environment_is_read_at_each_init),
