@@ -344,6 +344,26 @@ static NRT_STATUS check_mode(struct isa_check *c, const struct side *src, const 
     return NRT_SUCCESS;
 }
 
+/* dst = src[idx].T (neuroncore.md 5.4). */
+static NRT_STATUS check_indirect_transpose(struct isa_check *c, const struct isa_dyn *d)
+{
+    const struct isa_hbm *h = &d->src.hbm;
+
+    if (d->index_side != 1)
+        return isa_check_fail(c, "the vector offset of a transpose is one of src");
+    if (c->env->gen < ISA_V3)
+        return isa_check_fail(c, "indirect transpose needs generation 3");
+    if (dtype_size((enum dtype)h->dtype) != 2)
+        return isa_check_fail(c, "indirect transpose moves elements of 2 bytes");
+    if (h->ndim < 2 || h->num[0] > ISA_PARTITIONS || h->num[h->ndim - 1] % 16 != 0)
+        return isa_check_fail(c,
+                              "src: indirect transpose needs rows in multiples of 16 and at most "
+                              "128 columns");
+    if (h->ndim == 4 && h->num[1] != 1 && h->num[2] != 1)
+        return isa_check_fail(c, "src: indirect transpose of 4 dimensions needs a middle one of 1");
+    return NRT_SUCCESS;
+}
+
 static NRT_STATUS check_dyn_op(struct isa_check *c, const struct side *src, const struct side *dst)
 {
     const struct isa_dyn *d = &c->r->body.d;
@@ -359,7 +379,7 @@ static NRT_STATUS check_dyn_op(struct isa_check *c, const struct side *src, cons
         if (src->dtype != dst->dtype)
             return isa_check_fail(c, "a transpose cannot convert");
         if (d->index_side)
-            return isa_check_fail(c, "indirect transpose is known but not executable");
+            return check_indirect_transpose(c, d);
     }
     if (d->op == ISA_DYN_ADD && !d->index_side)
         return isa_check_fail(c, "add needs a vector offset");
