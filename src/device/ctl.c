@@ -58,6 +58,14 @@ void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t)
     lay->size_max = off + sizeof(struct ctl_extent) * (uint64_t)lay->extent_max;
 }
 
+uint64_t device_control_bytes(const struct topo_instance *t)
+{
+    struct ctl_layout lay;
+
+    ctl_layout_init(&lay, t);
+    return lay.size_initial;
+}
+
 /* FNV-1a over what two builds must agree on. */
 uint32_t ctl_layout_hash(void)
 {
@@ -140,6 +148,35 @@ static NRT_STATUS lock_gave_up(struct device_instance *in, uint64_t waited_ms, s
                    in->name, (unsigned long long)waited_ms, pid);
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LOCK_CLOCK_REAL 1
+#endif
+#endif
+
+/* Wait for the lock, at most one step. */
+static int lock_step(pthread_mutex_t *lock)
+{
+#ifdef LOCK_CLOCK_REAL
+    const clockid_t clock = CLOCK_REALTIME; /* the sanitizer knows the older call only */
+#else
+    const clockid_t clock = CLOCK_MONOTONIC;
+#endif
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    ts.tv_nsec += LOCK_STEP_MS * 1000000L;
+    if (ts.tv_nsec >= 1000000000L) {
+        ts.tv_nsec -= 1000000000L;
+        ts.tv_sec++;
+    }
+#ifdef LOCK_CLOCK_REAL
+    return pthread_mutex_timedlock(lock, &ts);
+#else
+    return pthread_mutex_clocklock(lock, clock, &ts);
+#endif
+}
+
 NRT_STATUS ctl_lock(struct device_instance *in, struct err *err)
 {
     struct ctl_head *h = ctl_head(in);
@@ -152,17 +189,9 @@ NRT_STATUS ctl_lock(struct device_instance *in, struct err *err)
         int rc = pthread_mutex_trylock(&h->lock);
 
         if (rc == EBUSY) {
-            struct timespec ts;
-
             if (start == 0)
                 start = now_ms();
-            clock_gettime(CLOCK_MONOTONIC, &ts);
-            ts.tv_nsec += LOCK_STEP_MS * 1000000L;
-            if (ts.tv_nsec >= 1000000000L) {
-                ts.tv_nsec -= 1000000000L;
-                ts.tv_sec++;
-            }
-            rc = pthread_mutex_clocklock(&h->lock, CLOCK_MONOTONIC, &ts);
+            rc = lock_step(&h->lock);
         }
         if (rc == 0 || rc == EOWNERDEAD)
             return lock_owned(in, rc, err);

@@ -88,6 +88,9 @@ void device_instance_close(struct device_instance *in);
  * memory variables); strings are the environment's own. NRT_INVALID with text for a bad LNC. */
 NRT_STATUS device_config_env(struct device_config *cfg, struct err *err);
 
+/* Bytes of shared memory that the control block of a type needs at first. */
+uint64_t device_control_bytes(const struct topo_instance *t);
+
 bool device_instance_forked(const struct device_instance *in); /* one load */
 const struct topo_instance *device_topo(const struct device_instance *in);
 unsigned device_lnc(const struct device_instance *in);

@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "device/device.h"
+#include "device/hostmem.h"
 
 #define CTL_MAGIC        UINT64_C(0x54524e4e45504f31) /* "1OPENNRT" */
 #define CTL_VERSION      1u
@@ -295,14 +296,6 @@ void hbm_reserve_sub_locked(struct device_instance *in, uint32_t hbm, uint64_t o
 uint64_t hbm_trim_locked(struct device_instance *in); /* punch every reserve; bytes given back */
 void hbm_punch_recover_locked(struct device_instance *in, uint32_t hbm);
 uint64_t hbm_reserve_count(const struct device_instance *in, uint32_t hbm); /* from the table */
-
-/* --- hostmem.c --- */
-struct host_room {
-    uint64_t available;  /* bytes that may still be backed */
-    uint64_t mem_avail;  /* MemAvailable */
-    uint64_t cgroup_max; /* UINT64_MAX: none */
-};
-void host_room_get(const struct device_instance *in, struct host_room *ret);
 
 /* --- backing.c --- */
 struct backing_id {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How much memory the host can still give: MemAvailable and the limits of the cgroups this process
  * is in, less a margin that keeps the machine alive. */
+#include "device/hostmem.h"
 #include "device/device_int.h"
 
 #include <fcntl.h>

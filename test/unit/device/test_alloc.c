@@ -241,8 +241,12 @@ static void limited_address_space_is_a_status(void **state)
 {
     struct fixture *f = fixture_new("trn1.2xlarge");
     int status;
-    pid_t pid = fork();
 
+    if (FIXTURE_SANITIZED) {
+        fixture_free(f);
+        skip();
+    }
+    pid_t pid = fork();
     if (pid == 0) {
         struct rlimit rl = {4 * GIB, 4 * GIB};
         struct device_instance *in = NULL;

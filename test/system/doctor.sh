@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# opennrt doctor and reset on hosts with something wrong: each fault is made, and must be named with
+# its remedy. What needs a mount name space is left out where the host forbids one, and says so.
+set -u
+opennrt=$1
+fails=0
+export OPENNRT_INSTANCE=doctor-test-$$
+
+# expect <name> <exit code> <level and check as printed> <text of the remedy or finding> -- command
+expect() {
+    local name=$1 code=$2 line=$3 text=$4 out rc
+    shift 5
+    out=$("$@" 2>&1)
+    rc=$?
+    if [ $rc -ne "$code" ] || ! grep -qE "^$line" <<<"$out" || ! grep -qF -- "$text" <<<"$out"; then
+        echo "FAILED $name: exit code $rc, wanted $code, \"$line\", \"$text\" in:"
+        echo "$out"
+        fails=$((fails + 1))
+    else
+        echo "ok $name"
+    fi
+}
+
+expect healthy 0 "ok +record locks" "they work" -- "$opennrt" doctor
+expect "address space" 1 "error +address space" "ulimit -v unlimited" -- \
+    bash -c "ulimit -v 4000000; '$opennrt' doctor"
+expect "address space, enough for one" 0 "warning +address space" "ulimit -v unlimited" -- \
+    bash -c "ulimit -v 20000000; '$opennrt' doctor"
+expect "open files" 0 "warning +open files" "ulimit -n" -- bash -c "ulimit -n 32; '$opennrt' doctor"
+expect "no HOME" 0 "warning +HOME" "export HOME" -- env -u HOME "$opennrt" doctor
+expect "one CPU" 0 "warning +CPUs" "more CPUs" -- taskset -c 0 "$opennrt" doctor
+expect "OPENNRT_DIR missing" 1 "error +sharing" "OPENNRT_DIR a writable folder" -- \
+    env OPENNRT_DIR=/nowhere/at/all "$opennrt" doctor
+expect usage 2 "usage:" "unknown instance type" -- "$opennrt" doctor --type trn9.big
+expect "unknown command" 2 "usage:" "unknown command" -- "$opennrt" cure
+expect "no instance" 0 "there is no instance" "$OPENNRT_INSTANCE" -- "$opennrt" reset
+
+if unshare -rm true 2>/dev/null; then
+    expect "read-only /tmp" 0 "warning +/tmp" "mount a writable /tmp" -- \
+        unshare -rm bash -c "mount -t tmpfs -o ro none /tmp; '$opennrt' doctor"
+    expect "/dev/shm too small" 0 "warning +/dev/shm" "shm-size" -- unshare -rm bash -c \
+        "mount -t tmpfs -o size=1m none /dev/shm; '$opennrt' doctor --type trn2.48xlarge"
+    expect "/dev/shm read-only" 0 "warning +/dev/shm" "mount a tmpfs" -- \
+        unshare -rm bash -c "mount -t tmpfs -o ro none /dev/shm; '$opennrt' doctor"
+    expect "no folder at all" 1 "error +folder" "writable" -- unshare -rm bash -c \
+        "mount -t tmpfs -o ro none /dev/shm; mount -t tmpfs -o ro none /tmp
+         env -u XDG_RUNTIME_DIR '$opennrt' doctor"
+    expect "no /proc" 0 "warning +sharing" "set OPENNRT_DIR" -- \
+        unshare -rm bash -c "mount -t tmpfs none /proc; '$opennrt' doctor"
+else
+    echo "left out: this host allows no mount name space"
+fi
+
+# An instance of another version, as it lies in shared memory.
+dir=/dev/shm/opennrt-$(id -u)-$OPENNRT_INSTANCE
+if mkdir -m 700 "$dir" 2>/dev/null; then
+    head -c 65536 /dev/zero >"$dir/control"
+    expect "left-over instance" 1 "error +instance" "opennrt reset" -- "$opennrt" doctor
+    expect "reset removes it" 0 "instance \"" "removed" -- "$opennrt" reset
+    [ ! -e "$dir" ] || { echo "FAILED: $dir is still there"; fails=$((fails + 1)); }
+fi
+exit $((fails > 0))

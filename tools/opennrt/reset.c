@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opennrt reset: remove what an instance left in shared memory. */
+#include "opennrt.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+#include "base/settings.h"
+#include "device/device.h"
+
+static void help(FILE *to)
+{
+    fprintf(to,
+            "usage: opennrt reset [--instance NAME] [--force]\n\n"
+            "Removes the control block, slot files and device memory files of an instance.\n"
+            "Refuses while a process is attached, unless --force is given.\n\n"
+            "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
+            "  -f, --force          also while processes are attached; they fail afterwards\n"
+            "  -h, --help           this text\n");
+}
+
+static int reset(struct device_config *cfg, bool force)
+{
+    const char *name = cfg->name ? cfg->name : "default";
+    struct err err = {0};
+    bool removed = false;
+
+    if (device_instance_reset(cfg, force, &removed, &err) != NRT_SUCCESS) {
+        fprintf(stderr, "opennrt reset: %s\n", err.text);
+        return EXIT_FAILED;
+    }
+    if (removed)
+        printf("instance \"%s\" removed\n", name);
+    else
+        printf("there is no instance \"%s\"\n", name);
+    return EXIT_OK;
+}
+
+int cmd_reset(int argc, char **argv)
+{
+    static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
+                                            {"force", no_argument, NULL, 'f'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    struct device_config cfg = {.name = settings_str("OPENNRT_INSTANCE", NULL),
+                                .hbm_dir = settings_str("OPENNRT_DIR", NULL)};
+    bool force = false;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "i:fh", options, NULL)) != -1) {
+        switch (c) {
+        case 'i':
+            cfg.name = optarg;
+            break;
+        case 'f':
+            force = true;
+            break;
+        case 'h':
+            help(stdout);
+            return EXIT_OK;
+        default:
+            help(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    return reset(&cfg, force);
+}
