@@ -487,6 +487,19 @@ static void find_runs(const struct isa_record *rec, uint32_t n, uint32_t *run_en
     }
 }
 
+/* Room for all kernel ops at once: they are large, and growing would copy them. */
+static bool reserve_ops(struct core_program *p, const struct lowering *l)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct isa_op_info *info = isa_op_info(l->rec[i].opcode);
+
+        n += info != NULL && info->format == ISA_FMT_COMPUTE;
+    }
+    return mem_grow((void **)&p->kops, &p->cap_kops, p->nkops + n, sizeof(p->kops[0]));
+}
+
 static NRT_STATUS lower_records(struct core_program *p, struct lowering *l, struct err *err)
 {
     struct core_code *code = &p->code[l->engine];
@@ -501,6 +514,10 @@ static NRT_STATUS lower_records(struct core_program *p, struct lowering *l, stru
     for (uint32_t i = 0; i < l->count; i++)
         if (l->rec[i].opcode == ISA_OP_BRANCH && l->rec[i].body.s.target < l->count)
             is_target[l->rec[i].body.s.target] = 1;
+    if (!reserve_ops(p, l)) {
+        st = no_memory(err);
+        goto out;
+    }
     find_runs(l->rec, l->count, run_end, is_target);
     l->run_end = run_end;
     for (uint32_t i = 0; i < l->count && st == NRT_SUCCESS;) {

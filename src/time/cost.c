@@ -17,7 +17,6 @@ struct cost_facts {
 };
 
 struct cost_entry {
-    uint16_t opcode;
     int8_t clock; /* enum isa_engine, -1: the executing engine */
     bool (*when)(const struct cost_facts *f);
     double (*expr)(const struct cost_facts *f); /* NULL: unpublished */
@@ -34,9 +33,8 @@ struct cost_gen {
 
 #include "costs.inc"
 
-#define BIT(t)      (UINT64_C(1) << (t))
-#define MASK_16BIT  (BIT(DT_BF16) | BIT(DT_FP16))
-#define ENTRY_COUNT (sizeof(cost_entries) / sizeof(cost_entries[0]))
+#define BIT(t)     (UINT64_C(1) << (t))
+#define MASK_16BIT (BIT(DT_BF16) | BIT(DT_FP16))
 
 static const struct cost_gen *gen_of(enum isa_gen gen)
 {
@@ -190,11 +188,10 @@ struct time_cost time_cost_record(const struct isa_record *r, enum isa_gen gen)
     if (info == NULL || info->format != ISA_FMT_COMPUTE)
         return unpublished(r, gen, false, 0);
     gather_facts(r, gen, &f);
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        const struct cost_entry *c = &cost_entries[i];
+    for (unsigned i = 0; i < cost_index[r->opcode][1]; i++) {
+        const struct cost_entry *c = &cost_entries[cost_index[r->opcode][0] + i];
 
-        if (c->opcode != r->opcode || !(c->gens >> (gen - ISA_V2) & 1) ||
-            (!c->adds && base != NULL) || !c->when(&f))
+        if (!(c->gens >> (gen - ISA_V2) & 1) || (!c->adds && base != NULL) || !c->when(&f))
             continue;
         if (!c->adds)
             base = c;

@@ -145,11 +145,18 @@ def main():
                            '    return %s;\n}' % (n, Expr(cost['expr'], names).c()))
             clock = ENGINES.get(cost['clock'] or 'engine', '-1')
             for rec in records:
-                entries.append('    {ISA_OP_%s, %s, when_%d, %s, %d, %s},' % (
-                    rec, clock, n, 'expr_%d' % n if cost['expr'] is not None else 'NULL',
-                    gens_mask(cost['gens']), 'true' if cost.get('adds') else 'false'))
+                entries.append((rec, '    {%s, when_%d, %s, %d, %s}, /* %s */' % (
+                    clock, n, 'expr_%d' % n if cost['expr'] is not None else 'NULL',
+                    gens_mask(cost['gens']), 'true' if cost.get('adds') else 'false', rec)))
+    entries.sort(key=lambda e: e[0])  # stable: the order of one record's entries decides
     out.append('static const struct cost_entry cost_entries[] = {')
-    out += entries
+    out += [text for _, text in entries]
+    out.append('};')
+    out.append('/* Entries of an opcode: first, count. */')
+    out.append('static const uint8_t cost_index[ISA_OP_LIMIT][2] = {')
+    for rec in sorted({rec for rec, _ in entries}):
+        at = [i for i, e in enumerate(entries) if e[0] == rec]
+        out.append('    [ISA_OP_%s] = {%d, %d},' % (rec, at[0], len(at)))
     out.append('};')
     dma = data['dma']
     out.append('static const struct cost_gen cost_gens[3] = {')
