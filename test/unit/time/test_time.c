@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Costs against figures worked out by hand from docs/spec/neuroncore.md 5.6 and 7 and the formulas
+ * of the instruction pages (data/isa_costs.json names the source of each). */
+#include "time/time.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct isa_tensor tile(unsigned mem, enum dtype t, unsigned nparts, unsigned n)
+{
+    struct isa_tensor r = {.mem = (uint8_t)mem,
+                           .dtype = (uint8_t)t,
+                           .nparts = (uint8_t)nparts,
+                           .ndim = 1,
+                           .off_reg = ISA_NO_REG};
+
+    r.dim[0] = (struct isa_dim){1, (uint16_t)n};
+    return r;
+}
+
+static struct isa_record rec(unsigned engine, unsigned opcode)
+{
+    struct isa_record r = {.opcode = (uint16_t)opcode, .version = 1, .engine = (uint8_t)engine};
+
+    return r;
+}
+
+static uint32_t ps_of(double cycles, double ghz)
+{
+    return (uint32_t)llround(cycles * 1000.0 / ghz);
+}
+
+#define EXPECT(r, gen, cycles, ghz, is_guess)                                           \
+    do {                                                                                \
+        struct time_cost c_ = time_cost_record(&(r), (gen));                            \
+        assert_in_range(c_.ps, ps_of((cycles), (ghz)) - 1, ps_of((cycles), (ghz)) + 1); \
+        assert_int_equal(c_.guess, (is_guess));                                         \
+    } while (0)
+
+static void matmul(void **state)
+{
+    static const double clock[3] = {2.8, 2.4, 2.4};
+    struct isa_record r = rec(ISA_PE, ISA_OP_NC_MATMUL);
+
+    for (unsigned g = 0; g < 3; g++) {
+        enum isa_gen gen = (enum isa_gen)(ISA_V2 + g);
+
+        r.body.c.t[0] = tile(ISA_PSUM, DT_FP32, 128, 512);
+        r.body.c.t[1] = tile(ISA_SBUF, DT_BF16, 128, 128);
+        r.body.c.t[2] = tile(ISA_SBUF, DT_BF16, 128, 512);
+        EXPECT(r, gen, 512, clock[g], false); /* max(min(64, M), N) */
+        r.body.c.t[2] = tile(ISA_SBUF, DT_BF16, 128, 8);
+        EXPECT(r, gen, 64, clock[g], false);
+        r.body.c.t[1] = tile(ISA_SBUF, DT_BF16, 128, 40);
+        EXPECT(r, gen, 40, clock[g], false);
+        r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 128);
+        r.body.c.t[2] = tile(ISA_SBUF, DT_FP32, 128, 512);
+        EXPECT(r, gen, 4 * 512, clock[g], false);
+        r.body.c.transpose = 1; /* transpose mode doubles fp32 from v3 */
+        EXPECT(r, gen, (gen == ISA_V2 ? 4 : 2) * 512, clock[g], false);
+        r.body.c.transpose = 0;
+        r.body.c.t[1].dtype = DT_FP32R; /* nothing published */
+        EXPECT(r, gen, 64, clock[g], true);
+    }
+}
+
+static void element_wise(void **state)
+{
+    struct isa_record r = rec(ISA_DVE, ISA_OP_TENSOR_TENSOR);
+    struct time_cost c;
+
+    r.body.c.op0 = ISA_ALU_ADD;
+    r.body.c.t[0] = r.body.c.t[1] = r.body.c.t[2] = tile(ISA_SBUF, DT_FP32, 128, 512);
+    EXPECT(r, ISA_V3, 2 * 512, 0.96, false);
+    EXPECT(r, ISA_V2, 2 * 512, 1.12, false);
+    EXPECT(r, ISA_V4, 2 * 512, 1.2, false);
+    r.body.c.t[2].mem = ISA_PSUM; /* one input in PSUM */
+    EXPECT(r, ISA_V3, 512, 0.96, false);
+    r.body.c.t[2].mem = ISA_SBUF;
+    r.body.c.t[0].dtype = r.body.c.t[1].dtype = r.body.c.t[2].dtype = DT_BF16;
+    EXPECT(r, ISA_V2, 512, 1.12, false); /* bf16 add, contiguous */
+    r.body.c.t[1].dim[0].step = 2;
+    EXPECT(r, ISA_V2, 2 * 512, 1.12, false);
+    EXPECT(r, ISA_V3, 512, 0.96, false); /* performance mode 2x */
+    r.body.c.op0 = ISA_ALU_MAX;
+    r.body.c.t[1].dim[0].step = 1;
+    EXPECT(r, ISA_V2, 2 * 512, 1.12, false);
+    c = time_cost_record(&r, ISA_V2);
+    assert_int_equal(c.dependent_ps, ps_of(100, 1.12));
+
+    r = rec(ISA_DVE, ISA_OP_TENSOR_COPY);
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_BF16, 128, 1024);
+    EXPECT(r, ISA_V2, 1024, 1.12, false);
+    EXPECT(r, ISA_V3, 1024 / 4, 0.96, false);
+    r.body.c.t[1].dim[0].step = 2;
+    EXPECT(r, ISA_V3, 1024 / 2, 0.96, false);
+    r.body.c.t[1].dim[0].step = 1;
+    r.body.c.t[1].mem = ISA_PSUM;
+    EXPECT(r, ISA_V3, 1024 / 2, 0.96, false);
+    r.body.c.t[0].mem = ISA_PSUM;
+    EXPECT(r, ISA_V3, 1024, 0.96, false);
+    r.body.c.t[0].off_reg = 5; /* run-time offset */
+    r.body.c.t[0].dim[0].num = r.body.c.t[1].dim[0].num = 128;
+    EXPECT(r, ISA_V3, 600, 0.96, false);
+
+    r = rec(ISA_DVE, ISA_OP_RECIPROCAL);
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 200);
+    EXPECT(r, ISA_V3, 8 * 200, 0.96, false);
+    r = rec(ISA_DVE, ISA_OP_BN_AGGR);
+    r.body.c.t[0] = tile(ISA_SBUF, DT_FP32, 128, 2);
+    r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 300);
+    EXPECT(r, ISA_V3, 1300, 0.96, false);
+}
+
+/* N < 128: 100 cycles more on DVE and ACT, and then no second time for a dependence. */
+static void small_instructions(void **state)
+{
+    struct isa_record r = rec(ISA_ACT, ISA_OP_ACTIVATION);
+
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 1);
+    EXPECT(r, ISA_V2, 64 + 100, 1.4, false);
+    assert_int_equal(time_cost_record(&r, ISA_V2).dependent_ps, 0);
+    r.body.c.t[2] = tile(ISA_SBUF, DT_FP32, 128, 1); /* read-out of the accumulator */
+    EXPECT(r, ISA_V2, 64 + 64 + 100, 1.4, false);
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 2048);
+    EXPECT(r, ISA_V3, 2048 + 64, 1.2, false);
+    r = rec(ISA_POOL, ISA_OP_IOTA);
+    r.body.c.t[0] = tile(ISA_SBUF, DT_INT32, 128, 64);
+    EXPECT(r, ISA_V3, 150 + 64, 1.2, false);
+}
+
+static void unpublished_is_marked(void **state)
+{
+    struct isa_record r = rec(ISA_SP, ISA_OP_NOP);
+
+    EXPECT(r, ISA_V2, 64, 1.4, true);
+    EXPECT(r, ISA_V3, 64, 1.2, true);
+    r = rec(ISA_PE, ISA_OP_BRANCH); /* sequencer: ACT's clock on every engine */
+    EXPECT(r, ISA_V3, 64, 1.2, true);
+    r = rec(ISA_POOL, ISA_OP_NC_N_GATHER);
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 100);
+    EXPECT(r, ISA_V3, 150 + 100, 1.2, true);
+    r = rec(ISA_DVE, ISA_OP_SELECT_REDUCE);
+    r.body.c.t[0] = r.body.c.t[1] = r.body.c.t[2] = tile(ISA_SBUF, DT_FP32, 128, 512);
+    EXPECT(r, ISA_V3, 64, 0.96, true);
+}
+
+static void dependence(void **state)
+{
+    struct isa_record a = rec(ISA_DVE, ISA_OP_RECIPROCAL), b = a;
+
+    a.body.c.t[0] = tile(ISA_SBUF, DT_FP32, 128, 16);
+    a.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 16);
+    a.body.c.t[0].offset = 1000;
+    b.body.c.t[0] = b.body.c.t[1] = a.body.c.t[0];
+    assert_true(time_record_dependent(&a, &b));
+    b.body.c.t[1].offset = 1064;
+    assert_false(time_record_dependent(&a, &b));
+    b.body.c.t[1].offset = 1060;
+    assert_true(time_record_dependent(&a, &b));
+    b.body.c.t[1].mem = ISA_PSUM;
+    assert_false(time_record_dependent(&a, &b));
+    b = rec(ISA_DVE, ISA_OP_TENSOR_SCALAR); /* through a [P,1] operand */
+    b.body.c.t[0] = b.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 16);
+    b.body.c.s[0] =
+        (struct isa_scalar){.kind = ISA_SC_TILE, .mem = ISA_SBUF, .dtype = DT_FP32, .v = 1012};
+    assert_true(time_record_dependent(&a, &b));
+}
+
+static void dma_figures(void **state)
+{
+    /* 32 KiB on one v3 engine: 1416 ns were measured; 1424.7 ns is 32768 / 23 */
+    assert_int_equal(time_dma_ps(ISA_V3, TIME_DMA_COPY, 32768), 32768 * 1000ull / 23);
+    assert_int_equal(time_dma_ps(ISA_V2, TIME_DMA_COPY, 17000), 1000000);
+    assert_int_equal(time_dma_ps(ISA_V4, TIME_DMA_COPY, 33000), 1000000);
+    assert_int_equal(time_dma_ps(ISA_V3, TIME_DMA_COMPUTE, 23000), 2000000);
+    assert_in_range(time_dma_ps(ISA_V3, TIME_DMA_TRANSPOSE, 20700), 999999, 1000000);
+    assert_int_equal(time_dma_ps(ISA_V3, TIME_DMA_TRANSPOSE_SBUF, 23000), 2000000);
+    assert_int_equal(time_dma_start_ps(ISA_V2), 1300000);
+    assert_int_equal(time_dma_hwdge_ps(ISA_V3), 600000);
+    assert_int_equal(time_dge_blocks(ISA_V2), 0);
+    assert_int_equal(time_dge_blocks(ISA_V3), 2);
+}
+
+/* ---- replay
+ * ------------------------------------------------------------------------------------------ */
+
+#define US 1000000u
+
+static struct time_cost costs[2][8];
+static uint8_t depend[8];
+static uint64_t share[2][2] = {{2 * US, 1 * US}, {4 * US, 0}};
+static struct time_xfer xfers[3];
+static struct time_program prog;
+static struct time_event ev[64];
+static struct time_events events = {.ev = ev, .cap = 64};
+
+static void event(unsigned kind, unsigned engine, unsigned index, unsigned op, int32_t value,
+                  uint32_t id)
+{
+    ev[events.count++] = (struct time_event){.kind = (uint8_t)kind,
+                                             .unit = TIME_UNIT(0, engine),
+                                             .index = (uint8_t)index,
+                                             .op = (uint8_t)op,
+                                             .value = value,
+                                             .id = id};
+}
+
+static int replay_setup(void **state)
+{
+    prog = (struct time_program){.gen = ISA_V3, .xfers = xfers, .xfer_count = 3};
+    for (unsigned i = 0; i < 8; i++) {
+        costs[0][i] = (struct time_cost){.ps = 1 * US, .dependent_ps = US / 10};
+        costs[1][i] = (struct time_cost){.ps = 3 * US, .guess = true};
+        depend[i] = i == 2;
+    }
+    for (unsigned e = 0; e < ISA_ENGINES; e++) {
+        prog.cost[e] = costs[e == ISA_SP];
+        prog.dependent[e] = depend;
+        prog.count[e] = 8;
+    }
+    xfers[0] =
+        (struct time_xfer){.queue = 0, .first_engine = 0, .engines = 2, .engine_ps = share[0]};
+    xfers[1] =
+        (struct time_xfer){.queue = 1, .first_engine = 0, .engines = 2, .engine_ps = share[1]};
+    xfers[2] = (struct time_xfer){
+        .queue = 1, .first_engine = 2, .engines = 2, .hwdge = true, .engine_ps = share[0]};
+    events.count = 0;
+    return 0;
+}
+
+static void run_replay(struct time_report *rep, struct time_span *spans)
+{
+    const struct time_program *p = &prog;
+    struct err err = {0};
+
+    if (time_replay(&p, 1, &events, spans, rep, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+}
+
+/* DVE works 1 us, signals; ACT waits for it from the start; SP is on its own with a guess. */
+static void engines_overlap(void **state)
+{
+    struct time_report rep;
+    struct time_span s[64];
+
+    event(TIME_EV_RECORD, ISA_DVE, 0, 0, 0, 0); /* 0: 0..1 us */
+    event(TIME_EV_COMPLETE, ISA_DVE, 5, ISA_UPD_INC, 1, 0);
+    event(TIME_EV_RECORD, ISA_DVE, 0, 0, 0, 1); /* 1..2 */
+    event(TIME_EV_RECORD, ISA_DVE, 0, 0, 0, 2); /* dependent: 2..3.1 */
+    event(TIME_EV_READ, ISA_DVE, 5, ISA_UPD_INC, 1, 0);
+    event(TIME_EV_WAIT, ISA_ACT, 5, ISA_WAIT_SEM_GE, 1, 0);
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0); /* 6: 1..2 */
+    event(TIME_EV_WAIT, ISA_ACT, 5, ISA_WAIT_SEM_EQ, 2, 0);
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 1); /* 8: @read of the third: 2..3 */
+    event(TIME_EV_RECORD, ISA_SP, 0, 0, 0, 0);  /* 0..3 */
+    run_replay(&rep, s);
+    assert_int_equal(s[0].end_ps, 1 * US);
+    assert_int_equal(s[3].end_ps, 3 * US + US / 10);
+    assert_int_equal(s[6].start_ps, 1 * US);
+    assert_int_equal(s[8].start_ps, 2 * US);
+    assert_int_equal(rep.total_ps, 3 * US + US / 10);
+    assert_int_equal(rep.busy_ps[0][ISA_DVE], 3 * US + US / 10);
+    assert_int_equal(rep.wait_ps[0][ISA_ACT], 1 * US);
+    assert_int_equal(rep.guess_ps[0][ISA_SP], 3 * US);
+    assert_int_equal(rep.guess_ps[0][ISA_DVE], 0);
+    assert_int_equal(rep.forced, 0);
+}
+
+/* Two transfers share a DMA engine; a third on the second's set comes later and is served by others
+ * but completes after it. */
+static void transfers_queue(void **state)
+{
+    struct time_report rep;
+    struct time_span s[64];
+
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0); /* 0..1 us: triggers all three */
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 1, 1);
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 2, 2);
+    event(TIME_EV_XFER_DONE, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_XFER_UPDATE, ISA_ACT, 9, ISA_UPD_ADD, 2, 0);
+    event(TIME_EV_XFER_DONE, ISA_ACT, 0, 0, 0, 1);
+    event(TIME_EV_XFER_UPDATE, ISA_ACT, 9, ISA_UPD_ADD, 2, 1);
+    event(TIME_EV_XFER_DONE, ISA_ACT, 0, 0, 0, 2);
+    event(TIME_EV_WAIT, ISA_DVE, 9, ISA_WAIT_SEM_GE, 4, 0);
+    event(TIME_EV_RECORD, ISA_DVE, 0, 0, 0, 0);
+    run_replay(&rep, s);
+    assert_int_equal(s[1].start_ps, 2300000); /* 1 us + 1300 ns */
+    assert_int_equal(s[1].end_ps, 4300000);
+    assert_int_equal(s[2].end_ps, 8300000);   /* engine 0 is busy until 4.3 us */
+    assert_int_equal(s[3].start_ps, 2900000); /* the DGE's 600 ns first */
+    assert_int_equal(s[3].end_ps, 8300000);   /* not before the other of its set */
+    assert_int_equal(s[10].start_ps, 8300000);
+    assert_int_equal(rep.total_ps, 9300000);
+    assert_int_equal(rep.dma_busy_ps[0][0], 6 * US);
+    assert_int_equal(rep.dma_busy_ps[0][1], 1 * US);
+}
+
+/* A record of a racing program may have no order in device time: it is let through and counted. */
+static void races_are_counted(void **state)
+{
+    struct time_report rep;
+
+    event(TIME_EV_WAIT, ISA_ACT, 9, ISA_WAIT_SEM_EQ, 7, 0);
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0);
+    run_replay(&rep, NULL);
+    assert_int_equal(rep.forced, 1);
+    assert_int_equal(rep.total_ps, 1 * US);
+}
+
+static void foreign_events_are_refused(void **state)
+{
+    const struct time_program *p = &prog;
+    struct time_report rep;
+    struct err err = {0};
+
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 8);
+    assert_int_equal(time_replay(&p, 1, &events, NULL, &rep, &err), NRT_INVALID);
+    events.count = 0;
+    event(TIME_EV_XFER_DONE, ISA_ACT, 0, 0, 0, 0);
+    assert_int_equal(time_replay(&p, 1, &events, NULL, &rep, &err), NRT_INVALID);
+    events.count = 0;
+    event(TIME_EV_COMPLETE, ISA_ACT, 0, 0, 0, 0);
+    assert_int_equal(time_replay(&p, 1, &events, NULL, &rep, &err), NRT_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matmul),
+        cmocka_unit_test(element_wise),
+        cmocka_unit_test(small_instructions),
+        cmocka_unit_test(unpublished_is_marked),
+        cmocka_unit_test(dependence),
+        cmocka_unit_test(dma_figures),
+        cmocka_unit_test_setup(engines_overlap, replay_setup),
+        cmocka_unit_test_setup(transfers_queue, replay_setup),
+        cmocka_unit_test_setup(races_are_counted, replay_setup),
+        cmocka_unit_test_setup(foreign_events_are_refused, replay_setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
