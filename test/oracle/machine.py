@@ -85,7 +85,7 @@ class Machine:
         sources = [self._source(p) for p in desc.get("from_arr", [desc])]
         to = BY_NAME[desc.get("to_dtype", "uint8")]
         at = pattern(desc["to_off"], desc["to_steps"], desc["to_sizes"])
-        if op == "copy" and sources[0][1] == to:
+        if op in ("copy", "cast") and sources[0][1] == to:
             out = sources[0][0]
         elif op == "transpose":
             out = self._transpose(desc, sources[0][0])
