@@ -99,11 +99,11 @@ def encode(value, dtype):
         return (value != 0).astype(raw)
     low, high = INT_RANGE[dtype]
     whole = np.rint(np.where(np.isnan(value), 0.0, value))
-    flat = [int(min(max(v, low), high)) if np.isfinite(v) else (low if v < 0 else high)
-            for v in whole.ravel()] if SIZE[dtype] == 8 else np.clip(whole, low, high).ravel()
-    if SIZE[dtype] == 8:
+    if SIZE[dtype] == 8:                                # in whole numbers: 2^64 - 1 is no double
+        flat = [min(max(int(v), low), high) if np.isfinite(v) else (low if v < 0 else high)
+                for v in whole.ravel()]
         return np.array([v & (2**64 - 1) for v in flat], np.uint64).reshape(value.shape)
-    return flat.astype(np.int64).astype(raw).reshape(value.shape)
+    return np.clip(whole, low, high).astype(np.int64).astype(raw)
 
 
 def encode_int(value, dtype):
