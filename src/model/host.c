@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The logical cores of this process. */
+#include "base/settings.h"
 #include "model/model_int.h"
 
 static void warn_log(void *arg, const char *text)
@@ -36,6 +37,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
 {
     struct model_host *h = mem_zalloc(sizeof(*h));
     struct scratch_config scratch;
+    unsigned threads;
     NRT_STATUS status;
 
     if (!h)
@@ -48,6 +50,17 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
     h->next_id = MODEL_FIRST_ID;
     h->sink = (struct diag_sink){.warn = warn_log, .debug = debug_log, .arg = h};
     pthread_mutex_init(&h->lock, NULL);
+    /* Its threads start with the first kernel that wants them. */
+    threads = (unsigned)settings_int("OPENNRT_HOST_THREADS", 0, 0, RUN_CPUS_MAX, &h->sink);
+    if (threads == 0)
+        threads = run_cpu_count();
+    if (threads > 1) {
+        h->pool = run_pool_new(threads);
+        if (!h->pool) {
+            status = err_set(err, NRT_RESOURCE, "no host memory for %u threads", threads);
+            goto out_host;
+        }
+    }
     scratch = scratch_config_env(h->topo, h->lnc, &h->sink);
 
     h->cores = mem_calloc(cfg->vnc_count, sizeof(*h->cores));
@@ -93,6 +106,7 @@ void model_host_destroy(struct model_host *h)
         pthread_mutex_destroy(&lc->owner);
         pthread_mutex_destroy(&lc->stage);
     }
+    run_pool_free(h->pool);
     pthread_mutex_destroy(&h->lock);
     mem_free(h->cores);
     mem_free(h);
