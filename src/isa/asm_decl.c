@@ -1,0 +1,744 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Declarations: variables, tiles, queues, DMA groups. */
+#include "isa/asm_int.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+
+#define NAMES_MAX     64
+#define INLINE_DATA   ((uint64_t)64 << 20)
+#define DMA_DESCS_MAX 65536
+
+/* name {, name} : */
+static bool name_list(struct as *as, const char **names, unsigned *ret_n)
+{
+    unsigned n = 0;
+
+    do {
+        if (n == NAMES_MAX)
+            return asm_fail(as, "more than %u names", NAMES_MAX);
+        if (!asm_name(as, &names[n]))
+            return false;
+        n++;
+    } while (asm_take(as, ','));
+    *ret_n = n;
+    return asm_want(as, ':');
+}
+
+/* dtype [ dims ] */
+static bool shape(struct as *as, enum dtype *t, unsigned *ret_n, int64_t *dims)
+{
+    unsigned n = 0;
+
+    if (!asm_dtype(as, t))
+        return false;
+    if (asm_take(as, '[')) {
+        do {
+            if (n == ASM_DIMS)
+                return asm_fail(as, "more than %u dimensions", ASM_DIMS);
+            if (!asm_int_range(as, "dimension", 1, (int64_t)1 << 40, &dims[n]))
+                return false;
+            n++;
+        } while (asm_take(as, ','));
+        if (!asm_want(as, ']'))
+            return false;
+    }
+    *ret_n = n;
+    return true;
+}
+
+/* ---- variables ----------------------------------------------------------------------------------
+ */
+
+static bool var_type(struct as *as, const char **ret)
+{
+    static const struct {
+        const char *first, *second, *type;
+    } types[] = {{"state", "buffer", "state-buffer"}, {"input", NULL, "input"},
+                 {"output", NULL, "output"},          {"file", NULL, "file"},
+                 {"tmp", "buf", "tmp-buf"},           {"virtual", NULL, "virtual"},
+                 {"pointer", NULL, "pointer"},        {"dge", "table", "dge-table"}};
+    const struct tok *t = asm_next(as);
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (!tok_is_word(t, types[i].first))
+            continue;
+        *ret = types[i].type;
+        if (types[i].second && (!asm_want(as, '-') || !asm_take_word(as, types[i].second)))
+            return asm_fail(as, "%s is expected", types[i].type);
+        return true;
+    }
+    return asm_fail(as, "input, output, file, tmp-buf, virtual, pointer, dge-table or "
+                        "state-buffer is expected");
+}
+
+static bool data_value(struct as *as, struct isa_asm_var *v, uint8_t *at)
+{
+    size_t es = dtype_size(v->dtype);
+    struct val x;
+
+    if (!asm_expr(as, &x))
+        return false;
+    if (x.kind == VAL_REG)
+        return asm_fail(as, "a constant is expected");
+    if (dtype_is_int(v->dtype) && x.kind == VAL_INT)
+        memcpy(at, &x.i, es);
+    else if (dtype_kind(v->dtype) == DTK_PACKED)
+        return asm_fail(as, "no values of type %s", dtype_name(v->dtype));
+    else
+        dtype_store(v->dtype, at, (float)(x.kind == VAL_INT ? (double)x.i : x.f));
+    return true;
+}
+
+/* = { value, ... } with one value for each element, or one for all. */
+static bool var_data(struct as *as, struct isa_asm_var *v)
+{
+    size_t es = dtype_size(v->dtype);
+    uint64_t n = 0, all = v->size / es;
+    uint8_t *data;
+
+    if (strcmp(v->type, "file") != 0)
+        return asm_fail(as, "values belong to file variables");
+    as->inline_bytes += v->size < INLINE_DATA ? v->size : INLINE_DATA + 1;
+    if (as->inline_bytes > INLINE_DATA)
+        return asm_fail(as, "values for more than %llu bytes", (unsigned long long)INLINE_DATA);
+    data = arena_alloc(as->arena, v->size + 8);
+    if (!data)
+        return asm_nomem(as);
+    if (!asm_want(as, '{'))
+        return false;
+    do {
+        asm_skip_nl(as);
+        if (n == all)
+            return asm_fail(as, "more than %llu values", (unsigned long long)all);
+        if (!data_value(as, v, data + n * es))
+            return false;
+        n++;
+        asm_skip_nl(as);
+    } while (asm_take(as, ','));
+    if (n != 1 && n != all)
+        return asm_fail(as, "%llu values for %llu elements", (unsigned long long)n,
+                        (unsigned long long)all);
+    for (uint64_t i = n; i < all; i++)
+        memcpy(data + i * es, data, es);
+    v->data = data;
+    return asm_want(as, '}');
+}
+
+static bool var_id_of(struct as *as, int64_t *ret)
+{
+    const struct sym *s = asm_find_here(as);
+    const char *name;
+
+    if (!s || s->kind != SYM_VAR)
+        return asm_fail(as, "a variable is expected");
+    *ret = as->out->vars[s->u.index].var_id;
+    return asm_name(as, &name);
+}
+
+static bool var_list(struct as *as, struct isa_asm_var *v)
+{
+    int64_t ids[256];
+    size_t n = 0;
+
+    if (!asm_want(as, '['))
+        return false;
+    do {
+        if (n == sizeof(ids) / sizeof(ids[0]))
+            return asm_fail(as, "more than %zu variables", n);
+        if (!var_id_of(as, &ids[n]))
+            return false;
+        n++;
+    } while (asm_take(as, ','));
+    v->list = arena_calloc(as->arena, n, sizeof(*v->list));
+    if (!v->list)
+        return asm_nomem(as);
+    memcpy(v->list, ids, n * sizeof(ids[0]));
+    v->n_list = n;
+    v->size = 8 * n;
+    return asm_want(as, ']');
+}
+
+static const char *word_or_string(struct as *as)
+{
+    const struct tok *t = asm_next(as);
+    const char *s;
+
+    if (t->kind != TK_STR && t->kind != TK_IDENT) {
+        asm_fail(as, "a word or string is expected");
+        return NULL;
+    }
+    s = arena_strndup(as->arena, t->s, t->len);
+    if (!s)
+        asm_nomem(as);
+    return s;
+}
+
+static bool var_options(struct as *as, struct isa_asm_var *v)
+{
+    bool sized = dtype_size(v->dtype) != 0;
+    int64_t n;
+
+    while (!asm_at_end(as)) {
+        if (asm_peek(as)->kind == TK_STR && strcmp(v->type, "file") == 0) {
+            v->file_name = word_or_string(as);
+            if (!v->file_name)
+                return false;
+        } else if (asm_is(as, '=') && sized) {
+            asm_next(as);
+            if (!var_data(as, v))
+                return false;
+        } else if (asm_take(as, '@')) {
+            if (strcmp(v->type, "virtual") != 0)
+                return asm_fail(as, "@ belongs to virtual variables");
+            if (!asm_int_range(as, "offset", 0, INT64_MAX, &v->backing_off))
+                return false;
+        } else if (asm_take_word(as, "id")) {
+            if (!asm_want(as, '=') || !asm_int_range(as, "id", 0, UINT32_MAX - 1, &v->var_id))
+                return false;
+        } else if (asm_take_word(as, "align")) {
+            if (!asm_want(as, '=') || !asm_int_range(as, "align", 0, INT64_MAX, &n))
+                return false;
+            v->alignment = (uint64_t)n;
+        } else if (asm_take_word(as, "size")) {
+            if (!asm_want(as, '=') || !asm_int_range(as, "size", 0, INT64_MAX, &n))
+                return false;
+            v->size = (uint64_t)n;
+        } else if (asm_take_word(as, "area")) {
+            if (!asm_want(as, '=') || !(v->backing_buf = word_or_string(as)))
+                return false;
+        } else {
+            return asm_fail(as, "an option of the variable is expected");
+        }
+    }
+    return true;
+}
+
+bool asm_decl_var(struct as *as)
+{
+    const char *names[NAMES_MAX], *type = NULL;
+    unsigned n_names;
+    struct isa_asm_var v = {.referenced = ISA_ASM_NONE};
+    int64_t dims[ASM_DIMS];
+
+    if (!name_list(as, names, &n_names) || !var_type(as, &type))
+        return false;
+    v.type = type;
+    v.var_id = -1;
+    if (strcmp(type, "pointer") == 0) {
+        v.size = 8;
+        if (!asm_want(as, P_ARROW) || !var_id_of(as, &v.referenced))
+            return false;
+    } else if (strcmp(type, "dge-table") == 0) {
+        if (!var_list(as, &v))
+            return false;
+    } else if (strcmp(type, "state-buffer") == 0) {
+        v.size = (uint64_t)ISA_PARTITIONS * isa_sbuf_bytes(as->res->gen);
+    } else {
+        uint64_t size;
+
+        if (!shape(as, &v.dtype, &v.ndim, dims))
+            return false;
+        size = dtype_size(v.dtype);
+        for (unsigned k = 0; k < v.ndim; k++) {
+            v.shape[k] = (uint64_t)dims[k];
+            if (u64_mul_over(size, v.shape[k], &size) || size > (uint64_t)1 << 48)
+                return asm_fail(as, "the variable is larger than 256 TiB");
+        }
+        v.size = size;
+    }
+    if (!var_options(as, &v))
+        return false;
+    for (unsigned i = 0; i < n_names; i++) {
+        struct sym *s = asm_define(as, names[i], SYM_VAR);
+
+        if (!s)
+            return false;
+        if (!mem_grow((void **)&as->out->vars, &as->vars_cap, as->out->n_vars + 1, sizeof(v)))
+            return asm_nomem(as);
+        s->u.index = as->out->n_vars;
+        as->out->vars[as->out->n_vars] = v;
+        as->out->vars[as->out->n_vars].name = names[i];
+        if (v.var_id < 0)
+            as->out->vars[as->out->n_vars].var_id = as->next_var_id++;
+        else if (v.var_id >= as->next_var_id)
+            as->next_var_id = v.var_id + 1;
+        as->out->n_vars++;
+    }
+    return true;
+}
+
+/* ---- tiles
+ * --------------------------------------------------------------------------------------- */
+
+static bool tile_place(struct as *as, struct tile *t, uint64_t bytes, bool given)
+{
+    uint64_t room = t->mem == ISA_PSUM ? ISA_PSUM_BYTES : isa_sbuf_bytes(as->res->gen);
+    uint32_t *top = t->mem == ISA_PSUM ? &as->psum_top : &as->sbuf_top;
+    uint64_t align = t->mem == ISA_PSUM ? ISA_PSUM_BANK : bytes >= 64 ? 64 : 4;
+
+    if (!given)
+        t->off = (uint32_t)((*top + align - 1) / align * align);
+    if (bytes > room || t->off > room - bytes)
+        return asm_fail(as, "the tile at %u of %llu bytes does not fit a partition of %llu", t->off,
+                        (unsigned long long)bytes, (unsigned long long)room);
+    if (t->off + bytes > *top)
+        *top = (uint32_t)(t->off + bytes);
+    return true;
+}
+
+bool asm_decl_tile(struct as *as)
+{
+    const char *names[NAMES_MAX];
+    unsigned n_names, nd;
+    struct tile t = {0};
+    int64_t dims[ASM_DIMS], n, part = 0;
+    uint64_t bytes;
+    enum dtype dt;
+    bool given = false;
+
+    if (!name_list(as, names, &n_names))
+        return false;
+    t.mem = asm_take_word(as, "sbuf") ? ISA_SBUF : ISA_PSUM;
+    if (t.mem == ISA_PSUM && !asm_take_word(as, "psum"))
+        return asm_fail(as, "sbuf or psum is expected");
+    if (!shape(as, &dt, &nd, dims))
+        return false;
+    t.dtype = (uint8_t)dt;
+    if (nd == 0 || dims[0] > ISA_PARTITIONS)
+        return asm_fail(as, "a tile has 1 to 128 partitions");
+    t.nparts = (uint8_t)dims[0];
+    t.nd = nd - 1;
+    bytes = dtype_size(dt);
+    for (unsigned k = 0; k < t.nd; k++) {
+        t.shape[k] = dims[k + 1];
+        if (u64_mul_over(bytes, (uint64_t)dims[k + 1], &bytes) || bytes > INT32_MAX)
+            return asm_fail(as, "the tile does not fit a partition");
+    }
+    while (!asm_at_end(as)) {
+        if (asm_take(as, '@')) {
+            if (!asm_int_range(as, "offset", 0, INT32_MAX, &n))
+                return false;
+            t.off = (uint32_t)n;
+            given = true;
+        } else if (asm_take_word(as, "bank")) {
+            if (!asm_want(as, '=') || !asm_int_range(as, "bank", 0, 7, &n))
+                return false;
+            t.off = (uint32_t)n * ISA_PSUM_BANK;
+            given = true;
+        } else if (asm_take_word(as, "part")) {
+            if (!asm_want(as, '=') ||
+                !asm_int_range(as, "part", 0, ISA_PARTITIONS - t.nparts, &part))
+                return false;
+        } else {
+            return asm_fail(as, "an option of the tile is expected");
+        }
+    }
+    t.part = (uint8_t)part;
+    for (unsigned i = 0; i < n_names; i++) {
+        struct sym *s = asm_define(as, names[i], SYM_TILE);
+        struct tile *copy = arena_alloc(as->arena, sizeof(*copy));
+
+        if (!s || !copy)
+            return s ? asm_nomem(as) : false;
+        if (!tile_place(as, &t, bytes, given))
+            return false;
+        *copy = t;
+        s->u.tile = copy;
+    }
+    return true;
+}
+
+/* ---- queues
+ * -------------------------------------------------------------------------------------- */
+
+static bool instances(struct as *as, struct isa_asm_queue *q)
+{
+    const char *names[NAMES_MAX];
+    size_t n = 0;
+
+    if (!asm_want(as, '['))
+        return false;
+    do {
+        if (n == NAMES_MAX)
+            return asm_fail(as, "more than %u instances", NAMES_MAX);
+        names[n] = word_or_string(as);
+        if (!names[n])
+            return false;
+        n++;
+    } while (asm_take(as, ','));
+    q->instances = arena_calloc(as->arena, n, sizeof(*q->instances));
+    if (!q->instances)
+        return asm_nomem(as);
+    memcpy(q->instances, names, n * sizeof(names[0]));
+    q->n_instances = n;
+    return asm_want(as, ']');
+}
+
+static bool queue_options(struct as *as, struct isa_asm_queue *q)
+{
+    enum isa_engine e;
+    int64_t n;
+
+    while (!asm_at_end(as)) {
+        const struct tok *t = asm_next(as);
+
+        if (!asm_want(as, '='))
+            return false;
+        if (tok_is_word(t, "owner")) {
+            if (!asm_engine_tok(asm_next(as), &e))
+                return asm_fail(as, "an engine is expected");
+            q->owner = (int)e;
+        } else if (tok_is_word(t, "n")) {
+            if (!asm_int_range(as, "n", 1, 16, &n))
+                return false;
+            q->num_queues = (unsigned)n;
+        } else if (tok_is_word(t, "sem")) {
+            if (!asm_sem(as, &q->semaphore))
+                return false;
+        } else if (tok_is_word(t, "fabric")) {
+            if (!(q->fabric = word_or_string(as)))
+                return false;
+        } else if (tok_is_word(t, "instances")) {
+            if (!instances(as, q))
+                return false;
+        } else {
+            return asm_fail(as, "a queue has owner, n, sem, fabric and instances");
+        }
+    }
+    return true;
+}
+
+bool asm_decl_queue(struct as *as)
+{
+    static const char *const types[] = {"in", "out", "data", "embedding_update", "dynamic"};
+    const char *name;
+    struct isa_asm_queue q = {.owner = ISA_ASM_NONE, .num_queues = 1, .semaphore = ISA_ASM_NONE};
+    const struct tok *t;
+    struct sym *s;
+
+    if (!asm_name(as, &name) || !asm_want(as, ':'))
+        return false;
+    t = asm_next(as);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (tok_is_word(t, types[i]))
+            q.type = types[i];
+    if (!q.type)
+        return asm_fail(as, "a queue is in, out, data, embedding_update or dynamic");
+    if (!queue_options(as, &q))
+        return false;
+    q.name = name;
+    s = asm_define(as, name, SYM_QUEUE);
+    if (!s)
+        return false;
+    if (!mem_grow((void **)&as->out->queues, &as->queues_cap, as->out->n_queues + 1, sizeof(q)))
+        return asm_nomem(as);
+    s->u.index = as->out->n_queues;
+    as->out->queues[as->out->n_queues++] = q;
+    return true;
+}
+
+/* ---- DMA groups
+ * ---------------------------------------------------------------------------------- */
+
+static const char *const dma_ops[ISA_DMA_OP_COUNT] = {"copy", "cast", "add",      "min",
+                                                      "max",  "fma",  "transpose"};
+
+const char *isa_dma_op_name(unsigned op)
+{
+    return op < ISA_DMA_OP_COUNT ? dma_ops[op] : NULL;
+}
+
+static uint64_t ref_count(const struct ref *r)
+{
+    uint64_t n = r->mem == ISA_HBM ? 1 : r->nparts;
+
+    for (unsigned k = 0; k < r->nd; k++)
+        if (u64_mul_over(n, (uint64_t)r->num[k], &n))
+            return UINT64_MAX;
+    return n;
+}
+
+static bool transpose_shape(struct as *as, const struct ref *r, struct isa_asm_desc *d)
+{
+    unsigned n = 0;
+
+    for (unsigned k = 0; k < 4; k++)
+        d->transpose_shape[k] = 1;
+    if (r->mem != ISA_HBM)
+        d->transpose_shape[n++] = r->nparts;
+    for (unsigned k = 0; k < r->nd; k++) {
+        if (n == 4)
+            return asm_fail(as, "a transpose has at most 4 dimensions");
+        d->transpose_shape[n++] = r->num[k];
+    }
+    d->transpose_element_size = (unsigned)dtype_size((enum dtype)r->dtype);
+    return true;
+}
+
+struct desc_parse {
+    struct isa_asm_desc *d;
+    struct ref to, from;
+    struct isa_asm_side side[16];
+};
+
+static bool desc_source(struct as *as, struct desc_parse *p)
+{
+    struct isa_asm_side *s = &p->side[p->d->n_from];
+
+    if (p->d->n_from == 16)
+        return asm_fail(as, "more than 16 sources");
+    if (!asm_ref(as, &p->from) || !asm_ref_side(as, &p->from, s))
+        return false;
+    if (ref_count(&p->from) != ref_count(&p->to))
+        return asm_fail(as, "%llu elements to %llu", (unsigned long long)ref_count(&p->from),
+                        (unsigned long long)ref_count(&p->to));
+    p->d->n_from++;
+    if (asm_take(as, '*')) {
+        if (p->d->op != ISA_DMA_FMA)
+            return asm_fail(as, "a factor belongs to fma");
+        return asm_number(as, &s->scale);
+    }
+    return true;
+}
+
+static bool desc_constant(struct as *as, struct isa_asm_desc *d)
+{
+    struct val v;
+
+    if (d->op != ISA_DMA_MIN && d->op != ISA_DMA_MAX)
+        return asm_fail(as, "a start value belongs to min and max");
+    if (!asm_expr(as, &v))
+        return false;
+    if (v.kind == VAL_REG || (v.kind == VAL_INT && (v.i < INT32_MIN || v.i > UINT32_MAX)))
+        return asm_fail(as, "a 32-bit constant is expected");
+    d->constant_dtype = v.kind == VAL_FLOAT ? DT_FP32 : v.i > INT32_MAX ? DT_UINT32 : DT_INT32;
+    d->constant = v.kind == VAL_FLOAT ? v.f : (double)v.i;
+    return true;
+}
+
+static bool desc_sources(struct as *as, struct desc_parse *p)
+{
+    if (!asm_want(as, '('))
+        return false;
+    do {
+        if (tok_is_word(asm_peek(as), "from") && asm_peek2(as)->kind == TK_PUNCT &&
+            asm_peek2(as)->p == '=') {
+            asm_next(as);
+            asm_next(as);
+            if (!desc_constant(as, p->d))
+                return false;
+        } else if (!desc_source(as, p)) {
+            return false;
+        }
+    } while (asm_take(as, ','));
+    return asm_want(as, ')');
+}
+
+static bool parse_desc(struct as *as, struct isa_asm_desc *d)
+{
+    struct desc_parse p = {.d = d};
+    bool word;
+
+    *d = (struct isa_asm_desc){.op = ISA_DMA_COPY};
+    if (!asm_ref(as, &p.to) || !asm_ref_side(as, &p.to, &d->to) || !asm_want(as, P_FROM))
+        return false;
+    for (unsigned i = ISA_DMA_ADD; i < ISA_DMA_OP_COUNT; i++)
+        if (tok_is_word(asm_peek(as), dma_ops[i]) && asm_peek2(as)->kind == TK_PUNCT &&
+            asm_peek2(as)->p == '(')
+            d->op = (enum isa_dma_op)i;
+    if (d->op == ISA_DMA_COPY) {
+        word = asm_peek2(as)->kind == TK_IDENT && asm_take_word(as, "cast");
+        if (word)
+            d->op = ISA_DMA_CAST;
+        if (!desc_source(as, &p))
+            return false;
+    } else {
+        asm_next(as);
+        if (!desc_sources(as, &p))
+            return false;
+    }
+    if ((d->op == ISA_DMA_COPY || d->op == ISA_DMA_TRANSPOSE) && p.from.dtype != p.to.dtype)
+        return asm_fail(as, "%s to %s: write cast, or view one side",
+                        dtype_name((enum dtype)p.from.dtype), dtype_name((enum dtype)p.to.dtype));
+    if (d->op == ISA_DMA_TRANSPOSE) {
+        if (d->n_from != 1)
+            return asm_fail(as, "a transpose has one source");
+        if (!transpose_shape(as, &p.from, d))
+            return false;
+    }
+    if (d->n_from == 0)
+        return asm_fail(as, "no source");
+    d->from = arena_calloc(as->arena, d->n_from, sizeof(*d->from));
+    if (!d->from)
+        return asm_nomem(as);
+    memcpy(d->from, p.side, d->n_from * sizeof(*d->from));
+    return true;
+}
+
+static bool dma_signals(struct as *as, struct isa_asm_dma *g)
+{
+    do {
+        const struct sym *s;
+        const char *name;
+        int sem;
+
+        if (asm_take_word(as, "peer")) {
+            if (g->n_remote == 4)
+                return asm_fail(as, "more than 4 semaphores of the peer");
+            if (!asm_sem(as, &g->remote[g->n_remote]))
+                return false;
+            g->n_remote++;
+            continue;
+        }
+        s = asm_find_here(as);
+        if (s && s->kind == SYM_EVENT) {
+            if (!asm_name(as, &name))
+                return false;
+            g->event = s->u.number;
+            continue;
+        }
+        if (!asm_sem(as, &sem))
+            return false;
+        if (g->semaphore != ISA_ASM_NONE)
+            return asm_fail(as, "a transfer raises one semaphore");
+        g->semaphore = sem;
+    } while (asm_take(as, ','));
+    return true;
+}
+
+static bool dma_queue(struct as *as, struct isa_asm_dma *g)
+{
+    const struct sym *s = asm_find_here(as);
+    const struct isa_asm_queue *q;
+    const char *name;
+
+    if (!s || s->kind != SYM_QUEUE)
+        return asm_fail(as, "a queue is expected");
+    if (!asm_name(as, &name))
+        return false;
+    q = &as->out->queues[s->u.index];
+    g->queue = q->name;
+    if (asm_take(as, '.')) {
+        const char *inst = word_or_string(as);
+
+        for (size_t i = 0; inst && i < q->n_instances; i++)
+            if (strcmp(inst, q->instances[i]) == 0)
+                g->instance = q->instances[i];
+        if (!g->instance)
+            return asm_fail(as, "queue %s has no such instance", q->name);
+    }
+    g->engine = (enum isa_engine)(q->owner >= 0 ? q->owner : as->engine);
+    return true;
+}
+
+static bool dma_head(struct as *as, struct isa_asm_dma *g, bool *ret_owned)
+{
+    enum isa_engine e;
+    int64_t id;
+
+    if (!asm_take_word(as, "on"))
+        return asm_fail(as, "on QUEUE is expected");
+    if (!dma_queue(as, g))
+        return false;
+    *ret_owned = (int)g->engine >= 0;
+    for (;;) {
+        if (asm_take_word(as, "by")) {
+            if (!asm_engine_tok(asm_next(as), &e))
+                return asm_fail(as, "an engine is expected");
+            g->engine = e;
+            *ret_owned = true;
+        } else if (asm_take_word(as, "id")) {
+            if (!asm_int_range(as, "id", 0, INT32_MAX, &id))
+                return false;
+            g->id = id;
+        } else if (asm_take(as, P_ARROW)) {
+            if (!dma_signals(as, g))
+                return false;
+        } else {
+            return true;
+        }
+    }
+}
+
+static bool dma_descs(struct as *as, struct isa_asm_dma *g)
+{
+    struct isa_asm_desc *d = NULL;
+    size_t n = 0, cap = 0;
+    bool block = asm_take(as, '{'), ok = block || asm_want(as, ':');
+
+    if (ok && block)
+        asm_skip_nl(as);
+    while (ok) {
+        if (n == DMA_DESCS_MAX) {
+            ok = asm_fail(as, "more than %u descriptors", DMA_DESCS_MAX);
+            break;
+        }
+        if (!mem_grow((void **)&d, &cap, n + 1, sizeof(*d))) {
+            ok = asm_nomem(as);
+            break;
+        }
+        ok = parse_desc(as, &d[n++]);
+        if (!ok)
+            break;
+        if (!block) {
+            if (!asm_take(as, ','))
+                break;
+            continue;
+        }
+        asm_take(as, ',');
+        asm_skip_nl(as);
+        if (asm_take(as, '}'))
+            break;
+    }
+    if (ok) {
+        g->desc = arena_calloc(as->arena, n, sizeof(*d));
+        if (g->desc)
+            memcpy(g->desc, d, n * sizeof(*d));
+        g->n_desc = n;
+        ok = g->desc || asm_nomem(as);
+    }
+    mem_free(d);
+    return ok;
+}
+
+/* With a record: an anonymous group that the record triggers. */
+bool asm_decl_dma(struct as *as, struct isa_record *rec)
+{
+    struct isa_asm_dma g = {.semaphore = ISA_ASM_NONE,
+                            .event = ISA_ASM_NONE,
+                            .id = ISA_ASM_NONE,
+                            .line = asm_peek(as)->line};
+    struct sym *s = NULL;
+    bool owned = false;
+
+    if (!rec && !asm_name(as, &g.name))
+        return false;
+    if (!dma_head(as, &g, &owned))
+        return false;
+    if (!owned)
+        return asm_fail(as, "queue %s has no owner: say by ENGINE", g.queue);
+    if (rec && (int)g.engine != as->engine)
+        return asm_fail(as, "queue %s belongs to %s", g.queue, isa_engine_name(g.engine));
+    if (!dma_descs(as, &g))
+        return false;
+    if (g.id == ISA_ASM_NONE)
+        g.id = as->next_dma_id++;
+    else if (g.id >= as->next_dma_id)
+        as->next_dma_id = g.id + 1;
+    if (g.id > INT32_MAX)
+        return asm_fail(as, "no dma id is left");
+    if (g.name && !(s = asm_define(as, g.name, SYM_DMA)))
+        return false;
+    if (!mem_grow((void **)&as->out->dmas, &as->dmas_cap, as->out->n_dmas + 1, sizeof(g)))
+        return asm_nomem(as);
+    if (s)
+        s->u.index = as->out->n_dmas;
+    as->out->dmas[as->out->n_dmas++] = g;
+    if (rec) {
+        rec->opcode = ISA_OP_DMA_TRIGGER;
+        rec->body.s.imm = (int32_t)g.id;
+    }
+    return true;
+}
