@@ -26,8 +26,8 @@ struct isa_asm_opts {
 struct isa_asm_var {
     const char *name;
     const char *type; /* as in def.json */
-    int64_t var_id;
-    uint64_t size; /* bytes */
+    int64_t var_id;   /* the index in vars */
+    uint64_t size;    /* bytes */
     uint64_t alignment;
     enum dtype dtype; /* DT_INVALID for state-buffer, pointer, dge-table */
     unsigned ndim;

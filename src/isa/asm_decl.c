@@ -194,9 +194,6 @@ static bool var_options(struct as *as, struct isa_asm_var *v)
                 return asm_fail(as, "@ belongs to virtual variables");
             if (!asm_int_range(as, "offset", 0, INT64_MAX, &v->backing_off))
                 return false;
-        } else if (asm_take_word(as, "id")) {
-            if (!asm_want(as, '=') || !asm_int_range(as, "id", 0, UINT32_MAX - 1, &v->var_id))
-                return false;
         } else if (asm_take_word(as, "align")) {
             if (!asm_want(as, '=') || !asm_int_range(as, "align", 0, INT64_MAX, &n))
                 return false;
@@ -225,7 +222,6 @@ bool asm_decl_var(struct as *as)
     if (!name_list(as, names, &n_names) || !var_type(as, &type))
         return false;
     v.type = type;
-    v.var_id = -1;
     if (strcmp(type, "pointer") == 0) {
         v.size = 8;
         if (!asm_want(as, P_ARROW) || !var_id_of(as, &v.referenced))
@@ -260,10 +256,7 @@ bool asm_decl_var(struct as *as)
         s->u.index = as->out->n_vars;
         as->out->vars[as->out->n_vars] = v;
         as->out->vars[as->out->n_vars].name = names[i];
-        if (v.var_id < 0)
-            as->out->vars[as->out->n_vars].var_id = as->next_var_id++;
-        else if (v.var_id >= as->next_var_id)
-            as->next_var_id = v.var_id + 1;
+        as->out->vars[as->out->n_vars].var_id = (int64_t)as->out->n_vars;
         as->out->n_vars++;
     }
     return true;

@@ -149,7 +149,6 @@ struct as {
     size_t scope_cap;
     uint64_t regs_used;
     uint8_t sem_used[ISA_SEMAPHORES / 8], event_used[ISA_EVENTS / 8];
-    int64_t next_var_id;
     int64_t next_dma_id;
     uint32_t sbuf_top, psum_top;
     /* output */

@@ -652,7 +652,7 @@ static const char *state_buffer(struct as *as)
     v = &c->vars[c->n_vars];
     *v = (struct isa_asm_var){.name = asm_find(as, "SB") ? "state_buffer" : "SB",
                               .type = "state-buffer",
-                              .var_id = as->next_var_id++,
+                              .var_id = (int64_t)c->n_vars,
                               .size = (uint64_t)ISA_PARTITIONS * isa_sbuf_bytes(as->res->gen),
                               .referenced = ISA_ASM_NONE};
     if (asm_find(as, v->name)) {
