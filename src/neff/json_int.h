@@ -26,32 +26,23 @@ enum json_type {
 };
 
 /* Keys that the reader knows, as small numbers: finding a field compares numbers, not text. */
-#define JSON_KEYS(X)                                                                               \
-    X(act)                                                                                         \
-    X(act_instr)                                                                                   \
-    X(activation_function_sets)                                                                    \
-    X(algorithm)                                                                                   \
-    X(alignment)                                                                                   \
-    X(arch) X(backing_buf) X(backing_variable_off) X(collectives) X(constant) X(constant_dtype) X( \
-        control_table) X(datapath_table) X(definition) X(desc) X(dma) X(dma_queue) X(dtype) X(dve) \
-        X(dve_instr) X(dve_tables) X(event) X(executor) X(fabric_path) X(file) X(file_name)        \
-            X(file_off) X(format) X(from) X(from_arr) X(from_dtype) X(from_off) X(from_sizes)      \
-                X(from_steps) X(function) X(function_start) X(graphs) X(groups) X(host) X(id)      \
-                    X(in) X(inputs) X(instance_name) X(instr) X(isa) X(label) X(library) X(line)   \
-                        X(list) X(metadata) X(name) X(nodes) X(num_queues)                         \
-                            X(num_tiling_dimensions) X(off) X(op) X(opcode_table) X(ops) X(out)    \
-                                X(outputs) X(owner) X(pairs) X(pe) X(pe_instr) X(pinned) X(pool)   \
-                                    X(pool_instr) X(queue) X(queue_instances) X(reduce)            \
-                                        X(referenced_var_id) X(remote_semaphores) X(scale)         \
-                                            X(scale_dtype) X(section_start_desc) X(semaphore)      \
-                                                X(semaphore_set) X(shape) X(size) X(sp)            \
-                                                    X(sp_instr) X(stream) X(time_series) X(to)     \
-                                                        X(to_dtype) X(to_off) X(to_sizes)          \
-                                                            X(to_steps) X(tool_version)            \
-                                                                X(transpose_element_size)          \
-                                                                    X(transpose_shape) X(type)     \
-                                                                        X(var) X(var_id)           \
-                                                                            X(version)
+/* clang-format off */
+#define JSON_KEYS(X) \
+    X(act) X(act_instr) X(activation_function_sets) X(algorithm) X(alignment) X(arch) \
+    X(backing_buf) X(backing_variable_off) X(collectives) X(constant) X(constant_dtype) \
+    X(control_table) X(datapath_table) X(definition) X(desc) X(dma) X(dma_queue) X(dtype) \
+    X(dve) X(dve_instr) X(dve_tables) X(event) X(executor) X(fabric_path) X(file) \
+    X(file_name) X(file_off) X(format) X(from) X(from_arr) X(from_dtype) X(from_off) \
+    X(from_sizes) X(from_steps) X(function) X(function_start) X(graphs) X(groups) X(host) \
+    X(id) X(in) X(inputs) X(instance_name) X(instr) X(isa) X(label) X(library) X(line) \
+    X(list) X(metadata) X(name) X(nodes) X(num_queues) X(num_tiling_dimensions) X(off) X(op) \
+    X(opcode_table) X(ops) X(out) X(outputs) X(owner) X(pairs) X(pe) X(pe_instr) X(pinned) \
+    X(pool) X(pool_instr) X(queue) X(queue_instances) X(reduce) X(referenced_var_id) \
+    X(remote_semaphores) X(scale) X(scale_dtype) X(section_start_desc) X(semaphore) \
+    X(semaphore_set) X(shape) X(size) X(sp) X(sp_instr) X(stream) X(time_series) X(to) \
+    X(to_dtype) X(to_off) X(to_sizes) X(to_steps) X(tool_version) X(transpose_element_size) \
+    X(transpose_shape) X(type) X(var) X(var_id) X(version)
+/* clang-format on */
 
 enum json_key {
     K_OTHER,

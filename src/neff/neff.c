@@ -121,8 +121,9 @@ static NRT_STATUS read_all(struct neff_reader *r)
     NRT_STATUS st;
 
     st = neff_members_index(neff, r->priv, r->err);
-    if (st == NRT_SUCCESS)
-        st = neff_kelf_read(r);
+    if (st != NRT_SUCCESS || r->opt->index_only)
+        return st;
+    st = neff_kelf_read(r);
     if (st == NRT_SUCCESS)
         st = neff_info_read(r);
     for (uint32_t g = 0; g < neff->graph_count && st == NRT_SUCCESS; g++)

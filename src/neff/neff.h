@@ -38,6 +38,7 @@ struct neff_options {
     bool lenient;                 /* tools that inspect; OPENNRT_NEFF_LENIENT */
     bool validate_hash;           /* NEURON_RT_VALIDATE_HASH */
     bool skip_debug;              /* do not parse debug_info/ */
+    bool index_only;              /* members only: no JSON is read, there are no graphs and nodes */
     uint64_t max_json;            /* largest JSON member, bytes; 0: 256 MiB (OPENNRT_MAX_JSON) */
     uint64_t max_unpacked;        /* payload after decompression, bytes; 0: 16 GiB */
     const struct diag_sink *sink; /* may be NULL; used during neff_create only */

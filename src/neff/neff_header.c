@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The 1024 bytes at the front and the digest: docs/spec/neff.md sections 2 to 4. */
 #include "neff/neff_int.h"
+#include "neff/write.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -50,7 +51,7 @@ void neff_header_decode(const uint8_t *b, struct neff_header *h)
     h->lnc_size = load_u32(b + AT(lnc_size));
 }
 
-void neff_header_encode(const struct neff_header *h, uint8_t *b)
+void neff_header_put(const struct neff_header *h, uint8_t *b)
 {
     memcpy(b, h, sizeof(*h));
     store_u64(b + AT(pkg_version), h->pkg_version);

@@ -43,13 +43,15 @@ void neff_hex(char *dst, const uint8_t *bytes, size_t n); /* 2n characters and N
 size_t neff_digest(uint64_t pkg_version, const void *payload, size_t size,
                    uint8_t hash[NEFF_HASH_SIZE]);
 void neff_header_decode(const uint8_t *bytes, struct neff_header *ret);
-void neff_header_encode(const struct neff_header *h, uint8_t *ret_bytes);
 
 /* neff_tar.c: rules N09, N10, N14. */
 NRT_STATUS neff_members_index(struct neff *neff, struct neff_priv *priv, struct err *err);
 /* Bring a member into memory if it is not there; its data pointer is set. */
 NRT_STATUS neff_member_need(const struct neff *neff, struct neff_priv *priv, uint32_t member,
                             struct err *err);
+NRT_STATUS neff_payload_stream(const struct neff *neff,
+                               NRT_STATUS (*put)(void *arg, const void *data, size_t size),
+                               void *arg, struct err *err);
 /* Normalised member name (no leading "./") or NULL when it is unsafe. */
 const char *neff_name_safe(const char *name);
 

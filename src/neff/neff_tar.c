@@ -592,6 +592,31 @@ NRT_STATUS neff_member_need(const struct neff *neff, struct neff_priv *priv, uin
     return NRT_SUCCESS;
 }
 
+/* The unpacked payload, piece by piece (neff_write_plain). */
+NRT_STATUS neff_payload_stream(const struct neff *neff,
+                               NRT_STATUS (*put)(void *arg, const void *data, size_t size),
+                               void *arg, struct err *err)
+{
+    struct source s;
+    const void *data;
+    size_t n = 1;
+    NRT_STATUS st = source_open(&s, neff, &neff->priv->opt, err);
+
+    if (st != NRT_SUCCESS)
+        return st;
+    if (!s.gzip) {
+        st = put(arg, neff->payload, neff->payload_bytes);
+        n = 0;
+    }
+    while (n > 0 && st == NRT_SUCCESS) {
+        st = source_next(&s, &data, &n);
+        if (st == NRT_SUCCESS && n > 0)
+            st = put(arg, data, n);
+    }
+    source_close(&s);
+    return st;
+}
+
 /* ---- constants ---- */
 
 struct constant_ref {

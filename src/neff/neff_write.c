@@ -64,7 +64,7 @@ static NRT_STATUS payload_finish(struct payload_out *p, struct neff_header *h)
     if (EVP_DigestFinal_ex(p->md, h->hash, &len) != 1)
         return hash_failed(p->err);
     h->data_size = p->off - h->header_size;
-    neff_header_encode(h, bytes);
+    neff_header_put(h, bytes);
     return p->out->write(p->out->arg, 0, bytes, sizeof(bytes), p->err);
 }
 
@@ -80,6 +80,29 @@ NRT_STATUS neff_write_payload(struct neff_header *h, const void *payload, size_t
         st = payload_put(&p, payload, size);
     if (st == NRT_SUCCESS)
         st = payload_finish(&p, h);
+    EVP_MD_CTX_free(p.md);
+    return st;
+}
+
+static NRT_STATUS plain_put(void *arg, const void *data, size_t size)
+{
+    return payload_put(arg, data, size);
+}
+
+NRT_STATUS neff_write_plain(const struct neff *neff, const struct neff_out *out, struct err *err)
+{
+    struct neff_header h = neff->header;
+    struct payload_out p;
+    NRT_STATUS st;
+
+    if (h.pkg_version != NEFF_PKG_SHA256)
+        h.pkg_version = NEFF_PKG_MD5; /* a version without a known hash gets the usual one */
+    h.header_size = NEFF_HEADER_SIZE;
+    st = payload_open(&p, &h, out, err);
+    if (st == NRT_SUCCESS)
+        st = neff_payload_stream(neff, plain_put, &p, err);
+    if (st == NRT_SUCCESS)
+        st = payload_finish(&p, &h);
     EVP_MD_CTX_free(p.md);
     return st;
 }

@@ -39,6 +39,17 @@ NRT_STATUS neff_write_members(struct neff_header *h, const struct neff_source *s
 /* The same around a payload that is finished already. */
 NRT_STATUS neff_write_payload(struct neff_header *h, const void *payload, size_t size,
                               const struct neff_out *out, struct err *err);
+/* The header as it stands in the file: NEFF_HEADER_SIZE bytes. */
+void neff_header_put(const struct neff_header *h, uint8_t *ret_bytes);
+
+struct neff;
+/* The same NEFF with its payload as a plain tar, bytes of the tar unchanged. */
+NRT_STATUS neff_write_plain(const struct neff *neff, const struct neff_out *out, struct err *err);
+/* neuron-packager optimize: the constants of a subgraph merged into one member, "weights.dat", that
+ * def.json points into; debug_info/ left out unless kept; payload a plain tar. neff must be a plain
+ * tar itself (neff_write_plain). Feature bit bin-weights is set. */
+NRT_STATUS neff_write_optimized(const struct neff *neff, bool keep_debug,
+                                const struct neff_out *out, struct err *err);
 /* Random version 4. */
 NRT_STATUS neff_uuid_random(uint8_t uuid[NEFF_UUID_SIZE], struct err *err);
 
