@@ -573,9 +573,8 @@ static bool parse_desc(struct as *as, struct isa_asm_desc *d)
 static bool dma_signals(struct as *as, struct isa_asm_dma *g)
 {
     do {
-        const struct sym *s;
-        const char *name;
-        int sem;
+        bool event = false;
+        int n;
 
         if (asm_take_word(as, "peer")) {
             if (g->n_remote == 4)
@@ -585,18 +584,15 @@ static bool dma_signals(struct as *as, struct isa_asm_dma *g)
             g->n_remote++;
             continue;
         }
-        s = asm_find_here(as);
-        if (s && s->kind == SYM_EVENT) {
-            if (!asm_name(as, &name))
-                return false;
-            g->event = s->u.number;
+        if (!asm_sem_or_event(as, &event, &n))
+            return false;
+        if (event) {
+            g->event = n;
             continue;
         }
-        if (!asm_sem(as, &sem))
-            return false;
         if (g->semaphore != ISA_ASM_NONE)
             return asm_fail(as, "a transfer raises one semaphore");
-        g->semaphore = sem;
+        g->semaphore = n;
     } while (asm_take(as, ','));
     return true;
 }

@@ -211,6 +211,8 @@ bool asm_number(struct as *as, double *ret);
 bool asm_reg(struct as *as, uint8_t *ret); /* a plain register */
 bool asm_dtype(struct as *as, enum dtype *ret);
 bool asm_sem(struct as *as, int *ret);
+/* $S[n], $E[n] or a name. */
+bool asm_sem_or_event(struct as *as, bool *ret_event, int *ret);
 
 /* asm_ref.c */
 bool asm_ref_starts(struct as *as); /* a tensor operand stands at the cursor */

@@ -34,7 +34,7 @@ struct isa_record *asm_emit(struct as *as)
  */
 
 /* $S[n], $E[n] or a name. */
-static bool sem_or_event(struct as *as, bool *ret_event, int *ret)
+bool asm_sem_or_event(struct as *as, bool *ret_event, int *ret)
 {
     const struct sym *s;
     const char *name;
@@ -74,7 +74,7 @@ bool asm_sem(struct as *as, int *ret)
         *ret = (int)n;
         return true;
     }
-    if (!sem_or_event(as, &event, ret))
+    if (!asm_sem_or_event(as, &event, ret))
         return false;
     return !event || asm_fail(as, "a semaphore is expected, not an event");
 }
@@ -109,7 +109,7 @@ bool asm_waits(struct as *as, struct isa_record *r)
 
         if (r->nwaits == 4)
             return asm_fail(as, "more than 4 waits");
-        if (!sem_or_event(as, &event, &n))
+        if (!asm_sem_or_event(as, &event, &n))
             return false;
         *w = (struct isa_wait){.index = (uint8_t)n, .reg = ISA_NO_REG};
         r->nwaits++;
@@ -165,7 +165,7 @@ bool asm_updates(struct as *as, struct isa_record *r)
 
         if (r->nupdates == 4)
             return asm_fail(as, "more than 4 updates");
-        if (!sem_or_event(as, &event, &n))
+        if (!asm_sem_or_event(as, &event, &n))
             return false;
         *u = (struct isa_update){.index = (uint8_t)n, .reg = ISA_NO_REG};
         r->nupdates++;

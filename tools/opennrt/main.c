@@ -9,6 +9,8 @@ static const struct command {
     const char *name, *help;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"asm", "assemble the text form into a NEFF", cmd_asm},
+    {"disasm", "print the programs of a NEFF, or bare records, as text", cmd_disasm},
     {"doctor", "say what of this host will hurt, and what helps", cmd_doctor},
     {"reset", "remove an instance that no process uses", cmd_reset},
 };

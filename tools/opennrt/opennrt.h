@@ -4,9 +4,17 @@
 #ifndef TOOLS_OPENNRT_OPENNRT_H
 #define TOOLS_OPENNRT_OPENNRT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
+int cmd_asm(int argc, char **argv);
+int cmd_disasm(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_reset(int argc, char **argv);
+
+/* The whole file, malloced; NULL with errno. "-" is the standard input. */
+char *read_all(const char *path, size_t *ret_size);
 
 #endif

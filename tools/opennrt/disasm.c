@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opennrt disasm: a NEFF, or bare records, as the text form. */
+#include "opennrt.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/dtype.h"
+#include "isa/isa.h"
+#include "neff/asm.h"
+#include "neff/neff.h"
+
+static void help(FILE *to)
+{
+    fprintf(to, "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
+                "Prints a NEFF (declarations, DMA groups, programs) or a file of bare records as\n"
+                "text. The text assembles again when all names are words and the numbers of the\n"
+                "variables are those of their order, as our own writer makes them.\n\n"
+                "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
+                "                       first record says)\n"
+                "  -h, --help           this text\n");
+}
+
+/* A name as a word of the text form. */
+static const char *word(const char *name)
+{
+    static char buf[4][160];
+    static unsigned turn;
+    char *b = buf[turn++ % 4];
+
+    snprintf(b, sizeof(buf[0]), "%s%s", isdigit((unsigned char)name[0]) ? "_" : "", name);
+    for (char *p = b; *p; p++)
+        if (!isalnum((unsigned char)*p))
+            *p = '_';
+    return b;
+}
+
+static const struct neff_tensor *tensor_of(const struct neff *n, const char *name)
+{
+    for (uint32_t i = 0; i < n->node_count; i++) {
+        const struct neff_node *node = &n->nodes[i];
+
+        for (uint32_t k = 0; k < node->input_count; k++)
+            if (strcmp(node->inputs[k].name, name) == 0)
+                return &node->inputs[k];
+        for (uint32_t k = 0; k < node->output_count; k++)
+            if (strcmp(node->outputs[k].name, name) == 0)
+                return &node->outputs[k];
+    }
+    return NULL;
+}
+
+static void print_shape(enum dtype t, unsigned ndim, const uint64_t *shape)
+{
+    printf(" %s[", dtype_name(t));
+    for (unsigned k = 0; k < ndim; k++)
+        printf("%s%" PRIu64, k ? ", " : "", shape[k]);
+    printf("]");
+}
+
+static void print_var(const struct neff *n, const struct neff_subgraph *g, uint32_t i)
+{
+    static const char *const types[] = {"state-buffer", "input",   "output",  "file",
+                                        "tmp-buf",      "virtual", "pointer", "dge-table"};
+    const struct neff_var *v = &g->vars[i];
+    const struct neff_tensor *t = tensor_of(n, v->name);
+
+    printf("var %s: %s", word(v->name), types[v->type]);
+    switch (v->type) {
+    case NEFF_VAR_STATE_BUFFER:
+        break;
+    case NEFF_VAR_POINTER:
+        printf(" -> %s", word(g->vars[v->ref].name));
+        break;
+    case NEFF_VAR_DGE_TABLE:
+        for (uint32_t k = 0; k < v->list_count; k++)
+            printf("%s%s", k ? ", " : " [", word(g->vars[v->list[k]].name));
+        printf("]");
+        break;
+    default:
+        if (t && t->dtype != DT_INVALID)
+            print_shape(t->dtype, t->ndim, t->shape);
+        else if (v->type == NEFF_VAR_FILE && n->members[v->file_member].is_npy &&
+                 n->members[v->file_member].npy_dtype != DT_INVALID &&
+                 n->members[v->file_member].npy_ndim)
+            print_shape(n->members[v->file_member].npy_dtype, n->members[v->file_member].npy_ndim,
+                        n->members[v->file_member].npy_shape);
+        else
+            print_shape(DT_UINT8, 1, &v->size);
+    }
+    if (v->type == NEFF_VAR_VIRTUAL)
+        printf(" @ %" PRIu64, v->area_off);
+    if (v->type == NEFF_VAR_FILE)
+        printf(" \"%s\"", n->members[v->file_member].name);
+    if (v->alignment)
+        printf(" align=%" PRIu64, v->alignment);
+    if (v->var_id != (int64_t)i)
+        printf(" ; var_id %" PRId64, v->var_id);
+    printf("\n");
+}
+
+static void print_queue(const struct neff_queue *q)
+{
+    static const char *const types[] = {"in", "out", "data", "embedding_update", "dynamic"};
+
+    printf("queue %s: %s n=%u", word(q->name), types[q->type], q->num_queues);
+    if (q->owner >= 0)
+        printf(" owner=%s", isa_engine_name((unsigned)q->owner));
+    if (q->semaphore != NEFF_NONE)
+        printf(" sem=%u", q->semaphore);
+    for (unsigned k = 0; k < q->instance_count; k++)
+        printf("%s\"%s\"%s", k ? ", " : " instances=[", q->instances[k],
+               k + 1 == q->instance_count ? "]" : "");
+    printf("\n");
+}
+
+/* In elements of its type where that is possible, else in bytes. */
+static void print_side(const struct neff_subgraph *g, const struct neff_access *a)
+{
+    int64_t es = (int64_t)dtype_size((enum dtype)a->dtype);
+    enum dtype t = (enum dtype)a->dtype;
+
+    for (unsigned k = 0; k < a->ndim; k++)
+        if ((k && a->steps[k] % es) || (!k && (a->steps[0] != 1 || a->sizes[0] % (uint64_t)es))) {
+            t = DT_UINT8;
+            es = 1;
+        }
+    printf("hbm.%s(%s, %" PRIu64, dtype_name(t), word(g->vars[a->var].name), a->off);
+    for (unsigned k = a->ndim; k-- > 1;)
+        printf(", [%" PRId64 ",%" PRIu64 "]", a->steps[k] / es, a->sizes[k]);
+    printf(", [%" PRId64 ",%" PRIu64 "])", a->steps[0], a->sizes[0] / (uint64_t)es);
+}
+
+static void print_desc(const struct neff_subgraph *g, const struct neff_desc *d)
+{
+    static const char *const ops[] = {"copy", "cast", "add", "fma", "min", "max", "transpose"};
+    bool plain = d->op == NEFF_OP_COPY || d->op == NEFF_OP_CAST;
+
+    printf("    ");
+    print_side(g, &d->to);
+    printf(" <- %s%s", d->op == NEFF_OP_COPY ? "" : ops[d->op],
+           d->op == NEFF_OP_COPY ? "" : (plain ? " " : "("));
+    for (unsigned k = 0; k < d->from_count; k++) {
+        printf("%s", k ? ", " : "");
+        print_side(g, &d->from[k]);
+        if (d->op == NEFF_OP_FMA && d->scale)
+            printf(" * %.9g", (double)d->scale[k]);
+    }
+    if (d->has_constant)
+        printf(d->constant_dtype == DT_FP32 ? ", from=float(%.9g)" : ", from=%.0f", d->constant);
+    printf("%s\n", plain ? "" : ")");
+}
+
+static void print_group(const struct neff_subgraph *g, unsigned e, const struct neff_dma_group *d)
+{
+    printf("dma %s_%u on %s", isa_engine_name(e), d->id, word(g->queues[d->queue].name));
+    if (d->instance != NEFF_NONE)
+        printf(".\"%s\"", g->queues[d->queue].instances[d->instance]);
+    printf(" by %s id %u", isa_engine_name(e), d->id);
+    if (d->semaphore != NEFF_NONE)
+        printf(" -> $S[%u]", d->semaphore);
+    for (unsigned k = 0; k < d->remote_semaphore_count; k++)
+        printf(" -> peer $S[%u]", d->remote_semaphores[k]);
+    if (d->event != NEFF_NONE)
+        printf(" -> $E[%u]", d->event);
+    printf(" {\n");
+    for (uint32_t k = 0; k < d->desc_count; k++)
+        print_desc(g, &d->descs[k]);
+    printf("}\n");
+}
+
+static bool print_code(const void *code, size_t size, unsigned e)
+{
+    struct neff_error error = {0};
+    char *text;
+
+    if (neff_asm_print(code, size, (enum neff_engine)e, &text, &error)) {
+        fprintf(stderr, "opennrt disasm: %s: %s\n", isa_engine_name(e), error.text);
+        return false;
+    }
+    fputs(text, stdout);
+    neff_build_free(text);
+    return true;
+}
+
+static bool print_graph(const struct neff *n, const struct neff_subgraph *g)
+{
+    bool ok = true;
+
+    for (uint32_t i = 0; i < g->var_count; i++)
+        print_var(n, g, i);
+    for (uint32_t i = 0; i < g->queue_count; i++)
+        print_queue(&g->queues[i]);
+    for (unsigned e = 0; e < NEFF_ENGINE_COUNT; e++)
+        for (uint32_t k = 0; g->engines[e].present && k < g->engines[e].group_count; k++)
+            print_group(g, e, &g->engines[e].groups[k]);
+    for (unsigned e = 0; e < NEFF_ENGINE_COUNT; e++)
+        if (g->engines[e].present && g->engines[e].instr_bytes)
+            ok = print_code(g->engines[e].instr, g->engines[e].instr_bytes, e) && ok;
+    return ok;
+}
+
+static int print_neff(const char *path, const void *bytes, size_t size)
+{
+    struct neff_options o = {.lenient = true};
+    struct err err = {0};
+    struct neff *n;
+    bool ok = true;
+
+    if (neff_create(bytes, size, &o, &n, &err) != NRT_SUCCESS) {
+        fprintf(stderr, "opennrt disasm: %s: %s\n", path, err.text);
+        return EXIT_FAILED;
+    }
+    printf(".name \"%s\"\n", n->name);
+    if (n->arch)
+        printf(".arch %s\n", n->arch);
+    if (n->graph_count > 1)
+        printf(".lnc 2\n");
+    for (uint32_t i = 0; i < n->graph_count; i++) {
+        if (n->graph_count > 1)
+            printf("if core == %u {\n", i);
+        ok = print_graph(n, &n->graphs[i]) && ok;
+        if (n->graph_count > 1)
+            printf("}\n");
+    }
+    neff_destroy(n);
+    return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_disasm(int argc, char **argv)
+{
+    static const struct option options[] = {{"engine", required_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int c, rc, engine = -1;
+    char *bytes;
+    size_t size;
+
+    while ((c = getopt_long(argc, argv, "e:h", options, NULL)) != -1) {
+        if (c == 'h') {
+            help(stdout);
+            return EXIT_OK;
+        }
+        for (unsigned e = 0; c == 'e' && e < NEFF_ENGINE_COUNT; e++)
+            if (strcmp(optarg, isa_engine_name(e)) == 0)
+                engine = (int)e;
+        if (c != 'e' || engine < 0) {
+            help(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind + 1 != argc) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    bytes = read_all(argv[optind], &size);
+    if (!bytes) {
+        fprintf(stderr, "opennrt disasm: %s: %s\n", argv[optind], strerror(errno));
+        return EXIT_FAILED;
+    }
+    if (isa_looks_ours(bytes, size))
+        rc = print_code(bytes, size, engine >= 0 ? (unsigned)engine : (unsigned char)bytes[3])
+                 ? EXIT_OK
+                 : EXIT_FAILED;
+    else
+        rc = print_neff(argv[optind], bytes, size);
+    free(bytes);
+    return rc;
+}
