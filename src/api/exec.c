@@ -38,6 +38,10 @@ static void binding_fini(struct binding *b)
     mem_free(b->tensors);
     mem_free(b->attached);
     mem_free(b->slots);
+    b->args = NULL;
+    b->tensors = NULL;
+    b->attached = NULL;
+    b->slots = NULL;
 }
 
 void api_bindings_destroy(struct binding *b)
@@ -102,7 +106,8 @@ static bool binding_room(struct binding *b, uint32_t in_count, uint32_t out_coun
 {
     uint32_t n = in_count + out_count;
 
-    if (!b->args) {
+    if (!b->slots) { /* the last of the four: a failure in between starts again */
+        binding_fini(b);
         b->args = mem_calloc(n, sizeof(*b->args));
         b->tensors = mem_calloc(n, sizeof(*b->tensors));
         b->attached = mem_calloc(n, sizeof(*b->attached));
