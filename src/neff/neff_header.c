@@ -37,6 +37,39 @@ static void store_u32(uint8_t *p, uint32_t v)
 
 #define AT(field) offsetof(struct neff_header, field)
 
+/* The seal: the last bytes of the pad, which other writers leave zero. The digest of the payload
+ * does not cover the header; this one does. */
+#define SEAL_MAGIC "hdrS"
+#define SEAL_SIZE  32u
+#define SEAL_AT    (NEFF_HEADER_SIZE - SEAL_SIZE - 4)
+
+/* SHA-256 of the header with the bytes of the seal's digest zero. */
+static bool seal_compute(const uint8_t *b, uint8_t digest[SEAL_SIZE])
+{
+    uint8_t copy[NEFF_HEADER_SIZE];
+    unsigned len = 0;
+
+    memcpy(copy, b, sizeof(copy));
+    memset(copy + SEAL_AT + 4, 0, SEAL_SIZE);
+    return EVP_Digest(copy, sizeof(copy), digest, &len, EVP_sha256(), NULL) == 1;
+}
+
+/* A pad of zeros is what others write; everything else has to be an intact seal. */
+static NRT_STATUS seal_check(const uint8_t *b, struct err *err)
+{
+    static const uint8_t zeros[sizeof(((struct neff_header *)0)->pad)];
+    uint8_t digest[SEAL_SIZE];
+
+    if (memcmp(b + AT(pad), zeros, sizeof(zeros)) == 0)
+        return NRT_SUCCESS;
+    if (memcmp(b + SEAL_AT, SEAL_MAGIC, 4) == 0 && !seal_compute(b, digest))
+        return neff_fail(err, NRT_FAILURE, "the hash of the NEFF could not be computed");
+    if (memcmp(b + SEAL_AT, SEAL_MAGIC, 4) == 0 &&
+        memcmp(digest, b + SEAL_AT + 4, sizeof(digest)) == 0)
+        return NRT_SUCCESS;
+    return neff_fail(err, NRT_INVALID, "NEFF header is damaged: its seal does not fit");
+}
+
 void neff_header_decode(const uint8_t *b, struct neff_header *h)
 {
     memcpy(h, b, sizeof(*h));
@@ -53,6 +86,8 @@ void neff_header_decode(const uint8_t *b, struct neff_header *h)
 
 void neff_header_put(const struct neff_header *h, uint8_t *b)
 {
+    uint8_t digest[SEAL_SIZE];
+
     memcpy(b, h, sizeof(*h));
     store_u64(b + AT(pkg_version), h->pkg_version);
     store_u64(b + AT(header_size), h->header_size);
@@ -63,6 +98,12 @@ void neff_header_put(const struct neff_header *h, uint8_t *b)
     store_u32(b + AT(requested_tpb_count), h->requested_tpb_count);
     store_u64(b + AT(feature_bits), h->feature_bits);
     store_u32(b + AT(lnc_size), h->lnc_size);
+    memset(b + AT(pad), 0, sizeof(h->pad));
+    memcpy(b + SEAL_AT, SEAL_MAGIC, 4);
+    if (seal_compute(b, digest))
+        memcpy(b + SEAL_AT + 4, digest, sizeof(digest));
+    else
+        memset(b + SEAL_AT, 0, 4); /* unsealed, as other writers leave it */
 }
 
 void neff_hex(char *dst, const uint8_t *bytes, size_t n)
@@ -180,6 +221,11 @@ NRT_STATUS neff_header_check(const void *bytes, size_t size, const struct neff_o
                          NEFF_FEATURES_SUPPORTED);
     if (h->lnc_size > 2)
         return neff_fail(err, NRT_INVALID, "Invalid LNC size %u in NEFF", h->lnc_size);
+    if (opt->validate_hash) {
+        st = seal_check(bytes, err);
+        if (st != NRT_SUCCESS)
+            return st;
+    }
     return hash_check(h, *ret_payload, *ret_payload_bytes, opt, err);
 }
 
