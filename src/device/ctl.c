@@ -340,7 +340,9 @@ static NRT_STATUS ctl_create_in(struct device_instance *in, struct err *err)
 
     paths_join(tmp, sizeof(tmp), in->dir, "control.tmp");
     paths_join(path, sizeof(path), in->dir, "control");
-    int fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = fault_hit(FAULT_FILE)
+                 ? -1
+                 : open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set(err, NRT_FAILURE, "cannot make %s: %s", tmp, strerror(errno));
     device_point(in);
@@ -410,6 +412,8 @@ static NRT_STATUS ctl_attach_in(struct device_instance *in, struct err *err)
     NRT_STATUS st;
 
     paths_join(path, sizeof(path), in->dir, "control");
+    if (fault_hit(FAULT_FILE))
+        return err_set(err, NRT_FAILURE, "cannot open %s: %s", path, strerror(errno));
     int fd = open(path, (in->cfg.observe ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT)
         return NRT_QUEUE_EMPTY;
@@ -476,7 +480,8 @@ static NRT_STATUS create_lock(struct device_instance *in, const char *base, int 
     uint64_t start = now_ms();
 
     snprintf(path, sizeof(path), "%s/.opennrt-%u.lock", base, (unsigned)geteuid());
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd =
+        fault_hit(FAULT_FILE) ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set(err, NRT_FAILURE, "cannot make %s: %s", path, strerror(errno));
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {

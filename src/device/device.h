@@ -382,6 +382,41 @@ enum device_counter device_status_counter(NRT_STATUS status);
 void device_memory_peak(const struct device_instance *in, uint32_t core, enum device_cat cat,
                         uint64_t *ret_present, uint64_t *ret_peak);
 
+/* --- hardware errors on demand (behaviour.md 8.5)
+ * ------------------------------------------------- */
+
+enum device_hw_error {
+    DEVICE_HW_NONE,
+    DEVICE_HW_SRAM,           /* uncorrectable SRAM error; arg: metadata */
+    DEVICE_HW_HBM,            /* uncorrectable HBM error that cannot be repaired */
+    DEVICE_HW_HBM_REPAIRABLE, /* one that can */
+    DEVICE_HW_DMA_TX,         /* a DMA engine aborted; arg: engine */
+    DEVICE_HW_DMA_RX,
+    DEVICE_HW_COUNT
+};
+
+/* Let the core's execution number `after` from now (0: the next one to ask) meet the error. Any
+ * process of the instance may; a second injection replaces the first. NRT_INVALID: arguments. */
+NRT_STATUS device_hw_inject(struct device_instance *in, uint32_t core, enum device_hw_error kind,
+                            uint32_t arg, uint32_t after, struct err *err);
+/* Asked by whoever executes, once per execution of a physical core: NRT_SUCCESS, or the error has
+ * struck: the documented lines are logged, the ECC counter counted and the status is that of api.md
+ * section 2 (1201, 1202, 1203, 1205). One load when nothing is injected. */
+NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err *err);
+
+/* Error counts of a device (sysfs stats/hardware). */
+enum device_ecc {
+    DEVICE_ECC_SRAM_UNCORRECTED,
+    DEVICE_ECC_MEM_UNCORRECTED,
+    DEVICE_ECC_MEM_REPAIRABLE,
+    DEVICE_ECC_SRAM_CORRECTED, /* never counted: nothing corrects here */
+    DEVICE_ECC_MEM_CORRECTED,
+    DEVICE_ECC_COUNT
+};
+uint64_t device_ecc_get(const struct device_instance *in, uint32_t dev, enum device_ecc which);
+/* Serial number of a device (sysfs info/serial_number prints 16 hexadecimal digits). */
+uint64_t device_serial(const struct device_instance *in, uint32_t dev);
+
 /* --- processes, for tools ------------------------------------------------------------------------
  */
 

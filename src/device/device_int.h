@@ -54,9 +54,10 @@ struct ctl_head {
     _Atomic uint32_t runnable;
 
     _Atomic uint32_t extent_cap; /* extents whose memory the file has */
-    uint64_t next_generation;    /* of extents and of leases */
-    uint32_t free_head;          /* derived: list of free extents through .left, 0 ends */
-    uint32_t extents_used;       /* derived */
+    _Atomic uint64_t ecc[TOPO_MAX_DEVICES][DEVICE_ECC_COUNT]; /* counted; any thread */
+    uint64_t next_generation;                                 /* of extents and of leases */
+    uint32_t free_head;    /* derived: list of free extents through .left, 0 ends */
+    uint32_t extents_used; /* derived */
 };
 
 struct ctl_slot {
@@ -78,7 +79,8 @@ struct ctl_slot {
 struct ctl_core {
     _Atomic uint32_t owner; /* slot + 1; stated */
     uint32_t pad;
-    uint64_t mem_used[DEVICE_CAT_COUNT];                                        /* derived */
+    _Atomic uint64_t hw_error;           /* kind | after << 8 | arg << 32; any thread */
+    uint64_t mem_used[DEVICE_CAT_COUNT]; /* derived */
     _Atomic uint64_t mem_present[DEVICE_CAT_COUNT], mem_peak[DEVICE_CAT_COUNT]; /* counted */
     _Atomic uint64_t total[DEVICE_CTR_COUNT], present[DEVICE_CTR_COUNT]; /* counted; any thread */
     _Alignas(64) struct device_live_page live;

@@ -305,6 +305,13 @@ NRT_STATUS hbm_zero(struct device_instance *in, uint32_t hbm, uint64_t off, uint
 
         if (!bit_get(in, hbm, b))
             continue;
+        /* A bit may outlive its memory (recovery after a punch): no memset into a hole. */
+        if (in->hbm[hbm].ops->back(in->hbm[hbm].fd, base, lo, DEVICE_BLOCK) != NRT_SUCCESS) {
+            struct host_room room;
+
+            host_room_get(in, &room);
+            return host_full(in, DEVICE_BLOCK, &room, err);
+        }
         if (lo < off)
             lo = off;
         if (hi > off + size)

@@ -347,7 +347,9 @@ void slot_release(struct device_instance *in)
         close(in->slot_fd); /* under the lock: from here on others may take the slot */
         ctl_unlock(in);
     } else {
-        close(in->slot_fd); /* the kernel says that we are gone; others reclaim */
+        /* Nobody is told, so the kernel must: no longer ours by name, nor by lock. */
+        ctl_slot(in, in->slot)->pid = 0;
+        close(in->slot_fd);
     }
     in->slot_fd = -1;
     in->slot = DEVICE_NONE;
