@@ -48,7 +48,10 @@ static NRT_STATUS fork_page_make(struct device_instance *in, struct err *err)
     if (p == MAP_FAILED)
         return err_set(err, NRT_RESOURCE, "no memory");
     in->fork_page = p;
-    in->fork_page[0] = madvise(p, 4096, MADV_WIPEONFORK) == 0 ? 1 : 2;
+    /* An emulator may say yes to any advice and follow none; it also takes one that does not exist.
+     */
+    in->fork_page[0] =
+        madvise(p, 4096, MADV_WIPEONFORK) == 0 && madvise(p, 4096, 0x7FFF) != 0 ? 1 : 2;
     return NRT_SUCCESS;
 }
 

@@ -240,6 +240,14 @@ bool runner_hear(char *buf, size_t size)
     return false;
 }
 
+bool runner_emulated(void)
+{
+    void *head;
+    size_t len;
+
+    return syscall(SYS_get_robust_list, 0, &head, &len) != 0 && errno == ENOSYS;
+}
+
 static void watchdog_fire(int sig)
 {
     static const char text[] = "watchdog: the test did not end in time\n";

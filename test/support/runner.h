@@ -61,6 +61,12 @@ int runner_wait(struct runner_proc *p, int timeout_ms);
 void runner_say(const char *line);
 bool runner_hear(char *buf, size_t size); /* false: the test closed its end */
 
+/* Whether this process runs under an emulator of another processor, which has no robust mutexes
+ * (the kernel does not see the owner die) and is slow to fork with large mappings: the tests that
+ * need these print NOT RUN with the reason and end with RUNNER_SKIP. */
+bool runner_emulated(void);
+#define RUNNER_SKIP 77
+
 /* Ends the whole process with SIGABRT and a message when it still runs after this many seconds. */
 void runner_watchdog(unsigned seconds);
 
