@@ -36,8 +36,7 @@ struct core_binding;
 
 #define CORE_MAX 2 /* physical cores of a logical core */
 
-/* ---- the core ---------------------------------------------------------------------------------
- */
+/* ---- the core ---- */
 
 struct core_config {
     enum isa_gen gen;
@@ -56,8 +55,7 @@ int32_t core_semaphore(const struct core *core, unsigned index); /* as the last 
 bool core_event(const struct core *core, unsigned index);
 uint32_t core_register(const struct core *core, unsigned engine, unsigned reg);
 
-/* ---- programs ---------------------------------------------------------------------------------
- */
+/* ---- programs ---- */
 
 enum { CORE_CHECK_RACE = 1, CORE_CHECK_UNINIT = 2 };
 
@@ -89,8 +87,7 @@ struct core_program_info {
 };
 void core_program_info(const struct core_program *p, struct core_program_info *ret);
 
-/* ---- bindings ---------------------------------------------------------------------------------
- */
+/* ---- bindings ---- */
 
 /* Where each variable of the subgraph lies in this process. state-buffer variables need no address;
  * the others need one before a run if a descriptor or instruction names them. */
@@ -108,8 +105,7 @@ void core_binding_copy(struct core_binding *b, const struct core_binding *from);
  * this too (one flag). */
 NRT_STATUS core_binding_check(const struct core_binding *b, struct err *err);
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running ---- */
 
 struct core_run {
     unsigned count; /* 1, or 2 for LNC 2 */

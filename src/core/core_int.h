@@ -110,8 +110,7 @@ struct core_place {
     uint8_t dtype;
 };
 
-/* ---- lowered records --------------------------------------------------------------------------
- */
+/* ---- lowered records ---- */
 
 enum core_op_kind {
     OP_NOP,
@@ -202,8 +201,7 @@ struct core_binding {
     } var[];
 };
 
-/* ---- the state of a run -----------------------------------------------------------------------
- */
+/* ---- the state of a run ---- */
 
 struct core_engine {
     uint32_t pc;
@@ -261,6 +259,7 @@ struct core_exec {
     uint64_t limit_ps, dma_start_ps;
     uint64_t sems_used[4]; /* by either core's program */
     struct time_events *events;
+    struct core_check *check; /* of the first program, or NULL */
     struct core_pending pending[CORE_PENDING];
     uint32_t head, tail; /* pending: tail - head entries */
     uint32_t serial;
@@ -317,14 +316,16 @@ struct dma_iter {
 };
 void dma_iter_init(struct dma_iter *it, const struct dma_side *s, const struct dma_where *w,
                    int64_t shift);
+void dma_iter_next(struct dma_iter *it); /* the next run */
 void dma_iter_read(struct dma_iter *it, void *buf, uint64_t n);
 void dma_iter_write(struct dma_iter *it, const void *buf, uint64_t n);
 
 /* dyn.c */
 NRT_STATUS dyn_lower(struct core_program *p, unsigned engine, const struct isa_record *rec,
                      uint32_t *ret_index, struct err *err);
+/* access: of check_xfer_start, for x->check. */
 NRT_STATUS dyn_run(struct core_exec *x, unsigned core, unsigned engine, const struct core_dyn *d,
-                   uint64_t *ret_bytes, struct err *err);
+                   uint32_t access, uint64_t *ret_bytes, struct err *err);
 NRT_STATUS place_lower(struct core_program *p, const struct isa_seq *s, uint32_t *ret_index,
                        struct err *err);
 /* Pointer to the element, NULL with err when out of bounds. */
@@ -344,9 +345,27 @@ NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsign
 void core_seed_sr(struct core *core, uint32_t seed);
 NRT_STATUS core_queues_grow(struct core *core, size_t queues, struct err *err);
 
-/* check.c: OPENNRT_CHECK */
+/* check.c: OPENNRT_CHECK. All but create and destroy are called between check_start and
+ * check_finish of a run. */
 NRT_STATUS check_create(struct core_program *p, struct err *err);
 void check_destroy(struct core_check *k);
+bool check_start(struct core_check *k, const struct core_exec *x); /* false: no memory */
+void check_wait(struct core_check *k, unsigned core, unsigned engine, const struct core_cond *w,
+                int32_t want);
+void check_update(struct core_check *k, unsigned core, unsigned engine, unsigned to, unsigned kind,
+                  unsigned index, int32_t value);
+void check_compute(const struct core_exec *x, struct core_check *k, unsigned core, unsigned engine,
+                   uint32_t record);
+void check_bytes(const struct core_exec *x, struct core_check *k, unsigned core, unsigned engine,
+                 const uint8_t *p, uint64_t n, bool write);
+void check_trigger(struct core_check *k, unsigned core, unsigned engine, uint32_t slot);
+uint32_t check_xfer_start(struct core_check *k, unsigned core, unsigned engine, uint32_t record,
+                          uint32_t queue, uint32_t slot);
+void check_xfer_signal(struct core_check *k, unsigned core, uint32_t queue, unsigned to, bool event,
+                       unsigned index, int32_t value);
+void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
+                const struct dma_plan *plan, const struct dma_where *w);
+NRT_STATUS check_finish(struct core_check *k, struct err *err);
 
 /* report.c */
 void report_fill(struct core_exec *x);

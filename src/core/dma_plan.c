@@ -177,8 +177,7 @@ static NRT_STATUS side_make(struct core_program *p, const struct neff_access *a,
     return NRT_SUCCESS;
 }
 
-/* ---- common loops ------------------------------------------------------------------------------
- */
+/* ---- common loops ---- */
 
 /* Split two lists of dimensions with equal totals into common ones. False when the sizes do not
  * divide or there are too many. src/dst of the lists' own steps go to ret. */
@@ -358,8 +357,7 @@ NRT_STATUS dma_plan_transpose(struct core_program *p, struct dma_plan *plan, str
     return NRT_SUCCESS;
 }
 
-/* ---- descriptors -------------------------------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 static NRT_STATUS static_transpose(struct core_program *p, const struct neff_desc *d,
                                    struct dma_plan *plan, uint64_t bytes, struct err *err)
@@ -440,8 +438,7 @@ NRT_STATUS dma_plan_static(struct core_program *p, const struct neff_desc *d, st
     return NRT_SUCCESS;
 }
 
-/* ---- shares of the DMA engines ------------------------------------------------------------------
- */
+/* ---- shares of the DMA engines ---- */
 
 /* Elements of each partition of a mapped-out SBUF side; false when the pattern is irregular. */
 static bool side_partitions(const struct core_program *p, const struct dma_side *s,

@@ -41,7 +41,7 @@ void dma_iter_init(struct dma_iter *it, const struct dma_side *s, const struct d
 }
 
 /* The next run; stays at the end after the last one. */
-static void iter_next(struct dma_iter *it)
+void dma_iter_next(struct dma_iter *it)
 {
     const struct dma_side *s = it->s;
 
@@ -68,7 +68,7 @@ void dma_iter_read(struct dma_iter *it, void *buf, uint64_t n)
         n -= k;
         it->pos += k;
         if (it->pos == it->run)
-            iter_next(it);
+            dma_iter_next(it);
     }
 }
 
@@ -84,12 +84,11 @@ void dma_iter_write(struct dma_iter *it, const void *buf, uint64_t n)
         n -= k;
         it->pos += k;
         if (it->pos == it->run)
-            iter_next(it);
+            dma_iter_next(it);
     }
 }
 
-/* ---- loops --------------------------------------------------------------------------------------
- */
+/* ---- loops ---- */
 
 /* Source and destination may be the same memory (an input bound as output): memmove. */
 static inline void copy_unit(uint8_t *d, const uint8_t *s, size_t n)
@@ -220,14 +219,13 @@ static void copy_iter(const struct dma_plan *plan, const struct dma_where *w)
         s.pos += n;
         d.pos += n;
         if (s.pos == s.run)
-            iter_next(&s);
+            dma_iter_next(&s);
         if (d.pos == d.run)
-            iter_next(&d);
+            dma_iter_next(&d);
     }
 }
 
-/* ---- arithmetic ---------------------------------------------------------------------------------
- */
+/* ---- arithmetic ---- */
 
 /* fp32 chunk of the destination from the sources' next n elements; nan[i] set when an input is. */
 static void fold_chunk(const struct dma_plan *plan, struct dma_iter *src, uint64_t n, float *acc,
@@ -293,9 +291,7 @@ static bool fold_run(const struct dma_plan *plan, const struct dma_where *w, str
     return generated;
 }
 
-/* ---- transpose by index arithmetic
- * ---------------------------------------------------------------
- */
+/* ---- transpose by index arithmetic ---- */
 
 /* Host address of byte `at` of a side in element order. */
 static uint8_t *side_at(const struct dma_side *s, const struct dma_where *w, int64_t shift,

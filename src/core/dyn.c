@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* ---- places -------------------------------------------------------------------------------------
- */
+/* ---- places ---- */
 
 /* Register offset in bytes; false when no 64-bit number holds it (always out of bounds). */
 static bool place_shift(const struct dyn_place *pl, int64_t value, int64_t *ret)
@@ -102,8 +101,7 @@ static NRT_STATUS tile_place(struct core_program *p, const struct isa_tensor *t,
     return NRT_SUCCESS;
 }
 
-/* ---- DMA_DYN ------------------------------------------------------------------------------------
- */
+/* ---- DMA_DYN ---- */
 
 /* Shape of an operand, slowest first, for transposes; returns the rank. */
 static unsigned place_shape(const union isa_place *pl, unsigned mem, uint64_t *ret)
@@ -346,7 +344,7 @@ static NRT_STATUS oob(const struct core_program *p, const struct dyn_place *pl, 
 /* Rows by index; those out of bounds are dropped (skip) or end it. */
 static NRT_STATUS run_rows(struct core_exec *x, const struct core_dyn *d,
                            const struct dma_plan *plan, struct dma_where *w, bool skip,
-                           uint64_t *ret_bytes, struct err *err)
+                           uint32_t access, uint64_t *ret_bytes, struct err *err)
 {
     const struct core_program *p = w->b->program;
     const struct dyn_place *pl = d->index_side == 1 ? &d->src : &d->dst;
@@ -374,6 +372,8 @@ static NRT_STATUS run_rows(struct core_exec *x, const struct core_dyn *d,
         }
         w->src_shift = d->index_side == 1 ? shift : other;
         w->dst_shift = d->index_side == 1 ? other : shift;
+        if (x->check != NULL)
+            check_plan(x, x->check, access, plan, w);
         if (dma_plan_run(plan, w))
             w->core->kc.nan_count++;
         *ret_bytes += plan->bytes;
@@ -382,7 +382,7 @@ static NRT_STATUS run_rows(struct core_exec *x, const struct core_dyn *d,
 }
 
 NRT_STATUS dyn_run(struct core_exec *x, unsigned core, unsigned engine, const struct core_dyn *d,
-                   uint64_t *ret_bytes, struct err *err)
+                   uint32_t access, uint64_t *ret_bytes, struct err *err)
 {
     struct core *c = x->core[core];
     const struct core_binding *b = x->run->binding[core];
@@ -408,16 +408,16 @@ NRT_STATUS dyn_run(struct core_exec *x, unsigned core, unsigned engine, const st
         }
     }
     if (d->index_side != 0)
-        return run_rows(x, d, plan, &w, skip, ret_bytes, err);
+        return run_rows(x, d, plan, &w, skip, access, ret_bytes, err);
+    if (x->check != NULL)
+        check_plan(x, x->check, access, plan, &w);
     if (dma_plan_run(plan, &w))
         c->kc.nan_count++;
     *ret_bytes = plan->bytes;
     return NRT_SUCCESS;
 }
 
-/* ---- register_load, register_store
- * ---------------------------------------------------------------
- */
+/* ---- register_load, register_store ---- */
 
 NRT_STATUS place_lower(struct core_program *p, const struct isa_seq *s, uint32_t *ret_index,
                        struct err *err)

@@ -39,9 +39,7 @@ static void fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsi
     x->fail_engine = engine;
 }
 
-/* ---- semaphores and events
- * ------------------------------------------------------------------------
- */
+/* ---- semaphores and events ---- */
 
 static inline int32_t sem_load(const struct core *c, unsigned i)
 {
@@ -217,12 +215,15 @@ static void fire(struct core_exec *x, unsigned core, unsigned engine, const stru
         default:
             break;
         }
+        if (x->check != NULL)
+            check_update(x->check, core, engine, to, u->kind, u->index,
+                         u->kind == ISA_UPD_EVENT_SET || u->kind == ISA_UPD_EVENT_CLEAR
+                             ? u->kind == ISA_UPD_EVENT_SET
+                             : sem_load(x->core[to], u->index));
     }
 }
 
-/* ---- transfers
- * --------------------------------------------------------------------------------------
- */
+/* ---- transfers ---- */
 
 /* Device time of a transfer that may start at ready: one after the other within a queue set. */
 static uint64_t xfer_clock(struct core *c, const struct dma_group *g, uint64_t ready)
@@ -233,6 +234,18 @@ static uint64_t xfer_clock(struct core *c, const struct dma_group *g, uint64_t r
         *q = ready;
     *q += g->max_ps;
     return *q;
+}
+
+static void check_signals(struct core_exec *x, unsigned core, const struct dma_group *g)
+{
+    if (g->sem >= 0)
+        check_xfer_signal(x->check, core, g->queue, core, false, (unsigned)g->sem,
+                          sem_load(x->core[core], (unsigned)g->sem));
+    for (uint32_t i = 0; i < g->nremote; i++)
+        check_xfer_signal(x->check, core, g->queue, 1 - core, false, g->remote[i],
+                          sem_load(x->core[1 - core], g->remote[i]));
+    if (g->event >= 0)
+        check_xfer_signal(x->check, core, g->queue, core, true, (unsigned)g->event, 1);
 }
 
 /* The bytes have moved: signals, in the order of neuroncore.md 6.4. */
@@ -259,20 +272,30 @@ static void xfer_done(struct core_exec *x, unsigned core, unsigned engine,
                      serial);
         event_put(x, core, (unsigned)g->event, true, ps);
     }
+    if (x->check != NULL)
+        check_signals(x, core, g);
 }
 
 static void xfer_run_oldest(struct core_exec *x)
 {
-    const struct core_pending *w = &x->pending[x->head++ % CORE_PENDING];
+    uint32_t slot = x->head++ % CORE_PENDING, access = 0;
+    const struct core_pending *w = &x->pending[slot];
     struct core *c = x->core[w->core];
     const struct core_binding *b = x->run->binding[w->core];
     const struct dma_group *g = &b->program->groups[w->group];
     struct dma_where where = {c, b, 0, 0};
     uint64_t ps = xfer_clock(c, g, w->ready_ps);
 
-    for (uint32_t i = 0; i < g->count; i++)
-        if (dma_plan_run(&b->program->plans[g->first + i], &where))
+    if (x->check != NULL)
+        access = check_xfer_start(x->check, w->core, w->engine, w->record, g->queue, slot);
+    for (uint32_t i = 0; i < g->count; i++) {
+        const struct dma_plan *plan = &b->program->plans[g->first + i];
+
+        if (x->check != NULL)
+            check_plan(x, x->check, access, plan, &where);
+        if (dma_plan_run(plan, &where))
             c->kc.nan_count++;
+    }
     xfer_done(x, w->core, w->engine, g, w->serial, g->bytes, ps);
     if (ps > x->limit_ps)
         fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, w->core, w->engine);
@@ -286,6 +309,8 @@ static void trigger(struct core_exec *x, unsigned core, unsigned engine, const s
 
         if (x->tail - x->head == CORE_PENDING) /* the ring is full: data may move at any time */
             xfer_run_oldest(x);
+        if (x->check != NULL)
+            check_trigger(x->check, core, engine, x->tail % CORE_PENDING);
         w = &x->pending[x->tail++ % CORE_PENDING];
         *w = (struct core_pending){.group = op->target + (uint32_t)i,
                                    .serial = x->serial++,
@@ -305,7 +330,7 @@ static bool dynamic(struct core_exec *x, unsigned core, unsigned engine, const s
     const struct core_program *p = x->run->program[core];
     const struct core_dyn *d = &p->dyns[op->target];
     const struct dma_group *g = &p->groups[d->group];
-    uint32_t serial = x->serial++, last = x->head;
+    uint32_t serial = x->serial++, last = x->head, access = 0;
     uint64_t bytes, done;
     NRT_STATUS st;
 
@@ -318,7 +343,15 @@ static bool dynamic(struct core_exec *x, unsigned core, unsigned engine, const s
     while (x->head != last)
         xfer_run_oldest(x);
     record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)d->group, serial);
-    st = dyn_run(x, core, engine, d, &bytes, &x->report->err);
+    if (x->check != NULL) {
+        for (uint32_t r = 0; d->index_side != 0 && r < d->rows; r++)
+            check_bytes(x, x->check, core, engine,
+                        x->core[core]->kc.sbuf + d->index_off + r * x->core[core]->kc.sbuf_stride,
+                        4, false);
+        access = check_xfer_start(x->check, core, engine, x->core[core]->engine[engine].pc,
+                                  g->queue, CORE_PENDING);
+    }
+    st = dyn_run(x, core, engine, d, access, &bytes, &x->report->err);
     if (st != NRT_SUCCESS) {
         x->fail_dynamic = true;
         fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
@@ -329,9 +362,7 @@ static bool dynamic(struct core_exec *x, unsigned core, unsigned engine, const s
     return true;
 }
 
-/* ---- sequencer records
- * --------------------------------------------------------------------------------
- */
+/* ---- sequencer records ---- */
 
 static uint32_t alu(unsigned op, uint32_t a, uint32_t b)
 {
@@ -397,6 +428,8 @@ static bool load_store(struct core_exec *x, unsigned core, unsigned engine,
         fail(x, CORE_END_OOB, NRT_EXEC_OOB, core, engine);
         return false;
     }
+    if (x->check != NULL)
+        check_bytes(x, x->check, core, engine, at, pl->at.esize, op->kind == OP_STORE);
     if (op->kind == OP_STORE) { /* the low bytes */
         memcpy(at, &e->regs[op->ra], pl->at.esize);
         return true;
@@ -411,9 +444,7 @@ static bool load_store(struct core_exec *x, unsigned core, unsigned engine,
     return true;
 }
 
-/* ---- an engine's turn
- * -----------------------------------------------------------------------------------
- */
+/* ---- an engine's turn ---- */
 
 static void record_start(struct core_exec *x, const struct core_program *p, unsigned core,
                          unsigned engine, const struct core_op *op)
@@ -452,6 +483,9 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
             return false;
         }
         x->st.flops += k->flops;
+        if (x->check != NULL)
+            for (uint32_t i = e->pc; i < op->next; i++)
+                check_compute(x, x->check, core, engine, i);
         break;
     }
     case OP_MOVE:
@@ -473,8 +507,12 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
     case OP_DYN:
         return dynamic(x, core, engine, op, e->clock_ps + op->cost_ps);
     case OP_RANGE_CLEAR:
-        for (int32_t i = 0; i < op->imm; i++)
+        for (int32_t i = 0; i < op->imm; i++) {
             sem_set(x, core, op->target + (uint32_t)i, 0, e->clock_ps);
+            if (x->check != NULL)
+                check_update(x->check, core, engine, core, ISA_UPD_WRITE, op->target + (uint32_t)i,
+                             0);
+        }
         break;
     case OP_NOP:
     case OP_END:
@@ -500,6 +538,9 @@ static bool barrier(struct core_exec *x, unsigned core, unsigned engine, const s
         e->nconds = 1;
         record_event(x, TIME_EV_READ, unit, op->target, ISA_UPD_INC | TIME_OP_PEER, 1, 0);
         sem_add(x, 1 - core, op->target, 1, e->clock_ps);
+        if (x->check != NULL)
+            check_update(x->check, core, engine, 1 - core, ISA_UPD_INC, op->target,
+                         sem_load(x->core[1 - core], op->target));
     }
     if (!e->granted && !conds_hold(x->core[core], e)) {
         stall(x, core, engine);
@@ -507,10 +548,25 @@ static bool barrier(struct core_exec *x, unsigned core, unsigned engine, const s
     }
     e->granted = false;
     e->barrier = false;
+    if (x->check != NULL)
+        check_wait(x->check, core, engine, &e->barrier_cond, 1);
     record_event(x, TIME_EV_WAIT, unit, op->target, ISA_WAIT_SEM_GE | TIME_OP_LATE, 1, 0);
     record_event(x, TIME_EV_COMPLETE, unit, op->target, ISA_UPD_DEC, 1, 0);
     sem_sub(x, core, op->target, 1, e->clock_ps);
     return true;
+}
+
+static void check_waits(struct core_exec *x, unsigned core, unsigned engine,
+                        const struct core_op *op)
+{
+    const uint32_t *regs = x->core[core]->engine[engine].regs;
+
+    for (unsigned i = 0; i < op->nwaits; i++) {
+        const struct core_cond *w = &x->run->program[core]->waits[op->waits + i];
+
+        check_wait(x->check, core, engine, w,
+                   w->reg != ISA_NO_REG ? (int32_t)regs[w->reg] : w->value);
+    }
 }
 
 /* Run records until the engine waits, ends, fails, or its turn is over. */
@@ -535,6 +591,8 @@ static void engine_turn(struct core_exec *x, unsigned core, unsigned engine)
                 }
             }
             e->granted = false;
+            if (__builtin_expect(x->check != NULL, 0))
+                check_waits(x, core, engine, op);
             if (__builtin_expect(x->events != NULL, 0))
                 record_start(x, p, core, engine, op);
             if (!execute(x, core, engine, op, &next))
@@ -561,9 +619,7 @@ static void engine_turn(struct core_exec *x, unsigned core, unsigned engine)
     x->later |= 1u << (core * 8 + engine);
 }
 
-/* ---- the execution
- * ----------------------------------------------------------------------------------------
- */
+/* ---- the execution ---- */
 
 static void start_core(struct core_exec *x, unsigned core)
 {
@@ -644,6 +700,9 @@ static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct 
     x->dma_start_ps = time_dma_start_ps(run->program[0]->core->kc.gen);
     for (unsigned i = 0; i < run->count; i++)
         start_core(x, i);
+    x->check = run->program[0]->check;
+    if (x->check != NULL && !check_start(x->check, x))
+        return err_set(&report->err, NRT_RESOURCE, "out of memory for checks");
     return NRT_SUCCESS;
 }
 
@@ -708,6 +767,12 @@ static void finish(struct core_exec *x)
     }
     x->st.nan_count = nan;
     x->st.device_ns = ps / 1000;
+    if (x->check != NULL && x->status == NRT_SUCCESS) {
+        NRT_STATUS st = check_finish(x->check, &x->report->err);
+
+        if (st != NRT_SUCCESS)
+            fail(x, CORE_END_CHECK, st, 0, 0);
+    }
     if (x->status == NRT_SUCCESS && nan > 0)
         x->status = NRT_EXEC_COMPLETED_WITH_NUM_ERR;
 }

@@ -11,8 +11,7 @@
 /* Records offered to kernel_lower at once. */
 #define RUN_MAX 1024u
 
-/* ---- small things -------------------------------------------------------------------------------
- */
+/* ---- small things ---- */
 
 static NRT_STATUS no_memory(struct err *err)
 {
@@ -100,9 +99,7 @@ NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsign
     return NRT_SUCCESS;
 }
 
-/* ---- tables of the subgraph
- * -----------------------------------------------------------------------
- */
+/* ---- tables of the subgraph ---- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -192,9 +189,7 @@ static NRT_STATUS make_env(struct core_program *p, struct isa_check_env *env, st
     return NRT_SUCCESS;
 }
 
-/* ---- descriptors
- * ------------------------------------------------------------------------------------
- */
+/* ---- descriptors ---- */
 
 /* Groups of one engine by id: those that one trigger starts lie together. */
 struct trigger {
@@ -303,9 +298,7 @@ static uint32_t find_trigger(const struct trigger *t, uint32_t n, int64_t id, ui
     return lo;
 }
 
-/* ---- records
- * ----------------------------------------------------------------------------------------
- */
+/* ---- records ---- */
 
 struct lowering {
     unsigned engine;
@@ -629,9 +622,7 @@ out:
     return st;
 }
 
-/* ---- the program
- * ------------------------------------------------------------------------------------
- */
+/* ---- the program ---- */
 
 static void make_time(struct core_program *p)
 {
@@ -724,9 +715,7 @@ const struct time_program *core_program_time(const struct core_program *p)
     return &p->time;
 }
 
-/* ---- bindings
- * ---------------------------------------------------------------------------------------
- */
+/* ---- bindings ---- */
 
 NRT_STATUS core_binding_create(const struct core_program *p, struct core_binding **ret,
                                struct err *err)

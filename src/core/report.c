@@ -98,6 +98,8 @@ static void fill_err(struct core_exec *x, struct core_report *r)
     char what[ERR_TEXT_MAX];
     struct strbuf b = {0};
 
+    if (r->end == CORE_END_CHECK)
+        return; /* names its records itself */
     snprintf(what, sizeof(what), "%s", r->err.text);
     r->err.status = NRT_SUCCESS;
     state_where(s, r->core, r->count, r->engine, &b);

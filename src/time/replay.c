@@ -66,8 +66,7 @@ struct replay {
     uint32_t nqueues[TIME_CORES];
 };
 
-/* ---- agenda -------------------------------------------------------------------------------------
- */
+/* ---- agenda ---- */
 
 static bool before(const struct action *a, const struct action *b)
 {
@@ -122,9 +121,7 @@ static void finish_at(struct replay *r, uint64_t ps)
         r->rep->total_ps = ps;
 }
 
-/* ---- semaphores and waits
- * -------------------------------------------------------------------------
- */
+/* ---- semaphores and waits ---- */
 
 static bool wait_holds(const struct replay *r, unsigned core, const struct time_event *w)
 {
@@ -220,9 +217,7 @@ static void update(struct replay *r, unsigned core, const struct time_event *e, 
     changed(r, now);
 }
 
-/* ---- engines
- * ----------------------------------------------------------------------------------------
- */
+/* ---- engines ---- */
 
 /* READ updates from body on; stops before COMPLETE and XFER, or at a late wait that does not hold.
  */
@@ -330,9 +325,7 @@ static void unit_end(struct replay *r, unsigned u, uint64_t now)
         unit_start(r, u, now);
 }
 
-/* ---- transfers
- * ----------------------------------------------------------------------------------------
- */
+/* ---- transfers ---- */
 
 static void xfer_ready(struct replay *r, uint32_t serial, uint64_t now)
 {
@@ -373,9 +366,7 @@ static void xfer_done(struct replay *r, uint32_t serial, uint64_t now)
     }
 }
 
-/* ---- setting up
- * -----------------------------------------------------------------------------------------
- */
+/* ---- setting up ---- */
 
 static bool event_ok(const struct replay *r, const struct time_event *e)
 {

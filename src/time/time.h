@@ -20,8 +20,7 @@ extern "C" {
 #define TIME_DMA_ENGINES 16 /* per physical core */
 #define TIME_CORES       2  /* physical cores of a logical core */
 
-/* ---- costs ------------------------------------------------------------------------------------
- */
+/* ---- costs ---- */
 
 /* Issue interval of a record on its engine. */
 struct time_cost {
@@ -84,8 +83,7 @@ struct time_events {
     uint64_t dropped;
 };
 
-/* ---- from events to device time ---------------------------------------------------------------
- */
+/* ---- from events to device time ---- */
 
 struct time_xfer {
     uint32_t queue;            /* queue set: transfers of one set run in order */

@@ -44,8 +44,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- oracle
- * --------------------------------------------------------------------------------------- */
+/* ---- oracle ---- */
 
 /* Offset in the variable of byte b of the pattern, in pattern order. */
 static int64_t offset_of(const struct neff_access *a, uint64_t b)
@@ -245,8 +244,7 @@ static void compare(const struct neff_desc *d, unsigned n)
     assert_memory_equal(want_dst, F.c[0].mem[DST], VAR_BYTES);
 }
 
-/* ---- random patterns
- * ------------------------------------------------------------------------------- */
+/* ---- random patterns ---- */
 
 static unsigned random_count(struct fx_rng *r)
 {

@@ -34,8 +34,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- softmax
- * ---------------------------------------------------------------------------------------- */
+/* ---- softmax ---- */
 
 static struct neff_access rows_sbuf(uint32_t off, uint64_t bytes, uint64_t rows)
 {
@@ -128,8 +127,7 @@ static void row_softmax_is_softmax(void **state)
     assert_int_equal(F.report.stats.dma_bytes, 2 * 128 * 2048);
 }
 
-/* ---- dynamic transfers
- * --------------------------------------------------------------------------------- */
+/* ---- dynamic transfers ---- */
 
 static struct isa_hbm hbm(unsigned var, enum dtype t, int64_t off, uint32_t cols, uint32_t rows,
                           int64_t row_step)
@@ -415,8 +413,7 @@ static void register_load_store(void **state)
     }
 }
 
-/* ---- two cores
- * ---------------------------------------------------------------------------------------------- */
+/* ---- two cores ---- */
 
 static void peer_and_remote_signals(void **state)
 {

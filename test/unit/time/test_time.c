@@ -186,8 +186,7 @@ static void dma_figures(void **state)
     assert_int_equal(time_dge_blocks(ISA_V3), 2);
 }
 
-/* ---- replay
- * ------------------------------------------------------------------------------------------ */
+/* ---- replay ---- */
 
 #define US 1000000u
 
