@@ -50,6 +50,8 @@ const struct k_vec *k_vec_choose(enum kernel_math math);
 
 /* ---- operands -------------------------------------------------------------------------------- */
 
+struct mm_kernel;
+
 struct k_dim {
     int32_t step; /* bytes */
     uint32_t num;
@@ -78,6 +80,7 @@ struct k_scalar {
 /* A lowered record. Allocated in the arena with as many tiles as the opcode uses. */
 struct k_rec {
     const struct k_vec *vec;
+    const struct mm_kernel *mm; /* nc_matmul; NULL: portable */
     uint8_t opcode, engine, gen, ntiles;
     uint8_t op0, op1, reduce_op, reduce_cmd;
     uint8_t reverse, act, negate, acc;
@@ -232,6 +235,14 @@ NRT_STATUS k_lower_iota(struct k_lower *l);
 NRT_STATUS k_lower_dropout(struct k_lower *l);
 NRT_STATUS k_lower_rng(struct k_lower *l);
 NRT_STATUS k_lower_set_rng_seed(struct k_lower *l);
+
+/* nc_matmul by definition, and through the microkernel of its record. */
+NRT_STATUS k_run_matmul(const struct kernel_op *op, struct kernel_core *kc, const uint32_t *regs,
+                        struct err *err);
+NRT_STATUS k_run_matmul_fast(const struct kernel_op *op, struct kernel_core *kc,
+                             const uint32_t *regs, struct err *err);
+struct mm_kernel;
+const struct mm_kernel *k_mm_choose(const struct k_rec *rec, enum kernel_math math);
 
 /* k_rec_new for l, stored as the op's private part with fn. */
 struct k_rec *k_lower_rec(struct k_lower *l, unsigned ntiles, kernel_fn fn, NRT_STATUS *ret_st);

@@ -55,8 +55,8 @@ static void note_nan(struct k_run *r, const struct shape *s, const float *a, con
             r->nan = true;
 }
 
-static NRT_STATUS run_matmul(const struct kernel_op *op, struct kernel_core *kc,
-                             const uint32_t *regs, struct err *err)
+NRT_STATUS k_run_matmul(const struct kernel_op *op, struct kernel_core *kc, const uint32_t *regs,
+                        struct err *err)
 {
     struct k_run r;
     NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
@@ -93,7 +93,7 @@ static NRT_STATUS run_matmul(const struct kernel_op *op, struct kernel_core *kc,
 NRT_STATUS k_lower_matmul(struct k_lower *l)
 {
     NRT_STATUS st;
-    struct k_rec *rec = k_lower_rec(l, 3, run_matmul, &st);
+    struct k_rec *rec = k_lower_rec(l, 3, k_run_matmul, &st);
     struct shape s;
 
     if (rec == NULL)
@@ -111,6 +111,9 @@ NRT_STATUS k_lower_matmul(struct k_lower *l)
     if (rec->t[2].n % s.pairs != 0 || s.n != rec->t[0].n || s.n > 8192 / s.pairs)
         return k_refuse(l, "elements of operand", 2);
     rec->nrows = s.m;
+    rec->mm = k_mm_choose(rec, l->math);
+    if (rec->mm != NULL)
+        l->op->fn = k_run_matmul_fast;
     l->op->flops = 2ull * s.m * s.n * s.k * s.pairs;
     return NRT_SUCCESS;
 }
