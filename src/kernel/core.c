@@ -7,9 +7,9 @@
 
 #include "base/fault.h"
 
-/* Rows lie their real size plus one cache line apart: a power of two would put every row into the
- * same sets of the cache. */
-#define ROW_PAD 64
+/* Rows lie their real size plus an odd number of cache lines apart: a power of two would put every
+ * row into the same sets of the cache. */
+#define ROW_PAD (9 * 64)
 
 uint32_t kernel_rng_next(struct kernel_rng *r)
 {
@@ -93,6 +93,7 @@ NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t s
     /* 128 rows at a time are touched: small pages would not fit the TLB. */
     madvise(kc->sbuf, ISA_PARTITIONS * kc->sbuf_stride, MADV_HUGEPAGE);
     madvise(kc->psum, ISA_PARTITIONS * kc->psum_stride, MADV_HUGEPAGE);
+    madvise(kc->scratch, K_SCRATCH_BYTES, MADV_HUGEPAGE);
     seed_all(kc, sr_seed);
     return NRT_SUCCESS;
 }

@@ -81,6 +81,7 @@ struct k_scalar {
 struct k_rec {
     const struct k_vec *vec;
     const struct mm_kernel *mm; /* nc_matmul; NULL: portable */
+    const struct k_rec *next;   /* nc_matmul: the next record of the same op */
     uint8_t opcode, engine, gen, ntiles;
     uint8_t op0, op1, reduce_op, reduce_cmd;
     uint8_t reverse, act, negate, acc;
@@ -126,6 +127,9 @@ NRT_STATUS k_rec_new(const struct isa_record *r, struct kernel_core *kc, enum ke
 
 /* Start a run: dynamic offsets are read once, checked and applied (NRT_EXEC_OOB). */
 NRT_STATUS k_run_begin(struct k_run *r, const struct kernel_op *op, struct kernel_core *kc,
+                       const uint32_t *regs, struct err *err);
+/* The same for one record of an op that covers several. */
+NRT_STATUS k_run_start(struct k_run *r, const struct k_rec *rec, struct kernel_core *kc,
                        const uint32_t *regs, struct err *err);
 /* End it: counts the instruction if it generated a NaN. */
 void k_run_end(struct k_run *r);

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define RUN_MAX 64 /* records of one op at most */
+
 /* stationary element (k, j, m): row k, position j * M + m of its pattern. */
 struct shape {
     uint32_t k, m, n; /* rows, dst partitions, dst elements */
@@ -55,19 +57,19 @@ static void note_nan(struct k_run *r, const struct shape *s, const float *a, con
             r->nan = true;
 }
 
-NRT_STATUS k_run_matmul(const struct kernel_op *op, struct kernel_core *kc, const uint32_t *regs,
-                        struct err *err)
+static NRT_STATUS run_one(const struct k_rec *rec, struct kernel_core *kc, const uint32_t *regs,
+                          struct err *err)
 {
     struct k_run r;
-    NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
+    NRT_STATUS st = k_run_start(&r, rec, kc, regs, err);
     struct shape s;
     float *a, *b, *sum;
 
     if (st != NRT_SUCCESS)
         return st;
-    s = shape_of(r.rec);
+    s = shape_of(rec);
     a = (float *)(void *)((uint8_t *)kc->scratch + K_SCRATCH_PACK);
-    b = a + (size_t)ISA_PARTITIONS * r.rec->t[1].n;
+    b = a + (size_t)ISA_PARTITIONS * rec->t[1].n;
     sum = r.buf[0];
     load_rows(&r, 1, a);
     load_rows(&r, 2, b);
@@ -77,7 +79,7 @@ NRT_STATUS k_run_matmul(const struct kernel_op *op, struct kernel_core *kc, cons
         memset(sum, 0, s.n * sizeof(*sum));
         for (uint32_t k = 0; k < s.k * s.pairs; k++)
             r.vec->fma(sum, a[(size_t)k * s.m + m], b + (size_t)k * s.n, s.n);
-        if (r.rec->acc) {
+        if (rec->acc) {
             old = k_read(&r, 0, m, 0, s.n, r.buf[1]);
             r.vec->bin[ISA_ALU_ADD](r.buf[2], old, sum, s.n);
             out = r.buf[2];
@@ -90,14 +92,21 @@ NRT_STATUS k_run_matmul(const struct kernel_op *op, struct kernel_core *kc, cons
     return NRT_SUCCESS;
 }
 
-NRT_STATUS k_lower_matmul(struct k_lower *l)
+NRT_STATUS k_run_matmul(const struct kernel_op *op, struct kernel_core *kc, const uint32_t *regs,
+                        struct err *err)
 {
-    NRT_STATUS st;
-    struct k_rec *rec = k_lower_rec(l, 3, k_run_matmul, &st);
+    const struct k_rec *rec = (const struct k_rec *)(uintptr_t)op->priv[0];
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (; rec != NULL && st == NRT_SUCCESS; rec = rec->next)
+        st = run_one(rec, kc, regs, err);
+    return st;
+}
+
+static NRT_STATUS check(struct k_lower *l, struct k_rec *rec)
+{
     struct shape s;
 
-    if (rec == NULL)
-        return st;
     for (unsigned i = 0; i < 3; i++)
         if (rec->t[i].n == 0)
             return k_refuse(l, "absent operand", i);
@@ -112,8 +121,42 @@ NRT_STATUS k_lower_matmul(struct k_lower *l)
         return k_refuse(l, "elements of operand", 2);
     rec->nrows = s.m;
     rec->mm = k_mm_choose(rec, l->math);
+    l->op->flops += 2ull * s.m * s.n * s.k * s.pairs;
+    return NRT_SUCCESS;
+}
+
+/* Whether record i of the run may join the op of the ones before it. */
+static bool joins(const struct isa_record *r, uint32_t i)
+{
+    return r[i].opcode == ISA_OP_NC_MATMUL && r[i].engine == r[0].engine && r[i].nwaits == 0 &&
+           r[i - 1].nupdates == 0 && !r[i].body.c.transpose;
+}
+
+NRT_STATUS k_lower_matmul(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 3, k_run_matmul, &st), *last = rec;
+
+    if (rec == NULL || (st = check(l, rec)) != NRT_SUCCESS)
+        return st;
     if (rec->mm != NULL)
         l->op->fn = k_run_matmul_fast;
-    l->op->flops = 2ull * s.m * s.n * s.k * s.pairs;
+    /* Offsets from registers stay alone: an error must leave what comes after it undone. */
+    for (uint32_t i = 1; i < l->max && i < RUN_MAX && !rec->dynamic && joins(l->r, i); i++) {
+        struct k_rec *next = NULL;
+        uint64_t flops = l->op->flops;
+        struct err dropped = {0}; /* the record will be lowered, and refused, on its own */
+        struct k_lower one = *l;
+
+        one.err = &dropped;
+        if (k_rec_new(l->r + i, l->kc, l->math, 3, l->arena, &next, &dropped) != NRT_SUCCESS ||
+            next->dynamic || check(&one, next) != NRT_SUCCESS) {
+            l->op->flops = flops;
+            break;
+        }
+        last->next = next;
+        last = next;
+        l->op->consumed++;
+    }
     return NRT_SUCCESS;
 }

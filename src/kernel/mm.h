@@ -7,23 +7,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MM_MR     6  /* rows of a microtile */
-#define MM_WIDTH  64 /* columns of a block: what a caller hands to a kernel at most */
-#define MM_K_MAX  256
+#define MM_MR     6   /* rows of a microtile */
+#define MM_WIDTH  64  /* columns of a block: what a caller hands to a kernel at most */
+#define MM_SEGS   1
+#define MM_K_MAX  512 /* rows of all segments */
 #define MM_PANELS ((size_t)MM_K_MAX * (128 + MM_MR) * 4) /* bytes of a packed stationary tile */
 #define MM_BLOCK  ((size_t)MM_K_MAX * MM_WIDTH * 4)      /* bytes of a packed moving block */
 
-/* One block of columns. The stationary tile is packed into panels: rows m0 .. m0 + mr - 1 (mr from
- * mm_block_rows) as [k][mr], one panel after the other. */
+/* Bytes that a later block reads: fetched towards the cache while this one computes. */
+struct mm_prefetch {
+    const uint8_t *p; /* NULL: nothing */
+    size_t stride;
+    uint32_t rows, bytes; /* of a row */
+};
+
+/* Rows of the moving side: row k at x + k * stride. */
+struct mm_seg {
+    const uint8_t *x;
+    size_t stride;
+    uint32_t k;
+};
+
+/* One block of columns. The stationary side is packed into panels: rows m0 .. m0 + mr - 1 (mr from
+ * mm_block_rows) as [k][mr] over the k of all segments, one panel after the other. */
 struct mm_block {
     const float *panels;
-    const uint8_t *x; /* moving: row k at x + k * x_stride */
-    size_t x_stride;
+    struct mm_seg seg[MM_SEGS];
+    uint32_t segs;
+    uint32_t k;   /* of all segments */
     uint8_t *out; /* row m at out + m * out_stride */
     size_t out_stride;
-    uint32_t k, m;
+    uint32_t m;
     uint32_t vecs; /* columns: vecs vectors of the kernel's width, at most MM_WIDTH in all */
     bool acc;
+    struct mm_prefetch next[MM_SEGS + 1];
 };
 
 struct mm_kernel {
@@ -41,7 +58,7 @@ static inline uint32_t mm_block_rows(uint32_t m, uint32_t m0)
     uint32_t left = m - m0;
 
     /* 8 = 4 + 4 and not 6 + 2: short tiles do not keep the multipliers busy */
-    return left >= MM_MR && left != 8 ? MM_MR : left > 4 ? (left == 8 ? 4 : left) : left;
+    return left == 8 ? 4 : left >= MM_MR ? MM_MR : left;
 }
 
 extern const struct mm_kernel mm_avx2, mm_avx512, mm_avx512_bf16;

@@ -19,14 +19,20 @@
 
 static void interleave(uint32_t *out, const uint16_t *lo, const uint16_t *hi, uint32_t n)
 {
+    __m512i low, high;
+    uint16_t pick[32];
     uint32_t i = 0;
 
-    for (; i + 16 <= n; i += 16) {
-        __m512i a = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(lo + i)));
-        __m512i b = hi == NULL ? _mm512_setzero_si512()
-                               : _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(hi + i)));
+    for (uint32_t j = 0; j < 32; j++)
+        pick[j] = (uint16_t)(j / 2 + j % 2 * 32);
+    low = _mm512_loadu_si512(pick);
+    high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+    for (; i + 32 <= n; i += 32) {
+        __m512i a = _mm512_loadu_si512(lo + i);
+        __m512i b = hi == NULL ? _mm512_setzero_si512() : _mm512_loadu_si512(hi + i);
 
-        _mm512_storeu_si512(out + i, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+        _mm512_storeu_si512(out + i, _mm512_permutex2var_epi16(a, low, b));
+        _mm512_storeu_si512(out + i + 16, _mm512_permutex2var_epi16(a, high, b));
     }
     for (; i < n; i++)
         out[i] = lo[i] | (hi == NULL ? 0 : (uint32_t)hi[i] << 16);

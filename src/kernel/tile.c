@@ -217,7 +217,12 @@ static NRT_STATUS dynamic_offsets(struct k_run *r, struct err *err)
 NRT_STATUS k_run_begin(struct k_run *r, const struct kernel_op *op, struct kernel_core *kc,
                        const uint32_t *regs, struct err *err)
 {
-    const struct k_rec *rec = (const struct k_rec *)(uintptr_t)op->priv[0];
+    return k_run_start(r, (const struct k_rec *)(uintptr_t)op->priv[0], kc, regs, err);
+}
+
+NRT_STATUS k_run_start(struct k_run *r, const struct k_rec *rec, struct kernel_core *kc,
+                       const uint32_t *regs, struct err *err)
+{
     uint8_t *scratch = kc->scratch;
 
     r->rec = rec;

@@ -6,12 +6,14 @@
 
 #include <stddef.h>
 
-#define K_ACT_LIST(X)                                                                              \
-    X(sigmoid)                                                                                     \
-    X(gelu)                                                                                        \
-    X(gelu_dx)                                                                                     \
-    X(gelu_tanh) X(gelu_sigmoid) X(gelu_sigmoid_dx) X(silu) X(silu_dx) X(tanh) X(softplus) X(mish) \
-        X(erf) X(erf_dx) X(exp) X(log) X(sin) X(arctan)
+#define K_ACT_LIST(X)  \
+    X(sigmoid)         \
+    X(gelu)            \
+    X(gelu_dx)         \
+    X(gelu_tanh)       \
+    X(gelu_sigmoid)    \
+    X(gelu_sigmoid_dx) \
+    X(silu) X(silu_dx) X(tanh) X(softplus) X(mish) X(erf) X(erf_dx) X(exp) X(log) X(sin) X(arctan)
 
 #define X(name) void k_act_##name(float *out, const float *in, float param, size_t n);
 K_ACT_LIST(X)
