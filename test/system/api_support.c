@@ -27,7 +27,7 @@ void api_env(const char *type, unsigned lnc)
         setenv("NEURON_LOGICAL_NC_CONFIG", value, 1);
     else
         unsetenv("NEURON_LOGICAL_NC_CONFIG");
-    snprintf(log_path, sizeof(log_path), "/tmp/opennrt-test-%d.log", (int)getpid());
+    snprintf(log_path, sizeof(log_path), "/tmp/libnrt-test-%d.log", (int)getpid());
     for (const char *const *c = (const char *const[]){"NRT", "TDRV", "NMGR", "HAL", NULL}; *c;
          c++) {
         snprintf(value, sizeof(value), "NEURON_RT_LOG_LOCATION_%s", *c);
