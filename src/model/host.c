@@ -111,11 +111,3 @@ void model_host_destroy(struct model_host *h)
     mem_free(h->cores);
     mem_free(h);
 }
-
-void model_host_reset(struct model_host *h)
-{
-    for (uint32_t i = 0; i < h->count; i++)
-        for (unsigned k = 0; k < h->lnc; k++)
-            core_reset(h->cores[i].phys[k].core);
-    device_cores_reset(h->cfg.in);
-}

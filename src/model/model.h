@@ -46,8 +46,6 @@ struct model_host_config {
 NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_host **ret,
                              struct err *err);
 void model_host_destroy(struct model_host *h); /* after its models are unloaded; NULL is fine */
-/* Forget what earlier executions left in the owned cores (NEURON_RT_RESET_CORES). */
-void model_host_reset(struct model_host *h);
 
 /* ---- models ---- */
 
