@@ -13,6 +13,7 @@ static const struct command {
     {"disasm", "print the programs of a NEFF, or bare records, as text", cmd_disasm},
     {"doctor", "say what of this host will hurt, and what helps", cmd_doctor},
     {"reset", "remove an instance that no process uses", cmd_reset},
+    {"run", "load a NEFF, execute it, show or save its outputs", cmd_run},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

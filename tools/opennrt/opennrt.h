@@ -13,6 +13,7 @@ int cmd_asm(int argc, char **argv);
 int cmd_disasm(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_reset(int argc, char **argv);
+int cmd_run(int argc, char **argv);
 
 /* The whole file, malloced; NULL with errno. "-" is the standard input. */
 char *read_all(const char *path, size_t *ret_size);
