@@ -423,7 +423,8 @@ NRT_STATUS isa_check_dyn(struct isa_check *c)
         return isa_check_fail(c, "queue %u is not of type dynamic", d->queue);
     if (d->semaphore < -1 || d->semaphore >= ISA_SEMAPHORES)
         return isa_check_fail(c, "semaphore %d is outside 0..255", d->semaphore);
-    if (d->pad || !bytes_zero(c->r->body.raw + sizeof(*d), sizeof(c->r->body) - sizeof(*d)))
+    if (d->pad || !bytes_zero(d->pad2, sizeof(d->pad2)) ||
+        !bytes_zero(c->r->body.raw + sizeof(*d), sizeof(c->r->body) - sizeof(*d)))
         return isa_check_fail(c, "padding is not zero");
     return NRT_SUCCESS;
 }

@@ -443,6 +443,7 @@ struct isa_dyn {
     uint16_t queue;    /* number of the queue set in def.json order of names (sorted bytewise) */
     int16_t semaphore; /* raised by num_queues at completion; -1 none */
     struct isa_tensor index; /* SBUF tile [rows, 1] of int32 or uint32 */
+    uint8_t pad2[4];
 };
 
 /* One instruction: 320 bytes. */

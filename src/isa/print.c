@@ -35,7 +35,6 @@ static bool tensor_ok(const struct isa_tensor *t)
     for (unsigned k = t->ndim; k < 4; k++)
         if (t->dim[k].num || t->dim[k].step)
             return false;
-    /* a step that no element takes must survive the way back */
     return true;
 }
 
@@ -258,6 +257,7 @@ static bool dyn_ok(const struct isa_record *r)
            d->semaphore < ISA_SEMAPHORES &&
            (d->index_side ? d->index.mem == ISA_SBUF && tensor_ok(&d->index)
                           : zero(&d->index, sizeof(d->index))) &&
+           zero(d->pad2, sizeof(d->pad2)) &&
            zero(r->body.raw + sizeof(*d), sizeof(r->body) - sizeof(*d));
 }
 

@@ -709,7 +709,7 @@ static NRT_STATUS rule_range(struct isa_check *c)
         return isa_check_fail(c, "range_start must be fp32");
     if (b->s[2].kind == ISA_SC_F32) {
         start = dtype_load(DT_FP32, &b->s[2].v);
-        if (!(start + (float)count(T(c, 1)) <= 16777216.0f))
+        if (!((double)start + (double)(count(T(c, 1)) - 1) < 16777216.0))
             return isa_check_fail(c, "range_start %g plus the index reaches 2^24", (double)start);
     }
     if (b->reduce_cmd == ISA_RC_LOAD_REDUCE)
