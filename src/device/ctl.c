@@ -148,7 +148,9 @@ static NRT_STATUS lock_gave_up(struct device_instance *in, uint64_t waited_ms, s
                    in->name, (unsigned long long)waited_ms, pid);
 }
 
-#if defined(__has_feature)
+#if defined(__SANITIZE_THREAD__)
+#define LOCK_CLOCK_REAL 1
+#elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define LOCK_CLOCK_REAL 1
 #endif

@@ -23,10 +23,15 @@ expect() {
 }
 
 expect healthy 0 "ok +record locks" "they work" -- "$opennrt" doctor
-expect "address space" 1 "error +address space" "ulimit -v unlimited" -- \
+# A sanitized build reserves terabytes of addresses: it cannot start under a limit.
+if bash -c "ulimit -v 20000000; '$opennrt' --help" >/dev/null 2>&1; then
+    expect "address space" 1 "error +address space" "ulimit -v unlimited" -- \
     bash -c "ulimit -v 4000000; '$opennrt' doctor"
-expect "address space, enough for one" 0 "warning +address space" "ulimit -v unlimited" -- \
+    expect "address space, enough for one" 0 "warning +address space" "ulimit -v unlimited" -- \
     bash -c "ulimit -v 20000000; '$opennrt' doctor"
+else
+    echo "left out: the address-space limits, under which this build cannot start"
+fi
 expect "open files" 0 "warning +open files" "ulimit -n" -- bash -c "ulimit -n 32; '$opennrt' doctor"
 expect "no HOME" 0 "warning +HOME" "export HOME" -- env -u HOME "$opennrt" doctor
 expect "one CPU" 0 "warning +CPUs" "more CPUs" -- taskset -c 0 "$opennrt" doctor
@@ -46,8 +51,10 @@ if unshare -rm true 2>/dev/null; then
     expect "no folder at all" 1 "error +folder" "writable" -- unshare -rm bash -c \
         "mount -t tmpfs -o ro none /dev/shm; mount -t tmpfs -o ro none /tmp
          env -u XDG_RUNTIME_DIR '$opennrt' doctor"
+    # Without /proc the loader cannot find libraries next to the program.
+    libs=$(ldd "$opennrt" | awk '/libnrt|libneff/ { sub("/[^/]*$", "", $3); print $3; exit }')
     expect "no /proc" 0 "warning +sharing" "set OPENNRT_DIR" -- \
-        unshare -rm bash -c "mount -t tmpfs none /proc; '$opennrt' doctor"
+        env LD_LIBRARY_PATH="$libs" unshare -rm bash -c "mount -t tmpfs none /proc; '$opennrt' doctor"
 else
     echo "left out: this host allows no mount name space"
 fi
