@@ -85,6 +85,7 @@
     X(OPENNRT_HOST_THREADS, INT, "CPUs of the mask", Y, "threads of the kernel pool") \
     X(OPENNRT_JOB_KEY, TEXT, "unset", Y, "key that the ranks of a job share") \
     X(OPENNRT_FAULT, LIST, "unset", Y, "faults on demand") \
+    X(OPENNRT_DEVICE_TIME, BOOL, "0", Y, "log the device time of every execution at INFO") \
     X(OPENNRT_SIGNAL_DUMP, BOOL, "0", Y, "1 installs chained signal handlers that dump") \
     X(NEURON_RT_INSPECT_DURATION_NSEC, TEXT, "-", R, "removed") \
     X(NEURON_RT_INSPECT_START_OFFSET_NSEC, TEXT, "-", R, "removed") \

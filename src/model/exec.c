@@ -61,6 +61,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     device_runnable_add(m->h->cfg.in, 1);
     if (m->h->pool)
         run_pool_begin(m->h->pool);
+    f->events.count = 0;
+    f->events.dropped = 0;
     start = run_now_ns();
     status = core_run(&f->run[at], &f->report);
     count_run(m, in, &f->report, run_now_ns() - start);
@@ -68,6 +70,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
 
+    if (__builtin_expect(f->events.ev != NULL, 0) && f->report.end == CORE_END_DONE)
+        devtime_report(m, in, f);
     /* A numerical error leaves outputs that can be read. */
     if (f->report.end == CORE_END_DONE)
         copy_out(m, nd, f);

@@ -61,6 +61,7 @@ static NRT_STATUS node_bindings(struct model *m, struct instance *in, struct fra
     run->count = in->stage_count;
     run->timeout_ns = m->env.timeout_ns;
     run->neff = m->id;
+    run->events = f->events.ev ? &f->events : NULL;
     for (uint32_t c = 0; c < in->stage_count; c++) {
         struct stage *st = &in->stage[c];
         struct core_binding *b;
@@ -92,6 +93,10 @@ NRT_STATUS frame_create(struct model *m, struct instance *in, struct frame **ret
 
     if (!f || !frame_arrays(m, f)) {
         status = err_set(err, NRT_RESOURCE, "no host memory for an execution");
+        goto out_frame;
+    }
+    if (m->env.device_time && !devtime_open(f)) {
+        status = err_set(err, NRT_RESOURCE, "no host memory for the record of events");
         goto out_frame;
     }
     for (uint32_t i = 0; i < m->mid_count; i++) {
@@ -130,6 +135,7 @@ void frame_destroy(struct model *m, struct frame *f)
     mem_free(f->stage_out);
     mem_free(f->mid);
     mem_free(f->cpu);
+    mem_free(f->events.ev);
     mem_free(f);
 }
 

@@ -46,6 +46,7 @@ static void env_read(struct model_host *h, struct load_env *e)
     e->max_json = (uint64_t)settings_int("OPENNRT_MAX_JSON", MAX_JSON, 0, INT64_MAX, sink);
     e->math = strcasecmp(settings_str("OPENNRT_MATH", "fast"), "exact") == 0 ? KERNEL_MATH_EXACT
                                                                              : KERNEL_MATH_FAST;
+    e->device_time = settings_bool("OPENNRT_DEVICE_TIME", false, sink);
     e->checks = checks_env();
 }
 

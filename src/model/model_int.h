@@ -49,7 +49,7 @@ struct model_host {
 struct load_env {
     uint64_t timeout_ns;
     int64_t timeout_s;
-    bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes;
+    bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes, device_time;
     uint32_t sr_seed;
     uint64_t max_json;
     enum kernel_math math;
@@ -136,6 +136,7 @@ struct frame {
     struct model_arg *mid;
     struct opennrt_cpu_buf *cpu; /* room for the largest CPU node */
     struct core_report report;
+    struct time_events events; /* ev NULL: OPENNRT_DEVICE_TIME is off */
 };
 
 struct instance {
@@ -171,6 +172,11 @@ struct model {
 /* graph.c */
 NRT_STATUS graph_build(struct model *m, struct err *err);
 void graph_fini(struct model *m);
+
+/* devtime.c: OPENNRT_DEVICE_TIME. open: room for the events of f; false: no memory. report: what the
+ * execution whose events f holds would take on a device, as one INFO record. */
+bool devtime_open(struct frame *f);
+void devtime_report(struct model *m, struct instance *in, struct frame *f);
 
 /* cpu.c */
 NRT_STATUS cpu_open(struct model *m, struct node *n, struct err *err);
