@@ -7,6 +7,8 @@
 ; hidden layers go block by block: the tensor engine works on one block of images while the scalar
 ; engine adds the bias to the block before it and cuts it off at zero.
 
+.name "digits"
+
 param XT = 0            ; images, transposed
 param W1 = 512
 param W2 = 1024

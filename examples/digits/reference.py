@@ -3,8 +3,9 @@
 """The NumPy reference of the digits classifier: batches, class probabilities and labels.
 
 `reference.py DIR` writes, for every batch k of 128 held-out images (the last one padded with zero
-images), DIR/batch<k>.bin (float32 [128, 64], what the NEFF reads) and DIR/probs<k>.npy; and
-DIR/labels.npy (the classes this reference gives) and DIR/truth.npy (the classes of the data set).
+images), DIR/batch<k>.bin (float32 [128, 64], what the NEFF reads) and DIR/probs<k>.bin (float32
+[128, 10]); and DIR/labels.bin (uint32, the classes this reference gives) and DIR/truth.bin (uint32,
+the classes of the data set).
 """
 import os
 import sys
@@ -44,11 +45,11 @@ def main():
         batch[:len(part)] = part
         probs = forward(batch)
         batch.tofile(os.path.join(out, f"batch{k}.bin"))
-        np.save(os.path.join(out, f"probs{k}.npy"), probs)
+        probs.astype(np.float32).tofile(os.path.join(out, f"probs{k}.bin"))
         labels.append(probs.argmax(1)[:len(part)])
     labels = np.concatenate(labels)
-    np.save(os.path.join(out, "labels.npy"), labels)
-    np.save(os.path.join(out, "truth.npy"), truth)
+    labels.astype(np.uint32).tofile(os.path.join(out, "labels.bin"))
+    truth.astype(np.uint32).tofile(os.path.join(out, "truth.bin"))
     print(f"reference accuracy {(labels == truth).mean():.4f} on {len(truth)} images")
 
 
