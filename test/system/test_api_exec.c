@@ -207,7 +207,8 @@ static void load_checks_the_hash_when_told_at_the_load(void **state)
 {
     struct bytes f = neff_nothing(16);
 
-    ((uint8_t *)f.data)[172] ^= 1; /* of the hash */
+    memset((uint8_t *)f.data + 988, 0, 36); /* no seal of the header */
+    ((uint8_t *)f.data)[172] ^= 1;          /* of the hash */
     unsetenv("NEURON_RT_VALIDATE_HASH");
     {
         nrt_model_t *m;

@@ -411,6 +411,17 @@ static void library_is_found_by_name_and_stays_loaded(void **state)
     PROVES("api-189");
 }
 
+static void program_may_define_a_name_of_the_library(void **state)
+{
+    const char *argv[] = {PROG_OWN_NAME, NULL};
+    struct runner_proc p;
+
+    api_env("trn1.2xlarge", 0);
+    assert_true(runner_start_program(&p, argv, NULL));
+    assert_int_equal(runner_wait(&p, WAIT_MS), 0);
+    api_env_end();
+}
+
 static void library_copies_live_side_by_side(void **state)
 {
     Dl_info info;
@@ -462,6 +473,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(cores_of_another_process_are_refused_until_it_ends),
         cmocka_unit_test(forked_child_is_uninitialised_and_releases_nothing),
         cmocka_unit_test(library_is_found_by_name_and_stays_loaded),
+        cmocka_unit_test(program_may_define_a_name_of_the_library),
         cmocka_unit_test(library_copies_live_side_by_side),
         cmocka_unit_test(init_does_not_warn_and_legacy_names_do_once),
     };

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls that any thread may make on anything, made by many threads at once; the thread
+ * sanitizer watches in its own build. api.md 0 (MT) and 13. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <pthread.h>
+
+#include <cmocka.h>
+
+#include "api_support.h"
+#include "neffs.h"
+#include "proves.h"
+#include "runner.h"
+
+#define THREADS 6
+#define ROUNDS  150
+
+static nrt_model_t *shared_model;
+static nrt_tensor_t *shared_in;
+static struct bytes neff;
+
+/* cmocka's assertions are for its own thread. */
+#define MUST(cond)                                                     \
+    do {                                                               \
+        if (!(cond)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+            abort();                                                   \
+        }                                                              \
+    } while (0)
+#define OK(call) MUST((call) == NRT_SUCCESS)
+
+struct own {
+    nrt_tensor_set_t *in, *out;
+    nrt_tensor_t *c;
+};
+
+static void own_init(struct own *o)
+{
+    OK(nrt_allocate_tensor_set(&o->in));
+    OK(nrt_allocate_tensor_set(&o->out));
+    OK(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, 64, "c", &o->c));
+    OK(nrt_add_tensor_to_tensor_set(o->in, "a", shared_in));
+    OK(nrt_add_tensor_to_tensor_set(o->out, "c", o->c));
+}
+
+static void own_fini(struct own *o)
+{
+    nrt_tensor_free(&o->c);
+    nrt_destroy_tensor_set(&o->in);
+    nrt_destroy_tensor_set(&o->out);
+}
+
+/* One model, one input, an output of each thread. */
+static void *executes(void *arg)
+{
+    uint8_t got[64];
+    struct own o;
+
+    own_init(&o);
+    for (int i = 0; i < ROUNDS * 4; i++) {
+        OK(nrt_tensor_memset(o.c, 0, 0, 64));
+        OK(nrt_execute(shared_model, o.in, o.out));
+        OK(nrt_tensor_read(o.c, got, 0, 64));
+        MUST(got[0] == 7 && got[63] == 7);
+        if (i % 50 == 49) { /* other sets: bindings come and go */
+            own_fini(&o);
+            own_init(&o);
+        }
+    }
+    OK(nrt_tensor_check_output_completion(o.c, 0, 0));
+    own_fini(&o);
+    return NULL;
+}
+
+static void *loads(void *arg)
+{
+    for (int i = 0; i < ROUNDS / 5; i++) {
+        nrt_tensor_info_array_t *infos;
+        nrt_model_info_t info;
+        nrt_model_t *m;
+        struct own o;
+        uint32_t n;
+        size_t size;
+
+        OK(nrt_load(neff.data, neff.size, 0, -1, &m));
+        OK(nrt_get_model_info(m, &info, sizeof(info), &size));
+        OK(nrt_get_model_vnc_count(m, &n));
+        OK(nrt_get_model_instance_count(m, &n));
+        OK(nrt_get_model_tensor_info(m, &infos));
+        OK(nrt_free_model_tensor_info(infos));
+        own_init(&o);
+        OK(nrt_execute(m, o.in, o.out));
+        own_fini(&o);
+        OK(nrt_unload(m));
+    }
+    return NULL;
+}
+
+static void *allocates(void *arg)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        nrt_tensor_t *t, *s;
+        nrt_tensor_device_allocation_info_t info;
+        nrt_vnc_memory_stats_t stats;
+        uint8_t buf[200] = {1};
+        size_t n;
+
+        OK(nrt_tensor_allocate((nrt_tensor_placement_t)(i % 3), i % 2, 1000 + i * 64, "t", &t));
+        OK(nrt_tensor_write(t, buf, 100, sizeof(buf)));
+        OK(nrt_tensor_allocate_slice(t, 100, 200, "s", &s));
+        MUST(nrt_tensor_get_size(s) == 200);
+        MUST(nrt_tensor_get_va(s) != NULL);
+        if (i % 3 == 0)
+            OK(nrt_tensor_get_device_allocation_info(s, &info));
+        nrt_tensor_free(&t);
+        OK(nrt_tensor_read(s, buf, 0, 200));
+        MUST(buf[0] == 1 && buf[1] == 0);
+        nrt_tensor_free(&s);
+        OK(nrt_get_vnc_memory_stats(0, &stats, sizeof(stats), &n));
+    }
+    return NULL;
+}
+
+static void *asks(void *arg)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        nrt_instance_info_t info;
+        uint32_t n, map[4];
+        uint8_t got[64];
+        void *va;
+        size_t size;
+
+        OK(nrt_get_instance_info(&info, sizeof(info)));
+        OK(nrt_get_total_vnc_count(&n));
+        OK(nrt_get_visible_vnc_count(&n));
+        n = 4;
+        OK(nrt_host_device_id_rid_map_get(&n, map));
+        OK(nrt_host_device_id_get(0, &n));
+        OK(nrt_get_hbm_mmap_va(0, i % 2, &va, &size));
+        OK(nrt_tensor_read(shared_in, got, 0, 64)); /* readers share a tensor */
+        MUST(got[5] == 7);
+        MUST(nrt_tensor_read((nrt_tensor_t *)&n, got, 0, 1) == NRT_INVALID_HANDLE);
+    }
+    return NULL;
+}
+
+/* One waits for the completions that another produces. */
+struct pair {
+    nrt_tensor_t *c;
+    struct own o;
+};
+
+static void *waits(void *arg)
+{
+    struct pair *p = arg;
+
+    for (uint64_t n = 1; n <= ROUNDS; n++)
+        OK(nrt_tensor_check_output_completion(p->c, n % 2 ? -1 : 60000000, n));
+    return NULL;
+}
+
+static void *produces(void *arg)
+{
+    struct pair *p = arg;
+
+    for (int i = 0; i < ROUNDS; i++)
+        OK(nrt_execute(shared_model, p->o.in, p->o.out));
+    return NULL;
+}
+
+static void run_all(void *(*const fns[])(void *), int count, void *arg)
+{
+    pthread_t t[16];
+
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, fns[i], arg), 0);
+    for (int i = 0; i < count; i++)
+        pthread_join(t[i], NULL);
+}
+
+static void threads_execute_one_model(void **state)
+{
+    void *(*fns[THREADS + 6])(void *);
+
+    for (int i = 0; i < THREADS + 6; i++) /* more than a model keeps bindings for */
+        fns[i] = executes;
+    run_all(fns, THREADS + 6, NULL);
+    PROVES("perf-023");
+}
+
+static void threads_make_every_call_at_once(void **state)
+{
+    void *(*const fns[])(void *) = {executes, loads,     allocates, asks,
+                                    executes, allocates, loads,     asks};
+
+    run_all(fns, 8, NULL);
+}
+
+static void threads_wait_for_completions_of_others(void **state)
+{
+    void *(*const fns[])(void *) = {waits, waits, produces};
+    struct pair p;
+
+    own_init(&p.o);
+    p.c = p.o.c;
+    run_all(fns, 3, &p);
+    own_fini(&p.o);
+}
+
+/* A model is unloaded while others execute it: the call waits for them, they then get a status. */
+struct victim {
+    nrt_model_t *m;
+    _Atomic long runs;
+};
+
+static void *executes_until_gone(void *arg)
+{
+    struct victim *v = arg;
+    NRT_STATUS status;
+    struct own o;
+
+    own_init(&o);
+    while ((status = nrt_execute(v->m, o.in, o.out)) == NRT_SUCCESS)
+        atomic_fetch_add(&v->runs, 1);
+    MUST(status == NRT_INVALID_HANDLE);
+    own_fini(&o);
+    return NULL;
+}
+
+static void *unloads(void *arg)
+{
+    struct victim *v = arg;
+
+    while (atomic_load(&v->runs) < 20)
+        ;
+    OK(nrt_unload(v->m));
+    return NULL;
+}
+
+static void unload_waits_for_executions_of_other_threads(void **state)
+{
+    void *(*const fns[])(void *) = {executes_until_gone, executes_until_gone, unloads};
+
+    for (int i = 0; i < 10; i++) {
+        struct victim v = {0};
+
+        assert_ok(nrt_load(neff.data, neff.size, 0, -1, &v.m));
+        run_all(fns, 3, &v);
+    }
+}
+
+static int setup(void **state)
+{
+    api_env("trn1.2xlarge", 0);
+    neff = neff_copy(64, false);
+    return nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") ||
+           nrt_load(neff.data, neff.size, 0, -1, &shared_model) ||
+           nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, 64, "a", &shared_in) ||
+           nrt_tensor_memset(shared_in, 0, 7, 64);
+}
+
+static int teardown(void **state)
+{
+    nrt_tensor_free(&shared_in);
+    nrt_unload(shared_model);
+    neff_free(&neff);
+    nrt_close();
+    api_env_end();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_execute_one_model),
+        cmocka_unit_test(threads_make_every_call_at_once),
+        cmocka_unit_test(threads_wait_for_completions_of_others),
+        cmocka_unit_test(unload_waits_for_executions_of_other_threads),
+    };
+
+    runner_watchdog(300);
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
