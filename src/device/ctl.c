@@ -155,6 +155,9 @@ static NRT_STATUS lock_gave_up(struct device_instance *in, uint64_t waited_ms, s
 #define LOCK_CLOCK_REAL 1
 #endif
 #endif
+#ifdef __SANITIZE_THREAD__ /* gcc's name for it */
+#define LOCK_CLOCK_REAL 1
+#endif
 
 /* Wait for the lock, at most one step. */
 static int lock_step(pthread_mutex_t *lock)
