@@ -6,10 +6,49 @@
 #include <string.h>
 
 #define CONVERT_CHUNK 1024
+#define ALIGN_CHUNK   128
+
+/* The vector loops want elements at multiples of their size; descriptors may place them anywhere,
+ * so those pass through an aligned piece. */
+static bool misaligned(const void *p, size_t size)
+{
+    return size != 0 && (uintptr_t)p % size != 0;
+}
 
 void kernel_load_f32(float *dst, enum dtype st, const void *src, size_t n)
 {
-    k_vec_choose(KERNEL_MATH_FAST)->load[st](dst, src, n);
+    const struct k_vec *v = k_vec_choose(KERNEL_MATH_FAST);
+    size_t size = dtype_size(st);
+    uint64_t piece[ALIGN_CHUNK];
+
+    if (!misaligned(src, size)) {
+        v->load[st](dst, src, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i += ALIGN_CHUNK) {
+        size_t m = n - i < ALIGN_CHUNK ? n - i : ALIGN_CHUNK;
+
+        memcpy(piece, (const uint8_t *)src + i * size, m * size);
+        v->load[st](dst + i, piece, m);
+    }
+}
+
+static void store_nearest(enum dtype dt, void *dst, const float *src, size_t n)
+{
+    const struct k_vec *v = k_vec_choose(KERNEL_MATH_FAST);
+    size_t size = dtype_size(dt);
+    uint64_t piece[ALIGN_CHUNK];
+
+    if (!misaligned(dst, size)) {
+        v->store[dt](dst, src, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i += ALIGN_CHUNK) {
+        size_t m = n - i < ALIGN_CHUNK ? n - i : ALIGN_CHUNK;
+
+        v->store[dt](piece, src + i, m);
+        memcpy((uint8_t *)dst + i * size, piece, m * size);
+    }
 }
 
 void kernel_store_f32(enum dtype dt, void *dst, const float *src, size_t n, struct kernel_rng *sr)
@@ -17,7 +56,7 @@ void kernel_store_f32(enum dtype dt, void *dst, const float *src, size_t n, stru
     size_t size = dtype_size(dt);
 
     if (sr == NULL || !dtype_is_float(dt) || dt == DT_FP32 || dt == DT_FP32R) {
-        k_vec_choose(KERNEL_MATH_FAST)->store[dt](dst, src, n);
+        store_nearest(dt, dst, src, n);
         return;
     }
     for (size_t i = 0; i < n; i++)
