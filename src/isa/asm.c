@@ -301,7 +301,8 @@ void asm_scope_close(struct as *as, uint32_t scope, struct sym *mark, uint64_t r
     while (*at != mark) {
         struct sym *s = *at, **b = &as->buckets[s->hash % SYM_BUCKETS];
 
-        if (s->kind != SYM_CONST && s->kind != SYM_REG && s->kind != SYM_MACRO) {
+        if (s->kind != SYM_CONST && s->kind != SYM_WORD && s->kind != SYM_REG &&
+            s->kind != SYM_MACRO) {
             at = &s->older;
             continue;
         }

@@ -68,25 +68,51 @@ static bool directive(struct as *as)
 /* ---- names
  * --------------------------------------------------------------------------------------- */
 
+/* The name of a data type, or of a constant that is one, and nothing behind it. */
+static bool dtype_word(struct as *as)
+{
+    const struct tok *t = asm_peek(as), *t2 = asm_peek2(as);
+    const struct sym *s = asm_find_here(as);
+    char buf[48];
+
+    if (t->kind != TK_IDENT || t2->kind == TK_PUNCT)
+        return false;
+    if (s || t->len >= sizeof(buf))
+        return s && s->kind == SYM_WORD;
+    memcpy(buf, t->s, t->len);
+    buf[t->len] = 0;
+    return dtype_from_name(buf) != DT_INVALID;
+}
+
 static bool decl_const(struct as *as, bool param)
 {
     const char *name;
     struct sym *s;
     struct val v;
+    enum dtype t = DT_INVALID;
+    bool word;
 
-    if (!asm_name(as, &name) || !asm_want(as, '=') || !asm_expr(as, &v))
+    if (!asm_name(as, &name) || !asm_want(as, '='))
         return false;
-    if (v.kind == VAL_REG)
+    word = dtype_word(as);
+    if (word ? !asm_dtype(as, &t) : !asm_expr(as, &v))
+        return false;
+    if (!word && v.kind == VAL_REG)
         return asm_fail(as, "a register is no constant");
     s = asm_find(as, name);
     if (param && s && (s->kind == SYM_CONST || s->kind == SYM_WORD))
         return true; /* defined from outside */
-    if (s && s->kind != SYM_CONST)
+    if (s && s->kind != SYM_CONST && s->kind != SYM_WORD)
         return asm_fail(as, "%s is defined already", name);
     s = asm_define(as, name, SYM_CONST);
     if (!s)
         return false;
-    s->u.v = v;
+    if (word) {
+        s->kind = SYM_WORD;
+        s->u.word = dtype_name(t);
+    } else {
+        s->u.v = v;
+    }
     return true;
 }
 

@@ -1,6 +1,5 @@
 ; Row softmax of x[128, 512] into y (docs/spec/neuroncore.md 8.1).
 .name softmax
-.arch trn1
 
 param ROWS = 128
 param COLS = 512
