@@ -238,6 +238,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
         goto out_instance;
     if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
         device_cores_reset(in); /* the memories of a core are the process's own: new */
+    device_fault_env(in, &sink);
     if (settings_int("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0, 0, INT32_MAX, &sink) > 0)
         LOGW(lg, LOG_NRT, "nrt_init",
              "implicit asynchronous execution is deprecated and not available here: executions are "

@@ -84,6 +84,8 @@ NRT_STATUS device_instance_open(const struct device_config *cfg, struct device_i
 /* Frees the slot's extents, cores and leases, unmaps all. NULL is fine. In a forked child: frees
  * the private memory only. No other thread may be inside a call. */
 void device_instance_close(struct device_instance *in);
+/* Value of a variable; NULL when it is unset or empty. The environment's own storage. */
+const char *device_env(const char *name);
 /* Fill from the environment (OPENNRT_INSTANCE_TYPE, OPENNRT_INSTANCE, OPENNRT_DIR, LNC variables,
  * memory variables); strings are the environment's own. NRT_INVALID with text for a bad LNC. */
 NRT_STATUS device_config_env(struct device_config *cfg, struct err *err);
@@ -403,6 +405,13 @@ NRT_STATUS device_hw_inject(struct device_instance *in, uint32_t core, enum devi
  * struck: the documented lines are logged, the ECC counter counted and the status is that of api.md
  * section 2 (1201, 1202, 1203, 1205). One load when nothing is injected. */
 NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err *err);
+
+/* "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "none" (takes an injection
+ * back); DEVICE_HW_COUNT for anything else. */
+enum device_hw_error device_hw_error_from_name(const char *name);
+/* OPENNRT_FAULT: a list of <point>:<hit> (base/fault.h: alloc, mmap, file, lock, backing; that hit
+ * from now fails) and <error>:<core>[:<after>[:<detail>]] (device_hw_inject). Bad items warn. */
+void device_fault_env(struct device_instance *in, const struct diag_sink *sink);
 
 /* Error counts of a device (sysfs stats/hardware). */
 enum device_ecc {

@@ -4,7 +4,11 @@
 #include "device/device_int.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "base/settings.h"
 
 #define AFTER_MAX 0xffffffu
 
@@ -123,4 +127,73 @@ uint64_t device_serial(const struct device_instance *in, uint32_t dev)
     x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
     return x ^ x >> 31;
+}
+
+/* --- the variable OPENNRT_FAULT -----------------------------------------------------------------
+ */
+
+static const char *const hw_words[DEVICE_HW_COUNT] = {"none",           "sram",   "hbm",
+                                                      "hbm-repairable", "dma-tx", "dma-rx"};
+static const char *const point_words[FAULT_POINT_COUNT] = {"alloc", "mmap", "file", "lock",
+                                                           "backing"};
+
+enum device_hw_error device_hw_error_from_name(const char *name)
+{
+    unsigned k = 0;
+
+    while (k < DEVICE_HW_COUNT && strcmp(hw_words[k], name) != 0)
+        k++;
+    return (enum device_hw_error)k;
+}
+
+/* Up to three numbers, each after a colon; missing ones keep what they were. */
+static bool numbers(char *text, int64_t v[3])
+{
+    char *save = NULL;
+    unsigned n = 0;
+
+    for (char *t = strtok_r(text, ":", &save); t; t = strtok_r(NULL, ":", &save), n++) {
+        if (n == 3 || !settings_parse_int(t, &v[n]) || v[n] < 0 || v[n] > UINT32_MAX)
+            return false;
+    }
+    return n > 0;
+}
+
+static bool fault_item(struct device_instance *in, char *item)
+{
+    char *rest = strchr(item, ':');
+    int64_t v[3] = {0};
+
+    if (!rest)
+        return false;
+    *rest++ = 0;
+    if (!numbers(rest, v))
+        return false;
+    for (unsigned p = 0; p < FAULT_POINT_COUNT; p++) {
+        if (strcmp(item, point_words[p]) == 0) {
+            fault_arm((enum fault_point)p, (uint64_t)v[0]);
+            return v[0] > 0;
+        }
+    }
+    enum device_hw_error kind = device_hw_error_from_name(item);
+    return device_hw_inject(in, (uint32_t)v[0], kind, (uint32_t)v[2], (uint32_t)v[1], NULL) ==
+           NRT_SUCCESS;
+}
+
+void device_fault_env(struct device_instance *in, const struct diag_sink *sink)
+{
+    const char *text = settings_str("OPENNRT_FAULT", NULL);
+    char *copy = text ? mem_strdup(text) : NULL, *save = NULL;
+
+    for (char *t = copy ? strtok_r(copy, ", ", &save) : NULL; t; t = strtok_r(NULL, ", ", &save)) {
+        char item[64];
+
+        snprintf(item, sizeof(item), "%s", t);
+        if (!fault_item(in, item))
+            diag_warn(sink,
+                      "OPENNRT_FAULT: \"%s\" is not <point>:<hit> nor "
+                      "<error>:<core>[:<after>[:<detail>]]; ignored",
+                      t);
+    }
+    mem_free(copy);
 }

@@ -157,6 +157,13 @@ void device_instance_close(struct device_instance *in)
         instance_free(in);
 }
 
+const char *device_env(const char *name)
+{
+    const char *v = settings_str(name, NULL);
+
+    return v && v[0] ? v : NULL;
+}
+
 NRT_STATUS device_config_env(struct device_config *cfg, struct err *err)
 {
     const char *lnc = getenv("NEURON_LOGICAL_NC_CONFIG");
@@ -167,10 +174,10 @@ NRT_STATUS device_config_env(struct device_config *cfg, struct err *err)
     if (lnc && (!settings_parse_int(lnc, &v) || v < 1 || v > 2))
         return err_set(err, NRT_INVALID, "NEURON_LOGICAL_NC_CONFIG \"%s\" is neither 1 nor 2", lnc);
     cfg->lnc = (unsigned)v;
-    cfg->type = settings_str("OPENNRT_INSTANCE_TYPE", NULL);
-    cfg->name = settings_str("OPENNRT_INSTANCE", NULL);
-    cfg->hbm_dir = settings_str("OPENNRT_DIR", NULL);
-    cfg->tag = settings_str("NEURON_PROCESS_TAG", NULL);
+    cfg->type = device_env("OPENNRT_INSTANCE_TYPE");
+    cfg->name = device_env("OPENNRT_INSTANCE");
+    cfg->hbm_dir = device_env("OPENNRT_DIR");
+    cfg->tag = device_env("NEURON_PROCESS_TAG");
     cfg->no_oom_log = !settings_bool("NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG", true, NULL);
     cfg->memlog_max = (uint64_t)settings_int("NEURON_RT_DEBUG_MEMLOG_MAX_SIZE", 1048576, 0,
                                              INT64_C(1) << 32, NULL);

@@ -47,6 +47,16 @@ static void count_run(struct model *m, struct instance *in, const struct core_re
     }
 }
 
+/* Errors of the hardware, which only somebody's wish makes (behaviour.md 8.5). */
+static NRT_STATUS hw_errors(struct model *m, struct instance *in, struct err *err)
+{
+    NRT_STATUS status = NRT_SUCCESS;
+
+    for (uint32_t c = 0; status == NRT_SUCCESS && c < in->stage_count; c++)
+        status = device_hw_check(m->h->cfg.in, in->stage[c].phys->index, err);
+    return status;
+}
+
 /* One NeuronCore node; the owner lock is held. */
 static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
                                 struct err *err)
@@ -69,6 +79,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     if (m->h->pool)
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
+    if (status == NRT_SUCCESS && (status = hw_errors(m, in, err)) != NRT_SUCCESS)
+        return status;
 
     if (__builtin_expect(f->events.ev != NULL, 0) && f->report.end == CORE_END_DONE)
         devtime_report(m, in, f);

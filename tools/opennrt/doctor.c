@@ -20,7 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/settings.h"
 #include "base/strbuf.h"
 #include "device/device.h"
 #include "device/hostmem.h"
@@ -425,9 +424,9 @@ int cmd_doctor(int argc, char **argv)
                                             {"instance", required_argument, NULL, 'i'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    const char *type = settings_str("OPENNRT_INSTANCE_TYPE", "trn1.2xlarge");
-    struct patient p = {.instance = settings_str("OPENNRT_INSTANCE", NULL),
-                        .hbm_dir = settings_str("OPENNRT_DIR", NULL)};
+    const char *type = device_env("OPENNRT_INSTANCE_TYPE");
+    struct patient p = {.instance = device_env("OPENNRT_INSTANCE"),
+                        .hbm_dir = device_env("OPENNRT_DIR")};
     int c;
 
     while ((c = getopt_long(argc, argv, "t:i:h", options, NULL)) != -1) {
@@ -446,6 +445,8 @@ int cmd_doctor(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
+    if (!type)
+        type = "trn1.2xlarge";
     p.topo = topo_instance_find(type);
     if (!p.topo || optind < argc) {
         if (!p.topo)

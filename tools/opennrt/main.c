@@ -12,6 +12,7 @@ static const struct command {
     {"asm", "assemble the text form into a NEFF", cmd_asm},
     {"disasm", "print the programs of a NEFF, or bare records, as text", cmd_disasm},
     {"doctor", "say what of this host will hurt, and what helps", cmd_doctor},
+    {"inject", "make a core meet a hardware error", cmd_inject},
     {"reset", "remove an instance that no process uses", cmd_reset},
     {"run", "load a NEFF, execute it, show or save its outputs", cmd_run},
 };

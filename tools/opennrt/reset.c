@@ -5,7 +5,6 @@
 #include <getopt.h>
 #include <stdio.h>
 
-#include "base/settings.h"
 #include "device/device.h"
 
 static void help(FILE *to)
@@ -42,8 +41,8 @@ int cmd_reset(int argc, char **argv)
                                             {"force", no_argument, NULL, 'f'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    struct device_config cfg = {.name = settings_str("OPENNRT_INSTANCE", NULL),
-                                .hbm_dir = settings_str("OPENNRT_DIR", NULL)};
+    struct device_config cfg = {.name = device_env("OPENNRT_INSTANCE"),
+                                .hbm_dir = device_env("OPENNRT_DIR")};
     bool force = false;
     int c;
 

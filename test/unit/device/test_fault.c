@@ -186,12 +186,51 @@ static void hardware_errors_strike_once(void **state)
     fixture_free(f);
 }
 
+static void count_warning(void *arg, const char *text)
+{
+    (void)text;
+    ++*(int *)arg;
+}
+
+static void faults_from_the_environment(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    int warned = 0;
+    struct diag_sink sink = {.warn = count_warning, .arg = &warned};
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 64);
+    struct device_extent x;
+
+    setenv("OPENNRT_FAULT", "hbm:1, lock:2,dma-tx:0:1:7", 1);
+    device_fault_env(in, &sink);
+    assert_int_equal(warned, 0);
+    assert_int_equal(device_hw_check(in, 1, NULL), NRT_EXEC_HW_ERR_HBM_UE);
+    assert_int_equal(device_hw_check(in, 0, NULL), NRT_SUCCESS);
+    assert_int_equal(device_hw_check(in, 0, NULL), NRT_EXEC_HW_ERR_DMA_ABORT);
+    assert_int_equal(log_tap_find(&f->tap, "DMA TX engine 7 is"), 1);
+    assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+    assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_TIMEOUT);
+    assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+    fault_disarm();
+    setenv("OPENNRT_FAULT", "hbm,hbm:2,nothing:1,alloc:0,sram:0:x,sram:0:1:2:3", 1);
+    device_fault_env(in, &sink);
+    assert_int_equal(warned, 6);
+    fault_disarm();
+    unsetenv("OPENNRT_FAULT");
+    device_fault_env(in, &sink);
+    assert_int_equal(warned, 6);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_fault_point_with_memfds),
         cmocka_unit_test(every_fault_point_with_files),
         cmocka_unit_test(hardware_errors_strike_once),
+        cmocka_unit_test(faults_from_the_environment),
     };
 
     runner_watchdog(250);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opennrt inject: a hardware error for a core of a running instance. */
+#include "opennrt.h"
+
+#include <getopt.h>
+#include <stdio.h>
+
+#include "base/settings.h"
+#include "device/device.h"
+
+static void help(FILE *to)
+{
+    fprintf(
+        to,
+        "usage: opennrt inject [--instance NAME] ERROR CORE [AFTER [DETAIL]]\n\n"
+        "Makes the next execution of physical core CORE, or the one after AFTER others, meet a\n"
+        "hardware error.\n\n"
+        "  ERROR                sram, hbm, hbm-repairable, dma-tx, dma-rx, none (takes it back)\n"
+        "  DETAIL               metadata of an SRAM error, number of the DMA engine\n"
+        "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
+        "  -h, --help           this text\n");
+}
+
+static int inject(const char *name, enum device_hw_error kind, const int64_t v[3])
+{
+    struct device_config cfg = {.name = name, .observe = true};
+    struct device_instance *in = NULL;
+    struct err err = {0};
+    NRT_STATUS st = device_instance_open(&cfg, &in, &err); /* there must be one: make none */
+
+    device_instance_close(in);
+    cfg.observe = false;
+    if (st == NRT_SUCCESS)
+        st = device_instance_open(&cfg, &in, &err);
+    if (st == NRT_SUCCESS) {
+        st = device_hw_inject(in, (uint32_t)v[0], kind, (uint32_t)v[2], (uint32_t)v[1], &err);
+        device_instance_close(in);
+    }
+    if (st != NRT_SUCCESS)
+        fprintf(stderr, "opennrt inject: %s\n", err.text);
+    return st == NRT_SUCCESS ? EXIT_OK : EXIT_FAILED;
+}
+
+int cmd_inject(int argc, char **argv)
+{
+    static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *name = device_env("OPENNRT_INSTANCE");
+    enum device_hw_error kind = DEVICE_HW_COUNT;
+    int64_t v[3] = {0};
+    bool good;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "i:h", options, NULL)) != -1) {
+        if (c == 'h')
+            help(stdout);
+        else if (c != 'i')
+            help(stderr);
+        if (c != 'i')
+            return c == 'h' ? EXIT_OK : EXIT_USAGE;
+        name = optarg;
+    }
+    argc -= optind;
+    argv += optind;
+    good = argc >= 2 && argc <= 4;
+    if (good)
+        kind = device_hw_error_from_name(argv[0]);
+    for (int i = 1; good && i < argc; i++)
+        good = settings_parse_int(argv[i], &v[i - 1]) && v[i - 1] >= 0 && v[i - 1] <= UINT32_MAX;
+    if (!good || kind == DEVICE_HW_COUNT) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    return inject(name, kind, v);
+}
