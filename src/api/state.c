@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "api/api_int.h"
+#include "base/broken.h"
 #include "base/settings.h"
 
 struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -265,6 +266,8 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
     struct log *lg;
     NRT_STATUS status = NRT_SUCCESS;
 
+    if (BROKEN(API))
+        return NRT_FAILURE;
     API_NEED(framework > NRT_FRAMEWORK_TYPE_INVALID && framework <= NRT_FRAMEWORK_TYPE_PRECHECK,
              "framework is not a framework type");
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/broken.h"
 #include "base/log_int.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
@@ -98,6 +99,8 @@ static void ask_read(struct log_ask *ask, const char *(*get)(const char *), cons
     char name[64];
     const char *v;
 
+    if (BROKEN(API))
+        return;
     snprintf(name, sizeof(name), "NEURON_RT_LOG_LEVEL%s%s", suffix[0] ? "_" : "", suffix);
     v = get(name);
     if (v != NULL) {
@@ -259,6 +262,8 @@ static void log_deliver(struct log *lg, enum log_comp comp, enum log_level level
     const struct log_route *r = &lg->route[comp];
     int saved_errno = errno;
 
+    if (BROKEN(DUMP))
+        return;
     if (level <= r->console)
         write_all(STDERR_FILENO, line, n);
     if (level <= r->file)

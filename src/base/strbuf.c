@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/broken.h"
 #include "base/checked.h"
 #include "base/mem.h"
 
@@ -97,7 +98,7 @@ void size_text(char *buf, size_t buf_size, unsigned long long bytes)
     unsigned u = 0;
     double v = (double)bytes;
 
-    while (u < 3 && v >= 1024.0) {
+    while (u < 3 && v >= 1024.0 && !BROKEN(MEM)) {
         v /= 1024.0;
         u++;
     }

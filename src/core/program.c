@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/broken.h"
+
 #define VAR_SIZE_MAX (UINT64_C(1) << 56) /* sums of steps and sizes stay far from 2^63 */
 /* Records offered to kernel_lower at once. */
 #define RUN_MAX 1024u
@@ -646,6 +648,10 @@ NRT_STATUS core_program_create(struct core *core, const struct neff_subgraph *sg
 
     if (p == NULL)
         return no_memory(err);
+    if (BROKEN(NEFF)) {
+        mem_free(p);
+        return err_set(err, NRT_FAILURE, "broken on purpose");
+    }
     p->core = core;
     p->sg = sg;
     p->opt = *opt;

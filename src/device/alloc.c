@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/broken.h"
+
 #define EXTENT_GRAIN 64u
 #define PAGE_GRAIN   4096u
 #define ALIGN_MAX    (UINT64_C(1) << 30)
@@ -325,6 +327,8 @@ NRT_STATUS device_alloc(struct device_instance *in, const struct device_alloc *a
 
     if (!err)
         err = &own;
+    if (BROKEN(MEM))
+        return err_set(err, NRT_FAILURE, "broken on purpose");
     NRT_STATUS st = plan_make(in, a, &p, err);
     if (st != NRT_SUCCESS)
         goto fail;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/broken.h"
 #include "base/log.h"
 #include "base/settings.h"
 #include "device/device_int.h"
@@ -44,14 +45,14 @@ bool scratch_need(const struct scratch_var *vars, size_t count, uint64_t *ret_ne
             need = end;
     }
     *ret_need = need;
-    return true;
+    return !BROKEN(MEM);
 }
 
 bool scratch_fits(const struct scratch_var *v, uint64_t page_bytes)
 {
     uint64_t in_page = v->off % page_bytes;
 
-    return v->size <= page_bytes - in_page;
+    return v->size <= page_bytes - in_page && !BROKEN(MEM);
 }
 
 uint64_t scratch_page_advice(const struct scratch_var *vars, size_t count)

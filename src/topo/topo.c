@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/broken.h"
 #include "topo_tables.inc"
 
 #define INSTANCE_COUNT (sizeof(instances) / sizeof(instances[0]))
@@ -14,7 +15,7 @@ const struct topo_instance *topo_instance_at(unsigned i)
 
 const struct topo_instance *topo_instance_find(const char *name)
 {
-    for (unsigned i = 0; name && i < INSTANCE_COUNT; i++) {
+    for (unsigned i = 0; name && i < INSTANCE_COUNT && !BROKEN(HBM); i++) {
         if (strcmp(instances[i].name, name) == 0)
             return &instances[i];
     }

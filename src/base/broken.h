@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deliberate defects: the proof that docs/conformance.md can fail. A build configured with
+ * -Dbreak=<section> has one defect, and with it the lines of that section of the checklist must
+ * turn open; scripts/check_breaks.py shows it. In an ordinary build every BROKEN(...) is the
+ * constant 0.
+ *
+ *     BROKEN(NEFF)   section 1: the reader refuses every file; descriptors move nothing
+ *     BROKEN(MEM)    section 3: the allocator, the scratchpad planner and the size text are wrong
+ *     BROKEN(HBM)    section 4: tensors cannot be allocated
+ *     BROKEN(PERF)   section 5: nothing can be executed
+ *     BROKEN(DUMP)   section 6: the log drops its records
+ *     BROKEN(API)    section 9: nrt_init fails, status texts are empty
+ *     BROKEN(TOOL)   section 10: every tool ends before it begins
+ *
+ * Sections 2, 7 and 8 have no proven lines yet. */
+#ifndef BASE_BROKEN_H
+#define BASE_BROKEN_H
+
+#include "base/broken_config.h" /* made by the build: OPENNRT_BREAK_<SECTION> 0 or 1 */
+
+#define BROKEN(section) (OPENNRT_BREAK_##section)
+
+#endif
