@@ -1,0 +1,140 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""neuron-ls: every mode against behaviour.md 19.1, with a process that owns cores.
+
+usage: test_neuron_ls.py NEURON_LS LIBNRT OPENNRT"""
+import ctypes
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from proves import proves  # noqa: E402
+
+TOOL, LIB, OPENNRT = sys.argv[1:4]
+ENV = dict(os.environ, OPENNRT_INSTANCE='ls%d' % os.getpid(), OPENNRT_INSTANCE_TYPE='trn2.48xlarge')
+ENV.pop('NEURON_LOGICAL_NC_CONFIG', None)
+
+
+def run(*args, code=0, **env):
+    r = subprocess.run([TOOL, *args], env=dict(ENV, **env), stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True)
+    assert r.returncode == code, (args, r)
+    return r.stdout
+
+
+def table(text):
+    """Header cells of both lines joined, rows of cells, and where rules stand."""
+    lines = [x for x in text.splitlines() if x and x[0] in '+|']
+    width = {len(x) for x in lines}
+    assert len(width) == 1, width
+    cells = [[c.strip() for c in x.strip('|').split('|')] for x in lines if x[0] == '|']
+    head = [' '.join((a + ' ' + b).split()) for a, b in zip(cells[0], cells[1])]
+    return head, cells[2:], lines
+
+
+# The published sample of a 16-device torus: neighbours and addresses.
+NEIGHBOURS = ['12, 3, 4, 1', '13, 0, 5, 2', '14, 1, 6, 3', '15, 2, 7, 0', '0, 7, 8, 5', '1, 4, 9, 6',
+              '2, 5, 10, 7', '3, 6, 11, 4', '4, 11, 12, 9', '5, 8, 13, 10', '6, 9, 14, 11',
+              '7, 10, 15, 8', '8, 15, 0, 13', '9, 12, 1, 14', '10, 13, 2, 15', '11, 14, 3, 12']
+BDF = ['cc', 'b5', 'b6', 'cb', '6f', '58', '59', '6e', '9b', '84', '85', '9a', 'f8', 'e1', 'e2', 'f7']
+
+
+def default():
+    text = run()
+    head, rows, lines = table(text)
+    assert text.splitlines()[:3] == ['instance-type: trn2.48xlarge',
+                                     'instance-id: opennrt-%s (software device)' % ENV['OPENNRT_INSTANCE'],
+                                     'logical-neuroncore-config: 2']
+    assert head == ['NEURON DEVICE', 'NEURON CORES', 'NEURON CORE IDS', 'NEURON MEMORY',
+                    'CONNECTED DEVICES', 'PCI BDF', 'CPU AFFINITY', 'NUMA NODE'], head
+    assert len(rows) == 16
+    for d, row in enumerate(rows):
+        assert row[:6] == [str(d), '4', '%d-%d' % (4 * d, 4 * d + 3), '96 GB', NEIGHBOURS[d],
+                           '0000:%s:00.0' % BDF[d]], row
+    # Header texts are centred, the extra blank on the right; cells start after one blank.
+    assert lines[1] == '| NEURON | NEURON |  NEURON  | NEURON |   CONNECTED   |     PCI      |      CPU      | NUMA |'
+    assert lines[4].startswith('| 0      | 4      | 0-3      | 96 GB  | 12, 3, 4, 1   | 0000:cc:00.0 | ')
+    assert table(run(NEURON_LOGICAL_NC_CONFIG='1'))[1][1][:3] == ['1', '8', '8-15']
+    # Older types show no LNC line.
+    text = run(OPENNRT_INSTANCE_TYPE='trn1.2xlarge', OPENNRT_INSTANCE=ENV['OPENNRT_INSTANCE'] + 'x')
+    assert 'logical-neuroncore-config' not in text
+    assert table(text)[1][0][:4] == ['0', '2', '0-1', '32 GB']
+
+
+def topology():
+    text = run('--topology')
+    head, rows, _ = table(text)
+    assert head == ['NEURON DEVICE', 'NEURON CORES', 'NEURON MEMORY', 'CONNECTED DEVICES', 'PCI BDF']
+    assert rows[0] == ['0', '4', '96 GB', '12, 3, 4, 1', 'cc:00.0']
+    drawing = text[text.index('Neuron Device Topology'):].splitlines()
+    assert drawing[4] == '*––►[ 0 ]◄––►[ 1 ]◄––►[ 2 ]◄––►[ 3 ]◄––*', drawing[4]
+    assert drawing[16] == '*––►[12 ]◄––►[13 ]◄––►[14 ]◄––►[15 ]◄––*', drawing[16]
+    assert '*––► = Wrap-around link' in drawing[-1]
+    proves('tool-003')
+
+
+def with_process():
+    os.environ.update(ENV, NEURON_RT_VISIBLE_CORES='2-5')  # devices 0 and 1
+    nrt = ctypes.CDLL(LIB)
+    assert nrt.nrt_init(1, b'', b'') == 0
+    command = open('/proc/self/cmdline').read().replace('\0', ' ').strip()
+    pid = os.getpid()
+
+    devices = json.loads(run('-j'))
+    text = run('--json-output')
+    assert text.startswith('[\n    {\n        "neuron_device": 0,\n')
+    assert [d['neuron_device'] for d in devices] == list(range(16))
+    for d in devices:
+        i = d['neuron_device']
+        assert set(d) == {'neuron_device', 'bdf', 'cpu_affinity', 'numa_node', 'connected_to', 'nc_count',
+                          'logical_neuroncore_config', 'memory_size', 'neuroncore_ids',
+                          'neuron_processes'}
+        assert d['bdf'] == BDF[i] + ':00.0' and d['nc_count'] == 4
+        assert d['connected_to'] == [int(x) for x in NEIGHBOURS[i].split(', ')]
+        assert d['logical_neuroncore_config'] == 2 and d['memory_size'] == 96 << 30
+        assert d['neuroncore_ids'] == list(range(4 * i, 4 * i + 4))
+        assert isinstance(d['numa_node'], str) and isinstance(d['cpu_affinity'], str)
+        ps = d['neuron_processes']
+        assert [p['pid'] for p in ps] == ([pid] if i < 2 else []), ps
+        for p in ps:
+            assert set(p) == {'pid', 'command', 'neuron_runtime_version'}
+            assert p['command'] == (command if len(command) <= 40 else command[:37] + '...')
+    proves('tool-004')
+
+    head, rows, _ = table(run('--wide'))
+    assert head == ['NEURON DEVICE', 'NEURON CORES', 'NEURON MEMORY', 'CONNECTED DEVICES', 'PCI BDF', 'PID',
+                    'COMMAND', 'RUNTIME VERSION']
+    assert len(rows) == 16
+    assert rows[0][4:6] == ['cc:00.0', str(pid)] and rows[2][5:] == ['', '', '']
+    want = command if len(command) <= 80 else command[:77] + '...'
+    assert rows[1][6] == want, (rows[1][6], want)
+    proves('tool-001')
+
+    head, rows, lines = table(run('-a'))
+    assert len(rows) == 18
+    want = command if len(command) <= 40 else command[:37] + '...'
+    assert rows[0][5:7] == [str(pid), want] and rows[0][7] != 'NA'
+    assert rows[1][:5] == [''] * 5 and rows[1][7] == 'NA' and rows[1][6] == 'neuron-ls --show-all-procs'
+    assert lines[6].startswith('+--')  # after each device
+    proves('tool-002')
+    nrt.nrt_close()
+    assert all(not d['neuron_processes'] for d in json.loads(run('-j')))
+
+
+def errors():
+    run('--nothing', code=2)
+    run('extra', code=2)
+    run(code=1, OPENNRT_INSTANCE_TYPE='none')
+    run(code=1, OPENNRT_INSTANCE_TYPE='trn9.huge', OPENNRT_INSTANCE='nobody')
+    assert 'usage' in run('--help') and 'OpenNRT' in run('--version')
+
+
+try:
+    default()
+    topology()
+    with_process()
+    errors()
+finally:
+    subprocess.run([OPENNRT, 'reset', '-i', ENV['OPENNRT_INSTANCE']], stdout=subprocess.DEVNULL)
