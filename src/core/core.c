@@ -27,6 +27,7 @@ NRT_STATUS core_create(const struct core_config *cfg, struct core **ret, struct 
         core_destroy(c);
         return err_set(err, NRT_RESOURCE, "out of memory for a core");
     }
+    exec_pending_reset(c->exec);
     *ret = c;
     return NRT_SUCCESS;
 }
@@ -38,7 +39,7 @@ void core_destroy(struct core *c)
     kernel_core_fini(&c->kc);
     mem_free(c->exec);
     mem_free(c->staging);
-    mem_free(c->queue_clock);
+    mem_free(c->queues);
     mem_free(c);
 }
 
@@ -57,7 +58,7 @@ void core_seed_sr(struct core *c, uint32_t seed)
 
 NRT_STATUS core_queues_grow(struct core *c, size_t queues, struct err *err)
 {
-    if (!mem_grow((void **)&c->queue_clock, &c->queue_cap, queues, sizeof(c->queue_clock[0])))
+    if (!mem_grow((void **)&c->queues, &c->queue_cap, queues, sizeof(c->queues[0])))
         return err_set(err, NRT_RESOURCE, "out of memory for queues");
     return NRT_SUCCESS;
 }

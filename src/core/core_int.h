@@ -222,10 +222,19 @@ struct core_pending {
     uint32_t group;
     uint32_t serial;
     uint8_t core, engine;
+    uint16_t next; /* later one of the same queue set, or in the free list; CORE_NOBODY: none */
     uint32_t record;
     uint64_t ready_ps;
 };
-#define CORE_PENDING 256 /* power of two */
+#define CORE_PENDING 256
+#define CORE_NOBODY  UINT16_MAX
+
+/* A queue set of one core while something of it is pending. */
+struct core_queue {
+    uint64_t clock_ps;                /* when its last transfer ended, by the running estimate */
+    uint16_t oldest, newest;          /* of core_exec.pending; CORE_NOBODY: nothing pending */
+    struct core_queue *above, *below; /* in the stack of queue sets with pending transfers */
+};
 
 struct core {
     struct kernel_core kc;
@@ -241,7 +250,7 @@ struct core {
     struct kernel_rng dma_rng; /* stochastic rounding of DMA casts */
     uint32_t sr_seed;
     bool sr_seeded;
-    uint64_t *queue_clock; /* per queue set of the largest program; ps */
+    struct core_queue *queues; /* per queue set of the largest program */
     size_t queue_cap;
     struct core_exec *exec; /* allocated with the core, so a run allocates nothing */
     uint8_t *staging;       /* DMA_STAGING bytes for conversions */
@@ -261,7 +270,9 @@ struct core_exec {
     struct time_events *events;
     struct core_check *check; /* of the first program, or NULL */
     struct core_pending pending[CORE_PENDING];
-    uint32_t head, tail; /* pending: tail - head entries */
+    struct core_queue *top; /* the queue set triggered last, of those with pending transfers */
+    uint16_t free;          /* first unused entry of pending */
+    uint32_t npending;
     uint32_t serial;
     NRT_STATUS status; /* first failure */
     enum core_end end;
@@ -366,6 +377,9 @@ void check_xfer_signal(struct core_check *k, unsigned core, uint32_t queue, unsi
 void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
                 const struct dma_plan *plan, const struct dma_where *w);
 NRT_STATUS check_finish(struct core_check *k, struct err *err);
+
+/* loop.c */
+void exec_pending_reset(struct core_exec *x);
 
 /* report.c */
 void report_fill(struct core_exec *x);

@@ -2,7 +2,9 @@
 /* The loop of an execution (decision 8): engines run one after the other, each until it waits;
  * transfers run when no engine can. The order depends on program and inputs only: of the engines
  * that can go on, the one with the lowest number (core 0 before core 1; pe, dve, act, pool, sp);
- * transfers in the order of their triggers. Nothing here allocates or makes a system call. */
+ * of the queue sets with pending transfers, the one triggered last
+ * (what an engine has just made ready is still in the cache), its oldest transfer. Nothing here
+ * allocates or makes a system call. */
 #include "core/core_int.h"
 
 #include <string.h>
@@ -230,12 +232,12 @@ static void fire(struct core_exec *x, unsigned core, unsigned engine, const stru
 /* Device time of a transfer that may start at ready: one after the other within a queue set. */
 static uint64_t xfer_clock(struct core *c, const struct dma_group *g, uint64_t ready)
 {
-    uint64_t *q = &c->queue_clock[g->queue];
+    uint64_t *ps = &c->queues[g->queue].clock_ps;
 
-    if (*q < ready)
-        *q = ready;
-    *q += g->max_ps;
-    return *q;
+    if (*ps < ready)
+        *ps = ready;
+    *ps += g->max_ps;
+    return *ps;
 }
 
 static void check_signals(struct core_exec *x, unsigned core, const struct dma_group *g)
@@ -278,10 +280,40 @@ static void xfer_done(struct core_exec *x, unsigned core, unsigned engine,
         check_signals(x, core, g);
 }
 
-static void xfer_run_oldest(struct core_exec *x)
+void exec_pending_reset(struct core_exec *x)
 {
-    uint32_t slot = x->head++ % CORE_PENDING, access = 0;
-    const struct core_pending *w = &x->pending[slot];
+    for (unsigned i = 0; i < CORE_PENDING; i++)
+        x->pending[i].next = i + 1 < CORE_PENDING ? (uint16_t)(i + 1) : CORE_NOBODY;
+    x->free = 0;
+    x->npending = 0;
+    x->top = NULL;
+}
+
+static void queue_unlist(struct core_exec *x, struct core_queue *q)
+{
+    if (q->above != NULL)
+        q->above->below = q->below;
+    else
+        x->top = q->below;
+    if (q->below != NULL)
+        q->below->above = q->above;
+}
+
+static void queue_put_on_top(struct core_exec *x, struct core_queue *q)
+{
+    q->above = NULL;
+    q->below = x->top;
+    if (x->top != NULL)
+        x->top->above = q;
+    x->top = q;
+}
+
+/* The oldest transfer of a queue set that has one. */
+static void xfer_run_oldest(struct core_exec *x, struct core_queue *q)
+{
+    uint16_t slot = q->oldest;
+    uint32_t access = 0;
+    struct core_pending *w = &x->pending[slot];
     struct core *c = x->core[w->core];
     const struct core_binding *b = x->run->binding[w->core];
     const struct dma_group *g = &b->program->groups[w->group];
@@ -298,6 +330,12 @@ static void xfer_run_oldest(struct core_exec *x)
         if (dma_plan_run(plan, &where))
             c->kc.nan_count++;
     }
+    q->oldest = w->next;
+    if (q->oldest == CORE_NOBODY)
+        queue_unlist(x, q);
+    w->next = x->free;
+    x->free = slot;
+    x->npending--;
     xfer_done(x, w->core, w->engine, g, w->serial, g->bytes, ps);
     if (ps > x->limit_ps)
         fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, w->core, w->engine);
@@ -306,19 +344,39 @@ static void xfer_run_oldest(struct core_exec *x)
 static void trigger(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
                     uint64_t ps)
 {
-    for (int32_t i = 0; i < op->imm; i++) {
-        struct core_pending *w;
+    const struct core_program *p = x->run->program[core];
+    struct core *c = x->core[core];
 
-        if (x->tail - x->head == CORE_PENDING) /* the ring is full: data may move at any time */
-            xfer_run_oldest(x);
+    for (int32_t i = 0; i < op->imm; i++) {
+        struct core_queue *q = &c->queues[p->groups[op->target + (uint32_t)i].queue];
+        struct core_pending *w;
+        uint16_t slot;
+
+        if (x->free == CORE_NOBODY) /* no entry left: data may move at any time */
+            xfer_run_oldest(x, x->top);
+        slot = x->free;
+        w = &x->pending[slot];
+        x->free = w->next;
+        x->npending++;
         if (x->check != NULL)
-            check_trigger(x->check, core, engine, x->tail % CORE_PENDING);
-        w = &x->pending[x->tail++ % CORE_PENDING];
+            check_trigger(x->check, core, engine, slot);
+        if (q->oldest == CORE_NOBODY) {
+            q->oldest = slot;
+            queue_put_on_top(x, q);
+        } else {
+            x->pending[q->newest].next = slot;
+            if (x->top != q) {
+                queue_unlist(x, q);
+                queue_put_on_top(x, q);
+            }
+        }
+        q->newest = slot;
         *w = (struct core_pending){.group = op->target + (uint32_t)i,
                                    .serial = x->serial++,
                                    .core = (uint8_t)core,
                                    .engine = (uint8_t)engine,
-                                   .record = x->core[core]->engine[engine].pc,
+                                   .next = CORE_NOBODY,
+                                   .record = c->engine[engine].pc,
                                    .ready_ps = ps + x->dma_start_ps};
         record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)w->group, w->serial);
     }
@@ -332,18 +390,13 @@ static bool dynamic(struct core_exec *x, unsigned core, unsigned engine, const s
     const struct core_program *p = x->run->program[core];
     const struct core_dyn *d = &p->dyns[op->target];
     const struct dma_group *g = &p->groups[d->group];
-    uint32_t serial = x->serial++, last = x->head, access = 0;
+    struct core_queue *q = &x->core[core]->queues[g->queue];
+    uint32_t serial = x->serial++, access = 0;
     uint64_t bytes, done;
     NRT_STATUS st;
 
-    for (uint32_t i = x->head; i != x->tail; i++) {
-        const struct core_pending *w = &x->pending[i % CORE_PENDING];
-
-        if (w->core == core && p->groups[w->group].queue == g->queue)
-            last = i + 1;
-    }
-    while (x->head != last)
-        xfer_run_oldest(x);
+    while (q->oldest != CORE_NOBODY)
+        xfer_run_oldest(x, q);
     record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)d->group, serial);
     if (x->check != NULL) {
         for (uint32_t r = 0; d->index_side != 0 && r < d->rows; r++)
@@ -644,7 +697,7 @@ static void start_core(struct core_exec *x, unsigned core)
         c->waiting_events = false;
     }
     for (unsigned q = 0; q < p->sg->queue_count; q++)
-        c->queue_clock[q] = 0;
+        c->queues[q] = (struct core_queue){.oldest = CORE_NOBODY};
     for (unsigned e = 0; e < ISA_ENGINES; e++) {
         struct core_engine *en = &c->engine[e];
 
@@ -675,7 +728,9 @@ static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct 
     x->report = report;
     x->count = run->count;
     x->ready = x->later = 0;
-    x->head = x->tail = x->serial = 0;
+    x->serial = 0;
+    if (x->npending != 0) /* a failed run left some */
+        exec_pending_reset(x);
     x->status = NRT_SUCCESS;
     x->end = CORE_END_DONE;
     x->fail_dynamic = false;
@@ -733,8 +788,8 @@ static void loop(struct core_exec *x)
             fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
             return;
         }
-        if (x->head != x->tail) {
-            xfer_run_oldest(x);
+        if (x->top != NULL) {
+            xfer_run_oldest(x, x->top);
         } else if (x->later == 0) {
             return;
         }
@@ -762,8 +817,8 @@ static void finish(struct core_exec *x)
                 fail(x, CORE_END_HANG, NRT_TIMEOUT, i, e);
         }
         for (uint32_t q = 0; q < x->run->program[i]->sg->queue_count; q++)
-            if (c->queue_clock[q] > ps)
-                ps = c->queue_clock[q];
+            if (c->queues[q].clock_ps > ps)
+                ps = c->queues[q].clock_ps;
         if (c->live != NULL)
             live_end(c);
     }

@@ -132,7 +132,7 @@ void report_fill(struct core_exec *x)
     r->engine = x->fail_engine;
     r->record = x->core[x->fail_core]->engine[x->fail_engine].pc;
     r->dynamic_dma = x->fail_dynamic;
-    r->pending_transfers = x->tail - x->head;
+    r->pending_transfers = x->npending;
     for (unsigned i = 0; i < x->count; i++) {
         unsigned n = 0;
 
