@@ -448,6 +448,15 @@ static void act_copy(float *out, const float *in, float param, size_t n)
         memmove(out, in, n * sizeof(*out));
 }
 
+/* ---- the other activation functions ---------------------------------------------------------- */
+
+#if VEC_BYTES > 0
+#include "kernel/vec_fast.h"
+#define SOFT(name) fast_##name
+#else
+#define SOFT(name) k_act_##name
+#endif
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 #define BIN_TABLE(pre)                                                                             \
@@ -498,20 +507,20 @@ static void act_copy(float *out, const float *in, float param, size_t n)
             [ISA_ACT_RECIPROCAL] = act_recip,                                                     \
             [ISA_ACT_SIGN] = act_sign,                                                            \
             [ISA_ACT_ABS] = act_abs,                                                              \
-            [ISA_ACT_SIGMOID] = k_act_sigmoid,                                                    \
-            [ISA_ACT_GELU] = k_act_gelu,                                                          \
+            [ISA_ACT_SIGMOID] = SOFT(sigmoid),                                                    \
+            [ISA_ACT_GELU] = SOFT(gelu),                                                          \
             [ISA_ACT_GELU_DX] = k_act_gelu_dx,                                                    \
-            [ISA_ACT_GELU_APPRX_TANH] = k_act_gelu_tanh,                                          \
-            [ISA_ACT_GELU_APPRX_SIGMOID] = k_act_gelu_sigmoid,                                    \
+            [ISA_ACT_GELU_APPRX_TANH] = SOFT(gelu_tanh),                                          \
+            [ISA_ACT_GELU_APPRX_SIGMOID] = SOFT(gelu_sigmoid),                                    \
             [ISA_ACT_GELU_APPRX_SIGMOID_DX] = k_act_gelu_sigmoid_dx,                              \
-            [ISA_ACT_SILU] = k_act_silu,                                                          \
+            [ISA_ACT_SILU] = SOFT(silu),                                                          \
             [ISA_ACT_SILU_DX] = k_act_silu_dx,                                                    \
-            [ISA_ACT_TANH] = k_act_tanh,                                                          \
-            [ISA_ACT_SOFTPLUS] = k_act_softplus,                                                  \
-            [ISA_ACT_MISH] = k_act_mish,                                                          \
-            [ISA_ACT_ERF] = k_act_erf,                                                            \
-            [ISA_ACT_ERF_DX] = k_act_erf_dx,                                                      \
-            [ISA_ACT_EXP] = k_act_exp,                                                            \
+            [ISA_ACT_TANH] = SOFT(tanh),                                                          \
+            [ISA_ACT_SOFTPLUS] = SOFT(softplus),                                                  \
+            [ISA_ACT_MISH] = SOFT(mish),                                                          \
+            [ISA_ACT_ERF] = SOFT(erf),                                                            \
+            [ISA_ACT_ERF_DX] = SOFT(erf_dx),                                                      \
+            [ISA_ACT_EXP] = SOFT(exp),                                                            \
             [ISA_ACT_LOG] = k_act_log,                                                            \
             [ISA_ACT_SIN] = k_act_sin,                                                            \
             [ISA_ACT_ARCTAN] = k_act_arctan}
