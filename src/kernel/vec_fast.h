@@ -4,14 +4,15 @@
  * The polynomials are least-squares fits on Chebyshev nodes with weights adjusted towards equal
  * error (docs/kernels.md). Included by vec_body.h. */
 
-/* r + r^2 q(r) = e^r - 1 for |r| <= ln(2)/2, relative error 2^-25. */
+/* r + r^2 q(r) = e^r - 1 for |r| <= ln(2)/2, relative error 2^-31. */
 static inline float f_expm1_poly(float r)
 {
-    float q = 0.00139483879f;
+    float q = 0.000199150309f;
 
-    q = fmaf(q, r, 0.00836775824f);
-    q = fmaf(q, r, 0.0416662507f);
-    q = fmaf(q, r, 0.166665331f);
+    q = fmaf(q, r, 0.00139420596f);
+    q = fmaf(q, r, 0.00833327137f);
+    q = fmaf(q, r, 0.0416663401f);
+    q = fmaf(q, r, 0.166666672f);
     q = fmaf(q, r, 0.5f);
     return fmaf(r * r, q, r);
 }
@@ -65,9 +66,10 @@ static inline float f_sign_of(float v, float s)
 
 static inline float f_sigmoid(float x)
 {
-    float e = f_exp(-f_abs(x)), one = 1.0f + e;
+    float e = f_exp(-f_abs(x)), one = 1.0f + e, q = (x < 0.0f ? e : 1.0f) / one;
+    float lost = e - (one - 1.0f), inverse = x < 0.0f ? 1.0f - q : q; /* of one */
 
-    return (x < 0.0f ? e : 1.0f) / one;
+    return fmaf(-(q * lost), inverse, q);
 }
 
 /* The same where results below 2^-126 do not count: times x for the functions x sigma(x). */
@@ -78,16 +80,22 @@ static inline float f_sigmoid_fast(float x)
     return (x < 0.0f ? e : 1.0f) / one;
 }
 
-/* m / (m + 2) with m = e^2|x| - 1. */
+/* m / (m + 2) with m = e^2|x| - 1; near 0, where that loses a digit, an odd polynomial. */
 static inline float f_tanh(float x)
 {
-    float a = f_abs(x), y = a > 9.25f ? 9.25f : a, t, p, s, m;
+    float a = f_abs(x), y = a > 9.25f ? 9.25f : a, t, p, s, m, sq = x * x, q;
 
+    q = -0.00590586057f;
+    q = fmaf(q, sq, 0.0208053775f);
+    q = fmaf(q, sq, -0.0537866801f);
+    q = fmaf(q, sq, 0.133319587f);
+    q = fmaf(q, sq, -0.333332986f);
+    q = fmaf(x * sq, q, x);
     y = y + y;
     p = f_expm1_poly(f_reduce(y, &t));
     s = v_float((v_bits(t) - v_bits(F_MAGIC) + 127) << 23);
     m = fmaf(s, p, s - 1.0f);
-    return f_sign_of(m / (m + 2.0f), x);
+    return a < 0.6f ? q : f_sign_of(m / (m + 2.0f), x);
 }
 
 static inline float f_erf(float x)
@@ -100,8 +108,8 @@ static inline float f_erf(float x)
     small = fmaf(small, s, -0.0268544443f);
     small = fmaf(small, s, 0.112836003f);
     small = fmaf(small, s, -0.37612626f);
-    small = fmaf(small, s, 1.12837911f);
-    small = small * x;
+    small = fmaf(small, s, 0.128379167f); /* 2 / sqrt(pi) - 1: the x itself stays exact */
+    small = fmaf(small, x, x);
     t = t > 4.0f ? 4.0f : t; /* erf is 1 from here on */
     large = -2.16891076e-05f;
     large = fmaf(large, t, 0.000441364304f);
