@@ -3,7 +3,7 @@
 # opennrt doctor and reset on hosts with something wrong: each fault is made, and must be named with
 # its remedy. What needs a mount name space is left out where the host forbids one, and says so.
 set -u
-opennrt=$1
+opennrt=$(realpath "$1")
 fails=0
 export OPENNRT_INSTANCE=doctor-test-$$
 
@@ -53,6 +53,24 @@ if unshare -rm true 2>/dev/null; then
          env -u XDG_RUNTIME_DIR '$opennrt' doctor"
     # Without /proc the loader cannot find libraries next to the program.
     libs=$(ldd "$opennrt" | awk '/libnrt|libneff/ { sub("/[^/]*$", "", $3); print $3; exit }')
+    group=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
+    limits=/sys/fs/cgroup/memory$group
+    for version in 1 2; do
+        expect "cgroup limit, version $version" 0 "warning +cgroup" "limit 1.000GB" -- unshare -rm bash -c "
+            mount -t tmpfs none /sys/fs/cgroup
+            if [ $version = 1 ]; then
+                [ -n '$group' ] || { echo 'warning  cgroup limit 1.000GB: no such hierarchy here'; exit 0; }
+                mkdir -p '$limits'; cd '$limits'
+                echo 1073741824 >memory.limit_in_bytes; echo 1000000000 >memory.usage_in_bytes
+            else
+                grep -q ^0:: /proc/self/cgroup ||
+                    { echo 'warning  cgroup limit 1.000GB: no such hierarchy here'; exit 0; }
+                dir=/sys/fs/cgroup\$(sed -n s/^0:://p /proc/self/cgroup); mkdir -p \"\$dir\"; cd \"\$dir\"
+                echo 1073741824 >memory.max; echo 1000000000 >memory.current
+            fi
+            echo 'anon 5' >memory.stat
+            '$opennrt' doctor"
+    done
     expect "no /proc" 0 "warning +sharing" "set OPENNRT_DIR" -- \
         env LD_LIBRARY_PATH="$libs" unshare -rm bash -c "mount -t tmpfs none /proc; '$opennrt' doctor"
 else

@@ -671,6 +671,118 @@ static void processes_share_an_instance(void **state)
     fixture_free(f);
 }
 
+/* What one process thinks it holds. */
+struct sums {
+    uint64_t bytes[2][DEVICE_CAT_COUNT];
+};
+
+/* Random load of one process; its sums go to the parent, then it waits to be killed or told to end.
+ */
+static int account_child(struct fixture *f, unsigned seed, int out, int in_fd)
+{
+    struct device_config c = f->cfg;
+    struct device_instance *in;
+    struct device_extent x[64];
+    struct device_alloc made[64];
+    struct sums sums = {0};
+    int n = 0;
+    char go;
+
+    c.log = NULL;
+    if (device_instance_open(&c, &in, NULL) != NRT_SUCCESS)
+        return 1;
+    for (int step = 0; step < 800; step++) {
+        if (n < 64 && rand_r(&seed) % 5 < 3) {
+            made[n] = want((uint32_t)rand_r(&seed) % 2,
+                           (enum device_cat)(rand_r(&seed) % DEVICE_CAT_COUNT),
+                           random_size(&seed) % (8 * MIB) + 1);
+            if (device_alloc(in, &made[n], &x[n], NULL) != NRT_SUCCESS)
+                return 2;
+            n++;
+        } else if (n) {
+            int i = rand_r(&seed) % n;
+
+            if (device_free(in, &x[i], NULL) != NRT_SUCCESS)
+                return 3;
+            x[i] = x[--n];
+            made[i] = made[n];
+        }
+    }
+    while (n--)
+        sums.bytes[made[n].core][made[n].cat] += x[n].size;
+    if (write(out, &sums, sizeof(sums)) != (ssize_t)sizeof(sums) || read(in_fd, &go, 1) != 1)
+        return 4;
+    device_instance_close(in);
+    return 0;
+}
+
+static void check_sums(struct device_instance *in, const struct sums *s, const bool *alive, int n)
+{
+    for (uint32_t core = 0; core < 2; core++) {
+        struct device_usage u;
+
+        assert_int_equal(device_usage_core(in, core, &u), NRT_SUCCESS);
+        for (unsigned c = 0; c < DEVICE_CAT_COUNT; c++) {
+            uint64_t sum = 0;
+
+            for (int i = 0; i < n; i++)
+                sum += alive[i] ? s[i].bytes[core][c] : 0;
+            assert_true(u.bytes[c] == sum);
+        }
+    }
+    audit(in);
+}
+
+static void account_of_many_processes_is_their_sum(void **state)
+{
+    enum { N = 8 };
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    struct sums s[N];
+    bool alive[N];
+    pid_t pid[N];
+    int up[N][2], down[2], status;
+    unsigned seed = (unsigned)getpid();
+
+    print_message("seed %u\n", seed);
+    assert_int_equal(pipe(down), 0);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(pipe(up[i]), 0);
+        pid[i] = fork();
+        if (pid[i] == 0)
+            _exit(account_child(f, seed + (unsigned)i, up[i][1], down[0]));
+    }
+    for (int i = 0; i < N; i++) {
+        close(up[i][1]);
+        assert_int_equal(read(up[i][0], &s[i], sizeof(s[i])), sizeof(s[i]));
+        alive[i] = true;
+    }
+    check_sums(in, s, alive, N);
+    for (int i = 0; i < N; i += 2) { /* every other one dies on the spot */
+        kill(pid[i], SIGKILL);
+        assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+        alive[i] = false;
+    }
+    assert_int_equal(device_reclaim(in), N / 2);
+    check_sums(in, s, alive, N);
+    for (int i = 1; i < N; i += 2)
+        assert_int_equal(write(down[1], "g", 1), 1);
+    for (int i = 0; i < N; i++) {
+        if (alive[i]) {
+            assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+            assert_int_equal(status, 0);
+            alive[i] = false;
+        }
+        close(up[i][0]);
+    }
+    close(down[0]);
+    close(down[1]);
+    check_sums(in, s, alive, N);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 /* A stopped process that holds the lock: others get a status and its pid, and go on when it does.
  */
 static int helper_lock(int argc, char **argv)
@@ -749,6 +861,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_load_matches_the_model),
         cmocka_unit_test(threads_share_an_instance),
         cmocka_unit_test(processes_share_an_instance),
+        cmocka_unit_test(account_of_many_processes_is_their_sum),
         cmocka_unit_test(stopped_lock_holder_is_named),
     };
 
