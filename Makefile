@@ -7,6 +7,7 @@
 #     make fuzz     every target for FUZZ_SECONDS (60) with libFuzzer
 #     make asan     tests under the address and undefined-behaviour sanitizers
 #     make tsan     tests under the thread sanitizer
+#     make slow     the tests that take long: a broken build per section of the checklist
 #     make conformance   docs/conformance.md from a run of the tests
 BUILD        ?= build
 PREFIX       ?= /usr/local
@@ -63,7 +64,12 @@ conformance: setup-test
 	meson compile -C $(BUILD)
 	scripts/conformance.sh $(BUILD)
 
+slow: setup-test
+	@scripts/configure.sh $(BUILD) -Dtests=true
+	meson compile -C $(BUILD)
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs --setup slow --suite slow
+
 clean:
 	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz
 
-.PHONY: all demo test bench install asan tsan fuzz conformance clean
+.PHONY: all demo test bench install asan tsan fuzz conformance slow clean
