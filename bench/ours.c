@@ -5,91 +5,280 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "neff/asm.h"
+#include "neff/build.h"
 #include "nrt/nrt_experimental.h"
 
-static void must(NRT_STATUS st, const char *what)
+void ours_must(NRT_STATUS status, const char *what)
 {
-    if (st != NRT_SUCCESS) {
-        fprintf(stderr, "bench: %s: status %d\n", what, (int)st);
-        exit(1);
-    }
+    if (status == NRT_SUCCESS)
+        return;
+    fprintf(stderr, "bench: %s: status %d\n", what, (int)status);
+    exit(1);
 }
 
-void ours_open(int host_threads)
+void ours_session(unsigned threads)
 {
+    static bool open;
     char text[16];
 
-    nrt_close();
-    snprintf(text, sizeof(text), "%d", host_threads);
+    if (open)
+        nrt_close();
+    snprintf(text, sizeof(text), "%u", threads);
     setenv("OPENNRT_HOST_THREADS", text, 1);
-    must(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), "nrt_init");
+    ours_must(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), "nrt_init");
+    open = true;
 }
 
-struct tensor_arg {
-    nrt_tensor_t *tensor;
-    char *host;
-    size_t bytes;
-};
-
-static double write_run(void *arg, unsigned n)
+void *ours_assemble(const char *text, bool plain_tar, size_t *ret_size)
 {
-    struct tensor_arg *a = arg;
-    double t = bench_now();
+    struct neff_asm_options options = {.file = "bench", .arch = "trn1"};
+    struct neff_build_options write = {.arch = "trn1", .plain_tar = plain_tar};
+    struct neff_error error = {0};
+    struct neff_build *b = NULL;
+    void *bytes = NULL;
 
-    for (unsigned i = 0; i < n; i++) {
-        if (nrt_tensor_write(a->tensor, a->host, 0, a->bytes) != NRT_SUCCESS)
-            return -1;
-    }
-    return bench_now() - t;
-}
-
-static double read_run(void *arg, unsigned n)
-{
-    struct tensor_arg *a = arg;
-    double t = bench_now();
-
-    for (unsigned i = 0; i < n; i++) {
-        if (nrt_tensor_read(a->tensor, a->host, 0, a->bytes) != NRT_SUCCESS)
-            return -1;
-    }
-    return bench_now() - t;
-}
-
-struct bench_side ours_copy(bool write, size_t bytes)
-{
-    struct tensor_arg *a = calloc(1, sizeof(*a));
-
-    if (!a)
+    if (neff_asm_text(text, strlen(text), &options, &b, NULL, &error) != NRT_SUCCESS) {
+        fprintf(stderr, "bench: %s\n", error.text);
         exit(1);
-    a->bytes = bytes;
-    a->host = bench_buffer(bytes, true);
-    must(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, bytes, "bench", &a->tensor),
-         "nrt_tensor_allocate");
-    must(nrt_tensor_write(a->tensor, a->host, 0, bytes), "nrt_tensor_write");
-    return (struct bench_side){.name = "opennrt", .run = write ? write_run : read_run, .arg = a};
-}
-
-static double allocate_run(void *arg, unsigned n)
-{
-    struct tensor_arg *a = arg;
-    double t = bench_now();
-
-    for (unsigned i = 0; i < n; i++) {
-        if (nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, a->bytes, NULL, &a->tensor) ||
-            nrt_tensor_write(a->tensor, a->host, 0, a->bytes))
-            return -1;
-        nrt_tensor_free(&a->tensor);
     }
-    return bench_now() - t;
+    if (neff_build_write_memory(b, &write, &bytes, ret_size) != NRT_SUCCESS) {
+        fprintf(stderr, "bench: %s\n", neff_build_error(b));
+        exit(1);
+    }
+    neff_build_destroy(b);
+    return bytes;
 }
 
-struct bench_side ours_allocate(size_t bytes)
+struct ours *ours_open_neff(const void *neff, size_t size)
 {
-    struct tensor_arg *a = calloc(1, sizeof(*a));
+    struct ours *o = calloc(1, sizeof(*o));
+    nrt_tensor_info_array_t *infos = NULL;
 
-    if (!a)
+    if (!o)
         exit(1);
-    a->bytes = bytes;
-    a->host = bench_buffer(bytes, true);
-    return (struct bench_side){.name = "opennrt", .run = allocate_run, .arg = a};
+    ours_must(nrt_load(neff, size, 0, 1, &o->model), "nrt_load");
+    ours_must(nrt_get_model_tensor_info(o->model, &infos), "nrt_get_model_tensor_info");
+    ours_must(nrt_allocate_tensor_set(&o->in), "set");
+    ours_must(nrt_allocate_tensor_set(&o->out), "set");
+    for (uint64_t i = 0; i < infos->tensor_count && i < OURS_TENSORS; i++) {
+        const nrt_tensor_info_t *t = &infos->tensor_array[i];
+
+        o->size[i] = t->size;
+        o->is_input[i] = t->usage == NRT_TENSOR_USAGE_INPUT;
+        ours_must(
+            nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, t->size, t->name, &o->tensor[i]),
+            "nrt_tensor_allocate");
+        ours_must(
+            nrt_add_tensor_to_tensor_set(o->is_input[i] ? o->in : o->out, t->name, o->tensor[i]),
+            "nrt_add_tensor_to_tensor_set");
+        o->count++;
+    }
+    nrt_free_model_tensor_info(infos);
+    return o;
+}
+
+struct ours *ours_open(const char *text)
+{
+    size_t size = 0;
+    void *neff = ours_assemble(text, false, &size);
+    struct ours *o = ours_open_neff(neff, size);
+
+    neff_build_free(neff);
+    return o;
+}
+
+void ours_close(struct ours *o)
+{
+    if (!o)
+        return;
+    ours_must(nrt_unload(o->model), "nrt_unload");
+    for (unsigned i = 0; i < o->count; i++)
+        nrt_tensor_free(&o->tensor[i]);
+    nrt_destroy_tensor_set(&o->in);
+    nrt_destroy_tensor_set(&o->out);
+    free(o);
+}
+
+void ours_run(void *p)
+{
+    struct ours *o = p;
+
+    ours_must(nrt_execute(o->model, o->in, o->out), "nrt_execute");
+}
+
+static unsigned find(const struct ours *o, unsigned k, bool input, size_t size)
+{
+    for (unsigned i = 0; i < o->count; i++)
+        if (o->is_input[i] == input && k-- == 0 && o->size[i] == size)
+            return i;
+    fprintf(stderr, "bench: no such tensor\n");
+    exit(1);
+}
+
+void ours_fill(struct ours *o, unsigned k, const void *data, size_t size)
+{
+    ours_must(nrt_tensor_write(o->tensor[find(o, k, true, size)], data, 0, size), "write");
+}
+
+void ours_result(struct ours *o, unsigned k, void *data, size_t size)
+{
+    ours_must(nrt_tensor_read(o->tensor[find(o, k, false, size)], data, 0, size), "read");
+}
+
+/* ---- programs ---- */
+
+const char ours_nothing[] = "var a: input f32[16]\n"
+                            "var b: output f32[16]\n"
+                            "sp:\n"
+                            "    end\n";
+
+#define ROWS "const R = 128\nconst N = 4096\n"
+#define ONE                                  \
+    ROWS "var x: input f32[R, N]\n"          \
+         "var y: output f32[R, N]\n"         \
+         "queue qIn: in owner=sp n=16\n"     \
+         "queue qOut: out owner=sp n=16\n"   \
+         "sem loaded, stored, ready, done\n" \
+         "tile xs: sbuf f32[R, N]\n"         \
+         "tile ys: sbuf f32[R, N]\n"         \
+         "sp:\n"                             \
+         "    dma on qIn -> loaded: xs <- x\n"
+#define STORE                                              \
+    "    wait done >= 1: dma on qOut -> stored: y <- ys\n" \
+    "    wait stored >= 16: end\n"
+
+const char ours_tanh[] = ONE STORE "act:\n"
+                                   "    wait loaded >= 16: activation ys, xs, tanh -> done++\n";
+const char ours_gelu[] = ONE STORE "act:\n"
+                                   "    wait loaded >= 16: activation ys, xs, gelu -> done++\n";
+
+const char ours_softmax[] =
+    ONE STORE "tile nmax, total, rtotal: sbuf f32[R, 1]\n"
+              "dve:\n"
+              "    wait loaded >= 16: tensor_reduce nmax, xs, max, negate -> ready++\n"
+              "act:\n"
+              "    wait ready >= 1: activation ys, xs, exp, bias = nmax, reduce_op = add, "
+              "reduce_cmd = reset_reduce, reduce_res = total -> ready++\n"
+              "dve:\n"
+              "    wait ready >= 2: reciprocal rtotal, total\n"
+              "    tensor_scalar ys, ys, multiply, rtotal -> done++\n";
+
+const char ours_layernorm[] =
+    ROWS "var x: input f32[R, N]\n"
+         "var gamma, beta: input f32[N]\n"
+         "var y: output f32[R, N]\n"
+         "queue qIn: in owner=sp n=16\n"
+         "queue qOut: out owner=sp n=16\n"
+         "sem loaded, stored, ready, done\n"
+         "tile xs, gs, bs: sbuf f32[R, N]\n"
+         "tile stats: sbuf f32[R, 8, 6]\n"
+         "tile mv: sbuf f32[R, 2]\n"
+         "tile eps, rstd: sbuf f32[R, 1]\n"
+         "sp:\n"
+         "    dma on qIn -> loaded: xs <- x\n"
+         "    dma on qIn -> loaded: gs <- gamma.bcast(R, N)\n"
+         "    dma on qIn -> loaded: bs <- beta.bcast(R, N)\n"
+         "    wait done >= 1: dma on qOut -> stored: y <- xs\n"
+         "    wait stored >= 16: end\n"
+         "dve:\n"
+         "    memset eps, 1e-5\n"
+         "    wait loaded >= 16: nop\n"
+         "    repeat i in 0..8 {\n"
+         "        bn_stats stats[:, i, :], xs[:, i * 512 : (i + 1) * 512]\n"
+         "    }\n"
+         "    bn_aggr mv, stats -> ready++\n"
+         "act:\n"
+         "    wait ready >= 1: activation rstd, mv[:, 1:2], rsqrt, bias = eps -> ready++\n"
+         "dve:\n"
+         "    wait ready >= 2: tensor_scalar xs, xs, subtract, mv[:, 0:1], op1 = multiply, "
+         "operand1 = rstd\n"
+         "    wait loaded >= 48: tensor_tensor xs, xs, gs, multiply\n"
+         "    tensor_tensor xs, xs, bs, add -> done++\n";
+
+const char ours_add[] = ROWS "var a, b: input f32[R, N]\n"
+                             "var y: output f32[R, N]\n"
+                             "queue qIn: in owner=sp n=16\n"
+                             "queue qOut: out owner=sp n=16\n"
+                             "sem loaded, stored, done\n"
+                             "tile as, bs: sbuf f32[R, N]\n"
+                             "sp:\n"
+                             "    dma on qIn -> loaded: as <- a\n"
+                             "    dma on qIn -> loaded: bs <- b\n"
+                             "    wait done >= 1: dma on qOut -> stored: y <- as\n"
+                             "    wait stored >= 16: end\n"
+                             "dve:\n"
+                             "    wait loaded >= 32: tensor_tensor as, as, bs, add -> done++\n";
+
+const char ours_add_sbuf[] = ROWS "var a: input f32[16]\n"
+                                  "var b: output f32[16]\n"
+                                  "tile xs, ys, zs: sbuf f32[R, N]\n"
+                                  "dve:\n"
+                                  "    memset xs, 1.0\n"
+                                  "    memset ys, 2.0\n"
+                                  "    for i in 0..64 {\n"
+                                  "        tensor_tensor zs, xs, ys, add\n"
+                                  "    }\n";
+
+/* Every record stands for itself: 16 blocks of rows, 4 of columns, 16 of the contraction. */
+static const char matmul[] =
+    "const N = 2048\n"
+    "const NB = N / 128\n"
+    "var at, b: input %s[N, N]\n"
+    "var c: output f32[N, N]\n"
+    "queue qA: in owner=sp n=16\n"
+    "queue qB: in owner=sp n=16\n"
+    "queue qC: out owner=sp n=16\n"
+    "sem a_loaded, b_loaded, stored, multiplied, evicted\n"
+    "tile bs: sbuf %s[128, NB, N]\n"
+    "tile as: sbuf %s[128, 2, NB, 128]\n"
+    "tile cs: sbuf f32[128, 2, N]\n"
+    "tile z: psum f32[128, 8, 512] bank=0\n"
+    "sp:\n"
+    "    dma on qB -> b_loaded: bs <- b.reshape(NB, 128, N).perm(1, 0, 2)\n"
+    "    repeat m in 0..NB {\n"
+    "        wait multiplied >= (m < 2 ? 0 : 4 * (m - 1)):\n"
+    "            dma on qA -> a_loaded: as[:, m %% 2, :, :] <- "
+    "at.reshape(NB, 128, N).perm(1, 0, 2)[:, :, m * 128 : (m + 1) * 128]\n"
+    "        if m > 0 {\n"
+    "            wait evicted >= 4 * m: dma on qC -> stored: c[(m - 1) * 128 : m * 128, :] <- "
+    "cs[:, (m - 1) %% 2, :]\n"
+    "        }\n"
+    "    }\n"
+    "    wait evicted >= 4 * NB: dma on qC -> stored: c[(NB - 1) * 128 : N, :] <- "
+    "cs[:, (NB - 1) %% 2, :]\n"
+    "    wait stored >= 16 * NB: end\n"
+    "pe:\n"
+    "    wait b_loaded >= 16: nop\n"
+    "    repeat m in 0..NB {\n"
+    "        repeat n in 0..4 {\n"
+    "            wait a_loaded >= 16 * (m + 1), evicted >= (m < 2 ? 0 : 4 * (m - 2) + n + 1):\n"
+    "                nc_matmul z[:, m %% 2 * 4 + n, :], as[:, m %% 2, 0, :], "
+    "bs[:, 0, n * 512 : (n + 1) * 512]\n"
+    "            repeat k in 1..NB - 1 {\n"
+    "                nc_matmul z[:, m %% 2 * 4 + n, :], as[:, m %% 2, k, :], "
+    "bs[:, k, n * 512 : (n + 1) * 512], acc\n"
+    "            }\n"
+    "            nc_matmul z[:, m %% 2 * 4 + n, :], as[:, m %% 2, NB - 1, :], "
+    "bs[:, NB - 1, n * 512 : (n + 1) * 512], acc -> multiplied++\n"
+    "        }\n"
+    "    }\n"
+    "dve:\n"
+    "    repeat m in 0..NB {\n"
+    "        repeat n in 0..4 {\n"
+    "            wait multiplied >= 4 * m + n + 1, stored >= (m < 2 ? 0 : 16 * (m - 1)):\n"
+    "                tensor_copy cs[:, m %% 2, n * 512 : (n + 1) * 512], z[:, m %% 2 * 4 + n, :] "
+    "-> evicted++\n"
+    "        }\n"
+    "    }\n";
+
+char *ours_matmul_text(const char *dtype)
+{
+    size_t size = sizeof(matmul) + 32;
+    char *text = malloc(size);
+
+    if (!text)
+        exit(1);
+    snprintf(text, size, matmul, dtype, dtype, dtype);
+    return text;
 }

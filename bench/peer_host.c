@@ -76,7 +76,11 @@ struct peer_numpy *peer_numpy_open(const char *script, const char **why)
         dup2(out[1], 1);
         close(in[1]);
         close(out[0]);
-        execlp("python3", "python3", script, (char *)NULL);
+        const char *python = getenv("BENCH_PYTHON");
+
+        if (!python)
+            python = "python3";
+        execlp(python, python, script, (char *)NULL);
         _exit(127);
     }
     close(in[0]);

@@ -9,7 +9,7 @@ set -eu
 build="gcc g++ meson ninja-build pkg-config make python3 python3-numpy
        libarchive-dev libyajl-dev zlib1g-dev libjansson-dev libssl-dev libhwloc-dev libsleef-dev"
 test="libcmocka-dev valgrind"
-bench="libopenblas-dev libdnnl-dev libxsmm-dev"
+bench="libopenblas-dev libdnnl-dev libxsmm-dev pocl-opencl-icd ocl-icd-opencl-dev opencl-c-headers"
 fuzz="clang llvm"
 cross="gcc-aarch64-linux-gnu qemu-user libc6-dev-arm64-cross"
 # For the CI run: both compilers and the formatter.
