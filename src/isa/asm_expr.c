@@ -387,7 +387,7 @@ static unsigned precedence(const struct tok *t)
 
 static bool binary(struct as *as, unsigned least, struct val *ret)
 {
-    struct val a, b;
+    struct val a, b, r;
 
     if (!unary(as, &a))
         return false;
@@ -398,8 +398,9 @@ static bool binary(struct as *as, unsigned least, struct val *ret)
         if (p == 0 || p < least)
             break;
         asm_next(as);
-        if (!binary(as, p + 1, &b) || !apply(as, t->p, &a, &b, &a))
+        if (!binary(as, p + 1, &b) || !apply(as, t->p, &a, &b, &r))
             return false;
+        a = r;
     }
     *ret = a;
     return true;

@@ -443,10 +443,20 @@ static bool views(struct as *as, struct ref *r)
     } tab[] = {
         {"view", view}, {"bcast", bcast}, {"reshape", reshape}, {"perm", perm}, {"bound", bound}};
 
-    while (asm_take(as, '.')) {
-        const struct tok *t = asm_next(as);
+    for (;;) {
+        const struct tok *t;
         size_t i = 0;
 
+        if (asm_take(as, '[')) { /* a view may be indexed again */
+            if (r->vec)
+                return asm_fail(as, "no index of a tensor with a vector offset");
+            if (!parse_index(as, r))
+                return false;
+            continue;
+        }
+        if (!asm_take(as, '.'))
+            return true;
+        t = asm_next(as);
         while (i < sizeof(tab) / sizeof(tab[0]) && !tok_is_word(t, tab[i].name))
             i++;
         if (i == sizeof(tab) / sizeof(tab[0]))
@@ -455,13 +465,7 @@ static bool views(struct as *as, struct ref *r)
             return asm_fail(as, "no view of a tensor with a vector offset");
         if (!asm_want(as, '(') || !tab[i].fn(as, r) || !asm_want(as, ')'))
             return false;
-        if (asm_is(as, '[')) { /* the view may be indexed again */
-            asm_next(as);
-            if (!parse_index(as, r))
-                return false;
-        }
     }
-    return true;
 }
 
 bool asm_ref(struct as *as, struct ref *ret)
@@ -511,10 +515,10 @@ bool asm_ref(struct as *as, struct ref *ret)
     for (unsigned k = ret->nd; k-- > 0;)
         ret->step[k] = k + 1 == ret->nd ? 1 : ret->step[k + 1] * ret->num[k + 1];
     as->depth++;
-    if (asm_take(as, '[') && !parse_index(as, ret))
+    if (!views(as, ret))
         return false;
     as->depth--;
-    return views(as, ret);
+    return true;
 }
 
 /* ---- what they become --------------------------------------------------------------------------
