@@ -61,7 +61,7 @@ struct k_dim {
  * continues the other, and those of one element are dropped. */
 struct k_tile {
     uint8_t *row;    /* first element of the first partition, without the dynamic offset */
-    int64_t off_mul; /* bytes per unit of the register */
+    int64_t off_mul; /* elements per unit of the register */
     int32_t lo, hi;  /* bytes touched around row: [lo, hi) */
     uint32_t offset; /* of row in its partition */
     uint32_t n;      /* elements per partition; 0: operand absent */

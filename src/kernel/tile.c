@@ -67,7 +67,7 @@ static NRT_STATUS tile_resolve(const struct kernel_core *kc, const struct isa_te
     t->part = s->part;
     t->nparts = s->nparts;
     t->off_reg = s->off_reg;
-    t->off_mul = (int64_t)s->off_mul * t->esize;
+    t->off_mul = s->off_mul;
     t->offset = s->offset;
     hi = t->esize;
     for (unsigned d = 0; d < s->ndim; d++) {
@@ -191,22 +191,22 @@ static NRT_STATUS dynamic_offsets(struct k_run *r, struct err *err)
     for (unsigned i = 0; i < rec->ntiles; i++) {
         const struct k_tile *t = &rec->t[i];
         int32_t v;
-        int64_t at;
+        int64_t by;
         uint32_t total;
 
         if (t->n == 0 || t->off_reg == ISA_NO_REG)
             continue;
         v = (int32_t)r->regs[t->off_reg];
         total = row_bytes(r->kc, t->mem);
-        /* |v * off_mul| <= 2^31 * 2^34, no overflow */
-        at = (int64_t)t->offset + v * t->off_mul;
-        if (at + t->lo < 0 || at + t->hi > total)
+        by = v * t->off_mul; /* 32 by 32 bits */
+        if (by < -(int64_t)total || by > (int64_t)total || t->offset + by * t->esize + t->lo < 0 ||
+            t->offset + by * t->esize + t->hi > total)
             return err_set(err, NRT_EXEC_OOB,
-                           "operand %u: register r%u = %d puts bytes %lld to %lld into a partition "
-                           "of %u bytes",
-                           i, t->off_reg, v, (long long)(at + t->lo), (long long)(at + t->hi),
-                           total);
-        r->row[i] += v * t->off_mul;
+                           "operand %u: register r%u = %d times %lld moves its bytes %lld to %lld "
+                           "out of a partition of %u",
+                           i, t->off_reg, v, (long long)t->off_mul, (long long)t->offset + t->lo,
+                           (long long)t->offset + t->hi, total);
+        r->row[i] += by * t->esize;
     }
     r->copy = false;
     for (unsigned i = 1; i < rec->ntiles; i++)
