@@ -1,0 +1,32 @@
+var hv: input f32[64, 32]
+var hw: input bf16[64, 32]
+queue dyn: dynamic n=4
+tile A, B, C: sbuf f32[128, 64]
+tile h, g: sbuf bf16[128, 64]
+tile q, qq: sbuf f16[128, 64]
+tile I, J, K: sbuf i32[128, 64]
+tile U: sbuf u32[128, 64]
+tile S, SS: sbuf u16[128, 64]
+tile b8: sbuf u8[128, 64]
+tile e4, e4b: sbuf float8e4[128, 64]
+tile c, d: sbuf f32[128, 1]
+tile ci: sbuf i32[128, 1]
+tile ch: sbuf bf16[128, 1]
+tile v8, w8: sbuf f32[128, 8]
+tile i8: sbuf u32[128, 8]
+tile big: sbuf f32[128, 600]
+tile P, Q: psum f32[128, 512]
+tile Ph: psum bf16[128, 512]
+sp:
+sem_range_clear 250, 6
+sem_range_clear 250, 7
+sem_range_clear 0, 256
+sem_range_clear 0, 0
+core_barrier $S[7]
+nop
+core_barrier $S[7]
+nop
+core_barrier $S[7]
+goto @0
+goto @1
+dma_dyn A[0:1, 0:32], hv[r1, :], queue=dyn

@@ -1,0 +1,19 @@
+reg a, b
+sp: a = 6
+b = a + 4
+b = b - 1
+b = b * 3
+b = b & 0x1f
+b = b | 32
+b = b ^ 1
+b = b << 2
+b = b >> 1
+b = b >>> 1
+b = b min 40
+b = b max a
+a = b
+a += 2
+a -= b
+a += (4 * 2)
+a = a << (1 + 1)
+a = 0x80000000

@@ -1,0 +1,5 @@
+tile F: sbuf f32[4, 8]
+tile H: sbuf bf16[4, 8]
+tile B: sbuf u8[4, 8]
+tile I: sbuf i32[4, 8]
+tile N: sbuf i16[4, 8]

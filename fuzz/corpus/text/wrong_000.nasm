@@ -1,0 +1,3 @@
+
+
+sp: foo bar

@@ -1,0 +1,2 @@
+dve:
+  tensor_copy A, B

@@ -1,0 +1,2 @@
+tile A: sbuf f32[128, 8]
+dve: tensor_copy A

@@ -1,0 +1,1 @@
+tile A: sbuf f32[128, 8] what

@@ -1,0 +1,1 @@
+tile pe: sbuf f32[128, 8]

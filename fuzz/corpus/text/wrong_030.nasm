@@ -1,0 +1,1 @@
+var x: thing f32[4]

@@ -1,0 +1,1 @@
+var x: input f32[4] what=1

@@ -1,0 +1,1 @@
+queue q: out n=17

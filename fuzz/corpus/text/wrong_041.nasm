@@ -1,0 +1,1 @@
+queue q: in owner=gpu

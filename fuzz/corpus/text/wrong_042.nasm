@@ -1,0 +1,1 @@
+queue q: in what=3

@@ -1,0 +1,1 @@
+const a = cdiv(1, 0)

@@ -1,0 +1,1 @@
+repeat k in 0..3

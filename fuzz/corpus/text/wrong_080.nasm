@@ -1,0 +1,1 @@
+sp: for i of 3 { }

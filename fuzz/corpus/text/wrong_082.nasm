@@ -1,0 +1,2 @@
+sp: a: nop
+a: nop

@@ -1,0 +1,1 @@
+sp: if 1 goto a

@@ -1,0 +1,1 @@
+sp: if r1 goto a

@@ -1,0 +1,1 @@
+sp: wait $S[1]>2: nop

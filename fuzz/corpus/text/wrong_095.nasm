@@ -1,0 +1,1 @@
+sp: wait $Q[1]: nop

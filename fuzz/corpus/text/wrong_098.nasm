@@ -1,0 +1,1 @@
+sp: nop -> $S[1]++@start

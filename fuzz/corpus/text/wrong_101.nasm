@@ -1,0 +1,1 @@
+sp: core_barrier $E[1]

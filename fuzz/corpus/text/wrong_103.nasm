@@ -1,0 +1,1 @@
+sp: register_move r1, 2

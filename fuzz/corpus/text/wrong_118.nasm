@@ -1,0 +1,2 @@
+tile A: sbuf f32[64, 8]
+act: activation A, A, foo

@@ -1,0 +1,2 @@
+const k = 1
+const a#x = 1

@@ -1,0 +1,1 @@
+sp: repeat k in 0..2000 { nop }
