@@ -353,6 +353,9 @@ static bool shareable(const struct job *j)
            !j->r.kc->stochastic_rounding;
 }
 
+/* Multiplications below which waking another thread costs more than it brings (some 40 us). */
+#define SHARE_MIN (1u << 21)
+
 static void run_jobs(struct kernel_core *kc, const struct job *job, unsigned count)
 {
     struct jobs all = {.job = job, .count = count, .parts = run_pool_size(kc->pool)};
@@ -363,7 +366,7 @@ static void run_jobs(struct kernel_core *kc, const struct job *job, unsigned cou
         if (!shareable(&job[i]))
             all.parts = 1;
     }
-    if (work < 1u << 19)
+    if (work < SHARE_MIN)
         all.parts = 1;
     if (all.parts > MAX_PARTS)
         all.parts = MAX_PARTS;

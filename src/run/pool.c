@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel pool. A job is published by posting `go`; each worker runs its static share and counts
- * itself out of `left`, and the last one posts `done`. One job at a time: `busy` is a try-lock.
+/* The kernel pool. A job is published by storing its serial in `claim` and posting `go`; whoever
+ * has time, the caller included, claims the parts one by one, and who finishes the last one posts
+ * `done`, unless that is the caller. So a job never waits for a worker that the host does not run:
+ * the caller then does it all. What a part computes does not depend on who runs it. One job at a
+ * time: `busy` is a try-lock.
  *
- * Publication: the caller writes the job, sets `left`, then posts `go` (release); a worker loads
- * `go` (acquire) before it reads the job. Completion: each worker's decrement of `left` is acq_rel,
- * so the last one's post of `done` carries what all of them wrote to the caller. */
+ * Publication: the caller writes the job, then stores `claim` (release); a successful claim
+ * (acquire) happens before the job is read, and the job cannot end before a claimed part has.
+ * Completion: each increment of `finished` is acq_rel, so the last one's post of `done` carries
+ * what all of them wrote to the caller. */
 #include "run/run.h"
 
 #include <stdlib.h>
@@ -15,27 +19,36 @@
 #define LINE 64
 
 struct run_pool {
-    /* Written by the caller that holds busy, read by workers between go and done. */
+    /* Written by the caller that holds busy, read by who claimed a part. */
     void (*fn)(void *arg, unsigned part);
     void *arg;
-    unsigned n_parts;
 
-    unsigned threads; /* of the partition, caller included; fixed */
+    unsigned threads; /* caller included; fixed */
     unsigned started; /* workers that run, at most threads - 1; written by the holder of busy */
     pthread_t *workers;
-    uint32_t next_id; /* handed to workers as they start */
-    uint32_t busy;    /* atomic try-lock */
-    uint32_t active;  /* atomic: executions that are under way */
-    uint32_t quit;    /* atomic */
+    uint32_t busy;   /* atomic try-lock */
+    uint32_t active; /* atomic: executions that are under way */
+    uint32_t quit;   /* atomic */
     unsigned cpus;
 
     char pad0[LINE];
     struct run_word go;
     char pad1[LINE];
     struct run_word done;
-    uint32_t left; /* atomic: workers that have not finished the job */
     char pad2[LINE];
+    uint64_t claim;    /* atomic: CLAIM_WORD of the job and of the next part */
+    uint32_t finished; /* atomic: parts that are done */
+    char pad3[LINE];
 };
+
+/* serial of the job, parts in all, next part to be claimed */
+#define CLAIM_PART_BITS 16
+#define CLAIM_PARTS_MAX ((1u << CLAIM_PART_BITS) - 1)
+#define CLAIM_WORD(serial, n, next) \
+    ((uint64_t)(serial) << (2 * CLAIM_PART_BITS) | (uint64_t)(n) << CLAIM_PART_BITS | (next))
+#define CLAIM_SERIAL(w) ((uint32_t)((w) >> (2 * CLAIM_PART_BITS)))
+#define CLAIM_N(w)      ((uint32_t)((w) >> CLAIM_PART_BITS) & CLAIM_PARTS_MAX)
+#define CLAIM_NEXT(w)   ((uint32_t)(w)&CLAIM_PARTS_MAX)
 
 struct run_pool *run_pool_new(unsigned threads)
 {
@@ -55,13 +68,22 @@ struct run_pool *run_pool_new(unsigned threads)
     return pool;
 }
 
-static void share_run(const struct run_pool *pool, unsigned t, unsigned threads)
+/* Run parts of the published job until none is left to claim. True: this thread finished the last
+ * one. */
+static bool parts_run(struct run_pool *pool)
 {
-    uint64_t n = pool->n_parts;
-    unsigned first = (unsigned)(n * t / threads), last = (unsigned)(n * (t + 1) / threads);
+    uint64_t w = __atomic_load_n(&pool->claim, __ATOMIC_ACQUIRE);
+    bool last = false;
 
-    for (unsigned p = first; p < last; p++)
-        pool->fn(pool->arg, p);
+    while (CLAIM_NEXT(w) < CLAIM_N(w)) {
+        if (!__atomic_compare_exchange_n(&pool->claim, &w, w + 1, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE))
+            continue;
+        pool->fn(pool->arg, CLAIM_NEXT(w));
+        last = __atomic_add_fetch(&pool->finished, 1, __ATOMIC_ACQ_REL) == CLAIM_N(w);
+        w = __atomic_load_n(&pool->claim, __ATOMIC_ACQUIRE);
+    }
+    return last;
 }
 
 /* Spinning workers would only take the CPUs from ranks that have work. */
@@ -75,7 +97,6 @@ static uint32_t pool_runnable(void *arg)
 static void *worker(void *arg)
 {
     struct run_pool *pool = arg;
-    unsigned id = __atomic_add_fetch(&pool->next_id, 1, __ATOMIC_RELAXED);
     struct run_policy p = {
         .runnable = pool_runnable, .arg = pool, .cpus = pool->cpus, .sleep_ms = 3600000};
     uint32_t seen = 0;
@@ -86,23 +107,21 @@ static void *worker(void *arg)
         seen = run_word_load(&pool->go);
         if (__atomic_load_n(&pool->quit, __ATOMIC_ACQUIRE))
             return NULL;
-        share_run(pool, id, pool->threads);
-        if (__atomic_sub_fetch(&pool->left, 1, __ATOMIC_ACQ_REL) == 0)
+        if (parts_run(pool))
             run_word_post(&pool->done);
     }
 }
 
-/* Called with busy held. Workers start with the first job; all must run, or the partition would not
- * be the one that was promised. False: the system gives no thread; the caller runs everything. */
-static bool workers_start(struct run_pool *pool)
+/* Called with busy held. Workers start with the first job; when the system gives no thread, those
+ * that run and the caller do the work. */
+static void workers_start(struct run_pool *pool)
 {
     while (pool->started < pool->threads - 1) {
         if (run_thread_start(&pool->workers[pool->started], worker, pool, "nrt-pool", NULL) !=
             NRT_SUCCESS)
-            return false;
+            return;
         pool->started++;
     }
-    return true;
 }
 
 void run_pool_free(struct run_pool *pool)
@@ -145,26 +164,26 @@ static bool busy_take(struct run_pool *pool)
 void run_pool_for(struct run_pool *pool, unsigned n_parts, void (*fn)(void *arg, unsigned part),
                   void *arg)
 {
-    uint32_t done_seen;
+    uint32_t done_seen, serial;
 
-    if (pool == NULL || pool->threads == 1 || n_parts <= 1 || !busy_take(pool)) {
+    if (pool == NULL || pool->threads == 1 || n_parts <= 1 || n_parts > CLAIM_PARTS_MAX ||
+        !busy_take(pool)) {
         for (unsigned p = 0; p < n_parts; p++)
             fn(arg, p);
         return;
     }
     pool->fn = fn;
     pool->arg = arg;
-    pool->n_parts = n_parts;
-    if (!workers_start(pool)) {
-        share_run(pool, 0, 1);
-    } else {
+    workers_start(pool);
+    done_seen = run_word_load(&pool->done);
+    serial = CLAIM_SERIAL(__atomic_load_n(&pool->claim, __ATOMIC_RELAXED)) + 1;
+    __atomic_store_n(&pool->finished, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool->claim, CLAIM_WORD(serial, n_parts, 0), __ATOMIC_RELEASE);
+    run_word_post(&pool->go);
+    if (!parts_run(pool)) {
         struct run_policy p = {
             .runnable = pool_runnable, .arg = pool, .cpus = pool->cpus, .sleep_ms = 3600000};
 
-        done_seen = run_word_load(&pool->done);
-        __atomic_store_n(&pool->left, pool->threads - 1, __ATOMIC_RELAXED);
-        run_word_post(&pool->go);
-        share_run(pool, 0, pool->threads);
         run_wait(&pool->done, done_seen, RUN_FOREVER, &p);
     }
     __atomic_store_n(&pool->busy, 0, __ATOMIC_RELEASE);

@@ -113,9 +113,11 @@ void run_pool_free(struct run_pool *pool); /* joins; nobody may be using it */
 unsigned run_pool_size(const struct run_pool *pool);
 void run_pool_begin(struct run_pool *pool);
 void run_pool_end(struct run_pool *pool);
-/* fn(arg, part) for every part in [0, n_parts), each exactly once, all finished on return. Which
- * thread takes a part does not depend on timing: thread t of T takes [n*t/T, n*(t+1)/T). Results
- * must not depend on who ran a part. Uses less than 1 KiB of the caller's stack besides fn. */
+/* fn(arg, part) for every part in [0, n_parts), each exactly once, all finished on return. Threads
+ * claim parts in order as they come; the caller takes all that nobody else has claimed, so that a
+ * worker which the host does not run delays nothing. Results must not depend on who ran a part; the
+ * parts themselves depend on n_parts only. Uses less than 1 KiB of the caller's stack besides fn.
+ */
 void run_pool_for(struct run_pool *pool, unsigned n_parts, void (*fn)(void *arg, unsigned part),
                   void *arg);
 

@@ -393,7 +393,6 @@ static void threads_can_be_pinned(void **state)
 struct job {
     struct run_pool *pool;
     unsigned hits[PARTS_MAX]; /* plain: every part is run by one thread, once */
-    pthread_t who[PARTS_MAX];
     unsigned nested;
 };
 
@@ -402,10 +401,9 @@ static void part(void *arg, unsigned p)
     struct job *j = arg;
 
     j->hits[p]++;
-    j->who[p] = pthread_self();
 }
 
-static void pool_runs_every_part_once_in_static_shares(void **state)
+static void pool_runs_every_part_once(void **state)
 {
     static struct job j;
 
@@ -419,14 +417,6 @@ static void pool_runs_every_part_once_in_static_shares(void **state)
             run_pool_for(pool, n, part, &j);
             for (unsigned p = 0; p < PARTS_MAX; p++)
                 assert_int_equal(j.hits[p], p < n);
-            for (unsigned t = 0; n > 1 && t < threads; t++) {
-                for (unsigned p = n * t / threads; p + 1 < n * (t + 1) / threads; p++)
-                    assert_true(pthread_equal(j.who[p], j.who[p + 1]));
-                if (t == 0 && n / threads > 0)
-                    assert_true(pthread_equal(j.who[0], pthread_self()));
-                else if (t > 0 && n * t / threads < n * (t + 1) / threads)
-                    assert_false(pthread_equal(j.who[n * t / threads], pthread_self()));
-            }
         }
         run_pool_end(pool);
         run_pool_free(pool);
@@ -439,6 +429,35 @@ static void pool_runs_every_part_once_in_static_shares(void **state)
     run_pool_end(NULL);
     run_pool_free(NULL);
     run_pool_free(run_pool_new(0)); /* never used: no thread was started */
+}
+
+struct meeting {
+    uint32_t arrived; /* atomic */
+    pthread_t who[2];
+};
+
+/* Each part waits for the other: only two threads at once can end this. */
+static void meeting_part(void *arg, unsigned p)
+{
+    struct meeting *m = arg;
+
+    m->who[p] = pthread_self();
+    __atomic_add_fetch(&m->arrived, 1, __ATOMIC_ACQ_REL);
+    while (__atomic_load_n(&m->arrived, __ATOMIC_ACQUIRE) < 2)
+        sched_yield();
+}
+
+static void pool_shares_the_parts_of_a_job(void **state)
+{
+    struct run_pool *pool = run_pool_new(2);
+
+    for (int i = 0; i < 50; i++) {
+        struct meeting m = {0};
+
+        run_pool_for(pool, 2, meeting_part, &m);
+        assert_false(pthread_equal(m.who[0], m.who[1]));
+    }
+    run_pool_free(pool);
 }
 
 static void nested_part(void *arg, unsigned p)
@@ -573,7 +592,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(thread_start_reports_failed_memory),
         cmocka_unit_test(cpu_lists),
         cmocka_unit_test(threads_can_be_pinned),
-        cmocka_unit_test(pool_runs_every_part_once_in_static_shares),
+        cmocka_unit_test(pool_runs_every_part_once),
+        cmocka_unit_test(pool_shares_the_parts_of_a_job),
         cmocka_unit_test(pool_in_a_part_runs_inline),
         cmocka_unit_test(pool_shared_by_several_callers),
         cmocka_unit_test(pool_without_memory_for_threads_still_works),
