@@ -98,8 +98,3 @@ void kernel_fma_f32(float *acc, float scale, const float *src, size_t n)
 {
     k_vec_choose(KERNEL_MATH_FAST)->fma(acc, scale, src, n);
 }
-
-void kernel_copy(void *dst, const void *src, size_t n)
-{
-    memcpy(dst, src, n);
-}

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernel/kernel.h"
 
 #define HOST_ALIGN    64
 #define WAIT_WARN_NS  UINT64_C(30000000000)
@@ -344,7 +345,7 @@ NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t
         if (status != NRT_SUCCESS)
             return status;
     }
-    memcpy(buf, t->va + off, size);
+    kernel_copy(buf, t->va + off, size);
     return NRT_SUCCESS;
 }
 
@@ -361,7 +362,7 @@ NRT_STATUS tensor_write(struct tensor *t, const void *buf, uint64_t off, uint64_
         if (status != NRT_SUCCESS)
             return status;
     }
-    memcpy(t->va + off, buf, size);
+    kernel_copy(t->va + off, buf, size);
     if (whole)
         store_written(t->store, true);
     return NRT_SUCCESS;
