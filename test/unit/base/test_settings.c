@@ -107,22 +107,18 @@ static void bad_values_warn_and_give_the_default(void **state)
     assert_false(settings_is_word("OPENNRT_MATH", "exact"));
 }
 
-static void every_documented_variable_is_listed_once(void **state)
+/* That they are the documented ones: test_settings_doc.py. */
+static void every_variable_is_listed_once(void **state)
 {
-    /* The numbered table of behaviour.md 1.2 has 60 entries, of which 27-31, 46-48 share rows and
-     * the per-component ones stand for four components each: 58 + 2 * 4 names; 12 and 11 follow. */
-    unsigned n, counts[3] = {0};
+    unsigned n;
     const struct settings_row *rows = settings_rows(&n);
 
     for (unsigned i = 0; i < n; i++) {
         for (unsigned k = 0; k < i; k++)
             assert_string_not_equal(rows[i].name, rows[k].name);
-        assert_non_null(rows[i].help);
-        counts[rows[i].effect == 'R' ? 2 : strncmp(rows[i].name, "OPENNRT_", 8) == 0 ? 1 : 0]++;
+        assert_true(rows[i].help[0] != '\0');
+        assert_non_null(strchr("YPR", rows[i].effect));
     }
-    assert_int_equal(counts[0], 58 + 2 * 4);
-    assert_int_equal(counts[1], 12);
-    assert_int_equal(counts[2], 11);
 }
 
 static void removed_variables_warn_once_each(void **state)
@@ -184,7 +180,7 @@ int main(void)
         cmocka_unit_test_setup(integers_are_decimal_with_blanks, reset),
         cmocka_unit_test_setup(booleans_are_the_documented_words, reset),
         cmocka_unit_test_setup(bad_values_warn_and_give_the_default, reset),
-        cmocka_unit_test_setup(every_documented_variable_is_listed_once, reset),
+        cmocka_unit_test_setup(every_variable_is_listed_once, reset),
         cmocka_unit_test_setup(removed_variables_warn_once_each, reset),
         cmocka_unit_test_setup(variables_without_effect_are_parsed, reset),
     };

@@ -45,7 +45,8 @@ static void wait_gives_up_at_its_limit(void **state)
 
 struct counts {
     unsigned progress, asleep, awake, work;
-    struct run_word *post; /* posted by the progress function when work runs out */
+    unsigned sleeps;       /* the word is posted after this many */
+    struct run_word *post; /* posted when work or sleeps run out */
 };
 
 static bool count_progress(void *arg)
@@ -64,8 +65,8 @@ static void count_sleep(void *arg, bool asleep)
 
     if (asleep)
         c->asleep++;
-    else
-        c->awake++;
+    else if (++c->awake == c->sleeps)
+        run_word_post(c->post);
 }
 
 static uint32_t too_many(void *arg)
@@ -84,10 +85,12 @@ static void wait_runs_progress_and_reports_sleep(void **state)
                            .spin_us = RUN_NO_SPIN,
                            .sleep_ms = 1};
 
-    assert_false(run_wait(&w, 0, 5000000, &p));
-    assert_true(c.asleep >= 2); /* it woke every millisecond to make progress */
-    assert_int_equal(c.asleep, c.awake);
-    assert_true(c.progress >= c.asleep);
+    c.sleeps = 3; /* it wakes every millisecond to make progress */
+    assert_true(run_wait(&w, 0, RUN_FOREVER, &p));
+    assert_int_equal(c.asleep, 3);
+    assert_int_equal(c.awake, 3);
+    assert_true(c.progress >= 3);
+    w.value = 0;
     /* The waiter's own progress is what makes the value change: it must not sleep first. */
     c = (struct counts){.post = &w, .work = 1000};
     assert_true(run_wait(&w, 0, RUN_FOREVER, &p));
