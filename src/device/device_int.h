@@ -90,7 +90,7 @@ struct ctl_hbm {
     _Atomic uint64_t backing_ino; /* 0: none; stated (written after backing_dev and cleared bits) */
     uint64_t backing_dev;
     uint32_t root;           /* derived: tree of extents by offset */
-    uint32_t reserve_known;  /* derived */
+    _Atomic uint32_t holes;  /* a punch was cut short: bits may lack memory */
     uint64_t reserve_blocks; /* derived: backed blocks that no extent touches */
     /* A punch in progress: recovery marks its blocks backed, so that they are zeroed on reuse. */
     _Atomic uint64_t punch_count; /* blocks; 0: none */

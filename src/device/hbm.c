@@ -126,6 +126,7 @@ static NRT_STATUS attach_fd_locked(struct device_instance *in, uint32_t hbm, int
                 atomic_store_explicit(&ctl_bits(in, hbm)[w], 0, memory_order_relaxed);
             device_point(in);
             PUT(in, h->reserve_blocks, 0);
+            COMMIT(in, h->holes, 0);
             PUT(in, h->backing_dev, id.dev);
             COMMIT(in, h->backing_ino, id.ino);
         }
@@ -305,8 +306,9 @@ NRT_STATUS hbm_zero(struct device_instance *in, uint32_t hbm, uint64_t off, uint
 
         if (!bit_get(in, hbm, b))
             continue;
-        /* A bit may outlive its memory (recovery after a punch): no memset into a hole. */
-        if (in->hbm[hbm].ops->back(in->hbm[hbm].fd, base, lo, DEVICE_BLOCK) != NRT_SUCCESS) {
+        /* After a punch that was cut short a bit may lack memory: no memset into a hole. */
+        if (atomic_load_explicit(&ctl_hbm(in, hbm)->holes, memory_order_relaxed) &&
+            in->hbm[hbm].ops->back(in->hbm[hbm].fd, base, lo, DEVICE_BLOCK) != NRT_SUCCESS) {
             struct host_room room;
 
             host_room_get(in, &room);
@@ -439,6 +441,7 @@ void hbm_punch_recover_locked(struct device_instance *in, uint32_t hbm)
     if (n == 0)
         return;
     if (range_ok(first, n, in->lay.blocks_per_hbm)) {
+        COMMIT(in, h->holes, 1);
         for (uint64_t b = first; b < first + n; b++)
             bit_set(in, hbm, b);
     }
