@@ -23,15 +23,22 @@ static void chunk(struct act_run *a, uint32_t n)
     const float *in = k_read(r, 1, r->k, r->pos, n, r->buf[1]);
     float *out = k_out(r, 0, r->k, r->pos, r->buf[0]);
 
-    if (a->scale == 1.0f && a->bias == 0.0f && rec->act != ISA_ACT_RECIPROCAL &&
-        rec->act != ISA_ACT_RSQRT) {
+    bool summed = rec->act == ISA_ACT_EXP && r->vec->exp_sum != NULL;
+
+    if (summed) {
+        float acc = r->vec->exp_sum(out, in, a->scale, a->bias, n, a->acc);
+
+        if (k_folds(rec->reduce_cmd))
+            a->acc = acc;
+    } else if (a->scale == 1.0f && a->bias == 0.0f && rec->act != ISA_ACT_RECIPROCAL &&
+               rec->act != ISA_ACT_RSQRT) {
         /* x * 1 + 0 is x but for the sign of zero, which only reciprocals show */
         r->vec->act[rec->act](out, in, a->param, n);
     } else {
         r->vec->affine(out, in, a->scale, a->bias, n);
         r->vec->act[rec->act](out, out, a->param, n);
     }
-    if (k_folds(rec->reduce_cmd))
+    if (!summed && k_folds(rec->reduce_cmd))
         a->acc = r->vec->fold[ISA_ALU_ADD](a->acc, out, n);
     if (r->kc->check_nan && !isnan(a->scale) && !isnan(a->bias)) {
         k_nan_note(r, out, &in, 1, n);

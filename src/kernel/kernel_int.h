@@ -30,6 +30,8 @@ struct k_vec {
     /* out = in * scale + bias, each rounded */
     void (*affine)(float *out, const float *in, float scale, float bias, size_t n);
     void (*act[ISA_ACT_COUNT])(float *out, const float *in, float param, size_t n);
+    /* exp and its sum in one pass: out = e^(in * scale + bias), returns acc + sum; or NULL */
+    float (*exp_sum)(float *out, const float *in, float scale, float bias, size_t n, float acc);
     /* acc op in[0] op in[1] ...; NULL where the operator does not reduce */
     float (*fold[ISA_ALU_COUNT])(float acc, const float *in, size_t n);
     /* Of the even and of the odd elements: sum, and sum of (in[i] - mean)^2. */

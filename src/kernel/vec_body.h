@@ -288,48 +288,48 @@ static inline vf v_sel(vi m, vf a, vf b)
 }
 
 /* Four vector accumulators, then lanes, then the tail. */
-#define FOLD(name, start, vexpr, sexpr)                                \
-    static float fold_##name(float acc, const float *in, size_t n)     \
-    {                                                                  \
-        size_t i = 0;                                                  \
-        if (n >= 4 * VN) {                                             \
-            vf a[4];                                                   \
-            float x, y;                                                \
-            for (unsigned j = 0; j < 4; j++)                           \
-                a[j] = *(const vf *)(in + j * VN);                     \
-            for (i = 4 * VN; i + 4 * VN <= n; i += 4 * VN)             \
-                for (unsigned j = 0; j < 4; j++) {                     \
-                    vf vx = a[j], vy = *(const vf *)(in + i + j * VN); \
-                    a[j] = (vexpr);                                    \
-                }                                                      \
-            for (unsigned j = 1; j < 4; j++) {                         \
-                vf vx = a[0], vy = a[j];                               \
-                a[0] = (vexpr);                                        \
-            }                                                          \
-            x = a[0][0];                                               \
-            for (unsigned j = 1; j < VN; j++) {                        \
-                y = a[0][j];                                           \
-                x = (sexpr);                                           \
-            }                                                          \
-            y = x;                                                     \
-            x = acc;                                                   \
-            acc = (sexpr);                                             \
-        }                                                              \
-        for (; i < n; i++) {                                           \
-            float x = acc, y = in[i];                                  \
-            acc = (sexpr);                                             \
-        }                                                              \
-        return acc;                                                    \
+#define FOLD(name, start, vexpr, sexpr)                                                    \
+    static __attribute__((unused)) float fold_##name(float acc, const float *in, size_t n) \
+    {                                                                                      \
+        size_t i = 0;                                                                      \
+        if (n >= 4 * VN) {                                                                 \
+            vf a[4];                                                                       \
+            float x, y;                                                                    \
+            for (unsigned j = 0; j < 4; j++)                                               \
+                a[j] = *(const vf *)(in + j * VN);                                         \
+            for (i = 4 * VN; i + 4 * VN <= n; i += 4 * VN)                                 \
+                for (unsigned j = 0; j < 4; j++) {                                         \
+                    vf vx = a[j], vy = *(const vf *)(in + i + j * VN);                     \
+                    a[j] = (vexpr);                                                        \
+                }                                                                          \
+            for (unsigned j = 1; j < 4; j++) {                                             \
+                vf vx = a[0], vy = a[j];                                                   \
+                a[0] = (vexpr);                                                            \
+            }                                                                              \
+            x = a[0][0];                                                                   \
+            for (unsigned j = 1; j < VN; j++) {                                            \
+                y = a[0][j];                                                               \
+                x = (sexpr);                                                               \
+            }                                                                              \
+            y = x;                                                                         \
+            x = acc;                                                                       \
+            acc = (sexpr);                                                                 \
+        }                                                                                  \
+        for (; i < n; i++) {                                                               \
+            float x = acc, y = in[i];                                                      \
+            acc = (sexpr);                                                                 \
+        }                                                                                  \
+        return acc;                                                                        \
     }
 #else
-#define FOLD(name, start, vexpr, sexpr)                            \
-    static float fold_##name(float acc, const float *in, size_t n) \
-    {                                                              \
-        for (size_t i = 0; i < n; i++) {                           \
-            float x = acc, y = in[i];                              \
-            acc = (sexpr);                                         \
-        }                                                          \
-        return acc;                                                \
+#define FOLD(name, start, vexpr, sexpr)                                                    \
+    static __attribute__((unused)) float fold_##name(float acc, const float *in, size_t n) \
+    {                                                                                      \
+        for (size_t i = 0; i < n; i++) {                                                   \
+            float x = acc, y = in[i];                                                      \
+            acc = (sexpr);                                                                 \
+        }                                                                                  \
+        return acc;                                                                        \
     }
 #endif
 FOLD(add, 0.0f, vx + vy, x + y)
@@ -338,14 +338,14 @@ FOLD(max, x, v_sel((vx > vy) | (vx != vx), vx, vy), ((x > y) | (x != x)) ? x : y
 FOLD(min, x, v_sel((vx < vy) | (vx != vx), vx, vy), ((x < y) | (x != x)) ? x : y)
 
 /* Not associative, or rare: in order. */
-#define FOLD_SEQ(name, expr)                                       \
-    static float fold_##name(float acc, const float *in, size_t n) \
-    {                                                              \
-        for (size_t i = 0; i < n; i++) {                           \
-            float x = acc, y = in[i];                              \
-            acc = (expr);                                          \
-        }                                                          \
-        return acc;                                                \
+#define FOLD_SEQ(name, expr)                                                               \
+    static __attribute__((unused)) float fold_##name(float acc, const float *in, size_t n) \
+    {                                                                                      \
+        for (size_t i = 0; i < n; i++) {                                                   \
+            float x = acc, y = in[i];                                                      \
+            acc = (expr);                                                                  \
+        }                                                                                  \
+        return acc;                                                                        \
     }
 FOLD_SEQ(absmax, fabsf(x) > fabsf(y) ? x : y)
 FOLD_SEQ(absmin, fabsf(x) < fabsf(y) ? x : y)
@@ -456,6 +456,18 @@ static void act_copy(float *out, const float *in, float param, size_t n)
 #else
 #define SOFT(name) k_act_##name
 #endif
+#if VEC_BYTES == 64
+#include "kernel/vec_act512.h"
+#define BEST(name) name##_512
+#define BEST_MAX   max_512
+#define BEST_MIN   min_512
+#define EXP_SUM    exp_sum
+#else
+#define BEST(name) SOFT(name)
+#define BEST_MAX   fold_max
+#define BEST_MIN   fold_min
+#define EXP_SUM    NULL
+#endif
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -493,9 +505,10 @@ static void act_copy(float *out, const float *in, float param, size_t n)
               [DT_FP4_E2M1_X4] = store_x2},                                                       \
     .bin = BIN_TABLE(bin_), .bin_s = BIN_TABLE(bins_), .bin_r = BIN_TABLE(binr_),                 \
     .affine = affine, .fma = fma_, .sum2 = sum2, .sqdev2 = sqdev2, .has_nan = has_nan,            \
+    .exp_sum = EXP_SUM,                                                                           \
     .fold = {[ISA_ALU_ADD] = fold_add,        [ISA_ALU_SUBTRACT] = fold_sub,                      \
-             [ISA_ALU_MULTIPLY] = fold_mul,   [ISA_ALU_MAX] = fold_max,                           \
-             [ISA_ALU_MIN] = fold_min,        [ISA_ALU_ABS_MAX] = fold_absmax,                    \
+             [ISA_ALU_MULTIPLY] = fold_mul,   [ISA_ALU_MAX] = BEST_MAX,                           \
+             [ISA_ALU_MIN] = BEST_MIN,        [ISA_ALU_ABS_MAX] = fold_absmax,                    \
              [ISA_ALU_ABS_MIN] = fold_absmin, [ISA_ALU_LOGICAL_AND] = fold_land,                  \
              [ISA_ALU_LOGICAL_OR] = fold_lor, [ISA_ALU_LOGICAL_XOR] = fold_lxor},                 \
     .act = {[ISA_ACT_COPY] = act_copy,                                                            \
@@ -508,19 +521,19 @@ static void act_copy(float *out, const float *in, float param, size_t n)
             [ISA_ACT_SIGN] = act_sign,                                                            \
             [ISA_ACT_ABS] = act_abs,                                                              \
             [ISA_ACT_SIGMOID] = SOFT(sigmoid),                                                    \
-            [ISA_ACT_GELU] = SOFT(gelu),                                                          \
+            [ISA_ACT_GELU] = BEST(gelu),                                                          \
             [ISA_ACT_GELU_DX] = k_act_gelu_dx,                                                    \
-            [ISA_ACT_GELU_APPRX_TANH] = SOFT(gelu_tanh),                                          \
-            [ISA_ACT_GELU_APPRX_SIGMOID] = SOFT(gelu_sigmoid),                                    \
+            [ISA_ACT_GELU_APPRX_TANH] = BEST(gelu_tanh),                                          \
+            [ISA_ACT_GELU_APPRX_SIGMOID] = BEST(gelu_sigmoid),                                    \
             [ISA_ACT_GELU_APPRX_SIGMOID_DX] = k_act_gelu_sigmoid_dx,                              \
-            [ISA_ACT_SILU] = SOFT(silu),                                                          \
+            [ISA_ACT_SILU] = BEST(silu),                                                          \
             [ISA_ACT_SILU_DX] = k_act_silu_dx,                                                    \
             [ISA_ACT_TANH] = SOFT(tanh),                                                          \
             [ISA_ACT_SOFTPLUS] = SOFT(softplus),                                                  \
             [ISA_ACT_MISH] = SOFT(mish),                                                          \
             [ISA_ACT_ERF] = SOFT(erf),                                                            \
             [ISA_ACT_ERF_DX] = SOFT(erf_dx),                                                      \
-            [ISA_ACT_EXP] = SOFT(exp),                                                            \
+            [ISA_ACT_EXP] = BEST(exp),                                                            \
             [ISA_ACT_LOG] = k_act_log,                                                            \
             [ISA_ACT_SIN] = k_act_sin,                                                            \
             [ISA_ACT_ARCTAN] = k_act_arctan}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The busiest activation functions with AVX-512 instructions that plain C does not reach: scaling
+ * by a power of two, maxima that pass NaN. The formulas are those of vec_fast.h. */
+
+#include <immintrin.h>
+
+/* e^x for x <= 89; below -104 gives 0, NaN stays. */
+static inline __m512 e512(__m512 x)
+{
+    const __m512 magic = _mm512_set1_ps(0x1.8p23f);
+    __m512 t, n, r, p;
+
+    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); /* a NaN second operand is the result */
+    t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+0f), magic);
+    n = _mm512_sub_ps(t, magic);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e400p-1f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);
+    p = _mm512_fmadd_ps(_mm512_set1_ps(0.00139483879f), r, _mm512_set1_ps(0.00836775824f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.0416662507f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.166665331f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+static inline __mmask16 first(size_t n)
+{
+    return n >= 16 ? (__mmask16)0xFFFF : (__mmask16)((1u << n) - 1);
+}
+
+/* out = e^(in * scale + bias); returns acc + the sum of out. */
+static float exp_sum(float *out, const float *in, float scale, float bias, size_t n, float acc)
+{
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+    const __m512 s = _mm512_set1_ps(scale), b = _mm512_set1_ps(bias);
+    const __m512 top = _mm512_set1_ps(89.0f);
+
+    for (size_t i = 0; i < n; i += 32) {
+        __mmask16 m0 = first(n - i), m1 = n - i > 16 ? first(n - i - 16) : 0;
+        __m512 x0 = _mm512_maskz_loadu_ps(m0, in + i);
+        __m512 x1 = _mm512_maskz_loadu_ps(m1, in + i + 16);
+
+        x0 = e512(_mm512_min_ps(top, _mm512_add_ps(_mm512_mul_ps(x0, s), b)));
+        x1 = e512(_mm512_min_ps(top, _mm512_add_ps(_mm512_mul_ps(x1, s), b)));
+        _mm512_mask_storeu_ps(out + i, m0, x0);
+        _mm512_mask_storeu_ps(out + i + 16, m1, x1);
+        s0 = _mm512_mask_add_ps(s0, m0, s0, x0);
+        s1 = _mm512_mask_add_ps(s1, m1, s1, x1);
+    }
+    return acc + _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+}
+
+static void exp_512(float *out, const float *in, float param, size_t n)
+{
+    (void)param;
+    exp_sum(out, in, 1.0f, 0.0f, n, 0.0f);
+}
+
+/* sigma(x), results below 2^-126 less exact than the rest. */
+static inline __m512 sigma512(__m512 x)
+{
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 e = e512(_mm512_or_ps(x, _mm512_set1_ps(-0.0f)));
+    __mmask16 neg = _mm512_movepi32_mask(_mm512_castps_si512(x));
+
+    return _mm512_div_ps(_mm512_mask_mov_ps(one, neg, e), _mm512_add_ps(one, e));
+}
+
+/* x times gate, 0 at -inf. */
+static inline __m512 gate512(__m512 x, __m512 gate)
+{
+    __mmask16 low = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-1e30f), _CMP_LT_OQ);
+
+    return _mm512_maskz_mul_ps((__mmask16)~low, x, gate);
+}
+
+#define LOOP512(name, expr)                                                    \
+    static void name##_512(float *out, const float *in, float param, size_t n) \
+    {                                                                          \
+        (void)param;                                                           \
+        for (size_t i = 0; i < n; i += 16) {                                   \
+            __mmask16 m = first(n - i);                                        \
+            __m512 x = _mm512_maskz_loadu_ps(m, in + i);                       \
+                                                                               \
+            _mm512_mask_storeu_ps(out + i, m, (expr));                         \
+        }                                                                      \
+    }
+
+static inline __m512 gelu_tanh512(__m512 x)
+{
+    __m512 u = _mm512_mul_ps(x, x);
+
+    u = _mm512_fmadd_ps(u, _mm512_set1_ps(0.071354814f), _mm512_set1_ps(1.5957691f));
+    return gate512(x, sigma512(_mm512_mul_ps(u, x)));
+}
+static inline __m512 gelu512(__m512 x)
+{
+    static const float c[] = {2.29207144e-05f, -0.000108894274f, -0.000141999393f, 0.00495534297f,
+                              -0.0364272669f,  -0.318286031f,    -0.797886908f,    -0.693147123f};
+    const __m512 end = _mm512_set1_ps(F_GELU_END);
+    __m512 a = _mm512_abs_ps(x), y = _mm512_min_ps(end, a), p = _mm512_set1_ps(-1.58964235e-06f);
+    __mmask16 pos = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
+    __mmask16 far = _mm512_cmp_ps_mask(a, end, _CMP_GT_OQ);
+    __m512 r;
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        p = _mm512_fmadd_ps(p, y, _mm512_set1_ps(c[i]));
+    p = e512(p);
+    r = _mm512_mul_ps(x, p);
+    r = _mm512_mask_sub_ps(r, pos, x, r);
+    return _mm512_mask_mov_ps(r, far, _mm512_maskz_mov_ps(pos, x));
+}
+LOOP512(gelu, gelu512(x))
+LOOP512(silu, gate512(x, sigma512(x)))
+LOOP512(gelu_sigmoid, gate512(x, sigma512(_mm512_mul_ps(x, _mm512_set1_ps(1.702f)))))
+LOOP512(gelu_tanh, gelu_tanh512(x))
+
+/* Largest or smallest of acc and in; NaN if one of them is. */
+#define FOLD512(name, op)                                                              \
+    static float name##_512(float acc, const float *in, size_t n)                      \
+    {                                                                                  \
+        __m512 a = _mm512_set1_ps(acc), b = a, c = a, d = a;                           \
+        __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);                        \
+        size_t i = 0;                                                                  \
+                                                                                       \
+        for (; i + 64 <= n; i += 64) {                                                 \
+            __m512 x = _mm512_loadu_ps(in + i), y = _mm512_loadu_ps(in + i + 16);      \
+            __m512 z = _mm512_loadu_ps(in + i + 32), w = _mm512_loadu_ps(in + i + 48); \
+                                                                                       \
+            a = op(a, x);                                                              \
+            b = op(b, y);                                                              \
+            c = op(c, z);                                                              \
+            d = op(d, w);                                                              \
+            nan |= _mm512_cmp_ps_mask(x, y, _CMP_UNORD_Q);                             \
+            nan |= _mm512_cmp_ps_mask(z, w, _CMP_UNORD_Q);                             \
+        }                                                                              \
+        for (; i < n; i += 16) {                                                       \
+            __mmask16 m = first(n - i);                                                \
+            __m512 x = _mm512_mask_loadu_ps(a, m, in + i);                             \
+                                                                                       \
+            nan |= _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);                             \
+            a = op(a, x);                                                              \
+        }                                                                              \
+        a = op(op(a, b), op(c, d));                                                    \
+        return nan != 0 ? (float)NAN : _mm512_reduce_##name##_ps(a);                   \
+    }
+FOLD512(max, _mm512_max_ps)
+FOLD512(min, _mm512_min_ps)
