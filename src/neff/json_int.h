@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to neff: JSON text in, a flat tree out. The lexer is yajl's (docs/formats/neff.md has the
+/* Private to neff: JSON text in, a flat tree out. The lexer is yajl's (docs/modules/neff.md has the
  * measurement); the tree is one array of nodes in document order, so that an engine file of a
  * hundred thousand descriptors costs two allocations that grow, not a million small ones. */
 #ifndef NEFF_JSON_INT_H

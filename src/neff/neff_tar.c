@@ -154,6 +154,26 @@ struct visitor {
     void *arg;
 };
 
+/* Bytes of the UTF-8 character at s; 0 when it is none (overlong forms and surrogates too). */
+static size_t utf8_length(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
+
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
 const char *neff_name_safe(const char *name)
 {
     const char *s = name;
@@ -167,8 +187,9 @@ const char *neff_name_safe(const char *name)
 
         if (n == 0 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.'))
             return NULL;
-        for (size_t i = 0; i < n; i++) {
-            if ((unsigned char)part[i] < 0x20 || part[i] == 0x7f)
+        for (size_t i = 0, k; i < n; i += k) {
+            k = utf8_length(part + i);
+            if (k == 0 || (unsigned char)part[i] < 0x20 || part[i] == 0x7f)
                 return NULL;
         }
         part += n;
@@ -180,7 +201,13 @@ const char *neff_name_safe(const char *name)
 
 static NRT_STATUS bad_name(struct err *err, const char *name)
 {
-    return neff_fail(err, NRT_INVALID, "Invalid NEFF member name %s", name);
+    bool utf8 = true;
+
+    for (size_t i = 0, k; utf8 && name[i] != '\0'; i += k) {
+        k = utf8_length(name + i);
+        utf8 = k != 0;
+    }
+    return neff_fail(err, NRT_INVALID, "Invalid NEFF member name %s", utf8 ? name : "(not UTF-8)");
 }
 
 static NRT_STATUS archive_failed(struct archive *a, const struct source *s)
@@ -234,7 +261,7 @@ static NRT_STATUS walk_entry(struct archive *a, struct archive_entry *e, struct 
     if (raw == NULL)
         raw = archive_entry_pathname(e);
     if (raw == NULL)
-        return bad_name(s->err, "(not UTF-8)");
+        return bad_name(s->err, "\xff");
     if (archive_entry_hardlink(e) != NULL || (type != AE_IFREG && type != AE_IFDIR))
         return bad_name(s->err, raw);
     if (type == AE_IFDIR) {

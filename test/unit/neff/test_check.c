@@ -302,7 +302,7 @@ static const struct {
      "one tensor on each side is needed"},
     {"{\"op\": \"all_reduce\", \"reduce\": \"add\", \"dtype\": \"float32\", \"groups\": [[0, "
      "1]], " IO "\"out\": [{\"var\": \"c\", \"off\": 0, \"size\": 64}, {\"var\": \"c\", \"off\": "
-                "64, \"size\": "
+     "64, \"size\": "
      "64}]}",
      "in and out differ in length"},
     {"{\"op\": \"all_to_all_v\", \"dtype\": \"float32\", \"groups\": [[0, 1]], " IO

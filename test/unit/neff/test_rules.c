@@ -484,9 +484,10 @@ static void texts_without_nul_are_cut(void **state)
 
 static void unsafe_members_are_refused(void **state)
 {
-    static const char *const names[] = {"/etc/passwd", "../up",        "a/../../b", "a//b",
-                                        "a/./b",       "..",           "a/..",      "new\nline",
-                                        "sg00/SP.bin", "./sg00/SP.bin"};
+    static const char *const names[] = {
+        "/etc/passwd", "../up",        "a/../../b",  "a//b",        "a/./b",
+        "..",          "a/..",         "new\nline",  "sg00/SP.bin", "./sg00/SP.bin",
+        "bad\xff",     "over\xc0\xaf", "cut\xe2\x82"};
     struct maker m;
     struct err err;
     char text[128];
@@ -521,6 +522,10 @@ static void unsafe_members_are_refused(void **state)
     m.members[m.count - 1].name = strdup("./sg00/SP.bin");
     maker_put(&m, "sg00/", "", 0);
     maker_find(&m, "sg00/")->type = '5';
+    maker_text(&m,
+               "gr\xc3\xbc\xc3\x9f"
+               "e/\xe2\x82\xac \xf0\x9f\x98\x80",
+               "not ASCII, but a name");
     assert_int_equal(load(&m, NULL, &err), NRT_SUCCESS);
     maker_fini(&m);
     PROVES("neff-134");
