@@ -67,17 +67,15 @@ static void table_forget(struct handle_table *t)
 }
 
 /* In the child nothing of the parent is released: the session is put aside and never touched again.
- */
-static struct {
-    struct device_instance *in;
-    struct model_host *host;
-} forgotten_;
+ * Volatile, so that the pointers stay somewhere. */
+static void *volatile forgotten_[3];
 
 static void forked_child(void)
 {
     if (atomic_load(&api_.state) == API_READY) {
-        forgotten_.in = api_.in;
-        forgotten_.host = api_.host;
+        forgotten_[0] = api_.in;
+        forgotten_[1] = api_.host;
+        forgotten_[2] = api_.log;
         api_.in = NULL;
         api_.host = NULL;
         api_.log = NULL;
