@@ -507,11 +507,13 @@ static bool finish_scalars(struct as *as, struct isa_record *r, const struct arg
     bool bits = isa_alu_is_bit(b->op0) || isa_alu_is_bit(b->op1);
 
     for (const struct isa_slot *s = a->slots; s->kind != ISA_SLOT_END; s++) {
-        struct isa_scalar *out = &r->body.c.s[s->index];
-        const struct val *v = &a->num[s->index];
+        struct isa_scalar *out;
+        const struct val *v;
 
         if (s->kind != ISA_SLOT_SCALAR)
             continue;
+        out = &r->body.c.s[s->index];
+        v = &a->num[s->index];
         if (a->parts[s->index] && a->parts[s->index] != lanes)
             return asm_fail(as, "%s has %u partitions, the record %u", s->name, a->parts[s->index],
                             lanes);
