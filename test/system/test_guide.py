@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-page, opennrt, lib, include = sys.argv[1:5]
+page, opennrt, lib, include = map(os.path.abspath, sys.argv[1:5])
 cc = sys.argv[5:]
 text = open(page, encoding='utf-8').read()
 files = dict(re.findall(r'<!-- file: (\S+) -->\n```\w*\n(.*?)```', text, re.S))
