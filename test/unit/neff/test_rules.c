@@ -501,6 +501,7 @@ static void unsafe_members_are_refused(void **state)
         snprintf(text, sizeof(text), "Invalid NEFF member name %s",
                  i == 7   ? "new?line"
                  : i == 9 ? "sg00/SP.bin"
+                 : i > 9  ? "(not UTF-8)"
                           : names[i]);
         expect(&m, NULL, NRT_INVALID, text);
         m.gzip = true;
