@@ -199,15 +199,32 @@ const char *neff_name_safe(const char *name)
     return s;
 }
 
+static bool is_utf8(const char *s)
+{
+    for (size_t k; *s != '\0'; s += k) {
+        k = utf8_length(s);
+        if (k == 0)
+            return false;
+    }
+    return true;
+}
+
 static NRT_STATUS bad_name(struct err *err, const char *name)
 {
-    bool utf8 = true;
+    return neff_fail(err, NRT_INVALID, "Invalid NEFF member name %s",
+                     name != NULL && is_utf8(name) ? name : "(not UTF-8)");
+}
 
-    for (size_t i = 0, k; utf8 && name[i] != '\0'; i += k) {
-        k = utf8_length(name + i);
-        utf8 = k != 0;
-    }
-    return neff_fail(err, NRT_INVALID, "Invalid NEFF member name %s", utf8 ? name : "(not UTF-8)");
+/* The name as it stands in the file. libarchive gives the bytes of ustar and GNU names as they are;
+ * a pax name in UTF-8 it may turn into the process's character set, and then has both. NULL: bytes
+ * that are no UTF-8. */
+static const char *entry_name(struct archive_entry *e)
+{
+    const char *raw = archive_entry_pathname(e);
+
+    if (raw == NULL || !is_utf8(raw))
+        raw = archive_entry_pathname_utf8(e);
+    return raw != NULL && is_utf8(raw) ? raw : NULL;
 }
 
 static NRT_STATUS archive_failed(struct archive *a, const struct source *s)
@@ -253,15 +270,13 @@ static NRT_STATUS walk_data(struct archive *a, struct source *s, const struct vi
 static NRT_STATUS walk_entry(struct archive *a, struct archive_entry *e, struct source *s,
                              const struct visitor *v, uint64_t *total)
 {
-    const char *raw = archive_entry_pathname_utf8(e), *name;
+    const char *raw = entry_name(e), *name;
     mode_t type = archive_entry_filetype(e);
     bool want = false;
     NRT_STATUS st;
 
     if (raw == NULL)
-        raw = archive_entry_pathname(e);
-    if (raw == NULL)
-        return bad_name(s->err, "\xff");
+        return bad_name(s->err, NULL);
     if (archive_entry_hardlink(e) != NULL || (type != AE_IFREG && type != AE_IFDIR))
         return bad_name(s->err, raw);
     if (type == AE_IFDIR) {
@@ -321,9 +336,7 @@ static NRT_STATUS tar_walk(const struct neff *neff, const struct neff_options *o
         st = neff_oom(err);
         goto close_source;
     }
-    if (archive_read_support_format_tar(a) != ARCHIVE_OK ||
-        archive_read_set_options(a, "tar:hdrcharset=UTF-8") != ARCHIVE_OK)
-        (void)archive_read_support_format_tar(a); /* names then come as raw bytes */
+    (void)archive_read_support_format_tar(a);
     rc = s.gzip ? archive_read_open(a, &s, NULL, source_read_cb, NULL)
                 : archive_read_open_memory(a, s.payload, s.payload_bytes);
     if (rc != ARCHIVE_OK) {

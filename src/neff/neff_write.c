@@ -161,7 +161,7 @@ static NRT_STATUS tar_member(struct archive *a, struct archive_entry *e, struct 
     if (s->size > INT64_MAX)
         return neff_fail(p->err, NRT_INVALID, "member %s is too large", s->name);
     archive_entry_clear(e);
-    archive_entry_set_pathname_utf8(e, s->name);
+    archive_entry_copy_pathname(e, s->name); /* bytes, in any locale */
     archive_entry_set_size(e, (la_int64_t)s->size);
     archive_entry_set_filetype(e, AE_IFREG);
     archive_entry_set_perm(e, 0644);
@@ -179,7 +179,6 @@ static NRT_STATUS tar_open(struct archive *a, struct payload_out *p, int level)
     if (archive_write_set_format_pax_restricted(a) != ARCHIVE_OK ||
         archive_write_set_bytes_per_block(a, 0) != ARCHIVE_OK)
         return tar_failed(a, p);
-    (void)archive_write_set_format_option(a, "pax", "hdrcharset", "UTF-8");
     if (level != NEFF_PLAIN &&
         (archive_write_add_filter_gzip(a) != ARCHIVE_OK ||
          archive_write_set_filter_option(a, "gzip", "timestamp", NULL) != ARCHIVE_OK ||

@@ -103,6 +103,7 @@ static struct neff_build *make(void)
     assert_int_equal(neff_build_debug(b, 0, NEFF_SP, "x.nasm", 12, "loop", NULL), 0);
     assert_int_equal(neff_build_debug(b, 0, NEFF_SP, NULL, 0, NULL, NULL), 0);
     assert_int_equal(neff_build_member(b, "hlo_stats.json", "{}", 2), 0);
+    assert_int_equal(neff_build_member(b, "gr\xc3\xbc\xc3\x9f", "x", 1), 0);
     assert_string_equal(neff_build_error(b), "");
     return b;
 }
@@ -117,6 +118,7 @@ static void check(const struct neff *n)
     struct err err = {0};
 
     assert_string_equal(n->name, "net \"quoted\"");
+    assert_int_not_equal(neff_member_find(n, "gr\xc3\xbc\xc3\x9f"), NEFF_NONE);
     assert_int_equal(n->header.lnc_size, 1);
     assert_int_equal(n->header.num_tpb, 1);
     assert_string_equal(sg->isa_name, "opennrt");
