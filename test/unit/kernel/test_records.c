@@ -584,16 +584,21 @@ static void stochastic_rounding(void **state)
 
 static void copies(void **state)
 {
-    size_t max = 3u << 20;
+    size_t max = 56u << 20;
     uint8_t *src = mem_alloc(max), *dst = mem_alloc(max + 64);
 
     (void)state;
-    for (size_t i = 0; i < max; i++)
-        src[i] = (uint8_t)rnd();
-    for (unsigned rep = 0; rep < 60; rep++) {
-        size_t n = rep < 30 ? below(300) : below((uint32_t)max), off = below(64);
+    for (size_t i = 0; i < max; i += 4) {
+        uint32_t v = rnd();
 
-        memset(dst, 0xEE, max + 64);
+        memcpy(src + i, &v, sizeof(v));
+    }
+    memset(dst, 0xEE, max + 64);
+    for (unsigned rep = 0; rep < 60; rep++) {
+        size_t n = rep < 30 ? below(300) : rep < 57 ? below(3u << 20) : max - below(1000);
+        size_t off = below(64);
+
+        memset(dst, 0xEE, off + n + 1);
         kernel_copy(dst + off, src, n);
         assert_memory_equal(dst + off, src, n);
         assert_true(dst[off + n] == 0xEE && (off == 0 || dst[off - 1] == 0xEE));
