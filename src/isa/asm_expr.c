@@ -94,16 +94,19 @@ static bool is_compare(unsigned op)
     return op == '<' || op == '>' || op == P_LE || op == P_GE || op == P_EQ || op == P_NE;
 }
 
-/* Linear forms: reg + c, reg - c, reg * c and their mirrors. */
+/* Linear forms: reg + c, reg - c, c - reg, reg * c and the mirrors. */
 static bool reg_op(struct as *as, unsigned op, const struct val *a, const struct val *b,
                    struct val *r)
 {
     const struct val *reg = a->kind == VAL_REG ? a : b, *c = a->kind == VAL_REG ? b : a;
 
-    if (c->kind != VAL_INT || (op != '+' && op != '-' && op != '*') ||
-        (op == '-' && b->kind == VAL_REG))
+    if (c->kind != VAL_INT || (op != '+' && op != '-' && op != '*'))
         return asm_fail(as, "a register can be added to, or multiplied by, a constant only");
     *r = *reg;
+    if (op == '-' && b->kind == VAL_REG)
+        return (!__builtin_sub_overflow((int64_t)0, reg->mul, &r->mul) &&
+                !__builtin_sub_overflow(c->i, reg->i, &r->i)) ||
+               overflow(as);
     if (op == '*')
         return (!i64_mul_over(reg->mul, c->i, &r->mul) && !i64_mul_over(reg->i, c->i, &r->i)) ||
                overflow(as);

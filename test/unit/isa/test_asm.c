@@ -225,6 +225,40 @@ static const struct wrong {
      "raises one semaphore"},
     {"sem a = 256\n", "outside 0 to 255"},
     {"reg a = 5\n", "a register is expected"},
+    {"reg i, j\ntile A: sbuf f32[1, 8]\ndve: tensor_copy A, A[:, i * j]\n", "a constant only"},
+    {"reg i\ntile A: sbuf f32[1, 8]\ndve: tensor_copy A, A[:, 1.5]\n", "an index is an integer"},
+    {"const a = 5 / -1 + 7 % -1 + (1 >> 70)\n", "shift by 70"},
+    {"const a = min(1, r1)\n", "min of a register"},
+    {"const a = int(1e30)\n", "leaves 64 bits"},
+    {"sem s\nconst a = s\n", "s is no number"},
+    {"sp: r1 = 1.5\n", "32-bit integer"},
+    {"const a = !r1\n", "no constant"},
+    {"const a = r1 ? 1 : 2\n", "no constant"},
+    {"sp: sem_range_clear 1, 1.5\n", "an integer constant"},
+    {"var x: file f32[1] = {r1}\n", "a constant is expected"},
+    {"var x: file float8_e5m2_x4[1] = {1}\n", "no values of type"},
+    {"var x: file u8[100000000] = {1}\n", "values for more than"},
+    {"var x: input f32[1,1,1,1,1,1,1,1,1]\n", "more than 8 dimensions"},
+    {"var x: input f32[1] align=x\n", "x is not defined"},
+    {"tile A: sbuf f32[1, 9000000000]\n", "does not fit a partition"},
+    {"queue q: in fabric=1\n", "a word or string"},
+    {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q by x: x <- x\n", "an engine"},
+    {"queue q: in owner=sp\nvar x: input f32[1,1]\ndma a on q: x <- transpose(x, x)\n",
+     "one source"},
+    {"queue q: in owner=sp\nvar x: input f32[1,1,1,1,1]\ndma a on q: x <- transpose(x)\n",
+     "at most 4 dimensions"},
+    {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q: x <- max(from=1)\n", "no source"},
+    {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q id 2147483647: x <- x\n"
+     "dma b on q: x <- x\n",
+     "no dma id is left"},
+    {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q: x <- add(x,x,x,x,x,x,x,x,x,x,x,x,x,"
+     "x,x,x,x)\n",
+     "more than 16 sources"},
+    {"macro m(a) { nop }\nsp: m(1\n", "do not end"},
+    {"sp: for i in 0..2 on dve, tpu { }\n", "an engine is expected"},
+    {"sp: (1)\n", "a statement is expected"},
+    {"repeat k of 3 { }\n", "FIRST..END is expected"},
+    {"sem a = 1\nconst a = 2\n", "defined already"},
     {"const a = r1\n", "a register is no constant"},
     {"const a = b\n", "b is not defined"},
     {"const a = 1 / 0\n", "division by zero"},
@@ -457,6 +491,49 @@ static void loops_run_as_often_as_they_say(void **state)
                 if (sems[k] != want[k])
                     fail_msg("semaphore %u is %d, not %d\n%s", k, sems[k], want[k], text);
         }
+        isa_asm_free(r);
+    }
+}
+
+static void constant_conditions_choose_while_assembling(void **state)
+{
+    static const struct {
+        const char *text;
+        int32_t value;
+    } rows[] = {
+        {"if 1 { r1 = 1 } else { r1 = 2 }", 1},
+        {"if 0 { r1 = 1 } else { r1 = 2 }", 2},
+        {"if 0 { r1 = 1 }\nr1 = 7", 7},
+        {"if N == 4 { r1 = 1 } else if N == 5 { r1 = 2 } else { r1 = 3 }", 1},
+        {"if N == 5 { r1 = 1 } else if N == 4 { r1 = 2 } else { r1 = 3 }", 2},
+        {"if N == 5 { r1 = 1 } else if N == 6 { r1 = 2 } else { r1 = 3 }", 3},
+        {"if N == 4 { r1 = 1 } else if N == 5 { r1 = 2 } else if N == 6 { r1 = 4 }", 1},
+        {"while 0 { r1 = 1 }\nr1 = 5", 5},
+        {"{ const N = 9\n r1 = N }", 9},
+        {"const k = 3\nrepeat k in 0..1 { r1 = k + 10 }", 10},
+        {"repeat k in 5..2 { r1 = 1 }\nr1 = 8", 8},
+        {"if r0 == 0 { r1 = 4 } else if r0 == 1 { r1 = 5 }", 4},
+        {"if r0 == 1 { r1 = 4 } else if r0 == 0 { r1 = 5 }", 5},
+        {"if r0 != 0 { r1 = 4 } else if N == 4 { r1 = 6 }", 6},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[300];
+        struct isa_asm_result *r;
+        int32_t regs[64] = {0}, sems[256];
+
+        snprintf(text, sizeof(text), "const N = 4\nsp:\n%s\n", rows[i].text);
+        r = asm_of(text);
+        sequencer(prog(r, ISA_SP), regs, sems);
+        if (regs[1] != rows[i].value)
+            fail_msg("%s gives %d", rows[i].text, regs[1]);
+        isa_asm_free(r);
+    }
+    { /* for ever */
+        struct isa_asm_result *r = asm_of("sp: while 1 { nop }\n");
+
+        assert_int_equal(prog(r, ISA_SP)->n, 2);
+        assert_int_equal(prog(r, ISA_SP)->records[1].body.s.target, 0);
         isa_asm_free(r);
     }
 }
@@ -726,6 +803,14 @@ static void register_index_becomes_an_offset(void **state)
     assert_int_equal(r.body.d.dst.hbm.off_reg, 0);
     assert_int_equal(r.body.d.src.tile.part, 3);
     assert_int_equal(r.body.d.oob_reg, 0);
+    r = record_of(tiles, "dve: tensor_copy B, A[:, 7 - 2 * i]", &e);
+    assert_int_equal(r.body.c.t[1].off_mul, -32);
+    assert_int_equal(r.body.c.t[1].offset, 7 * 64);
+    r = record_of(tiles, "dve: tensor_copy B, A[:, -i + 3]", &e);
+    assert_int_equal(r.body.c.t[1].off_mul, -16);
+    assert_int_equal(r.body.c.t[1].offset, 3 * 64);
+    r = record_of(tiles, "reg j = r9\ndve: tensor_copy B, A[:, j]", &e);
+    assert_int_equal(r.body.c.t[1].off_reg, 9);
     r = record_of(tiles, "sp: i = load(x[i, 0, 2])", &e);
     assert_int_equal(r.body.s.place.hbm.off_mul, 64);
     assert_int_equal(r.body.s.place.hbm.offset, 8);
@@ -876,7 +961,7 @@ static void names_macros_and_scopes(void **state)
         "macro twice(n) { r1 = n * 2\n macro inner(z) { r2 = z + n\n }\n inner(n + 1) }\n"
         "repeat t in 0..2 { tile A#t: sbuf f32[128, 8]\n const here = t * 10\n"
         "  dve: r3 = here\n}\n"
-        "dve: copy2(A0, A1[:, 0:4], 1 + 1)\n copy2(A1, A0, 1)\n"
+        "dve: l#(1 + 1): copy2(A0, A1[:, 0:4], 1 + 1)\n copy2(A1, A0, 1)\n"
         "twice(3 + 4)\n r4 = A\n"
         "const A = 3\n";
     char good[sizeof(text)];
@@ -982,6 +1067,7 @@ int main(void)
         cmocka_unit_test(wrong_text_is_refused_with_its_line),
         cmocka_unit_test(cut_text_is_answered),
         cmocka_unit_test(loops_run_as_often_as_they_say),
+        cmocka_unit_test(constant_conditions_choose_while_assembling),
         cmocka_unit_test(register_operators_are_one_record_each),
         cmocka_unit_test(views_address_what_they_say),
         cmocka_unit_test(register_index_becomes_an_offset),

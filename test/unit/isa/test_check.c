@@ -11,6 +11,7 @@
 static const char tiles[] = "var hv: input f32[64, 32]\n"
                             "var hw: input bf16[64, 32]\n"
                             "queue dyn: dynamic n=4\n"
+                            "queue stat: in n=4\n"
                             "tile A, B, C: sbuf f32[128, 64]\n"
                             "tile h, g: sbuf bf16[128, 64]\n"
                             "tile q, qq: sbuf f16[128, 64]\n"
@@ -370,6 +371,40 @@ static const struct rule {
      "pool: dma_dyn hv, A[0:64, 0:32], queue=dyn, op=add", "add needs a vector offset"},
     {2, 1, "pool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
      "pool: dma_dyn A[0:64, 0:32], hw, queue=dyn, op=transpose", "cannot convert"},
+    {2, 1,
+     "pool: dma_dyn A[0:64, 0:32], hbm.f32(0, 0, [0,64], [1,32], @sbuf.i32(0:64, 0, [1,1])*32), "
+     "queue=dyn",
+     "pool: dma_dyn A[0:64, 0:32], hbm.f32(0, 0, [0,64], [1,32], @sbuf.i32(0:64, 0, [1,2])*32), "
+     "queue=dyn",
+     "index has 2 elements"},
+    {2, 1,
+     "pool: dma_dyn A[0:64, 0:32], hbm.f32(0, 0, [0,64], [1,32], @sbuf.i32(3:67, 0, [1,1])*32), "
+     "queue=dyn",
+     "pool: dma_dyn A[0:64, 0:32], hbm.f32(0, 0, [32,64], [1,32], @sbuf.i32(0:64, 0, [1,1])*32), "
+     "queue=dyn",
+     "the step of the indexed dimension is not 0"},
+    {2, 1, "pool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
+     "pool: dma_dyn A[0:63, 0:32], hbm.f32(0, 0, [0,63], [1,32], @sbuf.i32(0:64, 0, [1,1])*32), "
+     "queue=dyn",
+     "has 63 rows, index 64"},
+    {2, 1, "pool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
+     "pool: dma_dyn A[0:64, 0:32], hv, queue=stat", "queue 1 is not of type dynamic"},
+    {2, 1, "var t: dge-table [hv]\npool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
+     "var t: dge-table [hw]\npool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
+     "var_id 0 is not in the dge-table"},
+    {3, 1, "sp: dma_dyn A[0:64, 0:32], hv, queue=dyn",
+     "sp: dma_dyn hv[ci[0:64], :], A[0:64, 0:32], queue=dyn, op=add", "hwdge cannot execute op 2"},
+    {3, 1, "pool: dma_dyn h[0:32, 0:64], hw[ci[0:64], :], queue=dyn, op=transpose",
+     "pool: dma_dyn h[0:32, 0:63], hw[ci[0:63], :], queue=dyn, op=transpose", "multiples of 16"},
+    {3, 1, "pool: dma_dyn A[0:32, 0:64], hv, queue=dyn, op=transpose",
+     "pool: dma_dyn A[0:32, 0:64], hv[ci[0:64], :], queue=dyn, op=transpose", "of 2 bytes"},
+    {2, 1, "pool: dma_dyn A[0:32, 0:64], hv, queue=dyn, op=transpose",
+     "pool: dma_dyn h[0:32, 0:64], hw[ci[0:64], :], queue=dyn, op=transpose", "generation 3"},
+    {3, 1, "pool: dma_dyn A[0:32, 0:64], hv, queue=dyn, op=transpose",
+     "pool: dma_dyn hw[ci[0:64], :], h[0:64, 0:32], queue=dyn, op=transpose", "one of src"},
+    {4, 1, "pool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
+     "pool: dma_dyn A[0:64, 0:32], hbm.float8_e5m2_x4(0, 0, [32,64], [1,32]), queue=dyn",
+     "packed types cannot be converted"},
 };
 
 static NRT_STATUS check_text(const struct rule *r, const char *text, struct err *err)
@@ -505,6 +540,9 @@ static const struct damage {
     {"pool: dma_dyn A[0:64, 0:32], hv, queue=dyn", 72 + 64, 1, "src.off_mul 1"},
     {"pool: dma_dyn A[0:64, 0:32], hv, queue=dyn", 72 + 72, 1, "bound_first"},
     {"pool: dma_dyn A[0:64, 0:32], hv, queue=dyn", 72 + 48, 0, "num[0] 0"},
+    {"pool: dma_dyn A[0:64, 0:32], hv, queue=dyn", 72 + 56, 1, "src.dim[2] is not zero"},
+    {"pool: dma_dyn A[0:64, 0:32], hv, queue=dyn", 72 + 88 + 40, 1, "bytes after dst"},
+    {"pool: dma_dyn A[0:64, 0:32], hv, queue=dyn", 72 + 88, 2, "dst.mem 2"},
 };
 
 /* Where the reader of this test finds the bytes it changes. */
