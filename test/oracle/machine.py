@@ -13,6 +13,7 @@ from neuroncore import LANES, Core, OutOfBounds
 from records import HBM, NO_REG, PSUM, SBUF, Hbm, Tensor
 
 MAP_STRIDE = 262144
+ADD = 2                         # of a dynamic transfer
 BY_NAME = {v: k for k, v in dtypes.NAME.items()}
 
 
@@ -171,7 +172,7 @@ class Machine:
                 sides.append(("tile", place, addr, None))
         return sides
 
-    def run_dynamic(self, sides):
+    def run_dynamic(self, sides, op):
         (src_kind, src, src_addr, src_ok), (dst_kind, dst, dst_addr, dst_ok) = sides
         s_size, d_size = dtypes.SIZE[src.dtype], dtypes.SIZE[dst.dtype]
 
@@ -191,7 +192,12 @@ class Machine:
             if ok is not None and not ok[k // per_row]:
                 continue
             raw = self._element(src, s, s_size)
-            if src.dtype != dst.dtype:
+            if op == ADD:               # read-modify-write (5.3)
+                old = self._element(dst, d, d_size)
+                total = val.alu32("add", dtypes.decode(old.view(dtypes.RAW[d_size]), dst.dtype),
+                                  dtypes.decode(raw.view(dtypes.RAW[s_size]), src.dtype))[0]
+                raw = dtypes.encode(total, dst.dtype).view(np.uint8)
+            elif src.dtype != dst.dtype:
                 value = dtypes.decode(raw.view(dtypes.RAW[s_size]), src.dtype)
                 raw = dtypes.encode(value, dst.dtype).view(np.uint8)
             self._put(dst, d, raw)
@@ -310,7 +316,7 @@ class Machine:
         elif rec.op == "dma_dyn":
             queue = self.queue_order[rec.queue]
             group = {"semaphore": rec.semaphore if rec.semaphore >= 0 else None}
-            self.pending[queue].append(("dynamic", group, self.dynamic(rec)))
+            self.pending[queue].append(("dynamic", group, self.dynamic(rec), rec.dyn_op))
         else:
             self.core.execute(rec)
         for upd in rec.updates:
@@ -335,7 +341,7 @@ class Machine:
                 if item[0] == "static":
                     self.transfer(item[1])
                 else:
-                    self.run_dynamic(item[2])
+                    self.run_dynamic(item[2], item[3])
                 self._complete(actor, item[1])
             else:
                 self.step(actor)

@@ -40,8 +40,9 @@ class Program:
         self.queues = {"qIn": {"type": "in", "owner": "sp", "num_queues": self.int(1, 16)},
                        "qMid": {"type": "data", "owner": "act", "num_queues": self.int(1, 16)},
                        "qOut": {"type": "out", "owner": "sp", "num_queues": self.int(1, 4)},
-                       "qDyn": {"type": "dynamic", "owner": "pool", "num_queues": self.int(1, 16)}}
-        self.queue_sem = {"qIn": 20, "qMid": 21, "qOut": 22, "qDyn": 23}
+                       "qDyn": {"type": "dynamic", "owner": "pool", "num_queues": self.int(1, 16)},
+                       "qHw": {"type": "dynamic", "owner": "sp", "num_queues": self.int(1, 16)}}
+        self.queue_sem = {"qIn": 20, "qMid": 21, "qOut": 22, "qDyn": 23, "qHw": 24}
         self.engine_count = {e: 0 for e in self.records}
         self.queue_count = {q: 0 for q in self.queues}
         self.variables = {"SB": {"type": "state-buffer", "var_id": 0}}
@@ -268,29 +269,90 @@ class Program:
         self.trigger(self.pick(["qIn", "qMid"]), [desc], [mid], [b])
         self.tiles.append(b)
 
-    def gather(self):
-        """Rows of a table in HBM by an index tile; some indices out of bounds and skipped."""
-        rows, width, n = self.int(2, 40), self.int(1, 12), self.int(1, 32)
-        dtype = self.pick(TYPES)
-        table = self.variable("file", rows * width * dt.SIZE[dtype],
-                              self.contents(dtype, (rows, width)).view(np.uint8).ravel())
-        wanted = self.rng.integers(0, rows, (n, 1))
+    def dynamic(self, engine, rec, reads, writes):
+        """A dynamic transfer as a step of an engine."""
+        queue = "qDyn" if engine == POOL else "qHw"
+        rec.queue, rec.semaphore = sorted(self.queues).index(queue), self.queue_sem[queue]
+        rec.mode = 0 if engine == POOL else 1
+        rec.waits = self.waits_for(engine, reads, writes)
+        self.records[engine].append(rec)
+        self.queue_count[queue] += self.queues[queue]["num_queues"]
+        self.note(("sem", rec.semaphore, self.queue_count[queue], None), reads, writes)
+
+    def table(self, rows, width, dtype, written):
+        """A table in HBM: a constant, or an output that starts as a copy of an input."""
+        size = rows * width * dt.SIZE[dtype]
+        data = self.contents(dtype, (rows, width)).view(np.uint8).ravel()
+        if not written:
+            return Buffer(dtype, rows, width, name=self.variable("file", size, data))
+        first = self.variable("input", size, data)
+        b = Buffer(dtype, rows, width, name=self.variable("output", size))
+        self.output_dtype[b.name] = dtype
+        copy = dict(self.flat_side("from", first, 0, size), **self.flat_side("to", b.name, 0, size))
+        self.trigger("qIn", [copy], [], [b])
+        return b
+
+    def indices(self, rows, n, unique):
+        """A tile of n indices; perhaps some out of bounds, and whether those are skipped."""
+        wanted = self.rng.permutation(rows)[:n] if unique else self.rng.integers(0, rows, n)
+        wanted = wanted.astype(np.float64).reshape(n, 1)
+        dtype = self.pick([dt.INT32, dt.UINT32])
         skip = self.chance(0.4)
         if skip:
-            wanted[self.int(0, n - 1), 0] = self.pick([rows, rows + 7, -1])
-        index = self.load(dt.INT32, n, 1, dt.encode(wanted.astype(float), dt.INT32))
-        dst = self.load(dtype, n, width) if index else None
-        if dst is None:
+            wanted[self.int(0, n - 1), 0] = self.pick([rows, rows + 7] +
+                                                      ([-1] if dtype == dt.INT32 else []))
+        return self.load(dtype, n, 1, dt.encode(wanted, dtype)), skip
+
+    def by_index(self):
+        """Gather or scatter rows of a table by an index tile, copying or adding."""
+        n, width = self.int(1, 32), self.int(1, 12)
+        rows, scatter, add = self.int(n, 40), self.chance(0.5), self.chance(0.3)
+        dtype = self.pick(TYPES)
+        other = dtype if self.chance(0.6) else self.pick(TYPES)
+        index, skip = self.indices(rows, n, unique=scatter)
+        tile = self.load(other, n, width) if index else None
+        if tile is None:
             return
-        src = Hbm(self.variables[table]["var_id"], dtype, 0, [(1, width), (0, n)], off_mul=width)
-        queue = sorted(self.queues).index("qDyn")
-        rec = Record("dma_dyn", POOL, src=src, dst=dst.tensor, mode=0, index_side=1,
-                     index=index.tensor, oob=int(skip), queue=queue,
-                     semaphore=self.queue_sem["qDyn"])
-        rec.waits = self.waits_for(POOL, [index], [dst])
-        self.records[POOL].append(rec)
-        self.queue_count["qDyn"] += self.queues["qDyn"]["num_queues"]
-        self.note(("sem", self.queue_sem["qDyn"], self.queue_count["qDyn"], None), [index], [dst])
+        table = self.table(rows, width, dtype, scatter)
+        hbm = Hbm(self.variables[table.name]["var_id"], dtype, 0, [(1, width), (0, n)],
+                  off_mul=width)
+        rec = Record("dma_dyn", POOL, index=index.tensor, dyn_op=2 if add else 0)
+        if skip and self.chance(0.3):       # the mode from a register
+            rec.oob_reg = self.int(8, 63)
+            self.records[POOL].append(Record("register_move", POOL, rd=rec.oob_reg, imm=1))
+        else:
+            rec.oob = int(skip)
+        if scatter:
+            rec.src, rec.dst, rec.index_side = tile.tensor, hbm, 2
+            self.dynamic(POOL, rec, [index, tile], [table])
+        else:
+            rec.src, rec.dst, rec.index_side = hbm, tile.tensor, 1
+            self.dynamic(POOL, rec, [index, table], [tile])
+
+    def by_offset(self):
+        """A piece of a table at a register's offset, to or from a tile; perhaps out of bounds."""
+        engine = SP if self.gen > 2 and self.chance(0.5) else POOL
+        parts, width = self.int(1, 32), self.int(1, 12)
+        rows = parts + self.int(0, 6)
+        dtype, store = self.pick(TYPES), self.chance(0.4)
+        tile = self.load(dtype if engine == SP or self.chance(0.6) else self.pick(TYPES), parts,
+                         width)
+        if tile is None:
+            return
+        table = self.table(rows, width, dtype, store)
+        skip = self.chance(0.4)
+        first = self.int(0, rows - parts) if not skip else self.pick([-1, rows, 0])
+        reg = self.int(8, 63)
+        self.records[engine].append(Record("register_move", engine, rd=reg, imm=first))
+        hbm = Hbm(self.variables[table.name]["var_id"], dtype, 0, [(1, width), (width, parts)],
+                  off_reg=reg, off_mul=width)
+        rec = Record("dma_dyn", engine, oob=int(skip))
+        if store:
+            rec.src, rec.dst = tile.tensor, hbm
+            self.dynamic(engine, rec, [tile], [table])
+        else:
+            rec.src, rec.dst = hbm, tile.tensor
+            self.dynamic(engine, rec, [table], [tile])
 
     # --- compute steps --------------------------------------------------------------------------
 
@@ -509,7 +571,7 @@ class Program:
     def build(self, steps):
         for _ in range(self.int(1, 3)):
             self.load()
-        kinds = [self.load, self.hbm_step, self.gather, self.copy_step, self.copy_step,
+        kinds = [self.load, self.hbm_step, self.by_index, self.by_offset, self.copy_step, self.copy_step,
                  self.binary_step, self.binary_step, self.scalar_step, self.iota_step,
                  self.memset_step, self.select_step, self.transpose_step, self.max8_step,
                  self.matmul_step, self.loop_step, self.pingpong_step, self.register_step]
