@@ -594,6 +594,44 @@ static void stochastic_rounding(void **state)
     assert_in_range(up, 512 - 98, 512 + 98);
 }
 
+/* The seed of a load starts the streams; executions after it go on in them. */
+static void stochastic_rounding_follows_the_seed(void **state)
+{
+    enum { N = 512 };
+    static const uint32_t seeds[] = {5, 5, 6};
+    uint16_t first[3][N], second[N];
+
+    for (unsigned k = 0; k < 3; k++) {
+        struct neff_access from, to;
+        float *src;
+
+        fx_fini(&F);
+        fx_init(&F, 1, ISA_V3);
+        SRC = fx_var(&F, 0, NEFF_VAR_INPUT, VAR_BYTES);
+        DST = fx_var(&F, 0, NEFF_VAR_OUTPUT, VAR_BYTES);
+        src = F.c[0].mem[SRC];
+        from = fx_flat(SRC, 0, N * 4);
+        to = fx_flat(DST, 0, N * 2);
+        for (unsigned i = 0; i < N; i++)
+            src[i] = 1.0f + 0.5f / 128;
+        from.dtype = DT_FP32;
+        to.dtype = DT_BF16;
+        F.opt.stochastic_rounding = true;
+        F.opt.sr_seed = seeds[k];
+        fx_group(&F, 0, ISA_SP, 0, 0, fx_desc(&F, NEFF_OP_CAST, to, &from, 1), 1);
+        fx_trigger(&F, 0, ISA_SP, 0);
+        fx_end(&F, 0, ISA_SP);
+        fx_prepare(&F);
+        assert_int_equal(fx_run(&F, 0), NRT_SUCCESS);
+        memcpy(first[k], F.c[0].mem[DST], sizeof(second));
+        assert_int_equal(fx_run(&F, 0), NRT_SUCCESS);
+        memcpy(second, F.c[0].mem[DST], sizeof(second));
+        assert_true(memcmp(first[k], second, sizeof(second)) != 0);
+    }
+    assert_memory_equal(first[0], first[1], sizeof(first[0]));
+    assert_true(memcmp(first[0], first[2], sizeof(first[0])) != 0);
+}
+
 /* NaNs that dma_compute generates end the execution with the documented status. */
 static void generated_nan_is_reported(void **state)
 {
@@ -631,6 +669,7 @@ int main(void)
         T(irregular_patterns),
         T(out_of_range_is_refused),
         T(stochastic_rounding),
+        T(stochastic_rounding_follows_the_seed),
         T(generated_nan_is_reported),
     };
 

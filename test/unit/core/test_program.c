@@ -221,6 +221,63 @@ static void gather_rows(void **state)
     }
 }
 
+/* A negative index is out of bounds even where its row would lie inside the variable. */
+static void negative_index_before_the_offset(void **state)
+{
+    unsigned tab = fx_var(&F, 0, NEFF_VAR_FILE, 32 * 4);
+    unsigned q = fx_queue(&F, 0, NEFF_QUEUE_DYNAMIC, 1, ISA_POOL);
+    struct isa_record *r = dyn(ISA_POOL, ISA_DYN_COPY, ISA_DGE_SW, q);
+    uint32_t *m = F.c[0].mem[tab], got[2];
+
+    m[15] = 15;
+    m[17] = 17;
+    put_index(0, 0, -1);
+    put_index(1, 0, 1);
+    memset(fx_sbuf(&F, 0, 0, 64), 0, 4);
+    r->body.d.src_mem = ISA_HBM;
+    r->body.d.src.hbm = hbm(tab, DT_UINT32, 16 * 4, 1, 2, 0);
+    r->body.d.src.hbm.off_mul = 1;
+    r->body.d.dst_mem = ISA_SBUF;
+    r->body.d.dst.tile = fx_tile(ISA_SBUF, DT_UINT32, 0, 2, 64, 1);
+    r->body.d.index_side = 1;
+    r->body.d.index = fx_tile(ISA_SBUF, DT_INT32, 0, 2, 0, 1);
+    r->body.d.oob = ISA_OOB_SKIP;
+    fx_end(&F, 0, ISA_POOL);
+    fx_prepare(&F);
+    assert_int_equal(fx_run(&F, 0), NRT_SUCCESS);
+    memcpy(&got[0], fx_sbuf(&F, 0, 0, 64), 4);
+    memcpy(&got[1], fx_sbuf(&F, 0, 1, 64), 4);
+    assert_int_equal(got[0], 0);
+    assert_int_equal(got[1], 17);
+    assert_int_equal(F.report.stats.skipped, 1);
+}
+
+/* A register offset of an engine operand that leaves the partition ends the execution. */
+static void engine_operand_out_of_bounds(void **state)
+{
+    struct isa_record *r;
+
+    for (int pass = 0; pass < 2; pass++) {
+        fx_move(&F, 0, ISA_DVE, 7, pass == 0 ? 57343 : 57344); /* words of a partition of v3 */
+        r = fx_rec(&F, 0, ISA_DVE, ISA_OP_MEMSET);
+        r->body.c.t[0] = fx_tile(ISA_SBUF, DT_UINT32, 0, 128, 0, 1);
+        r->body.c.t[0].off_reg = 7;
+        r->body.c.t[0].off_mul = 1;
+        r->body.c.s[0] = (struct isa_scalar){.kind = ISA_SC_I32, .v = 9};
+        fx_end(&F, 0, ISA_DVE);
+        fx_prepare(&F);
+        assert_int_equal(fx_run(&F, 0), pass == 0 ? NRT_SUCCESS : NRT_EXEC_OOB);
+        if (pass == 1) {
+            assert_int_equal(F.report.end, CORE_END_OOB);
+            assert_int_equal(F.report.engine, ISA_DVE);
+            assert_int_equal(F.report.record, 1);
+            assert_false(F.report.dynamic_dma);
+            assert_non_null(strstr(F.report.err.text, "dve record 1 memset: "));
+        }
+        fx_clear(&F);
+    }
+}
+
 /* Scatter with read-modify-write, duplicate indices in index order; uint32 indices. */
 static void scatter_add(void **state)
 {
@@ -508,6 +565,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(row_softmax_is_softmax),
         T(gather_rows),
+        T(negative_index_before_the_offset),
+        T(engine_operand_out_of_bounds),
         T(scatter_add),
         T(scalar_offset),
         T(indexed_transpose),

@@ -128,6 +128,10 @@ static void small_instructions(void **state)
     EXPECT(r, ISA_V2, 64 + 64 + 100, 1.4, false);
     r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 2048);
     EXPECT(r, ISA_V3, 2048 + 64, 1.2, false);
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 127);
+    EXPECT(r, ISA_V3, 127 + 64 + 100, 1.2, false);
+    r.body.c.t[0] = r.body.c.t[1] = tile(ISA_SBUF, DT_FP32, 128, 128);
+    EXPECT(r, ISA_V3, 128 + 64, 1.2, false);
     r = rec(ISA_POOL, ISA_OP_IOTA);
     r.body.c.t[0] = tile(ISA_SBUF, DT_INT32, 128, 64);
     EXPECT(r, ISA_V3, 150 + 64, 1.2, false);
