@@ -107,12 +107,15 @@ NRT_STATUS neff_write_plain(const struct neff *neff, const struct neff_out *out,
     return st;
 }
 
+/* Never fails: after an error libarchive would not free its compressor. Bytes are dropped from then
+ * on, and p->status says why. */
 static la_ssize_t tar_write_cb(struct archive *a, void *arg, const void *data, size_t size)
 {
-    if (payload_put(arg, data, size) != NRT_SUCCESS) {
-        archive_set_error(a, -1, "writing failed");
-        return -1;
-    }
+    struct payload_out *p = arg;
+
+    (void)a;
+    if (p->status == NRT_SUCCESS)
+        (void)payload_put(p, data, size);
     return (la_ssize_t)size;
 }
 
@@ -147,6 +150,8 @@ static NRT_STATUS tar_data(struct archive *a, struct payload_out *p, const struc
             data = (const uint8_t *)s->data + off;
         if (st == NRT_SUCCESS && archive_write_data(a, data, n) != (la_ssize_t)n)
             st = tar_failed(a, p);
+        if (st == NRT_SUCCESS)
+            st = p->status;
         off += n;
     }
     mem_free(buf);
@@ -209,18 +214,19 @@ NRT_STATUS neff_write_members(struct neff_header *h, const struct neff_source *s
     st = tar_open(a, &p, level);
     for (size_t i = 0; i < count && st == NRT_SUCCESS; i++)
         st = tar_member(a, e, &p, &sources[i]);
-    if (st == NRT_SUCCESS && archive_write_close(a) != ARCHIVE_OK)
+    if (st != NRT_SUCCESS)
+        p.status = st; /* what closing still writes is dropped */
+    if (a != NULL && archive_write_close(a) != ARCHIVE_OK && st == NRT_SUCCESS)
         st = tar_failed(a, &p);
+    if (st == NRT_SUCCESS)
+        st = p.status;
     if (st == NRT_SUCCESS)
         st = payload_finish(&p, h);
 
 free_all:
     archive_entry_free(e);
-    if (a != NULL) {
-        if (st != NRT_SUCCESS)
-            (void)archive_write_fail(a); /* free must not write the rest */
+    if (a != NULL)
         (void)archive_write_free(a);
-    }
     EVP_MD_CTX_free(p.md);
     return st;
 }
