@@ -359,41 +359,25 @@ static NRT_STATUS sum_put(void *arg, uint32_t graph, uint32_t var, uint64_t off,
     return NRT_SUCCESS;
 }
 
-/* 1 GiB of constants (a hole in a file) in a mapped plain tar: memory of the process stays. */
-static void a_gigabyte_of_constants_costs_no_memory(void **state)
+/* A mapped file holding m whose last member, of one block, says it has `big` bytes: a hole. */
+static uint8_t *map_with_hole(struct maker *m, uint64_t big, uint64_t *ret_size)
 {
-    const uint64_t big = 1ull << 30;
     char path[] = "/tmp/neff-big-XXXXXX";
-    struct neff_constant_sink sink = {sum_put, NULL};
-    struct sum s = {0};
-    struct neff *neff;
-    struct maker m;
-    struct err err = {0};
-    uint8_t *file, *map;
+    uint8_t *file, *h, *map;
+    unsigned sum = 0;
     uint64_t total;
     size_t size;
-    long before, peak;
     int fd = mkstemp(path);
 
-    (void)state;
     assert_true(fd >= 0);
     unlink(path);
-    maker_example(&m);
-    maker_edit(&m, "sg00/def.json", "\"var_id\": 5, \"size\": 256, \"file_name\": \"w.npy\"",
-               "\"var_id\": 5, \"file_name\": \"w.raw\"");
-    maker_put(&m, "sg00/w.raw", "x", 1);
-    file = maker_write(&m, &size);
-    /* the last member grows: its header is the last 512 bytes before its one block and the end */
-    {
-        uint8_t *h = file + size - 1024 - 512 - 512;
-        unsigned sum = 0;
-
-        snprintf((char *)h + 124, 12, "%011llo", (unsigned long long)big);
-        memset(h + 148, ' ', 8);
-        for (size_t i = 0; i < 512; i++)
-            sum += h[i];
-        snprintf((char *)h + 148, 8, "%06o", sum);
-    }
+    file = maker_write(m, &size);
+    h = file + size - 1024 - 512 - 512; /* its header, before its block and the end */
+    snprintf((char *)h + 124, 12, "%011llo", (unsigned long long)big);
+    memset(h + 148, ' ', 8);
+    for (size_t i = 0; i < 512; i++)
+        sum += h[i];
+    snprintf((char *)h + 148, 8, "%06o", sum);
     total = size - 512 + big;
     set_u64(file + 16, total - 1024);
     assert_int_equal(pwrite(fd, file, size - 1024, 0), (ssize_t)(size - 1024));
@@ -401,6 +385,30 @@ static void a_gigabyte_of_constants_costs_no_memory(void **state)
     map = mmap(NULL, total, PROT_READ, MAP_SHARED, fd, 0);
     assert_true(map != MAP_FAILED);
     close(fd);
+    free(file);
+    *ret_size = total;
+    return map;
+}
+
+/* 1 GiB of constants in a mapped plain tar: memory of the process stays. */
+static void a_gigabyte_of_constants_costs_no_memory(void **state)
+{
+    const uint64_t big = 1ull << 30;
+    struct neff_constant_sink sink = {sum_put, NULL};
+    struct sum s = {0};
+    struct neff *neff;
+    struct maker m;
+    struct err err = {0};
+    uint8_t *map;
+    uint64_t total;
+    long before, peak;
+
+    (void)state;
+    maker_example(&m);
+    maker_edit(&m, "sg00/def.json", "\"var_id\": 5, \"size\": 256, \"file_name\": \"w.npy\"",
+               "\"var_id\": 5, \"file_name\": \"w.raw\"");
+    maker_put(&m, "sg00/w.raw", "x", 1);
+    map = map_with_hole(&m, big, &total);
     before = anonymous_kb();
     assert_int_equal(neff_create(map, total, NULL, &neff, &err), NRT_SUCCESS);
     assert_int_equal(neff->constant_bytes, big);
@@ -411,7 +419,28 @@ static void a_gigabyte_of_constants_costs_no_memory(void **state)
     assert_true(peak - before < 8 * 1024);
     neff_destroy(neff);
     munmap(map, total);
-    free(file);
+    maker_fini(&m);
+}
+
+static void json_past_four_gigabytes_is_refused(void **state)
+{
+    struct neff_options opt = {.max_json = UINT64_MAX};
+    struct neff *neff = NULL;
+    struct maker m;
+    struct err err = {0};
+    uint8_t *map;
+    uint64_t total;
+
+    (void)state;
+    maker_small(&m);
+    maker_put(&m, "info.json", "{}", 2);
+    map = map_with_hole(&m, 4294967296ull, &total);
+    assert_int_equal(neff_create(map, total, &opt, &neff, &err), NRT_INVALID);
+    assert_string_equal(
+        err.text, "File info.json size (4294967296) exceeds json parser maximum (4294967295)");
+    PROVES("neff-145");
+    PROVES("neff-201");
+    munmap(map, total);
     maker_fini(&m);
 }
 
@@ -588,6 +617,7 @@ int main(void)
         cmocka_unit_test(bombs_are_refused),
         cmocka_unit_test(constants_stream_in_order),
         cmocka_unit_test(a_gigabyte_of_constants_costs_no_memory),
+        cmocka_unit_test(json_past_four_gigabytes_is_refused),
         cmocka_unit_test(many_descriptors_are_read),
         cmocka_unit_test(failed_allocations_are_reported),
         cmocka_unit_test(random_damage_never_crashes),
