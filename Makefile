@@ -39,7 +39,7 @@ bench: setup-bench
 
 install: setup-build
 	@scripts/configure.sh build-install -Dbuildtype=release -Dtests=false -Dfuzzers=off \
-	    --prefix=$(PREFIX)
+	    --prefix=$(PREFIX) --libdir=lib
 	meson compile -C build-install
 	meson install -C build-install --no-rebuild
 
