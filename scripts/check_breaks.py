@@ -32,7 +32,7 @@ def build(source, folder, section):
         cmd = ["meson", "setup", folder, source] + options
     subprocess.run(cmd, check=True, env=env, stdout=subprocess.DEVNULL)
     # -k 0: where a defect shows as a refused compilation, the other tests still get built.
-    done = subprocess.run(["ninja", "-C", folder, "-k", "0"], check=False, env=env, text=True,
+    done = subprocess.run(["ninja", "-C", folder, "-k", "0", "-j2"], check=False, env=env, text=True,
                           capture_output=True)
     if done.returncode != 0 and section == "none":
         sys.exit("check_breaks.py: the unbroken build fails:\n" + done.stdout[-3000:])

@@ -6,7 +6,7 @@
 
 Public headers get only -Iinclude, so that they cannot lean on ours. Two kinds of internal headers are
 exempt: *_int.h, and those that use C11 atomics and are not their room's face (src/<room>/<room>.h), from C++;
-and *_body.h, text that a room's C files include with different macros, from both.
+and *_body.h and vec_*.h, text that a room's C files include with macros or processor flags, from both.
 """
 import argparse
 import concurrent.futures
@@ -14,11 +14,15 @@ import os
 import subprocess
 import sys
 
+def is_text(name):
+    return name.endswith("_body.h") or name.startswith("vec_")
+
+
 def headers(root):
     for top in ("include", "src"):
         for folder, _, files in os.walk(os.path.join(root, top)):
             for name in sorted(files):
-                if name.endswith(".h") and not name.endswith("_body.h"):
+                if name.endswith(".h") and not is_text(name):
                     yield os.path.relpath(os.path.join(folder, name), root)
 
 
