@@ -14,6 +14,10 @@
  * through partitions in a way no linear host pattern follows). */
 #define DMA_DIMS 6 /* a tile of DMA_DYN: the element, four free dimensions, the partition */
 
+struct dma_dim {
+    uint64_t n;
+    int64_t step;
+};
 struct dma_side {
     bool sbuf, mapped;
     uint8_t ndim; /* dimensions of one element are merged, so 0 can mean one byte */
@@ -22,10 +26,7 @@ struct dma_side {
     uint32_t var; /* HBM: index of the variable */
     int64_t off;
     int64_t lo, hi; /* HBM: lowest byte, one past the highest, in the variable */
-    struct dma_dim {
-        uint64_t n;
-        int64_t step;
-    } dim[DMA_DIMS];
+    struct dma_dim dim[DMA_DIMS];
 };
 
 /* Loops over both sides at once: unit consecutive elements (bytes for a copy) inside. */
@@ -378,7 +379,7 @@ void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
                 const struct dma_plan *plan, const struct dma_where *w);
 NRT_STATUS check_finish(struct core_check *k, struct err *err);
 
-/* loop.c */
+/* xfer.c */
 void exec_pending_reset(struct core_exec *x);
 
 /* report.c */

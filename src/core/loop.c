@@ -5,7 +5,7 @@
  * of the queue sets with pending transfers, the one triggered last
  * (what an engine has just made ready is still in the cache), its oldest transfer. Nothing here
  * allocates or makes a system call. */
-#include "core/core_int.h"
+#include "core/exec.h"
 
 #include <string.h>
 
@@ -13,27 +13,8 @@
 
 #define TURN 4096 /* records an engine runs before the others are looked at */
 
-static inline void record_event(struct core_exec *x, enum time_event_kind kind, unsigned unit,
-                                unsigned index, unsigned op, int32_t value, uint32_t id)
-{
-    struct time_events *ev = x->events;
-
-    if (__builtin_expect(ev == NULL, 1))
-        return;
-    if (ev->count == ev->cap) {
-        ev->dropped++;
-        return;
-    }
-    ev->ev[ev->count++] = (struct time_event){.kind = (uint8_t)kind,
-                                              .unit = (uint8_t)unit,
-                                              .index = (uint8_t)index,
-                                              .op = (uint8_t)op,
-                                              .value = value,
-                                              .id = id};
-}
-
-static void fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
-                 unsigned engine)
+void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
+               unsigned engine)
 {
     if (x->status != NRT_SUCCESS)
         return;
@@ -41,380 +22,6 @@ static void fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsi
     x->end = end;
     x->fail_core = core;
     x->fail_engine = engine;
-}
-
-/* ---- semaphores and events ---- */
-
-static inline int32_t sem_load(const struct core *c, unsigned i)
-{
-    return __atomic_load_n(&c->sem[i], __ATOMIC_RELAXED);
-}
-
-static inline bool event_get(const struct core *c, unsigned i)
-{
-    return (c->events[i / 64] >> i % 64 & 1) != 0;
-}
-
-static inline bool cond_holds(const struct core *c, const struct core_engine *e,
-                              const struct core_cond *w)
-{
-    int32_t want = w->reg != ISA_NO_REG ? (int32_t)e->regs[w->reg] : w->value;
-
-    switch (w->kind) {
-    case ISA_WAIT_SEM_GE:
-        return sem_load(c, w->index) >= want;
-    case ISA_WAIT_SEM_EQ:
-        return sem_load(c, w->index) == want;
-    case ISA_WAIT_EVENT_SET:
-        return event_get(c, w->index);
-    case ISA_WAIT_EVENT_CLEAR:
-        return !event_get(c, w->index);
-    default:
-        return true;
-    }
-}
-
-static inline bool conds_hold(const struct core *c, const struct core_engine *e)
-{
-    for (unsigned i = 0; i < e->nconds; i++)
-        if (!cond_holds(c, e, &e->conds[i]))
-            return false;
-    return true;
-}
-
-/* The engine waits: it is a waiter of every name its conditions mention, and each change of one of
- * them tests all conditions at that moment, so that a value that passes is not missed. */
-static void stall(struct core_exec *x, unsigned core, unsigned engine)
-{
-    struct core *c = x->core[core];
-    struct core_engine *e = &c->engine[engine];
-    uint16_t bit = (uint16_t)(1u << (core * 8 + engine));
-
-    for (unsigned i = 0; i < e->nconds; i++) {
-        const struct core_cond *w = &e->conds[i];
-
-        if (w->kind == ISA_WAIT_SEM_GE || w->kind == ISA_WAIT_SEM_EQ)
-            c->sem_waiters[w->index] |= bit;
-        else {
-            c->event_waiters[w->index] |= bit;
-            c->waiting_events = true;
-        }
-    }
-    e->stalled = true;
-}
-
-static void unstall(struct core *c, struct core_engine *e, uint16_t bit)
-{
-    for (unsigned i = 0; i < e->nconds; i++) {
-        const struct core_cond *w = &e->conds[i];
-
-        if (w->kind == ISA_WAIT_SEM_GE || w->kind == ISA_WAIT_SEM_EQ)
-            c->sem_waiters[w->index] &= (uint16_t)~bit;
-        else
-            c->event_waiters[w->index] &= (uint16_t)~bit;
-    }
-    e->stalled = false;
-}
-
-/* Something that `waiters` look at changed at device time ps. */
-static void wake(struct core_exec *x, uint16_t waiters, uint64_t ps)
-{
-    while (waiters != 0) {
-        unsigned u = (unsigned)__builtin_ctz(waiters);
-        struct core *c = x->core[u / 8];
-        struct core_engine *e = &c->engine[u % 8];
-        uint16_t bit = (uint16_t)(1u << u);
-
-        waiters &= (uint16_t)~bit;
-        if (!conds_hold(c, e))
-            continue;
-        unstall(c, e, bit);
-        e->granted = true;
-        if (e->clock_ps < ps)
-            e->clock_ps = ps;
-        x->ready |= bit;
-    }
-}
-
-static void sem_add(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps)
-{
-    struct core *c = x->core[core];
-    int32_t v;
-
-    if (__builtin_add_overflow(sem_load(c, i), delta, &v))
-        x->st.sem_errors++; /* v is the wrapped value */
-    __atomic_store_n(&c->sem[i], v, __ATOMIC_RELAXED);
-    if (c->sem_waiters[i] != 0)
-        wake(x, c->sem_waiters[i], ps);
-}
-
-static void sem_sub(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps)
-{
-    struct core *c = x->core[core];
-    int32_t v;
-
-    if (__builtin_sub_overflow(sem_load(c, i), delta, &v))
-        x->st.sem_errors++;
-    __atomic_store_n(&c->sem[i], v, __ATOMIC_RELAXED);
-    if (c->sem_waiters[i] != 0)
-        wake(x, c->sem_waiters[i], ps);
-}
-
-static void sem_set(struct core_exec *x, unsigned core, unsigned i, int32_t v, uint64_t ps)
-{
-    struct core *c = x->core[core];
-
-    __atomic_store_n(&c->sem[i], v, __ATOMIC_RELAXED);
-    if (c->sem_waiters[i] != 0)
-        wake(x, c->sem_waiters[i], ps);
-}
-
-static void event_put(struct core_exec *x, unsigned core, unsigned i, bool set, uint64_t ps)
-{
-    struct core *c = x->core[core];
-
-    if (event_get(c, i) == set)
-        x->st.event_errors++; /* double set or double clear */
-    if (set)
-        c->events[i / 64] |= UINT64_C(1) << i % 64;
-    else
-        c->events[i / 64] &= ~(UINT64_C(1) << i % 64);
-    if (c->event_waiters[i] != 0)
-        wake(x, c->event_waiters[i], ps);
-}
-
-static void fire(struct core_exec *x, unsigned core, unsigned engine, const struct core_upd *u,
-                 unsigned n, enum time_event_kind kind, uint64_t ps)
-{
-    const uint32_t *regs = x->core[core]->engine[engine].regs;
-
-    for (; n > 0; n--, u++) {
-        int32_t v = u->reg != ISA_NO_REG ? (int32_t)regs[u->reg] : u->value;
-        unsigned to = u->peer ? 1 - core : core;
-
-        record_event(x, kind, TIME_UNIT(core, engine), u->index,
-                     u->kind | (u->peer ? TIME_OP_PEER : 0u), v, 0);
-        switch (u->kind) {
-        case ISA_UPD_INC:
-            sem_add(x, to, u->index, 1, ps);
-            break;
-        case ISA_UPD_DEC:
-            sem_sub(x, to, u->index, 1, ps);
-            break;
-        case ISA_UPD_ADD:
-            sem_add(x, to, u->index, v, ps);
-            break;
-        case ISA_UPD_SUB:
-            sem_sub(x, to, u->index, v, ps);
-            break;
-        case ISA_UPD_WRITE:
-            sem_set(x, to, u->index, v, ps);
-            break;
-        case ISA_UPD_EVENT_SET:
-            event_put(x, to, u->index, true, ps);
-            break;
-        case ISA_UPD_EVENT_CLEAR:
-            event_put(x, to, u->index, false, ps);
-            break;
-        default:
-            break;
-        }
-        if (x->check != NULL)
-            check_update(x->check, core, engine, to, u->kind, u->index,
-                         u->kind == ISA_UPD_EVENT_SET || u->kind == ISA_UPD_EVENT_CLEAR
-                             ? u->kind == ISA_UPD_EVENT_SET
-                             : sem_load(x->core[to], u->index));
-    }
-}
-
-/* ---- transfers ---- */
-
-/* Device time of a transfer that may start at ready: one after the other within a queue set. */
-static uint64_t xfer_clock(struct core *c, const struct dma_group *g, uint64_t ready)
-{
-    uint64_t *ps = &c->queues[g->queue].clock_ps;
-
-    if (*ps < ready)
-        *ps = ready;
-    *ps += g->max_ps;
-    return *ps;
-}
-
-static void check_signals(struct core_exec *x, unsigned core, const struct dma_group *g)
-{
-    if (g->sem >= 0)
-        check_xfer_signal(x->check, core, g->queue, core, false, (unsigned)g->sem,
-                          sem_load(x->core[core], (unsigned)g->sem));
-    for (uint32_t i = 0; i < g->nremote; i++)
-        check_xfer_signal(x->check, core, g->queue, 1 - core, false, g->remote[i],
-                          sem_load(x->core[1 - core], g->remote[i]));
-    if (g->event >= 0)
-        check_xfer_signal(x->check, core, g->queue, core, true, (unsigned)g->event, 1);
-}
-
-/* The bytes have moved: signals, in the order of neuroncore.md 6.4. */
-static void xfer_done(struct core_exec *x, unsigned core, unsigned engine,
-                      const struct dma_group *g, uint32_t serial, uint64_t bytes, uint64_t ps)
-{
-    unsigned unit = TIME_UNIT(core, engine);
-
-    x->st.transfers++;
-    x->st.dma_bytes += bytes;
-    record_event(x, TIME_EV_XFER_DONE, unit, 0, 0, 0, serial);
-    if (g->sem >= 0) {
-        record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)g->sem, ISA_UPD_ADD, (int32_t)g->inc,
-                     serial);
-        sem_add(x, core, (unsigned)g->sem, (int32_t)g->inc, ps);
-    }
-    for (uint32_t i = 0; i < g->nremote; i++) {
-        record_event(x, TIME_EV_XFER_UPDATE, unit, g->remote[i], ISA_UPD_ADD | TIME_OP_PEER,
-                     (int32_t)g->inc, serial);
-        sem_add(x, 1 - core, g->remote[i], (int32_t)g->inc, ps);
-    }
-    if (g->event >= 0) {
-        record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)g->event, ISA_UPD_EVENT_SET, 0,
-                     serial);
-        event_put(x, core, (unsigned)g->event, true, ps);
-    }
-    if (x->check != NULL)
-        check_signals(x, core, g);
-}
-
-void exec_pending_reset(struct core_exec *x)
-{
-    for (unsigned i = 0; i < CORE_PENDING; i++)
-        x->pending[i].next = i + 1 < CORE_PENDING ? (uint16_t)(i + 1) : CORE_NOBODY;
-    x->free = 0;
-    x->npending = 0;
-    x->top = NULL;
-}
-
-static void queue_unlist(struct core_exec *x, struct core_queue *q)
-{
-    if (q->above != NULL)
-        q->above->below = q->below;
-    else
-        x->top = q->below;
-    if (q->below != NULL)
-        q->below->above = q->above;
-}
-
-static void queue_put_on_top(struct core_exec *x, struct core_queue *q)
-{
-    q->above = NULL;
-    q->below = x->top;
-    if (x->top != NULL)
-        x->top->above = q;
-    x->top = q;
-}
-
-/* The oldest transfer of a queue set that has one. */
-static void xfer_run_oldest(struct core_exec *x, struct core_queue *q)
-{
-    uint16_t slot = q->oldest;
-    uint32_t access = 0;
-    struct core_pending *w = &x->pending[slot];
-    struct core *c = x->core[w->core];
-    const struct core_binding *b = x->run->binding[w->core];
-    const struct dma_group *g = &b->program->groups[w->group];
-    struct dma_where where = {c, b, 0, 0};
-    uint64_t ps = xfer_clock(c, g, w->ready_ps);
-
-    if (x->check != NULL)
-        access = check_xfer_start(x->check, w->core, w->engine, w->record, g->queue, slot);
-    for (uint32_t i = 0; i < g->count; i++) {
-        const struct dma_plan *plan = &b->program->plans[g->first + i];
-
-        if (x->check != NULL)
-            check_plan(x, x->check, access, plan, &where);
-        if (dma_plan_run(plan, &where))
-            c->kc.nan_count++;
-    }
-    q->oldest = w->next;
-    if (q->oldest == CORE_NOBODY)
-        queue_unlist(x, q);
-    w->next = x->free;
-    x->free = slot;
-    x->npending--;
-    xfer_done(x, w->core, w->engine, g, w->serial, g->bytes, ps);
-    if (ps > x->limit_ps)
-        fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, w->core, w->engine);
-}
-
-static void trigger(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
-                    uint64_t ps)
-{
-    const struct core_program *p = x->run->program[core];
-    struct core *c = x->core[core];
-
-    for (int32_t i = 0; i < op->imm; i++) {
-        struct core_queue *q = &c->queues[p->groups[op->target + (uint32_t)i].queue];
-        struct core_pending *w;
-        uint16_t slot;
-
-        if (x->free == CORE_NOBODY) /* no entry left: data may move at any time */
-            xfer_run_oldest(x, x->top);
-        slot = x->free;
-        w = &x->pending[slot];
-        x->free = w->next;
-        x->npending++;
-        if (x->check != NULL)
-            check_trigger(x->check, core, engine, slot);
-        if (q->oldest == CORE_NOBODY) {
-            q->oldest = slot;
-            queue_put_on_top(x, q);
-        } else {
-            x->pending[q->newest].next = slot;
-            if (x->top != q) {
-                queue_unlist(x, q);
-                queue_put_on_top(x, q);
-            }
-        }
-        q->newest = slot;
-        *w = (struct core_pending){.group = op->target + (uint32_t)i,
-                                   .serial = x->serial++,
-                                   .core = (uint8_t)core,
-                                   .engine = (uint8_t)engine,
-                                   .next = CORE_NOBODY,
-                                   .record = c->engine[engine].pc,
-                                   .ready_ps = ps + x->dma_start_ps};
-        record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)w->group, w->serial);
-    }
-}
-
-/* A dynamic transfer moves its data at once, after the earlier ones of its queue set: its indices
- * are read when the record starts. */
-static bool dynamic(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
-                    uint64_t ps)
-{
-    const struct core_program *p = x->run->program[core];
-    const struct core_dyn *d = &p->dyns[op->target];
-    const struct dma_group *g = &p->groups[d->group];
-    struct core_queue *q = &x->core[core]->queues[g->queue];
-    uint32_t serial = x->serial++, access = 0;
-    uint64_t bytes, done;
-    NRT_STATUS st;
-
-    while (q->oldest != CORE_NOBODY)
-        xfer_run_oldest(x, q);
-    record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)d->group, serial);
-    if (x->check != NULL) {
-        for (uint32_t r = 0; d->index_side != 0 && r < d->rows; r++)
-            check_bytes(x, x->check, core, engine,
-                        x->core[core]->kc.sbuf + d->index_off + r * x->core[core]->kc.sbuf_stride,
-                        4, false);
-        access = check_xfer_start(x->check, core, engine, x->core[core]->engine[engine].pc,
-                                  g->queue, CORE_PENDING);
-    }
-    st = dyn_run(x, core, engine, d, access, &bytes, &x->report->err);
-    if (st != NRT_SUCCESS) {
-        x->fail_dynamic = true;
-        fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
-        return false;
-    }
-    done = xfer_clock(x->core[core], g, ps + x->dma_start_ps);
-    xfer_done(x, core, engine, g, serial, bytes, done);
-    return true;
 }
 
 /* ---- sequencer records ---- */
@@ -480,7 +87,7 @@ static bool load_store(struct core_exec *x, unsigned core, unsigned engine,
     uint32_t v = 0;
 
     if (at == NULL) {
-        fail(x, CORE_END_OOB, NRT_EXEC_OOB, core, engine);
+        exec_fail(x, CORE_END_OOB, NRT_EXEC_OOB, core, engine);
         return false;
     }
     if (x->check != NULL)
@@ -534,7 +141,7 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
 
         st = k->fn(k, &c->kc, e->regs, &x->report->err);
         if (st != NRT_SUCCESS) {
-            fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
+            exec_fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
             return false;
         }
         x->st.flops += k->flops;
@@ -557,10 +164,10 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
             *ret_next = op->target;
         break;
     case OP_TRIGGER:
-        trigger(x, core, engine, op, e->clock_ps + op->cost_ps);
+        xfer_trigger(x, core, engine, op, e->clock_ps + op->cost_ps);
         break;
     case OP_DYN:
-        return dynamic(x, core, engine, op, e->clock_ps + op->cost_ps);
+        return xfer_dynamic(x, core, engine, op, e->clock_ps + op->cost_ps);
     case OP_RANGE_CLEAR:
         for (int32_t i = 0; i < op->imm; i++) {
             sem_set(x, core, op->target + (uint32_t)i, 0, e->clock_ps);
@@ -598,7 +205,7 @@ static bool barrier(struct core_exec *x, unsigned core, unsigned engine, const s
                          sem_load(x->core[1 - core], op->target));
     }
     if (!e->granted && !conds_hold(x->core[core], e)) {
-        stall(x, core, engine);
+        exec_stall(x, core, engine);
         return false;
     }
     e->granted = false;
@@ -641,7 +248,7 @@ static void engine_turn(struct core_exec *x, unsigned core, unsigned engine)
                 e->conds = &p->waits[op->waits];
                 e->nconds = op->nwaits;
                 if (!conds_hold(c, e)) {
-                    stall(x, core, engine);
+                    exec_stall(x, core, engine);
                     return;
                 }
             }
@@ -653,16 +260,16 @@ static void engine_turn(struct core_exec *x, unsigned core, unsigned engine)
             if (!execute(x, core, engine, op, &next))
                 return;
             if (op->nread != 0)
-                fire(x, core, engine, &p->updates[op->updates], op->nread, TIME_EV_READ,
-                     e->clock_ps);
+                exec_fire(x, core, engine, &p->updates[op->updates], op->nread, TIME_EV_READ,
+                          e->clock_ps);
         }
         if (op->kind == OP_BARRIER && !barrier(x, core, engine, op))
             return;
         e->clock_ps += op->cost_ps;
         e->retired += op->next - e->pc;
         if (op->ncomplete != 0)
-            fire(x, core, engine, &p->updates[op->updates + op->nread], op->ncomplete,
-                 TIME_EV_COMPLETE, e->clock_ps);
+            exec_fire(x, core, engine, &p->updates[op->updates + op->nread], op->ncomplete,
+                      TIME_EV_COMPLETE, e->clock_ps);
         if (op->kind == OP_END) {
             e->ended = true;
             return;
@@ -778,14 +385,14 @@ static void loop(struct core_exec *x)
             x->ready &= x->ready - 1;
             engine_turn(x, u / 8, u % 8);
             if (c->engine[u % 8].clock_ps > x->limit_ps)
-                fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, u / 8, u % 8);
+                exec_fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, u / 8, u % 8);
             if (c->live != NULL)
                 live_engine(c, u % 8);
         }
         if (x->status != NRT_SUCCESS)
             return;
         if (cancelled(x->run)) {
-            fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
+            exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
             return;
         }
         if (x->top != NULL) {
@@ -814,7 +421,7 @@ static void finish(struct core_exec *x)
             if (c->engine[e].clock_ps > ps)
                 ps = c->engine[e].clock_ps;
             if (!c->engine[e].ended)
-                fail(x, CORE_END_HANG, NRT_TIMEOUT, i, e);
+                exec_fail(x, CORE_END_HANG, NRT_TIMEOUT, i, e);
         }
         for (uint32_t q = 0; q < x->run->program[i]->sg->queue_count; q++)
             if (c->queues[q].clock_ps > ps)
@@ -828,7 +435,7 @@ static void finish(struct core_exec *x)
         NRT_STATUS st = check_finish(x->check, &x->report->err);
 
         if (st != NRT_SUCCESS)
-            fail(x, CORE_END_CHECK, st, 0, 0);
+            exec_fail(x, CORE_END_CHECK, st, 0, 0);
     }
     if (x->status == NRT_SUCCESS && nan > 0)
         x->status = NRT_EXEC_COMPLETED_WITH_NUM_ERR;

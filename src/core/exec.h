@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to core/: what loop.c, sync.c and xfer.c share while a run goes on. */
+#ifndef CORE_EXEC_H
+#define CORE_EXEC_H
+
+#include "core/core_int.h"
+
+static inline void record_event(struct core_exec *x, enum time_event_kind kind, unsigned unit,
+                                unsigned index, unsigned op, int32_t value, uint32_t id)
+{
+    struct time_events *ev = x->events;
+
+    if (__builtin_expect(ev == NULL, 1))
+        return;
+    if (ev->count == ev->cap) {
+        ev->dropped++;
+        return;
+    }
+    ev->ev[ev->count++] = (struct time_event){.kind = (uint8_t)kind,
+                                              .unit = (uint8_t)unit,
+                                              .index = (uint8_t)index,
+                                              .op = (uint8_t)op,
+                                              .value = value,
+                                              .id = id};
+}
+
+static inline int32_t sem_load(const struct core *c, unsigned i)
+{
+    return __atomic_load_n(&c->sem[i], __ATOMIC_RELAXED);
+}
+
+static inline bool event_get(const struct core *c, unsigned i)
+{
+    return (c->events[i / 64] >> i % 64 & 1) != 0;
+}
+
+static inline bool cond_holds(const struct core *c, const struct core_engine *e,
+                              const struct core_cond *w)
+{
+    int32_t want = w->reg != ISA_NO_REG ? (int32_t)e->regs[w->reg] : w->value;
+
+    switch (w->kind) {
+    case ISA_WAIT_SEM_GE:
+        return sem_load(c, w->index) >= want;
+    case ISA_WAIT_SEM_EQ:
+        return sem_load(c, w->index) == want;
+    case ISA_WAIT_EVENT_SET:
+        return event_get(c, w->index);
+    case ISA_WAIT_EVENT_CLEAR:
+        return !event_get(c, w->index);
+    default:
+        return true;
+    }
+}
+
+static inline bool conds_hold(const struct core *c, const struct core_engine *e)
+{
+    for (unsigned i = 0; i < e->nconds; i++)
+        if (!cond_holds(c, e, &e->conds[i]))
+            return false;
+    return true;
+}
+
+/* loop.c: the first failure ends the run. */
+void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
+               unsigned engine);
+
+/* sync.c. ps: device time of the change. */
+void exec_stall(struct core_exec *x, unsigned core, unsigned engine);
+void sem_add(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps);
+void sem_sub(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps);
+void sem_set(struct core_exec *x, unsigned core, unsigned i, int32_t v, uint64_t ps);
+void event_put(struct core_exec *x, unsigned core, unsigned i, bool set, uint64_t ps);
+/* n updates of an engine, in their order. */
+void exec_fire(struct core_exec *x, unsigned core, unsigned engine, const struct core_upd *u,
+               unsigned n, enum time_event_kind kind, uint64_t ps);
+
+/* xfer.c */
+void xfer_run_oldest(struct core_exec *x, struct core_queue *q);
+void xfer_trigger(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
+                  uint64_t ps);
+/* DMA_DYN; false: the run failed. */
+bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
+                  uint64_t ps);
+
+#endif
