@@ -292,6 +292,67 @@ static NRT_STATUS hbm_back(struct device_instance *in, uint32_t hbm, char *base,
     }
 }
 
+/* Give block b its memory and its bytes at once. False: the host has none to give. */
+static bool block_fill(struct device_instance *in, uint32_t hbm, uint64_t b, const uint8_t *src)
+{
+    uint64_t done = 0;
+
+    if (fault_hit(FAULT_BACKING))
+        return false;
+    while (done < DEVICE_BLOCK) {
+        ssize_t n = pwrite(in->hbm[hbm].fd, src + done, DEVICE_BLOCK - done,
+                           (off_t)(b * DEVICE_BLOCK + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        done += (uint64_t)n;
+    }
+    bit_set(in, hbm, b);
+    atomic_fetch_add_explicit(&in->host_backed, DEVICE_BLOCK, memory_order_relaxed);
+    return true;
+}
+
+NRT_STATUS device_write(struct device_instance *in, uint64_t addr, const void *src, uint64_t size,
+                        struct err *err)
+{
+    uint32_t hbm = DEVICE_ADDR_HBM(addr);
+    const uint8_t *from = src;
+    struct host_room room;
+    bool plenty;
+    void *p;
+    NRT_STATUS st;
+
+    if (size == 0)
+        return NRT_SUCCESS;
+    st = device_map(in, addr, 1, DEVICE_RW, &p, err); /* checks, and maps the HBM */
+    if (st != NRT_SUCCESS)
+        return st;
+    if (!range_ok(DEVICE_ADDR_OFF(addr), size, in->topo->hbm_bytes))
+        return err_set(err, NRT_INVALID, "%llu bytes at %llx are outside HBM %u",
+                       (unsigned long long)size, (unsigned long long)addr, hbm);
+    host_room_get(in, &room);
+    plenty = size <= room.available;
+    while (size > 0) {
+        uint64_t off = DEVICE_ADDR_OFF(addr), b = off / DEVICE_BLOCK;
+        uint64_t n = DEVICE_BLOCK - off % DEVICE_BLOCK;
+
+        if (n > size)
+            n = size;
+        if (!plenty || n < DEVICE_BLOCK || bit_get(in, hbm, b) || !block_fill(in, hbm, b, from)) {
+            st = device_map(in, addr, n, DEVICE_RW, &p, err);
+            if (st != NRT_SUCCESS)
+                return st;
+            memcpy(p, from, n);
+        }
+        addr += n;
+        from += n;
+        size -= n;
+    }
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS hbm_zero(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
                     struct err *err)
 {

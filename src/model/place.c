@@ -194,6 +194,19 @@ static NRT_STATUS place_vars(struct model *m, struct instance *in, unsigned core
     return place_scratch(m, st, err);
 }
 
+static NRT_STATUS const_va(struct model *m, struct var_place *v, struct err *err)
+{
+    uint32_t hbm = DEVICE_ADDR_HBM(v->addr), dev = topo_hbm_device(m->h->topo, hbm);
+    uint64_t size;
+    void *base;
+    NRT_STATUS status = device_hbm_va(m->h->cfg.in, dev, hbm - dev * m->h->topo->hbms_per_device,
+                                      &base, &size, err);
+
+    if (status == NRT_SUCCESS)
+        v->va = (uint8_t *)base + DEVICE_ADDR_OFF(v->addr);
+    return status;
+}
+
 /* Pointers to all placed variables; backs their memory. */
 static NRT_STATUS map_vars(struct model *m, struct stage *st, struct err *err)
 {
@@ -205,6 +218,13 @@ static NRT_STATUS map_vars(struct model *m, struct stage *st, struct err *err)
             size = cell_bytes(&st->sg->vars[i]);
         if (!st->vars[i].placed || size == 0)
             continue;
+        /* A constant gets its memory with its bytes; here only its address. */
+        if (ext_of_var(&st->sg->vars[i]) == EXT_CONST) {
+            status = const_va(m, &st->vars[i], err);
+            if (status != NRT_SUCCESS)
+                return status;
+            continue;
+        }
         status = device_map(m->h->cfg.in, st->vars[i].addr, size, DEVICE_RW, &st->vars[i].va, err);
         if (status != NRT_SUCCESS)
             return status;
@@ -266,6 +286,7 @@ static NRT_STATUS put_constant(void *arg, uint32_t graph, uint32_t var, uint64_t
                                const void *data, size_t size, struct err *err)
 {
     struct model *m = arg;
+    NRT_STATUS status;
 
     if (!range_ok(off, size, m->neff->graphs[graph].vars[var].size))
         return err_set(err, NRT_INVALID, "var %s: data outside the variable",
@@ -273,34 +294,50 @@ static NRT_STATUS put_constant(void *arg, uint32_t graph, uint32_t var, uint64_t
     for (uint32_t i = 0; i < m->instance_count; i++) {
         struct stage *st = &m->inst[i].stage[graph];
 
-        if (graph < m->inst[i].stage_count && !st->consts_shared)
-            memcpy((uint8_t *)st->vars[var].va + off, data, size);
+        if (graph >= m->inst[i].stage_count || st->consts_shared)
+            continue;
+        status = device_write(m->h->cfg.in, st->vars[var].addr + off, data, size, err);
+        if (status != NRT_SUCCESS)
+            return status;
     }
     return NRT_SUCCESS;
 }
 
-/* What no data covers reads as zero: between variables and behind short files. */
-static void zero_gaps(struct stage *st)
+static NRT_STATUS zero_range(struct model *m, struct stage *st, uint64_t from, uint64_t to,
+                             struct err *err)
 {
-    uint8_t *base = NULL;
-    uint64_t at = 0;
+    if (!st->ext[EXT_CONST].dirty || from >= to)
+        return NRT_SUCCESS;
+    return device_extent_zero(m->h->cfg.in, &st->ext[EXT_CONST], from, to - from, err);
+}
 
-    if (!st->has[EXT_CONST] || !st->ext[EXT_CONST].dirty)
-        return;
-    for (uint32_t i = 0; i < st->sg->var_count; i++) {
+/* What no data covers reads as zero: between variables and behind short files. Then memory is
+ * behind every byte of the constants. */
+static NRT_STATUS finish_consts(struct model *m, struct stage *st, struct err *err)
+{
+    uint64_t at = 0;
+    void *va;
+    NRT_STATUS status = NRT_SUCCESS;
+
+    if (!st->has[EXT_CONST])
+        return NRT_SUCCESS;
+    for (uint32_t i = 0; i < st->sg->var_count && status == NRT_SUCCESS; i++) {
         const struct neff_var *v = &st->sg->vars[i];
         uint64_t off;
 
         if (ext_of_var(v) != EXT_CONST || !st->vars[i].placed)
             continue;
         off = st->vars[i].addr - st->ext[EXT_CONST].addr;
-        base = (uint8_t *)st->vars[i].va - off;
-        memset(base + at, 0, off - at);
-        memset(base + off + v->file_bytes, 0, v->size - v->file_bytes);
+        status = zero_range(m, st, at, off, err);
+        if (status == NRT_SUCCESS)
+            status = zero_range(m, st, off + v->file_bytes, off + v->size, err);
         at = off + v->size;
     }
-    if (base)
-        memset(base + at, 0, st->ext[EXT_CONST].size - at);
+    if (status == NRT_SUCCESS)
+        status = zero_range(m, st, at, st->ext[EXT_CONST].size, err);
+    if (status == NRT_SUCCESS)
+        status = extent_va(m->h, &st->ext[EXT_CONST], &va, err);
+    return status;
 }
 
 static NRT_STATUS fill_code(struct model *m, struct instance *in, uint32_t core, struct err *err)
@@ -334,16 +371,15 @@ static NRT_STATUS fill_code(struct model *m, struct instance *in, uint32_t core,
 NRT_STATUS stages_fill(struct model *m, struct err *err)
 {
     struct neff_constant_sink sink = {.put = put_constant, .arg = m};
-    NRT_STATUS status;
+    NRT_STATUS status = NRT_SUCCESS;
 
+    if (m->neff->constant_bytes != 0)
+        status = neff_constants_stream(m->neff, &sink, err);
     for (uint32_t i = 0; i < m->instance_count; i++)
-        for (uint32_t c = 0; c < m->inst[i].stage_count; c++) {
-            zero_gaps(&m->inst[i].stage[c]);
-            status = fill_code(m, &m->inst[i], c, err);
-            if (status != NRT_SUCCESS)
-                return status;
+        for (uint32_t c = 0; c < m->inst[i].stage_count && status == NRT_SUCCESS; c++) {
+            status = finish_consts(m, &m->inst[i].stage[c], err);
+            if (status == NRT_SUCCESS)
+                status = fill_code(m, &m->inst[i], c, err);
         }
-    if (m->neff->constant_bytes == 0)
-        return NRT_SUCCESS;
-    return neff_constants_stream(m->neff, &sink, err);
+    return status;
 }
