@@ -162,6 +162,27 @@ static void load_outside_the_owned_cores_gives_the_documented_chain(void **state
     api_log_clear();
 }
 
+static void an_unknown_instruction_is_refused_by_its_code(void **state)
+{
+    uint64_t n = 4;
+    struct neff_build *b = neff_build_create("unknown");
+    struct prog p;
+
+    neff_build_input(b, 0, "a", "uint8", 1, &n);
+    prog_init(&p, ISA_SP);
+    prog_op(&p, 9999);
+    prog_done(&p, b, 0);
+    api_log_clear();
+    assert_int_equal(load_status(neff_finish(b, NULL), -1, -1), NRT_INVALID);
+    assert_true(api_log_has("Unsupported hardware operator code 9999 found in neff."));
+    PROVES("neff-193");
+    assert_true(api_log_has("Please upgrade to the latest aws-neuronx-runtime-lib and "
+                            "aws-neuronx-collectives"));
+    assert_true(api_log_has("Failed to load NN: unknown, err: 2"));
+    PROVES("neff-202");
+    api_log_clear();
+}
+
 static void load_of_bad_bytes_is_refused_with_its_message(void **state)
 {
     struct neff_build_options o = {.arch = "trn2"};
@@ -1199,6 +1220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(load_minus_one_takes_the_first_free_core),
         cmocka_unit_test(load_outside_the_owned_cores_gives_the_documented_chain),
+        cmocka_unit_test(an_unknown_instruction_is_refused_by_its_code),
         cmocka_unit_test(load_of_bad_bytes_is_refused_with_its_message),
         cmocka_unit_test(load_checks_the_hash_when_told_at_the_load),
         cmocka_unit_test(model_tensor_info_describes_inputs_then_outputs),
