@@ -365,18 +365,33 @@ static float fold_sub(float acc, const float *in, size_t n)
 #endif
 }
 
+/* Lanes of even and odd elements. */
+#if VEC_BYTES > 0
+static void add_lanes(const vf *a, float s[2])
+{
+    for (unsigned j = 0; j < VN; j++)
+        s[j & 1] += (*a)[j];
+}
+#endif
+
 static void sum2(const float *in, size_t n, float out[2])
 {
     float s[2] = {0.0f, 0.0f};
     size_t i = 0;
 
 #if VEC_BYTES > 0
-    vf a = {0};
+    vf a = {0}, b = {0}, c = {0}, d = {0};
 
+    for (; i + 4 * VN <= n; i += 4 * VN) {
+        a += *(const vf *)(in + i);
+        b += *(const vf *)(in + i + VN);
+        c += *(const vf *)(in + i + 2 * VN);
+        d += *(const vf *)(in + i + 3 * VN);
+    }
     for (; i + VN <= n; i += VN)
         a += *(const vf *)(in + i);
-    for (unsigned j = 0; j < VN; j++)
-        s[j & 1] += a[j];
+    a = (a + b) + (c + d);
+    add_lanes(&a, s);
 #endif
     for (; i < n; i++)
         s[i & 1] += in[i];
@@ -390,22 +405,31 @@ static void sqdev2(const float *in, size_t n, const float mean[2], float out[2])
     size_t i = 0;
 
 #if VEC_BYTES > 0
-    vf a = {0}, m;
+    vf a = {0}, b = {0}, c = {0}, d = {0}, m;
 
     for (unsigned j = 0; j < VN; j++)
         m[j] = mean[j & 1];
-    for (; i + VN <= n; i += VN) {
-        vf d = *(const vf *)(in + i) - m;
+    for (; i + 4 * VN <= n; i += 4 * VN) {
+        vf x = *(const vf *)(in + i) - m, y = *(const vf *)(in + i + VN) - m;
+        vf z = *(const vf *)(in + i + 2 * VN) - m, w = *(const vf *)(in + i + 3 * VN) - m;
 
-        a += d * d;
+        a += x * x;
+        b += y * y;
+        c += z * z;
+        d += w * w;
     }
-    for (unsigned j = 0; j < VN; j++)
-        s[j & 1] += a[j];
+    for (; i + VN <= n; i += VN) {
+        vf x = *(const vf *)(in + i) - m;
+
+        a += x * x;
+    }
+    a = (a + b) + (c + d);
+    add_lanes(&a, s);
 #endif
     for (; i < n; i++) {
-        float d = in[i] - mean[i & 1];
+        float x = in[i] - mean[i & 1];
 
-        s[i & 1] += d * d;
+        s[i & 1] += x * x;
     }
     out[0] = s[0];
     out[1] = s[1];
