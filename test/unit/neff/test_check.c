@@ -195,6 +195,32 @@ static void partitions_have_their_real_size(void **state)
     PROVES("neff-182");
 }
 
+/* The last byte of a partition and the one after it. */
+static void the_edge_of_a_partition_is_exact(void **state)
+{
+    (void)state;
+    for (unsigned n = 4; n <= 5; n++) {
+        char pattern[400], want[200];
+        struct maker m;
+
+        snprintf(pattern, sizeof(pattern),
+                 "{\"dma\": [{\"id\": 0, \"queue\": \"qIn\", \"desc\": {\"from\": \"SB\", "
+                 "\"from_off\": %u, \"from_steps\": [1, 262144], \"from_sizes\": [%u, 2], \"to\": "
+                 "\"t0\", \"to_off\": 0, \"to_steps\": [1], \"to_sizes\": [%u]}}]}",
+                 126 * 262144 + 229376 - 4, n, 2 * n);
+        snprintf(want, sizeof(want),
+                 "sg00/SP.json: dma[0].desc[0]: access [%u,%u) outside SB of 29360128 bytes",
+                 126 * 262144 + 229376 - 4, 127 * 262144 + 229376 - 4 + n);
+        maker_example(&m);
+        maker_text(&m, SP, pattern);
+        if (n == 4)
+            expect(&m, &usual, NRT_SUCCESS, "");
+        else
+            expect(&m, &usual, NRT_INVALID, want);
+        maker_fini(&m);
+    }
+}
+
 static void writes_to_read_mostly_variables(void **state)
 {
     struct neff_facts f = usual;
@@ -365,6 +391,7 @@ int main(void)
         cmocka_unit_test(arch_rules),
         cmocka_unit_test(remote_semaphores_need_two_cores),
         cmocka_unit_test(partitions_have_their_real_size),
+        cmocka_unit_test(the_edge_of_a_partition_is_exact),
         cmocka_unit_test(writes_to_read_mostly_variables),
         cmocka_unit_test(collectives_are_checked),
         cmocka_unit_test(a_neff_has_at_most_16_groups),
