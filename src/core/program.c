@@ -558,6 +558,29 @@ static void cost_runs(struct core_code *code)
     }
 }
 
+/* The check of the isa room, with the member and the source line in front of what it says. */
+static NRT_STATUS check_code(struct core_program *p, unsigned engine, struct isa_check_env *env,
+                             struct err *err)
+{
+    const struct neff_engine_code *ec = &p->sg->engines[engine];
+    struct err local = {0};
+    const struct neff_debug_record *d = NULL;
+    unsigned long i;
+    NRT_STATUS st = isa_check_program(ec->instr, ec->instr_bytes, (enum isa_engine)engine, env,
+                                      p->opt.sink, &local);
+
+    if (st == NRT_SUCCESS)
+        return st;
+    if (strncmp(local.text, "Unsupported hardware", 20) == 0) /* as published */
+        return err_set(err, st, "%s", local.text);
+    if (sscanf(local.text, "record %lu", &i) == 1 && i < ec->debug_count && ec->debug[i].file)
+        d = &ec->debug[i];
+    if (d != NULL)
+        return err_set(err, st, "%s: %.80s:%u: %.300s", ec->instr_member, d->file, d->line,
+                       local.text);
+    return err_set(err, st, "%s: %.380s", ec->instr_member, local.text);
+}
+
 static NRT_STATUS lower_engine(struct core_program *p, unsigned engine, struct isa_check_env *env,
                                struct err *err)
 {
@@ -577,8 +600,7 @@ static NRT_STATUS lower_engine(struct core_program *p, unsigned engine, struct i
         ids[i] = ec->groups[i].id;
     env->dma_ids = ids;
     env->n_dma_ids = ec->group_count;
-    st = isa_check_program(ec->instr, ec->instr_bytes, (enum isa_engine)engine, env, p->opt.sink,
-                           err);
+    st = check_code(p, engine, env, err);
     if (st == NRT_SUCCESS)
         st = lower_groups(p, engine, trig, err);
     if (st != NRT_SUCCESS)

@@ -85,6 +85,27 @@ static NRT_STATUS not_enough(struct model_host *h, const char *kelf, uint32_t vn
 
 /* ---- staging ---- */
 
+/* Code that is not ours is refused by what the file says of it, before a byte of it is looked at.
+ */
+static NRT_STATUS check_encoding(const struct neff_subgraph *sg, struct err *err)
+{
+    static const char can_do[] = "the file can still be inspected, accounted and repacked "
+                                 "(neuron-packager info, optimize, unpack)";
+
+    if (sg->isa_name == NULL)
+        return err_set(err, NRT_INVALID,
+                       "%s: the engine programs are in a compiler's own encoding, which is not "
+                       "published and cannot run here; %s",
+                       sg->definition, can_do);
+    if (strcmp(sg->isa_name, ISA_NAME) != 0 || sg->isa_version != ISA_VERSION)
+        return err_set(err, NRT_INVALID,
+                       "%s: the engine programs are in encoding \"%s\" version %lld, this runtime "
+                       "runs \"%s\" version %d; %s",
+                       sg->definition, sg->isa_name, (long long)sg->isa_version, ISA_NAME,
+                       ISA_VERSION, can_do);
+    return NRT_SUCCESS;
+}
+
 static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c, struct err *err)
 {
     struct core_options opt = {.lnc = m->h->lnc,
@@ -95,7 +116,10 @@ static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c
                                .checks = m->env.checks,
                                .sink = &m->h->sink};
     struct stage *st = &in->stage[c];
+    NRT_STATUS status = check_encoding(st->sg, err);
 
+    if (status != NRT_SUCCESS)
+        return status;
     return core_program_create(st->phys->core, st->sg, &opt, &st->prog, err);
 }
 
@@ -209,6 +233,21 @@ static NRT_STATUS neff_open(struct model *m, const void *bytes, size_t size, str
     return neff_check(m->neff, &facts, &h->sink, err);
 }
 
+/* The two published records (behaviour.md 6). */
+static bool log_unknown_code(struct log *lg, const struct err *err)
+{
+    static const char func[] = "translate_one_pseudo_instr_v2";
+
+    if (strncmp(err->text, "Unsupported hardware operator code", 34) != 0)
+        return false;
+    LOGE(lg, LOG_TDRV, func, "%s", err->text);
+    LOGE(lg, LOG_TDRV, func,
+         "Please make sure to upgrade to latest aws-neuronx-runtime-lib and "
+         "aws-neuronx-collective; for detailed installation instructions visit Neuron "
+         "documentation.");
+    return true;
+}
+
 /* Chooses cores, counting the model on them; ids grow by one per load that gets this far. */
 static NRT_STATUS take_cores(struct model *m, int32_t vnc, uint32_t count, uint32_t *ret_first,
                              struct err *err)
@@ -286,7 +325,7 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int3
     status = stage_all(m, first, vnc_count, err);
     if (status != NRT_SUCCESS) {
         /* The device room reports its own shortages. */
-        logged = status == NRT_RESOURCE || status == NRT_TIMEOUT;
+        logged = status == NRT_RESOURCE || status == NRT_TIMEOUT || log_unknown_code(lg, err);
         give_cores(h, first, vnc_count);
         goto out_model;
     }
