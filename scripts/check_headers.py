@@ -14,6 +14,9 @@ import os
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "support"))
+from proves import proves  # noqa: E402
+
 def is_text(name):
     return name.endswith("_body.h") or name.startswith("vec_")
 
@@ -76,7 +79,10 @@ def main():
     for text in bad:
         print(text)
     print("%d compilations, %d failed" % (len(jobs), len(bad)))
-    return 1 if bad or not jobs else 0
+    if bad or not jobs:
+        return 1
+    proves("api-191")
+    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ static inline void record_event(struct core_exec *x, enum time_event_kind kind, 
                                               .index = (uint8_t)index,
                                               .op = (uint8_t)op,
                                               .value = value,
-                                              .id = id};
+                                              .id = id,
+                                              .extra = 0};
 }
 
 static inline int32_t sem_load(const struct core *c, unsigned i)

@@ -290,3 +290,44 @@ struct bytes neff_graph(uint64_t n, const char *first, const char *last, const v
     neff_build_member(b, "cpu.so", library, library_size);
     return neff_finish(b, NULL);
 }
+
+struct bytes neff_cast(uint64_t n)
+{
+    struct neff_build *b = neff_build_create("cast");
+    int va = neff_build_input(b, 0, "a", "float32", 1, &n);
+    int vc = neff_build_output(b, 0, "c", "bfloat16", 1, &n);
+    struct neff_build_side from = {
+        .var = va, .ndim = 1, .steps = {1}, .sizes = {4 * n}, .dtype = "float32"};
+    struct neff_build_desc d = {
+        .op = "cast",
+        .from = &from,
+        .from_count = 1,
+        .to = {.var = vc, .ndim = 1, .steps = {1}, .sizes = {2 * n}, .dtype = "bfloat16"}};
+    struct prog p;
+
+    neff_build_desc(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), &d);
+    prog_init(&p, ISA_SP);
+    prog_trigger(&p, 0);
+    prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+struct bytes neff_unwritten(void)
+{
+    struct neff_build *b = neff_build_create("unwritten");
+    uint64_t n = 4;
+    int vc = neff_build_output(b, 0, "c", "uint8", 1, &n);
+    int sb = neff_build_state_buffer(b, 0, "SB");
+    struct prog p;
+
+    neff_build_copy(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), sb, 65536, vc, 0,
+                    4);
+    prog_init(&p, ISA_SP);
+    prog_trigger(&p, 0);
+    prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}

@@ -43,6 +43,10 @@ struct bytes neff_hang(void);
 struct bytes neff_endless(void);
 /* Reads an element of "a" (8 int32) whose index is the value of "i" (1 int32), to "c" (1 int32). */
 struct bytes neff_index(void);
+/* c = a, n floats rounded to bfloat16 by DMA. */
+struct bytes neff_cast(uint64_t n);
+/* c (4 bytes) is copied from on-chip memory that nobody wrote. */
+struct bytes neff_unwritten(void);
 /* c[0] = a[0] * b[0] on DVE (1 float each). */
 struct bytes neff_multiply(void);
 /* "x" -> CPU double_it -> core adds "k" -> CPU negate_it -> "y"; n floats. library: bytes of the

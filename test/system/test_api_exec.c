@@ -600,8 +600,8 @@ static void completions_count_executions_that_finished(void **state)
 static void expect_infodump(const char *failure, const char *func, const char *vnc)
 {
     static const char *const lines[] = {
-        "ERROR   NRT:nrt_infodump                            Neuron runtime information - please "
-        "include in any support request:\n",
+        ("ERROR   NRT:nrt_infodump                            Neuron runtime information - please "
+         "include in any support request:\n"),
         "------------->8------------[ cut here ]------------>8-------------\n",
         "NRT version: ",
         "Embedded FW version: ",
@@ -740,7 +740,7 @@ static void execute_out_of_bounds_gives_the_documented_lines(void **state)
     api_log_clear();
 }
 
-static void execute_dumps_inputs_when_asked(void **state)
+static void dump_inputs_by(const char *variable)
 {
     char dir[] = "/tmp/opennrt-dump-XXXXXX", cwd[4096], path[512];
     int32_t bad = 8;
@@ -751,9 +751,10 @@ static void execute_dumps_inputs_when_asked(void **state)
     DIR *d;
 
     nrt_close();
-    setenv("NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", "1006", 1);
+    setenv(variable, "1006", 1);
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
-    unsetenv("NEURON_RT_DBG_DUMP_INPUTS_ON_ERR");
+    unsetenv(variable);
+    api_log_clear();
     assert_non_null(getcwd(cwd, sizeof(cwd)));
     assert_non_null(mkdtemp(dir));
     assert_int_equal(chdir(dir), 0);
@@ -800,9 +801,86 @@ static void execute_dumps_inputs_when_asked(void **state)
     rmdir(dir);
     io_fini(&io);
     assert_ok(nrt_unload(m));
-    PROVES("api-226");
     nrt_close();
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+    api_log_clear();
+}
+
+static void execute_dumps_inputs_when_asked(void **state)
+{
+    dump_inputs_by("NEURON_RT_DBG_DUMP_INPUTS_ON_ERR");
+    PROVES("api-226");
+    dump_inputs_by("NEURON_RT_DUMP_INPUTS_ON_ERR"); /* its older name */
+    PROVES("api-227");
+}
+
+/* Stochastic rounding and its seed are read at the load: in a new session the same seed gives the
+ * same bits, another one others, and without it the cast rounds to nearest. */
+static void stochastic_rounding_is_seeded_at_the_load(void **state)
+{
+    enum { N = 512 };
+    static const char *const seeds[] = {NULL, "7", "7", "8"};
+    static uint16_t got[4][N];
+    float a[N];
+    unsigned up = 0;
+
+    for (int i = 0; i < N; i++)
+        a[i] = 1 + 0x1p-9f; /* a quarter of the way between two bfloat16 */
+    for (int k = 0; k < 4; k++) {
+        nrt_model_t *m;
+        struct io io;
+
+        nrt_close(); /* a core goes on in its stream of random numbers */
+        assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+        setenv("NEURON_RT_STOCHASTIC_ROUNDING_EN", seeds[k] ? "TRUE" : "false", 1);
+        if (seeds[k])
+            setenv("NEURON_RT_STOCHASTIC_ROUNDING_SEED", seeds[k], 1);
+        m = load(neff_cast(N));
+        unsetenv("NEURON_RT_STOCHASTIC_ROUNDING_EN");
+        unsetenv("NEURON_RT_STOCHASTIC_ROUNDING_SEED");
+        io_init(&io);
+        io_add(&io, true, "a", DEV, 0, sizeof(a));
+        io_add(&io, false, "c", DEV, 0, sizeof(got[k]));
+        put_floats(io.t[0], a, N);
+        assert_ok(nrt_execute(m, io.in, io.out));
+        assert_ok(nrt_tensor_read(io.t[1], got[k], 0, sizeof(got[k])));
+        io_fini(&io);
+        assert_ok(nrt_unload(m));
+    }
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(got[0][i], 0x3f80);
+        assert_true(got[1][i] == 0x3f80 || got[1][i] == 0x3f81);
+        up += got[1][i] == 0x3f81;
+    }
+    assert_in_range(up, N / 8, N / 2); /* a quarter, widely */
+    assert_memory_equal(got[1], got[2], sizeof(got[1]));
+    assert_memory_not_equal(got[1], got[3], sizeof(got[1]));
+    PROVES("api-220");
+    PROVES("api-221");
+    PROVES("perf-022");
+}
+
+/* OPENNRT_CHECK finds a read of what nobody wrote: a logical error of the program. */
+static void execute_under_a_check_completes_with_an_error(void **state)
+{
+    for (int check = 0; check < 2; check++) {
+        nrt_model_t *m;
+        struct io io;
+
+        if (check)
+            setenv("OPENNRT_CHECK", "uninit", 1);
+        m = load(neff_unwritten());
+        unsetenv("OPENNRT_CHECK");
+        io_init(&io);
+        io_add(&io, false, "c", DEV, 0, 4);
+        api_log_clear();
+        assert_int_equal(nrt_execute(m, io.in, io.out),
+                         check ? NRT_EXEC_COMPLETED_WITH_ERR : NRT_SUCCESS);
+        assert_true(api_log_has("nrt_infodump") == check);
+        io_fini(&io);
+        assert_ok(nrt_unload(m));
+    }
+    PROVES("api-144");
     api_log_clear();
 }
 
@@ -1235,6 +1313,8 @@ int main(void)
         cmocka_unit_test(execute_without_end_is_stopped_by_the_timeout_of_its_load),
         cmocka_unit_test(execute_out_of_bounds_gives_the_documented_lines),
         cmocka_unit_test(execute_dumps_inputs_when_asked),
+        cmocka_unit_test(stochastic_rounding_is_seeded_at_the_load),
+        cmocka_unit_test(execute_under_a_check_completes_with_an_error),
         cmocka_unit_test(nan_is_an_error_only_when_asked),
         cmocka_unit_test(replicas_run_in_turn_where_their_tensors_are),
         cmocka_unit_test(unload_gives_back_all_memory),

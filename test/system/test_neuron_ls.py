@@ -56,11 +56,13 @@ def default():
     # Header texts are centred, the extra blank on the right; cells start after one blank.
     assert lines[1] == '| NEURON | NEURON |  NEURON  | NEURON |   CONNECTED   |     PCI      |      CPU      | NUMA |'
     assert lines[4].startswith('| 0      | 4      | 0-3      | 96 GB  | 12, 3, 4, 1   | 0000:cc:00.0 | ')
+    proves('tool-005')
     assert table(run(NEURON_LOGICAL_NC_CONFIG='1'))[1][1][:3] == ['1', '8', '8-15']
     # Older types show no LNC line.
     text = run(OPENNRT_INSTANCE_TYPE='trn1.2xlarge', OPENNRT_INSTANCE=ENV['OPENNRT_INSTANCE'] + 'x')
     assert 'logical-neuroncore-config' not in text
     assert table(text)[1][0][:4] == ['0', '2', '0-1', '32 GB']
+    proves('tool-006')
 
 
 def topology():
@@ -73,6 +75,7 @@ def topology():
     assert drawing[16] == '*––►[12 ]◄––►[13 ]◄––►[14 ]◄––►[15 ]◄––*', drawing[16]
     assert '*––► = Wrap-around link' in drawing[-1]
     proves('tool-003')
+    proves('tool-009')
 
 
 def with_process():
@@ -102,6 +105,7 @@ def with_process():
             assert set(p) == {'pid', 'command', 'neuron_runtime_version'}
             assert p['command'] == (command if len(command) <= 40 else command[:37] + '...')
     proves('tool-004')
+    proves('tool-010')
 
     head, rows, _ = table(run('--wide'))
     assert head == ['NEURON DEVICE', 'NEURON CORES', 'NEURON MEMORY', 'CONNECTED DEVICES', 'PCI BDF', 'PID',
@@ -111,6 +115,7 @@ def with_process():
     want = command if len(command) <= 80 else command[:77] + '...'
     assert rows[1][6] == want, (rows[1][6], want)
     proves('tool-001')
+    proves('tool-007')
 
     head, rows, lines = table(run('-a'))
     assert len(rows) == 18
@@ -119,6 +124,7 @@ def with_process():
     assert rows[1][:5] == [''] * 5 and rows[1][7] == 'NA' and rows[1][6] == 'neuron-ls --show-all-procs'
     assert lines[6].startswith('+--')  # after each device
     proves('tool-002')
+    proves('tool-008')
     nrt.nrt_close()
     assert all(not d['neuron_processes'] for d in json.loads(run('-j')))
 
