@@ -147,9 +147,9 @@ enum device_access { DEVICE_READ = 1, DEVICE_WRITE = 2, DEVICE_RW = 3 };
  * are backed: a bit test per block. */
 NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
                       enum device_access access, void **ret_p, struct err *err);
-/* Copy size bytes from src to device memory. Blocks that the copy covers and that have no memory yet
- * get it by the copy itself, which costs half of backing them first. NRT_INVALID, NRT_RESOURCE as
- * device_map. */
+/* Copy size bytes from src to device memory. Blocks that the copy covers and that have no memory
+ * yet get it by the copy itself, which costs half of backing them first. NRT_INVALID, NRT_RESOURCE
+ * as device_map. */
 NRT_STATUS device_write(struct device_instance *in, uint64_t addr, const void *src, uint64_t size,
                         struct err *err);
 /* Base address of a whole HBM of device dev (hbm counts within the device) and its size, for

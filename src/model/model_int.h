@@ -173,8 +173,8 @@ struct model {
 NRT_STATUS graph_build(struct model *m, struct err *err);
 void graph_fini(struct model *m);
 
-/* devtime.c: OPENNRT_DEVICE_TIME. open: room for the events of f; false: no memory. report: what the
- * execution whose events f holds would take on a device, as one INFO record. */
+/* devtime.c: OPENNRT_DEVICE_TIME. open: room for the events of f; false: no memory. report: what
+ * the execution whose events f holds would take on a device, as one INFO record. */
 bool devtime_open(struct frame *f);
 void devtime_report(struct model *m, struct instance *in, struct frame *f);
 
