@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MM_MR     6  /* rows of a microtile */
-#define MM_WIDTH  64 /* columns of a block: what a caller hands to a kernel at most */
-#define MM_SEGS   1
-#define MM_K_MAX  512                                    /* rows of all segments */
+#define MM_MR     6   /* rows of a microtile */
+#define MM_WIDTH  64  /* columns of a block: what a caller hands to a kernel at most */
+#define MM_SEGS   1   /* records whose sums one pass joins: more is slower (docs/kernels.md) */
+#define MM_K_MAX  256 /* rows of all segments */
 #define MM_PANELS ((size_t)MM_K_MAX * (128 + MM_MR) * 4) /* bytes of a packed stationary tile */
 #define MM_BLOCK  ((size_t)MM_K_MAX * MM_WIDTH * 4)      /* bytes of a packed moving block */
 

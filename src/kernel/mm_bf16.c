@@ -17,16 +17,16 @@
 #define ADD _mm512_add_ps
 #include "kernel/mm_body.h"
 
+/* Elements 0 .. 15 of two vectors in turns. */
+static const uint16_t PICK[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                  8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+
 static void interleave(uint32_t *out, const uint16_t *lo, const uint16_t *hi, uint32_t n)
 {
-    __m512i low, high;
-    uint16_t pick[32];
+    const __m512i low = _mm512_loadu_si512(PICK);
+    const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     uint32_t i = 0;
 
-    for (uint32_t j = 0; j < 32; j++)
-        pick[j] = (uint16_t)(j / 2 + j % 2 * 32);
-    low = _mm512_loadu_si512(pick);
-    high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     for (; i + 32 <= n; i += 32) {
         __m512i a = _mm512_loadu_si512(lo + i);
         __m512i b = hi == NULL ? _mm512_setzero_si512() : _mm512_loadu_si512(hi + i);
