@@ -200,6 +200,18 @@ int asm_raw_reg(const char *s, size_t len); /* r0..r63; -1 */
 
 /* asm_stmt.c: statements up to the end of the text, or to the closing brace. */
 bool asm_block(struct as *as, bool nested);
+/* The block at the cursor, in a scope of its own. */
+bool asm_scoped_block(struct as *as);
+bool asm_want_open(struct as *as);               /* a { stands at the cursor; it stays */
+bool asm_find_close(struct as *as, size_t *ret); /* position behind the matching } */
+bool asm_step(struct as *as);                    /* one more statement; false: too many */
+
+/* asm_macro.c */
+bool asm_macro_define(struct as *as);
+bool asm_macro_call(struct as *as, const struct macro *m);
+
+/* asm_args.c: the operands of r->opcode, a compute record. */
+bool asm_compute(struct as *as, struct isa_record *r);
 
 /* asm_expr.c */
 bool asm_expr(struct as *as, struct val *ret);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool step(struct as *as)
+bool asm_step(struct as *as)
 {
     uint64_t most =
         as->opts->max_records ? (uint64_t)as->opts->max_records * 16 + 100000 : (uint64_t)64 << 20;
@@ -175,7 +175,7 @@ static bool decl_reg(struct as *as)
  * -------------------------------------------------------------------------------------- */
 
 /* The cursor stands at {; ret the position behind the matching }. */
-static bool find_close(struct as *as, size_t *ret)
+bool asm_find_close(struct as *as, size_t *ret)
 {
     size_t pos = as->pos + 1;
     unsigned nest = 1;
@@ -193,13 +193,13 @@ static bool find_close(struct as *as, size_t *ret)
     return asm_fail(as, "the block does not end");
 }
 
-static bool want_open(struct as *as)
+bool asm_want_open(struct as *as)
 {
     return asm_is(as, '{') || asm_fail(as, "'{' is expected");
 }
 
 /* The block at the cursor, in a scope of its own. */
-static bool block(struct as *as)
+bool asm_scoped_block(struct as *as)
 {
     uint32_t scope;
     struct sym *mark;
@@ -230,7 +230,7 @@ static bool repeat(struct as *as)
         return false;
     if (asm_take_word(as, "step") && !asm_int_range(as, "step", 1, INT32_MAX, &by))
         return false;
-    if (!want_open(as) || !find_close(as, &close))
+    if (!asm_want_open(as) || !asm_find_close(as, &close))
         return false;
     open = as->pos;
     for (int64_t i = a; i < b; i += by) {
@@ -240,13 +240,13 @@ static bool repeat(struct as *as)
         bool ok;
 
         as->pos = open;
-        if (!step(as))
+        if (!asm_step(as))
             return false;
         asm_scope_open(as, &scope, &mark, &regs);
         s = as->err->status ? NULL : asm_define(as, name, SYM_CONST);
         if (s)
             s->u.v = (struct val){.kind = VAL_INT, .i = i};
-        ok = s && block(as);
+        ok = s && asm_scoped_block(as);
         asm_scope_close(as, scope, mark, regs);
         if (!ok)
             return false;
@@ -287,10 +287,10 @@ static bool if_else(struct as *as)
 
     if (!asm_cond(as, &cond, &is_const, &value))
         return false;
-    if (!want_open(as) || !find_close(as, &close))
+    if (!asm_want_open(as) || !asm_find_close(as, &close))
         return false;
     if (is_const) {
-        if (value ? !block(as) : (as->pos = close, false))
+        if (value ? !asm_scoped_block(as) : (as->pos = close, false))
             return false;
     } else {
         r = emit_branch(as, asm_cond_not(cond.op));
@@ -299,7 +299,7 @@ static bool if_else(struct as *as)
         cond.op = r->body.s.op;
         r->body.s = cond;
         at = as->eng[engine].n - 1;
-        if (!block(as))
+        if (!asm_scoped_block(as))
             return false;
         as->engine = engine;
     }
@@ -320,7 +320,7 @@ static bool if_else(struct as *as)
             while (!asm_is(as, '{') && asm_peek(as)->kind != TK_EOF)
                 asm_next(as);
             for (;;) {
-                if (!want_open(as) || !find_close(as, &as->pos))
+                if (!asm_want_open(as) || !asm_find_close(as, &as->pos))
                     return false;
                 if (!asm_take_word(as, "else"))
                     return true;
@@ -336,11 +336,11 @@ static bool if_else(struct as *as)
             return false;
         as->depth--;
     } else {
-        if (!want_open(as) || !find_close(as, &close))
+        if (!asm_want_open(as) || !asm_find_close(as, &close))
             return false;
         if (is_const && value)
             as->pos = close;
-        else if (!block(as))
+        else if (!asm_scoped_block(as))
             return false;
     }
     if (!is_const) {
@@ -473,7 +473,7 @@ static bool for_loop(struct as *as)
         s->u.number = reg;
         ok = for_head(as, &l, (uint8_t)reg, &a, &b);
         as->engine = engine;
-        ok = ok && block(as) && for_tail(as, &l, (uint8_t)reg, by, &b);
+        ok = ok && asm_scoped_block(as) && for_tail(as, &l, (uint8_t)reg, by, &b);
     }
     as->engine = engine;
     asm_scope_close(as, scope, mark, regs);
@@ -490,7 +490,7 @@ static bool while_loop(struct as *as)
     if (!asm_cond(as, &cond, &is_const, &value) || !loop_engines(as, &l))
         return false;
     if (is_const && !value)
-        return want_open(as) && find_close(as, &as->pos);
+        return asm_want_open(as) && asm_find_close(as, &as->pos);
     for (int e = 0; e < ISA_ENGINES && ok; e++) {
         struct isa_record *r;
 
@@ -511,7 +511,7 @@ static bool while_loop(struct as *as)
         }
     }
     as->engine = engine;
-    ok = ok && block(as);
+    ok = ok && asm_scoped_block(as);
     for (int e = 0; e < ISA_ENGINES && ok; e++) {
         struct isa_record *r;
 
@@ -526,179 +526,6 @@ static bool while_loop(struct as *as)
             set_target(as, e, l.skip[e] - 1);
     }
     as->engine = engine;
-    return ok;
-}
-
-/* ---- macros
- * -------------------------------------------------------------------------------------- */
-
-static bool decl_macro(struct as *as)
-{
-    struct macro *m = arena_alloc(as->arena, sizeof(*m));
-    struct tok params[32];
-    const char *name;
-    struct sym *s;
-    size_t close;
-
-    if (!m)
-        return asm_nomem(as);
-    if (!asm_name(as, &name) || !asm_want(as, '('))
-        return false;
-    if (!asm_is(as, ')'))
-        do {
-            const struct tok *t = asm_next(as);
-
-            if (t->kind != TK_IDENT || m->n_params == 32)
-                return asm_fail(as, "at most 32 parameter names are expected");
-            params[m->n_params++] = *t;
-        } while (asm_take(as, ','));
-    if (!asm_want(as, ')') || !want_open(as) || !find_close(as, &close))
-        return false;
-    m->params = arena_calloc(as->arena, m->n_params + 1, sizeof(*params));
-    if (!m->params)
-        return asm_nomem(as);
-    memcpy(m->params, params, m->n_params * sizeof(*params));
-    m->body = &as->t[as->pos];
-    m->n_body = close - as->pos;
-    /* tokens of an expansion are freed after it: keep those of nested definitions */
-    if (as->expansions) {
-        struct tok *copy = arena_calloc(as->arena, m->n_body, sizeof(*copy));
-
-        if (!copy)
-            return asm_nomem(as);
-        memcpy(copy, m->body, m->n_body * sizeof(*copy));
-        m->body = copy;
-    }
-    as->pos = close;
-    s = asm_define(as, name, SYM_MACRO);
-    if (!s)
-        return false;
-    s->u.macro = m;
-    return true;
-}
-
-struct arg {
-    size_t first, n;
-    bool wrap; /* an expression: brackets keep it together */
-};
-
-static bool macro_args(struct as *as, const struct macro *m, struct arg *args)
-{
-    size_t n = 0;
-
-    if (!asm_want(as, '('))
-        return false;
-    if (asm_take(as, ')'))
-        return m->n_params == 0 || asm_fail(as, "the macro wants %zu arguments", m->n_params);
-    for (;;) {
-        unsigned nest = 0;
-        bool op = false, other = false;
-
-        if (n == m->n_params)
-            return asm_fail(as, "the macro wants %zu arguments", m->n_params);
-        args[n].first = as->pos;
-        for (;; as->pos++) {
-            const struct tok *t = asm_peek(as);
-            unsigned p = t->kind == TK_PUNCT ? t->p : 0;
-
-            if (t->kind == TK_EOF)
-                return asm_fail(as, "the arguments do not end");
-            if (nest == 0 && (p == ',' || p == ')'))
-                break;
-            if (p == '(' || p == '[' || p == '{')
-                nest++;
-            else if ((p == ')' || p == ']' || p == '}') && nest)
-                nest--;
-            if (p == '+' || p == '-' || p == '*' || p == '/' || p == '%')
-                op = true;
-            if (p == '[' || p == '{' || p == ':' || p == '=' || p == '.' || t->kind == TK_STR)
-                other = true;
-        }
-        args[n].n = as->pos - args[n].first;
-        args[n].wrap = op && !other && args[n].n > 1;
-        n++;
-        if (asm_take(as, ')'))
-            break;
-        if (!asm_want(as, ','))
-            return false;
-    }
-    return n == m->n_params || asm_fail(as, "the macro wants %zu arguments", m->n_params);
-}
-
-static const struct arg *param_of(const struct macro *m, const struct arg *args,
-                                  const struct tok *t)
-{
-    for (size_t i = 0; t->kind == TK_IDENT && i < m->n_params; i++)
-        if (m->params[i].len == t->len && memcmp(m->params[i].s, t->s, t->len) == 0)
-            return &args[i];
-    return NULL;
-}
-
-static bool expand(struct as *as, const struct macro *m, const struct arg *args, struct toks *out)
-{
-    size_t n = 2;
-    struct tok open = {.kind = TK_PUNCT, .p = '(', .s = "(", .len = 1}, shut = open, *o;
-    uint32_t line = asm_peek(as)->line;
-
-    shut.p = ')';
-    shut.s = ")";
-    for (size_t i = 0; i < m->n_body; i++) {
-        const struct arg *a = param_of(m, args, &m->body[i]);
-
-        n += a ? a->n + 2 : 1;
-    }
-    as->steps += n / 4;
-    if (!step(as))
-        return false;
-    o = out->t = mem_calloc(n, sizeof(*o));
-    if (!o)
-        return asm_nomem(as);
-    for (size_t i = 0; i < m->n_body; i++) {
-        const struct arg *a = param_of(m, args, &m->body[i]);
-        /* behind #, a number stands alone */
-        bool wrap = a && a->wrap;
-
-        if (!a) {
-            *o++ = m->body[i];
-            continue;
-        }
-        open.line = shut.line = m->body[i].line;
-        if (wrap)
-            *o++ = open;
-        memcpy(o, &as->t[a->first], a->n * sizeof(*o));
-        o += a->n;
-        if (wrap)
-            *o++ = shut;
-    }
-    *o++ = (struct tok){.kind = TK_NL, .line = line, .s = ""};
-    *o++ = (struct tok){.kind = TK_EOF, .line = line, .s = ""};
-    out->n = (size_t)(o - out->t);
-    return true;
-}
-
-static bool macro_call(struct as *as, const struct macro *m)
-{
-    struct arg args[32];
-    struct toks t = {0};
-    struct tok *outer = as->t;
-    size_t pos;
-    bool ok;
-
-    if (!macro_args(as, m, args))
-        return false;
-    if (as->depth >= 60)
-        return asm_fail(as, "macros nested too deeply");
-    if (!expand(as, m, args, &t))
-        return false;
-    pos = as->pos;
-    as->t = t.t;
-    as->pos = 0;
-    as->expansions++;
-    ok = block(as);
-    as->expansions--;
-    as->t = outer;
-    as->pos = pos;
-    mem_free(t.t);
     return ok;
 }
 
@@ -783,7 +610,7 @@ static bool declaration(struct as *as, bool *ret_was)
         return asm_decl_dma(as, NULL);
     }
     if (asm_take_word(as, "macro"))
-        return decl_macro(as);
+        return asm_macro_define(as);
     if (asm_take_word(as, "repeat"))
         return repeat(as);
     if (asm_take_word(as, "for"))
@@ -810,7 +637,7 @@ static bool statement(struct as *as, bool *ret_label)
     if (asm_take(as, '.'))
         return directive(as);
     if (asm_is(as, '{'))
-        return block(as);
+        return asm_scoped_block(as);
     if (t->kind != TK_IDENT)
         return asm_fail(as, "a statement is expected");
     if (!declaration(as, &was))
@@ -833,7 +660,7 @@ static bool statement(struct as *as, bool *ret_label)
     if (after->kind == TK_PUNCT && after->p == '(') {
         s = asm_find_here(as);
         if (s && s->kind == SYM_MACRO)
-            return asm_name(as, &name) && macro_call(as, s->u.macro);
+            return asm_name(as, &name) && asm_macro_call(as, s->u.macro);
     }
     return asm_record(as);
 }
@@ -852,7 +679,7 @@ bool asm_block(struct as *as, bool nested)
             asm_next(as);
             return true;
         }
-        if (!step(as) || !statement(as, &label))
+        if (!asm_step(as) || !statement(as, &label))
             return false;
         if (!label && asm_peek(as)->kind != TK_NL && asm_peek(as)->kind != TK_EOF &&
             !asm_is(as, '}'))
