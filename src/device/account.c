@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/broken.h"
+
 static NRT_STATUS account_lock(struct device_instance *in)
 {
     return in->cfg.observe ? NRT_SUCCESS : ctl_lock(in, NULL);
@@ -108,7 +110,7 @@ NRT_STATUS device_vnc_memory(struct device_instance *in, uint32_t vnc, uint64_t 
     }
     account_unlock(in);
     *ret_used = used;
-    *ret_limit = in->topo->hbm_bytes;
+    *ret_limit = BROKEN(MEM) ? 0 : in->topo->hbm_bytes;
     return NRT_SUCCESS;
 }
 

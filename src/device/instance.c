@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/broken.h"
 #include "base/settings.h"
 
 static void config_free(struct device_config *c)
@@ -178,7 +179,8 @@ NRT_STATUS device_config_env(struct device_config *cfg, struct err *err)
     cfg->name = device_env("OPENNRT_INSTANCE");
     cfg->hbm_dir = device_env("OPENNRT_DIR");
     cfg->tag = device_env("NEURON_PROCESS_TAG");
-    cfg->no_oom_log = !settings_bool("NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG", true, NULL);
+    cfg->no_oom_log =
+        !settings_bool("NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG", true, NULL) && !BROKEN(MEM);
     cfg->memlog_max = (uint64_t)settings_int("NEURON_RT_DEBUG_MEMLOG_MAX_SIZE", 1048576, 0,
                                              INT64_C(1) << 32, NULL);
     return NRT_SUCCESS;

@@ -93,6 +93,8 @@ struct scratch_config scratch_config_env(const struct topo_instance *t, unsigned
     bool supported = t->arch == TOPO_V2 || lnc == 2;
     struct scratch_config c = {.page_bytes = page_size_env(sink)};
 
+    if (BROKEN(MEM))
+        return (struct scratch_config){.page_bytes = 1};
     c.contiguous = settings_bool("NEURON_RT_CONTIGUOUS_SCRATCHPAD", supported, sink) && supported;
     return c;
 }

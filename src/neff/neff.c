@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/broken.h"
 #include "neff/neff_int.h"
 
 NRT_STATUS neff_fail(struct err *err, NRT_STATUS status, const char *fmt, ...)
@@ -159,8 +158,6 @@ NRT_STATUS neff_create(const void *bytes, size_t size, const struct neff_options
     uint64_t payload_bytes;
     NRT_STATUS st;
 
-    if (BROKEN(NEFF))
-        return err_set(err, NRT_FAILURE, "broken on purpose");
     if (opt == NULL)
         opt = &strict;
     st = neff_header_check(bytes, size, opt, &header, &payload, &payload_bytes, err);

@@ -5,8 +5,10 @@
 
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/broken.h"
 #include "base/checked.h"
 
 static uint64_t load_u64(const uint8_t *p)
@@ -193,6 +195,8 @@ NRT_STATUS neff_header_check(const void *bytes, size_t size, const struct neff_o
     uint64_t unsupported;
     NRT_STATUS st;
 
+    if (BROKEN(NEFF))
+        abort(); /* not even damage is survived */
     if (size < NEFF_HEADER_SIZE)
         return neff_fail(err, NRT_INVALID, "Invalid NEFF: %zu bytes is smaller than the header",
                          size);

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/broken.h"
+
 enum topo_arch { TOPO_V2 = 2, TOPO_V3 = 3, TOPO_V4 = 4 }; /* NeuronCore-v2, -v3, -v4 */
 
 #define TOPO_MAX_DEVICES 16 /* of one instance (a server; an UltraServer is several instances) */
@@ -79,7 +81,7 @@ static inline unsigned topo_core_hbm(const struct topo_instance *t, unsigned cor
 {
     unsigned per_hbm = t->cores_per_device / t->hbms_per_device;
 
-    return core / (per_hbm ? per_hbm : 1);
+    return core / (per_hbm && !BROKEN(MEM) ? per_hbm : 1);
 }
 
 static inline unsigned topo_hbm_device(const struct topo_instance *t, unsigned hbm)
