@@ -31,6 +31,12 @@ def build(source, folder, section):
     else:
         cmd = ["meson", "setup", folder, source] + options
     subprocess.run(cmd, check=True, env=env, stdout=subprocess.DEVNULL)
+    # A test whose compilation the defect prevents must not run as it was before.
+    for top, _, files in os.walk(os.path.join(folder, "test")):
+        for name in files:
+            path = os.path.join(top, name)
+            if name.startswith("test_") and "." not in name and os.access(path, os.X_OK):
+                os.remove(path)
     # -k 0: where a defect shows as a refused compilation, the other tests still get built.
     done = subprocess.run(["ninja", "-C", folder, "-k", "0", "-j2"], check=False, env=env, text=True,
                           capture_output=True)

@@ -4,12 +4,20 @@
  * turn open; scripts/check_breaks.py shows it. In an ordinary build every BROKEN(...) is the
  * constant 0.
  *
- *     BROKEN(NEFF)   section 1: the reader crashes, the core prepares no program
- *     BROKEN(MEM)    section 3: nothing is allocated; scratchpads, banks, limits and sizes are
- * wrong BROKEN(HBM)    section 4: tensors cannot be allocated BROKEN(PERF)   section 5: nothing can
- * be executed BROKEN(DUMP)   section 6: the log drops its records BROKEN(API)    section 9:
- * nrt_init fails, status texts are empty BROKEN(TOOL)   section 10: every tool ends before it
- * begins
+ * NEFF, section 1: the reader crashes, the core prepares no program.
+ *
+ * MEM, section 3: nothing is allocated; scratchpads, banks, limits and the text of sizes are wrong.
+ *
+ * HBM, section 4: no instance type is known.
+ *
+ * PERF, section 5: nothing is executed.
+ *
+ * DUMP, section 6: the log drops its records.
+ *
+ * API, section 9: nrt_init fails, status texts are empty, the log ignores its variables, and the
+ * public headers have other layouts and values (scripts/break_headers.py).
+ *
+ * TOOL, section 10: every tool ends before it begins (tools/broken.c).
  *
  * Sections 2, 7 and 8 have no proven lines yet. */
 #ifndef BASE_BROKEN_H
