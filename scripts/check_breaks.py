@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 
-SECTIONS = {"neff": 1, "cco": 2, "mem": 3, "hbm": 4, "perf": 5, "dump": 6, "inter": 7, "intra": 8,
+SECTIONS = {"neff": 1, "ovl": 2, "mem": 3, "hbm": 4, "perf": 5, "dump": 6, "inter": 7, "intra": 8,
             "api": 9, "tool": 10}
 SUITES = ["--suite", "unit", "--suite", "system", "--suite", "abi"]
 
