@@ -42,6 +42,8 @@ class Machine:
         self.programs, self.groups, self.queues = programs, groups, queues
         self.names = variables
         self.by_id = {i: data for i, data in variables.values()}
+        self.peer = None            # the other core of the logical core
+        self.arrived = set()        # engines inside a core_barrier
         self.sem = [0] * 256
         self.event = [0] * 256
         self.pc = {e: 0 for e in programs}
@@ -229,19 +231,22 @@ class Machine:
 
     def update(self, engine, upd):
         value = self.core.reg(engine, upd.reg) if upd.reg != NO_REG else upd.value
+        core = self.peer if upd.peer else self
         if upd.kind == "event_set":
-            self.event[upd.index] = 1
+            core.event[upd.index] = 1
         elif upd.kind == "event_clear":
-            self.event[upd.index] = 0
+            core.event[upd.index] = 0
         else:
-            now = self.sem[upd.index]
-            self.sem[upd.index] = signed({"inc": now + 1, "dec": now - 1, "add": now + value,
+            now = core.sem[upd.index]
+            core.sem[upd.index] = signed({"inc": now + 1, "dec": now - 1, "add": now + value,
                                           "sub": now - value, "write": value}[upd.kind])
 
     def _complete(self, queue, group):
         amount = self.queues[queue]
         if group.get("semaphore") is not None:
             self.sem[group["semaphore"]] = signed(self.sem[group["semaphore"]] + amount)
+        for remote in group.get("remote_semaphores", []):
+            self.peer.sem[remote] = signed(self.peer.sem[remote] + amount)
         if group.get("event") is not None:
             self.event[group["event"]] = 1
 
@@ -282,6 +287,13 @@ class Machine:
             self.done.add(engine)
         elif rec.op in ("nop", "drain"):
             pass
+        elif rec.op == "core_barrier" and engine not in self.arrived:
+            self.arrived.add(engine)
+            self.peer.sem[rec.first] = signed(self.peer.sem[rec.first] + 1)
+            return                      # the rest of it when the peer has come, too
+        elif rec.op == "core_barrier":
+            self.arrived.remove(engine)
+            self.sem[rec.first] = signed(self.sem[rec.first] - 1)
         elif rec.op == "sem_range_clear":
             for i in range(rec.first, rec.first + rec.count):
                 self.sem[i] = 0
@@ -324,25 +336,43 @@ class Machine:
                 self.update(engine, upd)
         self.pc[engine] = following
 
-    def run(self, rng, limit=200000):
-        """Until every engine has ended and every transfer is done; the memories hold the result."""
-        for _ in range(limit):
-            ready = [e for e in self.programs if e not in self.done and
-                     all(self.holds(e, w) for w in self.programs[e][self.pc[e]].waits)]
-            queues = [q for q, p in self.pending.items() if p]
-            choices = ready + queues
-            if not choices:
-                if len(self.done) == len(self.programs):
-                    return
-                raise Hang
-            actor = choices[int(rng.integers(len(choices)))]
-            if isinstance(actor, str):
-                item = self.pending[actor].pop(0)
-                if item[0] == "static":
-                    self.transfer(item[1])
-                else:
-                    self.run_dynamic(item[2], item[3])
-                self._complete(actor, item[1])
-            else:
-                self.step(actor)
-        raise Hang
+    def can_step(self, engine):
+        rec = self.programs[engine][self.pc[engine]]
+        if engine in self.arrived:
+            return self.sem[rec.first] >= 1
+        return all(self.holds(engine, w) for w in rec.waits)
+
+    def actors(self):
+        """Engines and queues that can go on."""
+        ready = [e for e in self.programs if e not in self.done and self.can_step(e)]
+        return ready + [q for q, p in self.pending.items() if p]
+
+    def act(self, actor):
+        if not isinstance(actor, str):
+            self.step(actor)
+            return
+        item = self.pending[actor].pop(0)
+        if item[0] == "static":
+            self.transfer(item[1])
+        else:
+            self.run_dynamic(item[2], item[3])
+        self._complete(actor, item[1])
+
+    def run(self, rng):
+        run_cores([self], rng)
+
+
+def run_cores(machines, rng, limit=200000):
+    """Until every engine of all cores has ended and every transfer is done; the memories hold the
+    result. Two machines are each other's peer and share the arrays of HBM."""
+    for machine in machines:
+        machine.peer = machines[-1] if machine is machines[0] else machines[0]
+    for _ in range(limit):
+        choices = [(m, a) for m in machines for a in m.actors()]
+        if not choices:
+            if all(len(m.done) == len(m.programs) for m in machines):
+                return
+            raise Hang
+        machine, actor = choices[int(rng.integers(len(choices)))]
+        machine.act(actor)
+    raise Hang

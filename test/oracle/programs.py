@@ -33,8 +33,8 @@ class Buffer:
 
 
 class Program:
-    def __init__(self, rng, gen):
-        self.rng, self.gen = rng, gen
+    def __init__(self, rng, gen, prefix=""):
+        self.rng, self.gen, self.prefix = rng, gen, prefix
         self.records = {e: [] for e in (PE, DVE, ACT, POOL, SP)}
         self.groups = {SP: [], ACT: []}
         self.queues = {"qIn": {"type": "in", "owner": "sp", "num_queues": self.int(1, 16)},
@@ -82,8 +82,8 @@ class Program:
         b = Buffer(dtype, parts, count, Tensor(mem, dtype, start, parts, at, [(pad, count)]))
         return b
 
-    def variable(self, kind, size, data=None):
-        name = f"{kind.replace('-', '_')}{len(self.variables)}"
+    def variable(self, kind, size, data=None, name=None):
+        name = name or f"{self.prefix}{kind.replace('-', '_')}{len(self.variables)}"
         var = {"type": kind, "var_id": len(self.variables), "size": size}
         if kind == "file":
             var["file_name"] = name + ".raw"
@@ -135,7 +135,7 @@ class Program:
         self.records[engine].append(rec)
         self.note(("sem", 10 + engine, self.engine_count[engine], engine), reads, writes)
 
-    def trigger(self, queue, desc, reads, writes, times=1):
+    def trigger(self, queue, desc, reads, writes, times=1, remote=None, extra=()):
         """A static transfer; more than once: a loop of the engine, each after the one before."""
         engine = SP if self.queues[queue]["owner"] == "sp" else ACT
         n, sem = self.queues[queue]["num_queues"], self.queue_sem[queue]
@@ -146,9 +146,13 @@ class Program:
             group["event"] = self.next_event
             event = ("event", self.next_event)
             self.next_event += 1
+        if remote is not None:
+            group["remote_semaphores"] = [remote]
         self.groups[engine].append(group)
-        waits = self.waits_for(engine, reads, writes)
         out = self.records[engine]
+        if extra:
+            out.append(Record("nop", engine, waits=list(extra)))
+        waits = self.waits_for(engine, reads, writes)
         if times == 1:
             out.append(Record("dma_trigger", engine, imm=self.dma_id, waits=waits))
         else:
@@ -566,17 +570,54 @@ class Program:
         self.emit(engine, Record("tensor_copy", engine, [b.tensor, part]), [a], [b])
         self.tiles.append(b)
 
+    # --- two cores ------------------------------------------------------------------------------
+
+    def send(self, name, semaphore):
+        """A tile into a tensor that both cores know; the peer's semaphore says when it is there."""
+        b = self.source()
+        while b.tensor.mem != SBUF:
+            b = self.source()
+        size = dt.SIZE[b.dtype] * b.parts * b.count
+        self.variable("output", size, name=name)
+        self.output_dtype[name] = b.dtype
+        desc = dict(self.tile_side("from", b, False), **self.flat_side("to", name, 0, size))
+        self.trigger("qOut", [desc], [b], [Buffer(b.dtype, b.parts, b.count, name=name)],
+                     remote=semaphore)
+        return b, self.queues["qOut"]["num_queues"]
+
+    def receive(self, name, like, semaphore, amount):
+        b = self.tile(like.dtype, like.parts, like.count)
+        if b is None:
+            return
+        size = dt.SIZE[b.dtype] * b.parts * b.count
+        self.variable("output", size, name=name)
+        desc = dict(self.flat_side("from", name, 0, size), **self.tile_side("to", b, False))
+        self.trigger("qIn", [desc], [], [b], extra=[Wait("sem_ge", semaphore, amount)])
+        self.tiles.append(b)
+
+    def meet(self, engine, semaphore, signal):
+        """A barrier of both cores, and a plain signal to the peer that its next step waits for."""
+        self.records[engine] += [
+            Record("core_barrier", engine, first=semaphore),
+            Record("nop", engine, updates=[Update("add", signal, 3, peer=True)]),
+            Record("nop", engine, waits=[Wait("sem_ge", signal, 3)],
+                   updates=[Update("sub", signal, 3)])]
+
     # --- the program ----------------------------------------------------------------------------
 
-    def build(self, steps):
+    def body(self, steps):
         for _ in range(self.int(1, 3)):
             self.load()
-        kinds = [self.load, self.hbm_step, self.by_index, self.by_offset, self.copy_step, self.copy_step,
-                 self.binary_step, self.binary_step, self.scalar_step, self.iota_step,
-                 self.memset_step, self.select_step, self.transpose_step, self.max8_step,
-                 self.matmul_step, self.loop_step, self.pingpong_step, self.register_step]
+        kinds = [self.load, self.hbm_step, self.by_index, self.by_offset, self.copy_step,
+                 self.copy_step, self.binary_step, self.binary_step, self.scalar_step,
+                 self.iota_step, self.memset_step, self.select_step, self.transpose_step,
+                 self.max8_step, self.matmul_step, self.loop_step, self.pingpong_step,
+                 self.register_step]
         for _ in range(steps):
             self.pick(kinds)()
+
+    def finish(self):
+        """Everything into outputs; the ends of the engines' programs."""
         for b in list(self.tiles):
             if b.tensor.mem == PSUM:
                 c = self.tile(b.dtype, b.parts, b.count)
@@ -592,13 +633,15 @@ class Program:
                 self.records[e].append(Record("end", e))
         self.groups = {e: g for e, g in self.groups.items() if e in self.records}
 
-    def machine(self):
-        """An interpreter with the inputs in place."""
+    def machine(self, shared=None):
+        """An interpreter with the inputs in place; shared: arrays of the other core."""
         arrays = {}
         for name, var in self.variables.items():
             data = self.inputs.get(name, self.constants.get(name))
             if name == "SB":
                 arrays[name] = (0, None)
+            elif shared and name in shared:
+                arrays[name] = (var["var_id"], shared[name][1])
             elif data is not None:
                 arrays[name] = (var["var_id"], np.array(data, np.uint8))
             else:
@@ -609,8 +652,53 @@ class Program:
         return Machine(self.gen, windows, self.records, self.groups, queues, arrays)
 
 
-def generate(seed, gen):
-    rng = np.random.default_rng(seed)
-    program = Program(rng, gen)
-    program.build(int(rng.integers(3, 22)))
-    return program
+class Single:
+    """A program of one core."""
+
+    def __init__(self, seed, gen):
+        rng = np.random.default_rng(seed)
+        program = Program(rng, gen)
+        program.body(int(rng.integers(3, 22)))
+        program.finish()
+        self.gen, self.cores = gen, [program]
+
+    def machines(self):
+        first = self.cores[0].machine()
+        return [first] + [c.machine(first.names) for c in self.cores[1:]]
+
+    @property
+    def inputs(self):
+        return {n: d for c in self.cores for n, d in c.inputs.items()}
+
+    @property
+    def outputs(self):
+        return {n: s for c in self.cores for n, s in c.outputs.items()}
+
+    @property
+    def output_dtype(self):
+        return {n: t for c in self.cores for n, t in c.output_dtype.items()}
+
+
+class Pair(Single):
+    """Programs of the two cores of a logical core that meet and exchange tiles."""
+
+    def __init__(self, seed, gen):
+        rng = np.random.default_rng(seed)
+        one, two = Program(rng, gen, "a_"), Program(rng, gen, "b_")
+        for number in range(int(rng.integers(1, 4))):
+            for program in (one, two):
+                program.body(int(rng.integers(2, 6)))
+            if program.chance(0.5):
+                engine = program.pick([PE, DVE, ACT, POOL])
+                one.meet(engine, 240, 241)
+                two.meet(engine, 240, 241)
+            left, right = (one, two) if program.chance(0.5) else (two, one)
+            like, amount = left.send(f"shared{number}", 230 + number)
+            right.receive(f"shared{number}", like, 230 + number, amount)
+        one.finish()
+        two.finish()
+        self.gen, self.cores = gen, [one, two]
+
+
+def generate(seed, gen, cores=1):
+    return (Single if cores == 1 else Pair)(seed, gen)

@@ -129,10 +129,11 @@ class Update:
     value: int = 0
     reg: int = NO_REG
     at_read: bool = False
+    peer: bool = False
 
     def pack(self):
         return struct.pack("<BBBBi", UPDATES.index(self.kind), self.index, self.reg,
-                           1 if self.at_read else 0, self.value)
+                           self.at_read + 2 * self.peer, self.value)
 
 
 @dataclasses.dataclass

@@ -3,6 +3,7 @@
 """Random programs with semaphores, DMA and loops: libnrt against the sequential interpreter.
 
   run_programs.py DRIVER [--cases n] [--seed s] [--only case] [--keep DIR] [--races]
+                  [--two-cores]
 
 Each program becomes a NEFF (written by neffwrite.py), runs once through the documented API, and its
 output tensors are compared with the interpreter's; the interpreter runs it under two orders first.
@@ -23,7 +24,7 @@ import numpy as np
 import dtypes as dt
 import neffwrite
 import programs
-from machine import Hang
+from machine import Hang, run_cores
 from neuroncore import OutOfBounds
 
 RACE = "1004"               # NRT_EXEC_COMPLETED_WITH_ERR
@@ -37,12 +38,13 @@ def tensor_list(sizes):
 
 def prepare(program, base):
     """Write NEFF and inputs; the driver's commands."""
-    queues = {n: dict(q) for n, q in program.queues.items()}
-    neffwrite.write(base + ".neff", program.gen, program.records, program.groups, queues,
-                    program.variables,
-                    {n + ".raw": np.asarray(d).tobytes() for n, d in program.constants.items()},
-                    (tensor_list({n: len(d) for n, d in program.inputs.items()}),
-                     tensor_list(program.outputs)))
+    cores = [{"programs": c.records, "groups": c.groups, "queues": c.queues,
+              "variables": c.variables,
+              "files": {n + ".raw": np.asarray(d).tobytes() for n, d in c.constants.items()}}
+             for c in program.cores]
+    neffwrite.write_cores(base + ".neff", program.gen, cores,
+                          (tensor_list({n: len(d) for n, d in program.inputs.items()}),
+                           tensor_list(program.outputs)))
     lines = [f"neff {base}.neff"]
     for name, data in program.inputs.items():
         np.asarray(data, np.uint8).tofile(f"{base}.{name}.in")
@@ -52,12 +54,17 @@ def prepare(program, base):
     return lines + ["run"]
 
 
+def interpret(program, seed):
+    """The output bytes under the order that seed draws."""
+    machines = program.machines()
+    with np.errstate(all="ignore"):
+        run_cores(machines, np.random.default_rng(seed))
+    arrays = {n: a for m in machines for n, (_, a) in m.names.items()}
+    return {n: arrays[n].tobytes() for n in program.outputs}
+
+
 def expected(program, seed):
-    results = []
-    for order in (1, 2):
-        machine = program.machine()
-        machine.run(np.random.default_rng([seed, order]))
-        results.append({n: machine.names[n][1].tobytes() for n in program.outputs})
+    results = [interpret(program, [seed, order]) for order in (1, 2)]
     if results[0] != results[1]:
         sys.exit("the generated program has a race")
     return results[0]
@@ -66,7 +73,7 @@ def expected(program, seed):
 def take_wait(program, seed, tries=12):
     """Remove a wait so that the order matters: True, the program is changed. False: none found."""
     rng = np.random.default_rng([seed, 99])
-    waiting = [r for records in program.records.values() for r in records
+    waiting = [r for core in program.cores for records in core.records.values() for r in records
                if any(w.kind == "sem_ge" for w in r.waits)]
     for _ in range(min(tries, len(waiting))):
         rec = waiting[int(rng.integers(len(waiting)))]
@@ -77,10 +84,7 @@ def take_wait(program, seed, tries=12):
         results = set()
         try:
             for order in range(6):
-                machine = program.machine()
-                with np.errstate(all="ignore"):
-                    machine.run(np.random.default_rng([seed, order]))
-                results.add(tuple(machine.names[n][1].tobytes() for n in program.outputs))
+                results.add(tuple(interpret(program, [seed, order]).values()))
         except (Hang, OutOfBounds):
             results = set()             # another fault: not what is asked here
         if len(results) > 1:
@@ -115,6 +119,8 @@ def main():
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep", help="directory for the files")
     parser.add_argument("--races", action="store_true", help="see the head of this file")
+    parser.add_argument("--two-cores", action="store_true",
+                        help="programs for the two cores of a logical core (LNC 2)")
     args = parser.parse_args()
     seed = args.seed
     if seed is None:
@@ -123,13 +129,15 @@ def main():
     print(f"seed {seed}, {len(numbers)} programs", flush=True)
     bad = 0
     for gen, instance in INSTANCE.items():
+        if args.two_cores and gen == 2:
+            continue                # logical cores of two exist from trn2 on
         with tempfile.TemporaryDirectory() as tmp:
             tmp = args.keep or tmp
             os.makedirs(tmp, exist_ok=True)
             made, lines = [], []
             for i in numbers:
                 if i % 3 == gen - 2:
-                    program = programs.generate([seed, i], gen)
+                    program = programs.generate([seed, i], gen, 2 if args.two_cores else 1)
                     if args.races and not take_wait(program, seed + i):
                         continue
                     base = os.path.join(tmp, f"p{i}")
@@ -141,7 +149,8 @@ def main():
                 f.write("\n".join(lines) + "\n")
             name = f"oracle{os.getpid()}g{gen}"
             env = dict(os.environ, OPENNRT_INSTANCE_TYPE=instance, OPENNRT_INSTANCE=name,
-                       NEURON_RT_NUM_CORES="1", NEURON_LOGICAL_NC_CONFIG="1")
+                       NEURON_RT_NUM_CORES="1",
+                       NEURON_LOGICAL_NC_CONFIG="2" if args.two_cores else "1")
             if args.races:
                 env["OPENNRT_CHECK"] = "race"
             done = subprocess.run([args.driver, os.path.join(tmp, "list")], env=env, text=True,
