@@ -162,6 +162,8 @@ int neff_build_subgraph(struct neff_build *b)
     b->graphs[1].has_isa = true;
     b->graphs[1].isa_version = 1;
     strbuf_put(&b->graphs[1].isa_name, NEFF_ISA_NAME);
+    if (b->graphs[1].isa_name.failed)
+        return oom(b);
     return b->graph_count++;
 }
 

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Text to NEFF through the public functions: what the strict reader finds in the file. */
+#include "records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "neff/asm.h"
+#include "neff/neff.h"
+
+static const char text[] =
+    ".name toy\n.arch trn2\n.lnc 2\n"
+    "param N = 8\n"
+    "var x: input f32[4, N]\nvar y: output f32[4, N]\n"
+    "var w: file f32[4] = {1, 2, 3, 4}\n"
+    "var v: virtual u8[64] @ 128\nvar p: pointer -> w\nvar tab: dge-table [x, w]\n"
+    "queue zin: in owner=sp n=3 sem=9\nqueue qd: dynamic owner=pool\nqueue aout: out owner=sp\n"
+    "sem s\nevent e\n"
+    "tile X: sbuf f32[4, N]\ntile Y: sbuf f32[4, 1]\n"
+    "sp: dma on zin -> s, e, peer s { X <- x\n Y <- w\n"
+    "    Y <- max(w, from=0.5)\n X <- fma(x * 2, x * 0.25)\n y <- transpose(x.reshape(8, 4)) }\n"
+    "again: if r0 < 1 goto again\n"
+    "pool: dma_dyn X[0:1], x[r1, :], queue=qd\n";
+
+static void *write_neff(const char *t, const struct neff_asm_options *o, size_t *ret_size)
+{
+    struct neff_error error = {0};
+    struct neff_asm_info info;
+    struct neff_build *b = NULL;
+    struct neff_build_options wo = {0};
+    void *bytes = NULL;
+
+    if (neff_asm_text(t, strlen(t), o, &b, &info, &error) != NRT_SUCCESS)
+        fail_msg("%s", error.text);
+    wo.arch = info.arch;
+    if (neff_build_write_memory(b, &wo, &bytes, ret_size) != NRT_SUCCESS)
+        fail_msg("%s", neff_build_error(b));
+    neff_build_destroy(b);
+    return bytes;
+}
+
+static void text_becomes_a_file_that_the_strict_reader_takes(void **state)
+{
+    struct neff_asm_define d = {"N", "2 * 4"};
+    struct neff_asm_options o = {.file = "toy.nasm", .defines = &d, .define_count = 1};
+    size_t size;
+    void *bytes = write_neff(text, &o, &size);
+    struct neff *n;
+    struct err err = {0};
+    const struct neff_subgraph *g;
+    const struct neff_dma_group *grp;
+
+    if (neff_create(bytes, size, NULL, &n, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    assert_string_equal(n->name, "toy");
+    assert_string_equal(n->arch, "trn2");
+    assert_int_equal(n->graph_count, 2);
+    g = &n->graphs[1];
+    assert_string_equal(g->isa_name, "opennrt");
+    assert_int_equal(g->var_count, 7);
+    for (uint32_t i = 0; i < g->var_count; i++)
+        assert_int_equal(g->vars[i].var_id, i);
+    assert_int_equal(g->vars[2].type, NEFF_VAR_FILE);
+    assert_int_equal(g->vars[2].file_bytes, 16);
+    assert_int_equal(g->vars[3].scratch_off, 128);
+    assert_int_equal(g->vars[4].ref, 2);
+    assert_int_equal(g->vars[5].list_count, 2);
+    assert_int_equal(g->vars[6].type, NEFF_VAR_STATE_BUFFER);
+    assert_int_equal(g->queue_count, 3);
+    grp = &g->engines[NEFF_SP].groups[0];
+    assert_int_equal(g->engines[NEFF_SP].group_count, 1);
+    assert_string_equal(g->queues[grp->queue].name, "zin");
+    assert_int_equal(g->queues[grp->queue].num_queues, 3);
+    assert_int_equal(g->queues[grp->queue].semaphore, 9);
+    assert_int_equal(grp->semaphore, 0);
+    assert_int_equal(grp->event, 0);
+    assert_int_equal(grp->remote_semaphore_count, 1);
+    assert_int_equal(grp->desc_count, 5);
+    assert_int_equal(grp->descs[2].op, NEFF_OP_MAX);
+    assert_true(grp->descs[2].has_constant && grp->descs[2].constant == 0.5);
+    assert_int_equal(grp->descs[3].op, NEFF_OP_FMA);
+    assert_true(grp->descs[3].scale[0] == 2.0f && grp->descs[3].scale[1] == 0.25f);
+    assert_int_equal(grp->descs[4].op, NEFF_OP_TRANSPOSE);
+    assert_int_equal(grp->descs[4].transpose_shape[0], 8);
+    assert_int_equal(grp->descs[4].transpose_element_size, 4);
+    assert_int_equal(g->engines[NEFF_SP].instr_bytes, 3 * 320);
+    assert_int_equal(g->engines[NEFF_SP].debug_count, 3);
+    assert_string_equal(g->engines[NEFF_SP].debug[1].file, "toy.nasm");
+    assert_string_equal(g->engines[NEFF_SP].debug[1].label, "again");
+    assert_int_equal(g->engines[NEFF_SP].debug[1].line, 23);
+    neff_destroy(n);
+    neff_build_free(bytes);
+}
+
+static void queue_number_is_that_of_the_names_in_order(void **state)
+{
+    struct neff_error error = {0};
+    void *bytes;
+    size_t size;
+    struct isa_record *r;
+    struct neff_asm_options o = {.arch = "trn2"};
+    static const char t[] = "var x: input f32[4]\nqueue b: dynamic\nqueue c: in\nqueue a: in\n"
+                            "tile X: sbuf f32[1, 4]\npool: dma_dyn X, x, queue=b\n";
+    char *printed;
+
+    assert_int_equal(neff_asm_records(t, strlen(t), &o, NEFF_POOL, &bytes, &size, &error),
+                     NRT_SUCCESS);
+    r = bytes;
+    assert_int_equal(size, 640);
+    assert_int_equal(r[0].body.d.queue, 1);
+    assert_int_equal(neff_asm_print(bytes, size, NEFF_POOL, &printed, &error), NRT_SUCCESS);
+    assert_non_null(strstr(printed, "queue=1"));
+    neff_build_free(printed);
+    assert_int_equal(neff_asm_print(bytes, 100, NEFF_POOL, &printed, &error), NRT_INVALID);
+    assert_non_null(strstr(error.text, "not in this encoding"));
+    error = (struct neff_error){0};
+    assert_int_equal(neff_asm_records(t, strlen(t), &o, NEFF_PE, &bytes, &size, &error),
+                     NRT_INVALID);
+    assert_non_null(strstr(error.text, "no program"));
+    neff_build_free(r);
+}
+
+static void wrong_text_says_where(void **state)
+{
+    struct neff_build *b = NULL;
+    struct neff_error error = {0};
+    struct neff_asm_options o = {.file = "bad.nasm", .dir = "/nonexistent"};
+
+    assert_int_equal(neff_asm_text("\nsp: foo\n", 9, &o, &b, NULL, &error), NRT_INVALID);
+    assert_string_equal(error.text, "bad.nasm:2: foo is no instruction, label or macro");
+    assert_null(b);
+    error = (struct neff_error){0};
+    assert_int_equal(neff_asm_text(NULL, 0, NULL, &b, NULL, &error), NRT_INVALID);
+    error = (struct neff_error){0};
+    assert_int_equal(neff_asm_text("sp: end\n", 8, NULL, NULL, NULL, &error), NRT_INVALID);
+    /* what only the container forbids is reported by the builder */
+    {
+        static const char t[] = "var x: input f32[4]\nvar k: file f32[4] \"k.npy\"\nsp: end\n";
+        void *bytes;
+        size_t size;
+
+        error = (struct neff_error){0};
+        if (neff_asm_text(t, strlen(t), &o, &b, NULL, &error) == NRT_SUCCESS) {
+            assert_int_not_equal(neff_build_write_memory(b, NULL, &bytes, &size), NRT_SUCCESS);
+            assert_non_null(strstr(neff_build_error(b), "k.npy"));
+            neff_build_destroy(b);
+        } else {
+            assert_non_null(strstr(error.text, "k.npy"));
+        }
+    }
+}
+
+static void memory_out_anywhere_leaves_nothing_behind(void **state)
+{
+    struct neff_build *b;
+    struct neff_error error = {0};
+    uint64_t hits;
+
+    fault_count_start();
+    assert_int_equal(neff_asm_text(text, strlen(text), NULL, &b, NULL, &error), NRT_SUCCESS);
+    hits = fault_count(FAULT_ALLOC);
+    fault_disarm();
+    neff_build_destroy(b);
+    for (uint64_t n = 1; n <= hits; n++) {
+        NRT_STATUS st;
+
+        error = (struct neff_error){0};
+        fault_arm(FAULT_ALLOC, n);
+        st = neff_asm_text(text, strlen(text), NULL, &b, NULL, &error);
+        fault_disarm();
+        if (st == NRT_SUCCESS) { /* the builder keeps its failure for the write */
+            void *bytes;
+            size_t size;
+
+            assert_int_not_equal(neff_build_write_memory(b, NULL, &bytes, &size), NRT_SUCCESS);
+            neff_build_destroy(b);
+        } else {
+            assert_int_equal(st, NRT_RESOURCE);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_becomes_a_file_that_the_strict_reader_takes),
+        cmocka_unit_test(queue_number_is_that_of_the_names_in_order),
+        cmocka_unit_test(wrong_text_says_where),
+        cmocka_unit_test(memory_out_anywhere_leaves_nothing_behind),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
