@@ -3,6 +3,7 @@
 # The main example, from the trained weights to classified images:
 #     examples/digits/demo.sh BUILD [STEP]
 # BUILD is a build folder; every STEP-th byte of the NEFF is flipped at the end (default 1: all).
+# DEMO_WRAP, a command such as "valgrind -q", is put in front of the classifier, which is then timed less.
 # Ends with 0 only if every step did what it says.
 set -eu
 
@@ -50,7 +51,8 @@ title "Predicted device time of a batch"
 device_time "$work/run.log" | grep .
 
 title "Classify"
-"$build/examples/digits_classify" "$work/digits.neff" "$work"
+# Unquoted: a command and its options.
+${DEMO_WRAP:-} "$build/examples/digits_classify" "$work/digits.neff" "$work" ${DEMO_WRAP:+3}
 
 title "One causal attention head"
 "$build/tools/opennrt/opennrt" asm "$here/../attention/attention.nasm" -o "$work/attention.neff"
