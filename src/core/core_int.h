@@ -7,6 +7,9 @@
 #include "base/mem.h"
 #include "core/core.h"
 
+/* Largest variable: sums of steps and sizes stay far from 2^63. */
+#define CORE_VAR_MAX (INT64_C(1) << 56)
+
 /* ---- transfers --------------------------------------------------------------------------------
  * One side of a transfer at byte granularity, innermost dimension first: the byte of index i lies
  * at off + sum step_k * i_k. For SBUF the steps are those of host rows when `mapped` is false (off

@@ -60,8 +60,11 @@ static NRT_STATUS hbm_place(struct core_program *p, const struct isa_hbm *h, boo
             return err_set(err, NRT_INVALID, "invalid HBM operand");
         s->dim[s->ndim++] = (struct dma_dim){h->num[i], step};
     }
+    /* no variable is larger, so it is out of bounds with every offset; the limit keeps sums of
+     * steps far from 2^63 */
     if (dma_side_extent(s, &lo, &hi) || i64_add_over(lo, s->off, &pl->lo) ||
-        i64_add_over(hi, s->off, &hi) || i64_add_over(hi, 1, &pl->hi))
+        i64_add_over(hi, s->off, &hi) || i64_add_over(hi, 1, &pl->hi) || lo < -CORE_VAR_MAX ||
+        hi - lo > CORE_VAR_MAX)
         return err_set(err, NRT_INVALID, "HBM operand too large");
     program_use_var(p, var);
     return NRT_SUCCESS;

@@ -9,7 +9,6 @@
 
 #include "base/broken.h"
 
-#define VAR_SIZE_MAX (UINT64_C(1) << 56) /* sums of steps and sizes stay far from 2^63 */
 /* Records offered to kernel_lower at once. */
 #define RUN_MAX 1024u
 
@@ -126,7 +125,7 @@ static NRT_STATUS make_tables(struct core_program *p, struct err *err)
         p->queue_sorted == NULL || p->queue_first == NULL || sorted == NULL)
         return no_memory(err);
     for (uint32_t i = 0; i < sg->var_count; i++) {
-        if (sg->vars[i].type != NEFF_VAR_STATE_BUFFER && sg->vars[i].size > VAR_SIZE_MAX)
+        if (sg->vars[i].type != NEFF_VAR_STATE_BUFFER && sg->vars[i].size > (uint64_t)CORE_VAR_MAX)
             return err_set(err, NRT_INVALID, "variable %s is too large", sg->vars[i].name);
         p->var_index[i] = (struct core_var_index){sg->vars[i].var_id, i};
     }
