@@ -43,13 +43,13 @@ expect "no instance" 0 "there is no instance" "$OPENNRT_INSTANCE" -- "$opennrt" 
 
 if unshare -rm true 2>/dev/null; then
     expect "read-only /tmp" 0 "warning +/tmp" "mount a writable /tmp" -- \
-        unshare -rm bash -c "mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp; '$opennrt' doctor"
+        unshare -rm bash -c "mount --rbind /tmp /tmp; mount -o remount,bind,ro /tmp; '$opennrt' doctor"
     expect "/dev/shm too small" 0 "warning +/dev/shm" "shm-size" -- unshare -rm bash -c \
         "mount -t tmpfs -o size=1m none /dev/shm; '$opennrt' doctor --type trn2.48xlarge"
     expect "/dev/shm read-only" 0 "warning +/dev/shm" "mount a tmpfs" -- \
         unshare -rm bash -c "mount -t tmpfs -o ro none /dev/shm; '$opennrt' doctor"
     expect "no folder at all" 1 "error +folder" "writable" -- unshare -rm bash -c \
-        "mount -t tmpfs -o ro none /dev/shm; mount --bind /tmp /tmp; mount -o remount,bind,ro /tmp
+        "mount -t tmpfs -o ro none /dev/shm; mount --rbind /tmp /tmp; mount -o remount,bind,ro /tmp
          env -u XDG_RUNTIME_DIR '$opennrt' doctor"
     # Without /proc the loader cannot find libraries next to the program.
     libs=$(ldd "$opennrt" | awk '/libnrt|libneff/ { sub("/[^/]*$", "", $3); print $3; exit }')
