@@ -336,9 +336,6 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int3
 out_model:
     if (!logged)
         LOGE(lg, LOG_NMGR, "kmgr_load_nn", "%s", err->text);
-    if (strstr(err->text, "Unsupported hardware operator code") != NULL)
-        LOGE(lg, LOG_NMGR, "kmgr_load_nn",
-             "Please upgrade to the latest aws-neuronx-runtime-lib and aws-neuronx-collectives");
     LOGE(lg, LOG_NMGR, "kmgr_load_nn_post_metrics", "Failed to load NN: %s, err: %d",
          m->neff ? m->neff->name : "", (int)status);
     model_destroy(m);

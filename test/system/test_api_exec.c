@@ -176,8 +176,8 @@ static void an_unknown_instruction_is_refused_by_its_code(void **state)
     assert_int_equal(load_status(neff_finish(b, NULL), -1, -1), NRT_INVALID);
     assert_true(api_log_has("Unsupported hardware operator code 9999 found in neff."));
     PROVES("neff-193");
-    assert_true(api_log_has("Please upgrade to the latest aws-neuronx-runtime-lib and "
-                            "aws-neuronx-collectives"));
+    assert_true(api_log_has("Please make sure to upgrade to latest aws-neuronx-runtime-lib and "
+                            "aws-neuronx-collective;"));
     assert_true(api_log_has("Failed to load NN: unknown, err: 2"));
     PROVES("neff-202");
     api_log_clear();
