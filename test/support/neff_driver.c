@@ -36,7 +36,7 @@ static void *file_read(const char *path, size_t *ret_size)
 {
     FILE *f = fopen(path, "rb");
     char *data = NULL;
-    long size;
+    long size = 0;
 
     if (!f || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) < 0)
         die(path);
