@@ -8,6 +8,7 @@
 #     make asan     tests under the address and undefined-behaviour sanitizers
 #     make tsan     tests under the thread sanitizer
 #     make slow     the tests that take long: a broken build per section of the checklist
+#     make coverage     line coverage of every parser, from unit tests and fuzz corpora
 #     make conformance   docs/conformance.md from a run of the tests
 BUILD        ?= build
 PREFIX       ?= /usr/local
@@ -59,6 +60,11 @@ fuzz: setup-fuzz
 	meson compile -C build-fuzz
 	scripts/fuzz.sh build-fuzz $(FUZZ_SECONDS)
 
+coverage: setup-test
+	@CC=gcc scripts/configure.sh build-coverage -Db_coverage=true
+	meson compile -C build-coverage
+	scripts/coverage.sh build-coverage
+
 conformance: setup-test
 	@scripts/configure.sh $(BUILD) -Dtests=true
 	meson compile -C $(BUILD)
@@ -70,6 +76,6 @@ slow: setup-test
 	meson test -C $(BUILD) --no-rebuild --print-errorlogs --setup slow --suite slow
 
 clean:
-	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz
+	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz build-coverage
 
-.PHONY: all demo test bench install asan tsan fuzz conformance slow clean
+.PHONY: all demo test bench install coverage asan tsan fuzz conformance slow clean
