@@ -112,23 +112,12 @@ static void debug_log(void *arg, const char *text)
     LOGD((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
 }
 
-static void warn_legacy(struct log *lg)
+/* The variables that are no more, and the values of those that are only accepted. */
+static void environment_check(struct log *lg)
 {
-    static const char *const names[] = {"NEURON_RT_INSPECT_DURATION_NSEC",
-                                        "NEURON_RT_INSPECT_START_OFFSET_NSEC",
-                                        "NEURON_RT_INSPECT_DUMP_PERIOD_SEC",
-                                        "NEURON_RT_DBG_NDET_FLUSH_USEC",
-                                        "NEURON_RT_DBG_NDET_LOG_LOCATION",
-                                        "NEURON_RT_DBG_NDET_NUM_ENTRIES",
-                                        "NEURONCORE_GROUP_SIZES",
-                                        "NEURON_RTD_ADDRESS",
-                                        "NEURON_RTD_USE_SHM",
-                                        "NEURON_MAX_NUM_INFERS",
-                                        "NEURON_PROFILE"};
+    const struct diag_sink sink = {.warn = warn_log, .arg = lg};
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (getenv(names[i]))
-            LOGW(lg, LOG_NRT, "nrt_init", "%s is no longer supported and is ignored", names[i]);
+    settings_check(&sink);
 }
 
 static bool nan_is_error(const struct diag_sink *sink)
@@ -280,7 +269,7 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
         status = NRT_RESOURCE;
         goto out_unlock;
     }
-    warn_legacy(lg);
+    environment_check(lg);
     status = session_open(lg, &err, &where);
     if (status != NRT_SUCCESS) {
         LOGE(lg, LOG_NRT, where, "%s", err.text);

@@ -10,7 +10,7 @@
  *
  * HBM, section 4: no instance type is known.
  *
- * PERF, section 5: nothing is executed.
+ * PERF, section 5: nothing is executed, settings without effect are not checked.
  *
  * DUMP, section 6: the log drops its records.
  *
