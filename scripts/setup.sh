@@ -10,7 +10,7 @@ build="gcc g++ meson ninja-build pkg-config make python3 python3-numpy
        libarchive-dev libyajl-dev zlib1g-dev libjansson-dev libssl-dev libhwloc-dev libsleef-dev"
 test="libcmocka-dev valgrind"
 bench="libopenblas-dev libdnnl-dev libxsmm-dev pocl-opencl-icd ocl-icd-opencl-dev opencl-c-headers"
-fuzz="clang llvm"
+fuzz="clang llvm libclang-rt-dev"
 cross="gcc-aarch64-linux-gnu qemu-user libc6-dev-arm64-cross"
 # For the CI run: both compilers and the formatter.
 ci="clang clang-format git"

@@ -221,9 +221,9 @@ struct dma_nest *dma_nest_make(struct core_program *p, struct dma_loops *l, int6
         unit *= l->dim[first++].n;
     out = first;
     for (unsigned i = first; i < l->ndim; i++) {
-        struct dma_nest_dim *prev = &l->dim[out - 1];
+        struct dma_nest_dim *prev = out > first ? &l->dim[out - 1] : NULL;
 
-        if (out > first && l->dim[i].src == prev->src * (int64_t)prev->n &&
+        if (prev && l->dim[i].src == prev->src * (int64_t)prev->n &&
             l->dim[i].dst == prev->dst * (int64_t)prev->n)
             prev->n *= l->dim[i].n;
         else
