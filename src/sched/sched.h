@@ -65,9 +65,12 @@ enum sched_alg {
 };
 
 /* STAGED: channel buffers, as documented; what device time and the counts of the documentation
- * refer to. DIRECT: peers' tensors in place and flags next to small payloads; faster in host
- * memory. A direct variant exists only where sched_create says so (NRT_UNSUPPORTED otherwise). */
-enum sched_variant { SCHED_STAGED, SCHED_DIRECT };
+ * refer to. DIRECT: peers' tensors are read and written in place. INLINE: small payloads travel in
+ * flagged lines (PUT, TAKE). The last two are faster in host memory and exist for some algorithms
+ * inside a node (NRT_UNSUPPORTED otherwise). */
+enum sched_variant { SCHED_STAGED, SCHED_DIRECT, SCHED_INLINE, SCHED_VARIANT_COUNT };
+
+#define SCHED_INLINE_MAX 4096u /* bytes of one message in lines */
 
 struct sched_pair { /* permute, sendrecv: positions in the group */
     uint32_t source, target;
@@ -125,8 +128,7 @@ enum sched_buf {
  * OUT(r, t, r * C + i); reduce_scatter OUT(r, t, i) is IN(r, t, r * C + i); others the same. */
 struct sched_ref {
     uint8_t buf;     /* enum sched_buf */
-    bool parity;     /* SLOT: add half the buffer when the operation's number on it is odd */
-    uint16_t tensor; /* IN, OUT: coalesced tensor; LINE: the writing rank */
+    uint32_t tensor; /* IN, OUT: coalesced tensor; LINE: the writing rank */
     uint32_t rank;   /* whose memory: position in the group */
     uint64_t off;
     int64_t stride; /* added for each repetition */
@@ -186,12 +188,10 @@ uint32_t sched_channels(const struct sched *s);
 /* Elements of tensor `tensor` at one rank: IN and OUT of the operation. */
 uint64_t sched_tensor_elems(const struct sched *s, enum sched_buf buf, uint32_t rank,
                             uint32_t tensor);
-/* Elements that SLOT or TEMP of (rank, channel) must hold, both halves of a parity buffer included;
- * LINE: elements of the longest message between two ranks. 0: not used. */
+/* Elements that SLOT or TEMP of (rank, channel) must hold; LINE: elements of the longest message
+ * between two ranks (whoever keeps lines has two sets, used by operations in turn). 0: not used. */
 uint64_t sched_buffer_elems(const struct sched *s, enum sched_buf buf, uint32_t rank,
                             uint32_t channel);
-/* SLOT of (rank, channel) has two halves, chosen by the parity of the operations on it. */
-bool sched_buffer_parity(const struct sched *s, uint32_t rank, uint32_t channel);
 
 /* Ranks of one class have equal step streams up to renaming of ranks (and so of chunks). The
  * representative is the lowest rank of its class; class numbers run from 0 to count - 1. */
@@ -218,13 +218,15 @@ NRT_STATUS sched_iter_status(const struct sched_iter *it);
 const char *sched_op_name(enum sched_op op);    /* "all_gather", ..., never NULL */
 const char *sched_alg_name(enum sched_alg alg); /* "ring", "mesh", "mesh_one", "kangaring", ... */
 const char *sched_alg_printed(enum sched_alg alg); /* as nccom-test prints it: mesh_one is "mesh" */
+const char *sched_variant_name(enum sched_variant variant); /* "staged", "direct", "inline" */
 const char *sched_buf_name(enum sched_buf buf);
 const char *sched_kind_name(enum sched_kind kind);
 const char *sched_sem_name(enum sched_sem sem);
 const char *sched_phase_name(const struct sched *s, unsigned phase); /* "rs hop", "ag hop", ... */
-/* The reverse; SCHED_OP_COUNT and SCHED_ALG_COUNT for unknown names. */
+/* The reverse; the COUNT value for unknown names. */
 enum sched_op sched_op_from_name(const char *name);
 enum sched_alg sched_alg_from_name(const char *name);
+enum sched_variant sched_variant_from_name(const char *name);
 
 #ifdef __cplusplus
 }
