@@ -63,6 +63,40 @@ def device_rows(inst, devices):
     return out
 
 
+def shape(inst, devices):
+    """How the links of one server run, from the links themselves where they are published."""
+    adj = inst.get('neuronlink', {}).get('adjacency')
+    if adj is None:
+        assert 'switch' in link_kind(inst, '') or devices == 1
+        return 'SWITCH' if devices > 1 else 'ALONE'
+    links = {d: set(adj[str(d)]) for d in range(devices)}
+    shapes = {
+        'ALONE': {0: set()},
+        'LINE': {d: {d - 1, d + 1} & set(range(devices)) for d in range(devices)},
+        'RING': {d: {(d - 1) % devices, (d + 1) % devices} for d in range(devices)},
+        'TORUS': {d: {(d - 4) % 16, (d + 4) % 16, d - d % 4 + (d - 1) % 4, d - d % 4 + (d + 1) % 4}
+                  for d in range(16)}}
+    return next(name for name, other in shapes.items() if other == links)
+
+
+def nic_devices(inst, devices):
+    """The device that each network interface hangs off (collectives.md 9): the j-th interface of a PCI
+    bus belongs to the j-th device of that bus; where no bus is published, interface c to device c."""
+    efa = inst.get('efa', {})
+    count = min(val(efa, 'count', 0), devices)
+    nics, rows = val(efa, 'pci_bdf'), (inst.get('device_table') or {}).get('rows')
+    if not nics or not rows:
+        return list(range(count))
+    assert len(nics) == count
+    used, out = {}, []
+    for nic in nics:
+        bus = nic.split(':')[0]
+        on_bus = [r['device'] for r in rows if r['pci_bdf'].split(':')[1] == bus]
+        out.append(on_bus[used.get(bus, 0)])
+        used[bus] = used.get(bus, 0) + 1
+    return out
+
+
 def link_kind(inst, inherited):
     return inst.get('neuronlink', {}).get('topology', {}).get('kind', inherited)
 
@@ -74,11 +108,11 @@ def instance(name, inst, data):
         base['devices'] = data['instances'][inst['server_type']]['devices']
         servers, devices = val(inst, 'servers'), val(base, 'devices')
         vcpus, mem = val(base, 'vcpus', 0), val(base, 'host_memory', 0)
-        inst = base
+        inst, gbps = base, val(base['efa'], 'bandwidth', 0)
     else:
         servers, devices = servers_and_devices(inst, data)
         vcpus, mem = val(inst, 'vcpus', 0) // servers, val(inst, 'host_memory', 0) // servers
-        kind = link_kind(inst, 'none')
+        kind, gbps = link_kind(inst, 'none'), val(inst.get('efa', {}), 'bandwidth', 0) // servers
     chip = data['chips'][inst['chip']]
     arch = ARCH[inst['chip'].split()[0]]
     stacks, cores = val(chip, 'hbm_stacks'), val(chip, 'physical_cores')
@@ -90,11 +124,14 @@ def instance(name, inst, data):
     cid = name.replace('.', '_').replace('-', '_')
     rows = ['static const struct topo_device devices_%s[] = {' % cid]
     rows += device_rows(inst, devices) + ['};']
+    nics = nic_devices(inst, devices)
     fields = [cstr(name), cstr(ident[0]), cstr(size), cstr(ident[1]), cstr(ident[2]), cstr(ident[3]),
-              cstr(kind), 'TOPO_V%d' % arch, val(chip, 'lnc_default'), 1 if arch == 2 else 2, devices,
+              cstr(kind), 'TOPO_V%d' % arch, 'TOPO_' + shape(inst, devices),
+              val(chip, 'lnc_default'), 1 if arch == 2 else 2, devices,
               cores, stacks, servers, vcpus, mem, 'UINT64_C(%d)' % hbm,
               val(chip, 'semaphores_per_block', 256), val(chip, 'events_per_block', 256),
-              'devices_%s' % cid]
+              val(chip, 'cc_cores') // cores, gbps, len(nics),
+              '{ %s }' % (', '.join(map(str, nics)) or '0'), 'devices_%s' % cid]
     return '\n'.join(rows), '    { %s },' % ', '.join(map(str, fields))
 
 

@@ -11,6 +11,9 @@
 
 enum topo_arch { TOPO_V2 = 2, TOPO_V3 = 3, TOPO_V4 = 4 }; /* NeuronCore-v2, -v3, -v4 */
 
+/* How the devices of one server hang together. SWITCH: every device reaches every other. */
+enum topo_shape { TOPO_ALONE, TOPO_LINE, TOPO_RING, TOPO_TORUS, TOPO_SWITCH };
+
 #define TOPO_MAX_DEVICES 16 /* of one instance (a server; an UltraServer is several instances) */
 #define TOPO_MAX_LINKS   16
 #define TOPO_MAX_CORES   128 /* physical cores of one instance */
@@ -36,6 +39,7 @@ struct topo_instance {
     const char *device_name; /* "Trainium1", "Inferentia2", "Trainium2", "Trainium3" */
     const char *link_kind;   /* "2D torus 4x4, ...", "ring of 12", "none", ... */
     enum topo_arch arch;
+    enum topo_shape shape;
     uint8_t lnc_default, lnc_max;
     uint8_t device_count;     /* of one server */
     uint8_t cores_per_device; /* physical */
@@ -45,6 +49,10 @@ struct topo_instance {
     uint32_t host_memory_gib;    /* of one server; 0: not published */
     uint64_t hbm_bytes;          /* of one HBM */
     uint32_t semaphores, events; /* per physical core */
+    uint8_t cc_cores;            /* per physical core: the sequencers of collectives */
+    uint16_t net_gbps;           /* network of one server; 0: none, or not published */
+    uint8_t nic_count;           /* EFA interfaces of one server; 0: none, or not published */
+    uint8_t nic_device[TOPO_MAX_DEVICES]; /* the device that interface c hangs off */
     const struct topo_device *devices;
 };
 
