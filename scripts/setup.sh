@@ -7,7 +7,7 @@
 set -eu
 
 build="gcc g++ meson ninja-build pkg-config make python3 python3-numpy
-       libarchive-dev libyajl-dev zlib1g-dev libjansson-dev libssl-dev libhwloc-dev libsleef-dev"
+       libarchive-dev libyajl-dev zlib1g-dev libssl-dev libhwloc-dev libsleef-dev"
 test="libcmocka-dev valgrind"
 bench="libopenblas-dev libdnnl-dev libxsmm-dev pocl-opencl-icd ocl-icd-opencl-dev opencl-c-headers"
 fuzz="clang llvm libclang-rt-dev"
@@ -15,7 +15,7 @@ cross="gcc-aarch64-linux-gnu qemu-user libc6-dev-arm64-cross"
 # For the CI run: both compilers and the formatter.
 ci="clang clang-format git"
 # Of the other architecture, from the distribution's multiarch repository.
-arm64="libarchive-dev:arm64 libyajl-dev:arm64 zlib1g-dev:arm64 libjansson-dev:arm64 libssl-dev:arm64 libhwloc-dev:arm64
+arm64="libarchive-dev:arm64 libyajl-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libhwloc-dev:arm64
        libsleef-dev:arm64 libcmocka-dev:arm64"
 
 [ "${OPENNRT_SETUP:-1}" != 0 ] || exit 0
