@@ -536,113 +536,92 @@ static NRT_STATUS missing(const struct json_ctx *c, const struct json_path *p)
     return neff_fail(c->err, NRT_INVALID, "%s: %s is missing", c->member, text);
 }
 
-/* The field, checked to be present if required; *ret NULL when absent. */
-static NRT_STATUS field(const struct json_ctx *c, const struct json_path *up,
-                        const struct json_node *obj, enum json_key k, bool required,
-                        const struct json_node **ret)
+/* The field, checked to be present if required and of one of the types, a set of bits 1 << enum
+ * json_type, which what names in the message. NULL when it is absent, or on an error, which *st
+ * then holds. */
+static const struct json_node *field(const struct json_ctx *c, const struct json_path *up,
+                                     const struct json_node *obj, enum json_key k, bool required,
+                                     unsigned types, const char *what, NRT_STATUS *st)
 {
-    *ret = json_get(c->doc, obj, k);
-    if (*ret == NULL && required) {
-        struct json_path p = {up, key_names[k], 0};
-
-        return missing(c, &p);
-    }
-    return NRT_SUCCESS;
-}
-
-static NRT_STATUS field_must_be(const struct json_ctx *c, const struct json_path *up,
-                                enum json_key k, const char *what)
-{
+    const struct json_node *n = json_get(c->doc, obj, k);
     struct json_path p = {up, key_names[k], 0};
 
-    return json_must_be(c, &p, what);
+    *st = NRT_SUCCESS;
+    if (n == NULL) {
+        if (required)
+            *st = missing(c, &p);
+        return NULL;
+    }
+    if ((types >> n->type & 1) == 0) {
+        *st = json_must_be(c, &p, what);
+        return NULL;
+    }
+    return n;
 }
 
 NRT_STATUS json_field_int(const struct json_ctx *c, const struct json_path *up,
                           const struct json_node *obj, enum json_key k, bool required, int64_t *ret)
 {
-    const struct json_node *n;
-    NRT_STATUS st = field(c, up, obj, k, required, &n);
+    NRT_STATUS st;
+    const struct json_node *n = field(c, up, obj, k, required, 1u << JSON_INT, "an integer", &st);
 
-    if (st != NRT_SUCCESS || n == NULL)
-        return st;
-    if (n->type != JSON_INT)
-        return field_must_be(c, up, k, "an integer");
-    *ret = n->u.i;
-    return NRT_SUCCESS;
+    if (n != NULL)
+        *ret = n->u.i;
+    return st;
 }
 
 NRT_STATUS json_field_num(const struct json_ctx *c, const struct json_path *up,
                           const struct json_node *obj, enum json_key k, bool required, double *ret)
 {
-    const struct json_node *n;
-    NRT_STATUS st = field(c, up, obj, k, required, &n);
+    NRT_STATUS st;
+    const struct json_node *n =
+        field(c, up, obj, k, required, 1u << JSON_INT | 1u << JSON_REAL, "a number", &st);
 
-    if (st != NRT_SUCCESS || n == NULL)
-        return st;
-    if (n->type != JSON_INT && n->type != JSON_REAL)
-        return field_must_be(c, up, k, "a number");
-    *ret = n->type == JSON_INT ? (double)n->u.i : n->u.d;
-    return NRT_SUCCESS;
+    if (n != NULL)
+        *ret = n->type == JSON_INT ? (double)n->u.i : n->u.d;
+    return st;
 }
 
 NRT_STATUS json_field_bool(const struct json_ctx *c, const struct json_path *up,
                            const struct json_node *obj, enum json_key k, bool *ret)
 {
-    const struct json_node *n;
-    NRT_STATUS st = field(c, up, obj, k, JSON_OPTIONAL, &n);
+    NRT_STATUS st;
+    const struct json_node *n =
+        field(c, up, obj, k, JSON_OPTIONAL, 1u << JSON_BOOL, "a boolean", &st);
 
-    if (st != NRT_SUCCESS || n == NULL)
-        return st;
-    if (n->type != JSON_BOOL)
-        return field_must_be(c, up, k, "a boolean");
-    *ret = n->u.b;
-    return NRT_SUCCESS;
+    if (n != NULL)
+        *ret = n->u.b;
+    return st;
 }
 
 NRT_STATUS json_field_str(const struct json_ctx *c, const struct json_path *up,
                           const struct json_node *obj, enum json_key k, bool required,
                           const char **ret)
 {
-    const struct json_node *n;
-    NRT_STATUS st = field(c, up, obj, k, required, &n);
+    NRT_STATUS st;
+    const struct json_node *n = field(c, up, obj, k, required, 1u << JSON_STRING, "a string", &st);
 
-    if (st != NRT_SUCCESS || n == NULL)
-        return st;
-    if (n->type != JSON_STRING)
-        return field_must_be(c, up, k, "a string");
-    *ret = json_text(c->doc, n);
-    return NRT_SUCCESS;
+    if (n != NULL)
+        *ret = json_text(c->doc, n);
+    return st;
 }
 
 NRT_STATUS json_field_array(const struct json_ctx *c, const struct json_path *up,
                             const struct json_node *obj, enum json_key k, bool required,
                             const struct json_node **ret)
 {
-    const struct json_node *n;
-    NRT_STATUS st = field(c, up, obj, k, required, &n);
+    NRT_STATUS st;
 
-    *ret = NULL;
-    if (st != NRT_SUCCESS || n == NULL)
-        return st;
-    if (n->type != JSON_ARRAY)
-        return field_must_be(c, up, k, "an array");
-    *ret = n;
-    return NRT_SUCCESS;
+    *ret = field(c, up, obj, k, required, 1u << JSON_ARRAY, "an array", &st);
+    return st;
 }
 
 NRT_STATUS json_field_object(const struct json_ctx *c, const struct json_path *up,
                              const struct json_node *obj, enum json_key k, bool required,
                              const struct json_node **ret)
 {
-    const struct json_node *n;
-    NRT_STATUS st = field(c, up, obj, k, required, &n);
+    NRT_STATUS st;
 
-    *ret = NULL;
-    if (st != NRT_SUCCESS || n == NULL)
-        return st;
-    if (n->type != JSON_OBJECT)
-        return field_must_be(c, up, k, "an object");
-    *ret = n;
-    return NRT_SUCCESS;
+    *ret = field(c, up, obj, k, required, 1u << JSON_OBJECT, "an object", &st);
+    return st;
 }
