@@ -39,35 +39,35 @@ static void store_u32(uint8_t *p, uint32_t v)
 
 #define AT(field) offsetof(struct neff_header, field)
 
-/* The seal: the last bytes of the pad, which other writers leave zero. The digest of the payload
- * does not cover the header; this one does. */
+/* The seal: the last bytes of the pad. The digest of the payload does not cover the header; this
+ * one does. */
 #define SEAL_MAGIC "hdrS"
 #define SEAL_SIZE  32u
 #define SEAL_AT    (NEFF_HEADER_SIZE - SEAL_SIZE - 4)
 
-/* SHA-256 of the header with the bytes of the seal's digest zero. */
+/* SHA-256 of the header with the magic in place and the bytes of the seal's digest zero. */
 static bool seal_compute(const uint8_t *b, uint8_t digest[SEAL_SIZE])
 {
     uint8_t copy[NEFF_HEADER_SIZE];
     unsigned len = 0;
 
     memcpy(copy, b, sizeof(copy));
+    memcpy(copy + SEAL_AT, SEAL_MAGIC, 4);
     memset(copy + SEAL_AT + 4, 0, SEAL_SIZE);
     return EVP_Digest(copy, sizeof(copy), digest, &len, EVP_sha256(), NULL) == 1;
 }
 
-/* A pad of zeros is what others write; everything else has to be an intact seal. */
+/* What other writers keep in the pad is their business: the header is sealed when the magic stands
+ * in its place, or when the digest fits and only the magic is damaged. */
 static NRT_STATUS seal_check(const uint8_t *b, struct err *err)
 {
-    static const uint8_t zeros[sizeof(((struct neff_header *)0)->pad)];
+    bool magic = memcmp(b + SEAL_AT, SEAL_MAGIC, 4) == 0, fits;
     uint8_t digest[SEAL_SIZE];
 
-    if (memcmp(b + AT(pad), zeros, sizeof(zeros)) == 0)
-        return NRT_SUCCESS;
-    if (memcmp(b + SEAL_AT, SEAL_MAGIC, 4) == 0 && !seal_compute(b, digest))
+    if (!seal_compute(b, digest))
         return neff_fail(err, NRT_FAILURE, "the hash of the NEFF could not be computed");
-    if (memcmp(b + SEAL_AT, SEAL_MAGIC, 4) == 0 &&
-        memcmp(digest, b + SEAL_AT + 4, sizeof(digest)) == 0)
+    fits = memcmp(digest, b + SEAL_AT + 4, sizeof(digest)) == 0;
+    if (magic == fits)
         return NRT_SUCCESS;
     return neff_fail(err, NRT_INVALID, "NEFF header is damaged: its seal does not fit");
 }
@@ -101,11 +101,10 @@ void neff_header_put(const struct neff_header *h, uint8_t *b)
     store_u64(b + AT(feature_bits), h->feature_bits);
     store_u32(b + AT(lnc_size), h->lnc_size);
     memset(b + AT(pad), 0, sizeof(h->pad));
-    memcpy(b + SEAL_AT, SEAL_MAGIC, 4);
-    if (seal_compute(b, digest))
+    if (seal_compute(b, digest)) { /* else unsealed, as other writers leave it */
+        memcpy(b + SEAL_AT, SEAL_MAGIC, 4);
         memcpy(b + SEAL_AT + 4, digest, sizeof(digest));
-    else
-        memset(b + SEAL_AT, 0, 4); /* unsealed, as other writers leave it */
+    }
 }
 
 void neff_hex(char *dst, const uint8_t *bytes, size_t n)

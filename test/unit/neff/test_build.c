@@ -213,6 +213,36 @@ static void what_is_declared_is_read(void **state)
     neff_build_destroy(b);
 }
 
+/* Whatever the header's field: magic and digest of the seal, reserved bytes and name too. */
+static void every_flipped_bit_of_a_written_file_is_refused(void **state)
+{
+    struct neff_options check = {.validate_hash = true};
+    struct neff_build_options o = {.pkg_version = 2};
+    struct neff_build *b = make();
+    uint8_t *bytes;
+    void *written;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(neff_build_write_memory(b, &o, &written, &size), NRT_SUCCESS);
+    neff_build_destroy(b);
+    bytes = written;
+    for (size_t at = 0; at < size; at++) {
+        uint8_t bit = (uint8_t)(1u << at % 8);
+        struct neff *n = NULL;
+        struct err err = {0};
+        NRT_STATUS st;
+
+        bytes[at] ^= bit;
+        st = neff_create(bytes, size, &check, &n, &err);
+        if (st == NRT_SUCCESS)
+            print_error("flipped bit %u of byte %zu was not noticed\n", (unsigned)(at % 8), at);
+        assert_int_not_equal(st, NRT_SUCCESS);
+        bytes[at] ^= bit;
+    }
+    neff_build_free(written);
+}
+
 static void a_file_is_replaced_only_on_success(void **state)
 {
     struct neff_build *b = make();
@@ -472,6 +502,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_declared_is_read),
+        cmocka_unit_test(every_flipped_bit_of_a_written_file_is_refused),
         cmocka_unit_test(a_file_is_replaced_only_on_success),
         cmocka_unit_test(two_subgraphs_make_an_lnc_2_neff),
         cmocka_unit_test(wrong_declarations_are_refused),

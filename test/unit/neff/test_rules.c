@@ -422,6 +422,43 @@ static void header_rules_give_their_message(void **state)
     free(file);
 }
 
+/* The pad belongs to whoever wrote the file: with the check on it is read only where a seal is. */
+static void the_pad_of_other_writers_is_theirs(void **state)
+{
+    struct neff_options check = {.validate_hash = true};
+    const struct {
+        size_t at, count;
+        uint8_t value;
+        NRT_STATUS status;
+    } cases[] = {
+        {556, 1, 1, NRT_SUCCESS},   {556, 432, 0xff, NRT_SUCCESS}, {556, 468, 'h', NRT_SUCCESS},
+        {988, 1, 'h', NRT_SUCCESS}, {992, 32, 0x5a, NRT_SUCCESS},  {1023, 1, 0x80, NRT_SUCCESS},
+        {988, 0, 0, NRT_INVALID}, /* the magic without its digest */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct neff *neff = NULL;
+        struct err err = {0};
+        struct maker m;
+        uint8_t *file;
+        size_t size;
+
+        maker_example(&m);
+        memset(m.header + cases[i].at, cases[i].value, cases[i].count);
+        if (cases[i].count == 0)
+            memcpy(m.header + cases[i].at, "hdrS", 4);
+        file = maker_write(&m, &size);
+        assert_int_equal(neff_create(file, size, &check, &neff, &err), cases[i].status);
+        if (cases[i].status != NRT_SUCCESS)
+            assert_string_equal(err.text, "NEFF header is damaged: its seal does not fit");
+        else
+            neff_destroy(neff);
+        maker_fini(&m);
+        free(file);
+    }
+}
+
 static void hash_is_checked_only_on_request(void **state)
 {
     struct neff_options check = {.validate_hash = true};
@@ -630,6 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rule_edits_give_their_message),
         cmocka_unit_test(header_rules_give_their_message),
+        cmocka_unit_test(the_pad_of_other_writers_is_theirs),
         cmocka_unit_test(hash_is_checked_only_on_request),
         cmocka_unit_test(texts_without_nul_are_cut),
         cmocka_unit_test(unsafe_members_are_refused),
