@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool asm_fail(struct as *as, const char *fmt, ...)
+void asm_note(struct as *as, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
     va_list ap;
@@ -17,7 +17,6 @@ bool asm_fail(struct as *as, const char *fmt, ...)
     va_end(ap);
     err_set(as->err, NRT_INVALID, "%s:%u: %s", as->file ? as->file : "<text>",
             as->t ? asm_peek(as)->line : 0, text);
-    return false;
 }
 
 bool asm_nomem(struct as *as)
@@ -254,12 +253,12 @@ struct sym *asm_define(struct as *as, const char *name, enum sym_kind kind)
     struct sym *s = asm_find(as, name), *head = as->newest;
 
     if (reserved(name)) {
-        asm_fail(as, "%s is a reserved word", name);
+        asm_note(as, "%s is a reserved word", name);
         return NULL;
     }
     /* an outer name may be shadowed by constants and registers of an inner block */
     if (s && kind != SYM_CONST && kind != SYM_REG) {
-        asm_fail(as, "%s is defined already", name);
+        asm_note(as, "%s is defined already", name);
         return NULL;
     }
     s = arena_alloc(as->arena, sizeof(*s));

@@ -166,7 +166,7 @@ static const char *word_or_string(struct as *as)
     const char *s;
 
     if (t->kind != TK_STR && t->kind != TK_IDENT) {
-        asm_fail(as, "a word or string is expected");
+        asm_note(as, "a word or string is expected");
         return NULL;
     }
     s = arena_strndup(as->arena, t->s, t->len);

@@ -167,7 +167,10 @@ struct as {
 bool asm_lex(struct as *as, const char *text, size_t size, struct toks *ret);
 
 /* asm.c */
-bool asm_fail(struct as *as, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The message of the first error, with the line of the current token. */
+void asm_note(struct as *as, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* As a value false in plain sight, so that the compiler knows which results a caller can meet. */
+#define asm_fail(...) (asm_note(__VA_ARGS__), false)
 bool asm_nomem(struct as *as);
 static inline const struct tok *asm_peek(const struct as *as)
 {

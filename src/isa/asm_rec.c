@@ -10,12 +10,12 @@ struct isa_record *asm_emit(struct as *as)
     size_t most = as->opts->max_records ? as->opts->max_records : (size_t)4 << 20;
 
     if (as->engine < 0) {
-        asm_fail(as, "a record outside an engine's section");
+        asm_note(as, "a record outside an engine's section");
         return NULL;
     }
     e = &as->eng[as->engine];
     if (e->n >= most) {
-        asm_fail(as, "more than %zu records", most);
+        asm_note(as, "more than %zu records", most);
         return NULL;
     }
     if (!mem_grow((void **)&e->r, &e->cap, e->n + 1, sizeof(*e->r)) ||

@@ -660,7 +660,7 @@ static const char *state_buffer(struct as *as)
                               .size = (uint64_t)ISA_PARTITIONS * isa_sbuf_bytes(as->res->gen),
                               .referenced = ISA_ASM_NONE};
     if (asm_find(as, v->name)) {
-        asm_fail(as, "the name %s is wanted for the state buffer", v->name);
+        asm_note(as, "the name %s is wanted for the state buffer", v->name);
         return NULL;
     }
     c->n_vars++;

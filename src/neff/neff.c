@@ -8,12 +8,12 @@
 
 #include "neff/neff_int.h"
 
-NRT_STATUS neff_fail(struct err *err, NRT_STATUS status, const char *fmt, ...)
+void neff_note(struct err *err, NRT_STATUS status, const char *fmt, ...)
 {
     va_list ap;
 
     if (err == NULL || err->status != NRT_SUCCESS)
-        return status;
+        return;
     va_start(ap, fmt);
     err_vset(err, status, fmt, ap);
     va_end(ap);
@@ -21,7 +21,6 @@ NRT_STATUS neff_fail(struct err *err, NRT_STATUS status, const char *fmt, ...)
         if ((unsigned char)*s < 0x20 || *s == 0x7f)
             *s = '?';
     }
-    return status;
 }
 
 NRT_STATUS neff_oom(struct err *err)

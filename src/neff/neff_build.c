@@ -47,13 +47,13 @@ static int fail(struct neff_build *b, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    (void)neff_fail(&b->err, NRT_INVALID, "%s", text);
+    neff_note(&b->err, NRT_INVALID, "%s", text);
     return -1;
 }
 
 static int oom(struct neff_build *b)
 {
-    (void)neff_fail(&b->err, NRT_RESOURCE, "out of host memory building the NEFF");
+    neff_note(&b->err, NRT_RESOURCE, "out of host memory building the NEFF");
     return -1;
 }
 

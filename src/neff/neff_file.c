@@ -218,7 +218,7 @@ NRT_STATUS neff_build_write_memory(struct neff_build *b, const struct neff_build
         w.level = 1; /* zeros pack a thousand to one at the usual levels: rule N14 */
     } while (ratio);
     if (st != NRT_SUCCESS)
-        (void)neff_fail(&b->err, st, "NEFF payload too large");
+        neff_note(&b->err, st, "NEFF payload too large");
     build_image_fini(&w.image);
     return st;
 }
@@ -271,7 +271,7 @@ NRT_STATUS neff_build_write_file(struct neff_build *b, const struct neff_build_o
         st = neff_file_replace(path, build_fill, build_check, &w, &b->err);
     } while (st != NRT_SUCCESS && w.level == 1 && level > 1);
     if (st != NRT_SUCCESS)
-        (void)neff_fail(&b->err, st, "NEFF payload too large");
+        neff_note(&b->err, st, "NEFF payload too large");
     build_image_fini(&w.image);
     return st;
 }

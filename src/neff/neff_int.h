@@ -27,9 +27,12 @@ struct neff_priv {
     struct neff_options opt; /* limits filled in; opt.sink is NULL after neff_create */
 };
 
-/* err_set with control characters made harmless: texts carry names from the file into logs. */
-NRT_STATUS neff_fail(struct err *err, NRT_STATUS status, const char *fmt, ...)
+/* err_set with control characters made harmless: texts carry names from the file into logs. An
+ * error that err holds already stays. */
+void neff_note(struct err *err, NRT_STATUS status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same as a value: the status, in plain sight of the compiler, evaluated twice. */
+#define neff_fail(err, status, ...) (neff_note(err, status, __VA_ARGS__), (status))
 NRT_STATUS neff_oom(struct err *err);
 
 /* neff_header.c: rules N01-N08, N11; also where the payload lies. */
