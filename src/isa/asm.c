@@ -25,8 +25,7 @@ bool asm_nomem(struct as *as)
     return false;
 }
 
-/* ---- tokens
- * --------------------------------------------------------------------------------------- */
+/* ---- tokens ---- */
 
 const struct tok *asm_next(struct as *as)
 {
@@ -195,8 +194,7 @@ bool asm_name(struct as *as, const char **ret)
     return *ret || asm_nomem(as);
 }
 
-/* ---- symbols and scopes
- * ---------------------------------------------------------------------------- */
+/* ---- symbols and scopes ---- */
 
 static uint32_t hash_of(const char *s)
 {
@@ -325,8 +323,7 @@ bool asm_reg_alloc(struct as *as, int *ret)
     return asm_fail(as, "all 64 registers are named");
 }
 
-/* ---- the end of a core's work
- * ------------------------------------------------------------------------ */
+/* ---- the end of a core's work ---- */
 
 static bool resolve_label(struct as *as, const struct fixup *f, uint64_t *ret)
 {

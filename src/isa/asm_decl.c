@@ -48,8 +48,7 @@ static bool shape(struct as *as, enum dtype *t, unsigned *ret_n, int64_t *dims)
     return true;
 }
 
-/* ---- variables ----------------------------------------------------------------------------------
- */
+/* ---- variables ---- */
 
 static bool var_type(struct as *as, const char **ret)
 {
@@ -262,8 +261,7 @@ bool asm_decl_var(struct as *as)
     return true;
 }
 
-/* ---- tiles
- * --------------------------------------------------------------------------------------- */
+/* ---- tiles ---- */
 
 static bool tile_place(struct as *as, struct tile *t, uint64_t bytes, bool given)
 {
@@ -343,8 +341,7 @@ bool asm_decl_tile(struct as *as)
     return true;
 }
 
-/* ---- queues
- * -------------------------------------------------------------------------------------- */
+/* ---- queues ---- */
 
 static bool instances(struct as *as, struct isa_asm_queue *q)
 {
@@ -432,8 +429,7 @@ bool asm_decl_queue(struct as *as)
     return true;
 }
 
-/* ---- DMA groups
- * ---------------------------------------------------------------------------------- */
+/* ---- DMA groups ---- */
 
 static const char *const dma_ops[ISA_DMA_OP_COUNT] = {"copy", "cast", "add",      "min",
                                                       "max",  "fma",  "transpose"};

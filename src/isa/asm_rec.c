@@ -29,8 +29,7 @@ struct isa_record *asm_emit(struct as *as)
     return &e->r[e->n++];
 }
 
-/* ---- waits and updates --------------------------------------------------------------------------
- */
+/* ---- waits and updates ---- */
 
 /* $S[n], $E[n] or a name. */
 bool asm_sem_or_event(struct as *as, bool *ret_event, int *ret)
@@ -182,8 +181,7 @@ bool asm_updates(struct as *as, struct isa_record *r)
     return true;
 }
 
-/* ---- sequencer records
- * --------------------------------------------------------------------------- */
+/* ---- sequencer records ---- */
 
 bool asm_branch_to(struct as *as, struct isa_record *r, const char *label)
 {
@@ -456,8 +454,7 @@ static bool seq_body(struct as *as, struct isa_record *r)
     }
 }
 
-/* ---- dynamic transfers
- * ---------------------------------------------------------------------------- */
+/* ---- dynamic transfers ---- */
 
 static bool dyn_side(struct as *as, const struct ref *r, union isa_place *p, uint8_t *mem)
 {
@@ -552,8 +549,7 @@ static bool dyn_body(struct as *as, struct isa_record *r)
     return true;
 }
 
-/* ---- the record
- * ---------------------------------------------------------------------------------- */
+/* ---- the record ---- */
 
 static int hex_digit(char c)
 {

@@ -56,8 +56,7 @@ static bool add_reg(struct as *as, struct ref *r, unsigned reg, int64_t mul)
     return !i64_add_over(r->off_mul, mul, &r->off_mul) || too_large(as);
 }
 
-/* ---- raw forms ---------------------------------------------------------------------------------
- */
+/* ---- raw forms ---- */
 
 static bool raw_dims(struct as *as, struct ref *r)
 {
@@ -154,8 +153,7 @@ static bool raw_ref(struct as *as, struct ref *r)
     return r->mem == ISA_HBM ? raw_hbm(as, r) : raw_tile(as, r);
 }
 
-/* ---- indices -----------------------------------------------------------------------------------
- */
+/* ---- indices ---- */
 
 struct slice {
     bool point; /* one index: the dimension goes away */
@@ -301,8 +299,7 @@ static bool parse_index(struct as *as, struct ref *r)
     return asm_want(as, ']');
 }
 
-/* ---- views -------------------------------------------------------------------------------------
- */
+/* ---- views ---- */
 
 static bool view(struct as *as, struct ref *r)
 {
@@ -521,8 +518,7 @@ bool asm_ref(struct as *as, struct ref *ret)
     return true;
 }
 
-/* ---- what they become --------------------------------------------------------------------------
- */
+/* ---- what they become ---- */
 
 /* At most `most` dimensions: drop those of one element, then join what lies in line. */
 static unsigned squeeze(unsigned nd, int64_t *step, int64_t *num, unsigned most)

@@ -13,8 +13,7 @@ bool asm_step(struct as *as)
     return ++as->steps <= most || asm_fail(as, "the text unrolls to too many statements");
 }
 
-/* ---- directives
- * ---------------------------------------------------------------------------------- */
+/* ---- directives ---- */
 
 static bool directive_arch(struct as *as)
 {
@@ -65,8 +64,7 @@ static bool directive(struct as *as)
     return asm_fail(as, "there is no directive .%.*s", t->kind == TK_IDENT ? (int)t->len : 0, t->s);
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /* The name of a data type, or of a constant that is one, and nothing behind it. */
 static bool dtype_word(struct as *as)
@@ -171,8 +169,7 @@ static bool decl_reg(struct as *as)
     return true;
 }
 
-/* ---- blocks
- * -------------------------------------------------------------------------------------- */
+/* ---- blocks ---- */
 
 /* The cursor stands at {; ret the position behind the matching }. */
 bool asm_find_close(struct as *as, size_t *ret)
@@ -257,8 +254,7 @@ static bool repeat(struct as *as)
     return true;
 }
 
-/* ---- control flow over registers
- * ------------------------------------------------------------------ */
+/* ---- control flow over registers ---- */
 
 static struct isa_record *emit_branch(struct as *as, unsigned op)
 {
@@ -529,8 +525,7 @@ static bool while_loop(struct as *as)
     return ok;
 }
 
-/* ---- the statement
- * --------------------------------------------------------------------------------- */
+/* ---- the statement ---- */
 
 static bool define_label(struct as *as)
 {

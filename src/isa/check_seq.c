@@ -241,8 +241,7 @@ NRT_STATUS isa_check_seq(struct isa_check *c)
     return NRT_SUCCESS;
 }
 
-/* ---- dynamic transfers ------------------------------------------------------------------------
- */
+/* ---- dynamic transfers ---- */
 
 struct side {
     const char *name;

@@ -18,8 +18,7 @@ static bool zero(const void *p, size_t n)
     return n == 0 || (b[0] == 0 && memcmp(b, b + 1, n - 1) == 0);
 }
 
-/* ---- what the text form can say
- * ------------------------------------------------------------------ */
+/* ---- what the text form can say ---- */
 
 static bool reg_or_none(unsigned r)
 {
@@ -280,8 +279,7 @@ static bool sayable(const struct isa_record *r)
     return false;
 }
 
-/* ---- printing
- * -------------------------------------------------------------------------------------- */
+/* ---- printing ---- */
 
 static void put_tensor(struct strbuf *b, const struct isa_tensor *t)
 {

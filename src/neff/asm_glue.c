@@ -18,8 +18,7 @@ static NRT_STATUS report(struct neff_error *error, NRT_STATUS status, const char
     return status;
 }
 
-/* ---- one core
- * ------------------------------------------------------------------------------------ */
+/* ---- one core ---- */
 
 static int add_file(struct neff_build *b, int graph, const struct isa_asm_var *v, const char *dir)
 {
@@ -194,8 +193,7 @@ static bool add_core(struct neff_build *b, int graph, const struct isa_asm_resul
     return true;
 }
 
-/* ---- the functions of neff/asm.h
- * -------------------------------------------------------------------- */
+/* ---- the functions of neff/asm.h ---- */
 
 static enum isa_gen gen_of(const char *arch)
 {

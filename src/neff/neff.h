@@ -31,8 +31,7 @@ extern "C" {
 #define NEFF_SBUF_STRIDE 262144u   /* bytes between partitions in a state-buffer offset */
 #define NEFF_ISA_NAME    "opennrt" /* def.json isa.name of engine programs that can run here */
 
-/* ---- what is asked of the reader --------------------------------------------------------------
- */
+/* ---- what is asked of the reader ---- */
 
 struct neff_options {
     bool lenient;                 /* tools that inspect; OPENNRT_NEFF_LENIENT */
@@ -44,8 +43,7 @@ struct neff_options {
     const struct diag_sink *sink; /* may be NULL; used during neff_create only */
 };
 
-/* ---- members ----------------------------------------------------------------------------------
- */
+/* ---- members ---- */
 
 /* A regular file of the tar. */
 struct neff_member {
@@ -62,8 +60,7 @@ struct neff_member {
     const uint64_t *npy_shape;
 };
 
-/* ---- subgraphs --------------------------------------------------------------------------------
- */
+/* ---- subgraphs ---- */
 
 enum neff_queue_type {
     NEFF_QUEUE_IN,
@@ -265,8 +262,7 @@ struct neff_subgraph {
     const void *name_index;           /* private: neff_subgraph_find */
 };
 
-/* ---- graph level ------------------------------------------------------------------------------
- */
+/* ---- graph level ---- */
 
 struct neff_tensor {
     const char *name;
@@ -289,8 +285,7 @@ struct neff_node {
     const struct neff_tensor *inputs, *outputs;
 };
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ---- */
 
 struct neff {
     struct neff_header header;    /* host byte order */

@@ -59,8 +59,7 @@ static const char *size_of(uint64_t bytes, char buf[32])
     return buf;
 }
 
-/* --- memory
- * ---------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static struct finding check_memory(const struct patient *p)
 {
@@ -126,8 +125,7 @@ static struct finding check_open_files(const struct patient *p)
                  (unsigned long long)rl.rlim_cur);
 }
 
-/* --- folders
- * ------------------------------------------------------------------------------------------ */
+/* ---- folders ---- */
 
 static bool dir_usable(const char *dir)
 {
@@ -203,8 +201,7 @@ static struct finding check_home(const struct patient *p)
     return found(OK, NULL, "%s", home);
 }
 
-/* --- sharing device memory
- * ---------------------------------------------------------------------------- */
+/* ---- sharing device memory ---- */
 
 /* Exactly what a second process does: open our memfd through /proc, from a child. */
 static int peer_open(int fd)
@@ -293,8 +290,7 @@ static struct finding check_dmabuf(const struct patient *p)
     return found(OK, NULL, "/dev/udmabuf");
 }
 
-/* --- processors and network
- * --------------------------------------------------------------------------- */
+/* ---- processors and network ---- */
 
 static struct finding check_cpus(const struct patient *p)
 {
@@ -337,8 +333,7 @@ static struct finding check_network(const struct patient *p)
     return found(OK, NULL, "libfabric, %s", efa ? "RDMA devices present" : "no RDMA device");
 }
 
-/* --- an instance that is there already
- * ------------------------------------------------------------------ */
+/* ---- an instance that is there already ---- */
 
 static struct finding check_instance(const struct patient *p)
 {
