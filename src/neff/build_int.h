@@ -77,6 +77,26 @@ void build_image_fini(struct build_image *img);
 NRT_STATUS build_header(struct neff_build *b, const struct neff_build_options *o,
                         struct neff_header *h);
 
+/* Note the first error of the builder; -1. */
+int build_fail(struct neff_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int build_oom(struct neff_build *b);
+
+/* NULL, with the error noted, when b has failed before or holds no such subgraph or engine. */
+struct build_graph *build_graph_at(struct neff_build *b, int graph);
+struct build_engine *build_engine_at(struct neff_build *b, int graph, enum neff_engine e);
+
+/* A new member of that name, empty; NULL with the error noted. */
+struct build_member *build_member_new(struct neff_build *b, const char *name);
+
+/* Bytes of a tensor; false with the error noted for an unknown dtype or an overflow. */
+bool build_shape_bytes(struct neff_build *b, const char *name, const char *dtype, unsigned ndim,
+                       const uint64_t *shape, uint64_t *ret);
+/* The entry of a tensor in neff.json. */
+void build_put_tensor(struct strbuf *s, const char *name, uint64_t size,
+                      const struct neff_build_tensor *t, bool input);
+/* Whether var is a variable of g; else the error is noted. */
+bool build_var_ok(struct neff_build *b, const struct build_graph *g, int var);
+
 /* JSON text. */
 void build_json_str(struct strbuf *s, const char *text);
 void build_json_num(struct strbuf *s, double v);
