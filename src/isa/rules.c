@@ -77,6 +77,15 @@ NRT_STATUS isa_rule_one_psum(struct isa_check *c, unsigned a, unsigned b)
     return NRT_SUCCESS;
 }
 
+NRT_STATUS isa_rule_two_inputs(struct isa_check *c)
+{
+    NRT_STATUS st = isa_rule_same_shape(c, 0, 1);
+
+    if (st == NRT_SUCCESS)
+        st = isa_rule_same_shape(c, 0, 2);
+    return st == NRT_SUCCESS ? isa_rule_one_psum(c, 1, 2) : st;
+}
+
 /* ---- ALU operators ---- */
 
 NRT_STATUS isa_rule_want_op(struct isa_check *c, const char *name, unsigned op, uint64_t set)

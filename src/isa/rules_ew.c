@@ -53,12 +53,8 @@ NRT_STATUS isa_rule_tensor_tensor(struct isa_check *c)
 {
     unsigned op = BODY(c)->op0;
     bool bits;
-    NRT_STATUS st = isa_rule_same_shape(c, 0, 1);
+    NRT_STATUS st = isa_rule_two_inputs(c);
 
-    if (st == NRT_SUCCESS)
-        st = isa_rule_same_shape(c, 0, 2);
-    if (st == NRT_SUCCESS)
-        st = isa_rule_one_psum(c, 1, 2);
     if (st == NRT_SUCCESS)
         st = isa_rule_alu_family(c, op, ISA_ALU_NONE, &bits);
     if (st != NRT_SUCCESS)
@@ -92,12 +88,8 @@ NRT_STATUS isa_rule_tensor_scalar(struct isa_check *c)
 NRT_STATUS isa_rule_stt(struct isa_check *c)
 {
     bool bits;
-    NRT_STATUS st = isa_rule_same_shape(c, 0, 1);
+    NRT_STATUS st = isa_rule_two_inputs(c);
 
-    if (st == NRT_SUCCESS)
-        st = isa_rule_same_shape(c, 0, 2);
-    if (st == NRT_SUCCESS)
-        st = isa_rule_one_psum(c, 1, 2);
     if (st == NRT_SUCCESS)
         st = isa_rule_scalar_ops(c, &bits);
     if (st != NRT_SUCCESS)

@@ -49,6 +49,8 @@ NRT_STATUS isa_rule_bad_dtype(struct isa_check *c, unsigned k);
 NRT_STATUS isa_rule_no_packed(struct isa_check *c);
 /* Of t[a] and t[b] at most one is in PSUM. */
 NRT_STATUS isa_rule_one_psum(struct isa_check *c, unsigned a, unsigned b);
+/* t[1] and t[2] have the shape of t[0], and at most one of them is in PSUM. */
+NRT_STATUS isa_rule_two_inputs(struct isa_check *c);
 /* op is one of the set. */
 NRT_STATUS isa_rule_want_op(struct isa_check *c, const char *name, unsigned op, uint64_t set);
 /* All operators are arithmetic or all are bit operators, and the tensors fit; *ret_bits: which. */

@@ -134,12 +134,8 @@ NRT_STATUS isa_rule_select_reduce(struct isa_check *c)
 {
     const struct isa_compute *b = BODY(c);
     unsigned p = T(c, 1)->dtype, v = T(c, 2)->dtype;
-    NRT_STATUS st = isa_rule_same_shape(c, 0, 1);
+    NRT_STATUS st = isa_rule_two_inputs(c);
 
-    if (st == NRT_SUCCESS)
-        st = isa_rule_same_shape(c, 0, 2);
-    if (st == NRT_SUCCESS)
-        st = isa_rule_one_psum(c, 1, 2);
     if (st == NRT_SUCCESS)
         st = isa_rule_no_packed(c);
     if (st != NRT_SUCCESS)
