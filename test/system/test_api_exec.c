@@ -177,7 +177,8 @@ static void an_unknown_instruction_is_refused_by_its_code(void **state)
     assert_true(api_log_has("Unsupported hardware operator code 9999 found in neff."));
     PROVES("neff-193");
     assert_true(api_log_has("Please make sure to upgrade to latest aws-neuronx-runtime-lib and "
-                            "aws-neuronx-collective;"));
+                            "aws-neuronx-collective; for detailed installation instructions visit "
+                            "Neuron documentation."));
     assert_true(api_log_has("Failed to load NN: unknown, err: 2"));
     PROVES("neff-202");
     api_log_clear();
