@@ -6,6 +6,8 @@
  *
  * NEFF, section 1: the reader crashes, the core prepares no program.
  *
+ * OVL, section 2: no CC-core is found.
+ *
  * MEM, section 3: nothing is allocated; scratchpads, banks, limits and the text of sizes are wrong.
  *
  * HBM, section 4: no instance type is known.
@@ -14,12 +16,14 @@
  *
  * DUMP, section 6: the log drops its records.
  *
+ * INTER, section 7: no world of two nodes.
+ *
+ * INTRA, section 8: no chips are linked, so there are no groups.
+ *
  * API, section 9: nrt_init fails, status texts are empty, the log ignores its variables, and the
  * public headers have other layouts and values (scripts/break_headers.py).
  *
- * TOOL, section 10: every tool ends before it begins (tools/broken.c).
- *
- * Sections 2, 7 and 8 have no proven lines yet. */
+ * TOOL, section 10: every tool ends before it begins (tools/broken.c). */
 #ifndef BASE_BROKEN_H
 #define BASE_BROKEN_H
 

@@ -79,7 +79,7 @@ NRT_STATUS topo_fabric_init(struct topo_fabric *ret, const struct topo_instance 
         ok = servers == 1;
         break;
     }
-    if (!ok)
+    if (!ok || BROKEN(INTRA))
         return err_set(err, NRT_INVALID, "NeuronLink does not join %u servers of %s", servers,
                        type->name);
     *ret = (struct topo_fabric){type, (uint16_t)servers};
