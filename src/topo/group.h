@@ -64,6 +64,12 @@ NRT_STATUS topo_world_init(struct topo_world *ret, const struct topo_fabric *fab
 NRT_STATUS topo_world_set_places(struct topo_world *w, const struct topo_place *places,
                                  uint32_t ranks, struct err *err);
 
+/* Logical cores of one chip. */
+static inline unsigned topo_world_chip_cores(const struct topo_world *w)
+{
+    return w->fabric.type->cores_per_device / w->lnc;
+}
+
 /* Where a rank sits; world_rank < w->ranks. */
 struct topo_place topo_world_place(const struct topo_world *w, uint32_t world_rank);
 
