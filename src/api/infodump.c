@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "api/api_int.h"
+#include "base/fd.h"
 #include "base/strbuf.h"
 
 extern char **environ;
@@ -76,22 +77,10 @@ void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc)
 
 static bool write_file(int dir, const char *name, const void *data, uint64_t size)
 {
-    const char *p = data;
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd = fd_keep(openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    bool done = fd >= 0 && fd_write_all(fd, data, size);
 
-    if (fd < 0)
-        return false;
-    while (size > 0) {
-        ssize_t n = write(fd, p, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        p += n;
-        size -= (uint64_t)n;
-    }
-    return close(fd) == 0 && size == 0;
+    return (fd < 0 || close(fd) == 0) && done;
 }
 
 /* "<input name>.bin" without anything that leaves the directory. */
@@ -114,7 +103,7 @@ void api_dump_inputs(const struct model *m, const struct model_arg *in)
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
         random = (uint32_t)getpid();
     snprintf(dir, sizeof(dir), "input_dump_%u_h_nn_%u", random & 0x7fffffff, model_id(m));
-    fd = mkdir(dir, 0755) == 0 ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    fd = mkdir(dir, 0755) == 0 ? fd_keep(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) : -1;
     if (fd < 0) {
         LOGE(api_.log, LOG_TDRV, "tensor_dump_inputs", "cannot make directory %s: %s", dir,
              strerror(errno));

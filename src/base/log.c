@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/broken.h"
+#include "base/fd.h"
 #include "base/log_int.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
@@ -73,7 +74,7 @@ static int syslog_open(const char *path)
     if (strlen(path) >= sizeof(a.sun_path))
         return -1;
     strcpy(a.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = fd_keep(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
         close(fd);
         fd = -1;
@@ -141,8 +142,8 @@ static void route_set(struct log_route *r, const struct log_ask *ask, int syslog
     } else if (strcasecmp(ask->location, "syslog") == 0) {
         r->syslog = far;
     } else {
-        r->file_fd =
-            open(ask->location, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+        r->file_fd = fd_keep(
+            open(ask->location, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644));
         if (r->file_fd >= 0) {
             r->file = near;
         } else {
@@ -225,20 +226,6 @@ bool log_on(const struct log *lg, enum log_comp comp, enum log_level level)
     return lg != NULL && (level <= lg->route[comp].top || lg->tap != NULL);
 }
 
-static void write_all(int fd, const char *s, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = write(fd, s, n);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return; /* a log that cannot be written must not stop the program */
-        s += done;
-        n -= (size_t)done;
-    }
-}
-
 /* RFC 3164 datagram: facility user, the tag is ours, best effort. */
 static void syslog_send(int fd, enum log_level level, const char *text, size_t n)
 {
@@ -264,10 +251,11 @@ static void log_deliver(struct log *lg, enum log_comp comp, enum log_level level
 
     if (BROKEN(DUMP))
         return;
+    /* A log that cannot be written must not stop the program. */
     if (level <= r->console)
-        write_all(STDERR_FILENO, line, n);
+        fd_write_all(STDERR_FILENO, line, n);
     if (level <= r->file)
-        write_all(r->file_fd, line, n);
+        fd_write_all(r->file_fd, line, n);
     if (level <= r->syslog)
         syslog_send(lg->syslog_fd, level, line, n - 1);
     if (lg->tap != NULL) {

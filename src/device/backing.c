@@ -99,18 +99,19 @@ static NRT_STATUS memfd_backing_create(const struct device_instance *in, uint32_
 
     snprintf(name, sizeof(name), "opennrt-hbm-%u", hbm);
     if (!fault_hit(FAULT_BACKING))
-        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        fd = fd_keep(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd < 0)
         return err_set(err, NRT_RESOURCE,
                        "cannot make memory for HBM %u: %s; set OPENNRT_DIR to a folder for files",
                        hbm, strerror(errno));
-    if (ftruncate(fd, (off_t)in->topo->hbm_bytes) != 0 ||
+    if (!fd_size_ok(in->topo->hbm_bytes) || ftruncate(fd, (off_t)in->topo->hbm_bytes) != 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0 ||
         !fd_id(fd, ret_id)) {
         int e = errno;
 
         close(fd);
-        return err_set(err, NRT_RESOURCE, "cannot size memory for HBM %u: %s", hbm, strerror(e));
+        return err_set(err, NRT_RESOURCE, "cannot size memory for HBM %u: %s%s", hbm, strerror(e),
+                       fd_size_hint(e));
     }
     *ret_fd = fd;
     return NRT_SUCCESS;
@@ -123,7 +124,7 @@ static NRT_STATUS memfd_backing_attach(const struct device_instance *in, uint32_
     char path[64];
 
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-    int own = fault_hit(FAULT_BACKING) ? -1 : open(path, O_RDWR | O_CLOEXEC);
+    int own = fault_hit(FAULT_BACKING) ? -1 : fd_keep(open(path, O_RDWR | O_CLOEXEC));
     if (own < 0 || !fd_is(own, id, in->topo->hbm_bytes)) {
         int e = own < 0 ? errno : ESTALE;
 
@@ -216,16 +217,18 @@ static NRT_STATUS file_backing_create(const struct device_instance *in, uint32_t
     file_path(in, hbm, path, sizeof(path));
     unlink(path); /* what a killed process left */
     if (!fault_hit(FAULT_BACKING))
-        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fd = fd_keep(open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (fd < 0)
         return err_set(err, NRT_RESOURCE, "cannot make %s (OPENNRT_DIR): %s", path,
                        strerror(errno));
-    if (ftruncate(fd, (off_t)in->topo->hbm_bytes) != 0 || !fd_id(fd, ret_id)) {
+    if (!fd_size_ok(in->topo->hbm_bytes) || ftruncate(fd, (off_t)in->topo->hbm_bytes) != 0 ||
+        !fd_id(fd, ret_id)) {
         int e = errno;
 
         close(fd);
         unlink(path);
-        return err_set(err, NRT_RESOURCE, "cannot size %s: %s", path, strerror(e));
+        return err_set(err, NRT_RESOURCE, "cannot size %s: %s%s", path, strerror(e),
+                       fd_size_hint(e));
     }
     *ret_fd = fd;
     return NRT_SUCCESS;
@@ -240,7 +243,7 @@ static NRT_STATUS file_backing_attach(const struct device_instance *in, uint32_t
     (void)pid;
     (void)fd;
     file_path(in, hbm, path, sizeof(path));
-    int own = fault_hit(FAULT_BACKING) ? -1 : open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int own = fault_hit(FAULT_BACKING) ? -1 : fd_keep(open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (own < 0 || !fd_is(own, id, in->topo->hbm_bytes)) {
         int e = own < 0 ? errno : ESTALE;
 

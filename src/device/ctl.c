@@ -233,6 +233,8 @@ static int file_back(int fd, uint64_t off, uint64_t size)
 
     if (fault_hit(FAULT_FILE))
         return ENOSPC;
+    if (!fd_size_ok(off + size))
+        return EFBIG;
     do {
         rc = posix_fallocate(fd, (off_t)off, (off_t)size);
     } while (rc == EINTR);
@@ -257,8 +259,8 @@ NRT_STATUS ctl_grow_extents_locked(struct device_instance *in, struct err *err)
         return err_set(
             err, NRT_RESOURCE,
             "folder %s has no room for a larger memory table of instance \"%s\": %s; make "
-            "it larger or end other instances",
-            in->base, in->name, strerror(rc));
+            "it larger or end other instances%s",
+            in->base, in->name, strerror(rc), fd_size_hint(rc));
     COMMIT(in, h->extent_cap, cap + more);
     for (uint32_t i = cap + more - 1; i >= cap; i--) {
         struct ctl_extent *x = ctl_extent(in, i);
@@ -347,14 +349,15 @@ static NRT_STATUS ctl_create_in(struct device_instance *in, struct err *err)
     paths_join(path, sizeof(path), in->dir, "control");
     int fd = fault_hit(FAULT_FILE)
                  ? -1
-                 : open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+                 : fd_keep(open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (fd < 0)
         return err_set(err, NRT_FAILURE, "cannot make %s: %s", tmp, strerror(errno));
     device_point(in);
     int rc = file_back(fd, 0, in->lay.size_initial);
     if (rc != 0) {
-        st = err_set(err, NRT_RESOURCE, "%s has no room for the control block (%llu KiB): %s",
-                     in->base, (unsigned long long)in->lay.size_initial >> 10, strerror(rc));
+        st = err_set(err, NRT_RESOURCE, "%s has no room for the control block (%llu KiB): %s%s",
+                     in->base, (unsigned long long)in->lay.size_initial >> 10, strerror(rc),
+                     fd_size_hint(rc));
         goto fail_file;
     }
     device_point(in);
@@ -419,7 +422,7 @@ static NRT_STATUS ctl_attach_in(struct device_instance *in, struct err *err)
     paths_join(path, sizeof(path), in->dir, "control");
     if (fault_hit(FAULT_FILE))
         return err_set(err, NRT_FAILURE, "cannot open %s: %s", path, strerror(errno));
-    int fd = open(path, (in->cfg.observe ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW);
+    int fd = fd_keep(open(path, (in->cfg.observe ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW));
     if (fd < 0 && errno == ENOENT)
         return NRT_QUEUE_EMPTY;
     if (fd < 0)
@@ -485,8 +488,9 @@ static NRT_STATUS create_lock(struct device_instance *in, const char *base, int 
     uint64_t start = now_ms();
 
     snprintf(path, sizeof(path), "%s/.opennrt-%u.lock", base, (unsigned)geteuid());
-    int fd =
-        fault_hit(FAULT_FILE) ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = fault_hit(FAULT_FILE)
+                 ? -1
+                 : fd_keep(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (fd < 0)
         return err_set(err, NRT_FAILURE, "cannot make %s: %s", path, strerror(errno));
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {

@@ -19,6 +19,7 @@
 
 #include "base/base.h"
 #include "base/fault.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "device/device.h"
 #include "device/hostmem.h"

@@ -297,7 +297,7 @@ static bool block_fill(struct device_instance *in, uint32_t hbm, uint64_t b, con
 {
     uint64_t done = 0;
 
-    if (fault_hit(FAULT_BACKING))
+    if (fault_hit(FAULT_BACKING) || !fd_size_ok((b + 1) * DEVICE_BLOCK))
         return false;
     while (done < DEVICE_BLOCK) {
         ssize_t n = pwrite(in->hbm[hbm].fd, src + done, DEVICE_BLOCK - done,

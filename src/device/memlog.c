@@ -111,8 +111,8 @@ void memlog_write_csv(struct device_instance *in)
 
     snprintf(path, sizeof(path), "%s/neuron_memlog_%d.csv",
              in->cfg.report_dir ? in->cfg.report_dir : "/tmp", (int)in->pid);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 || b.failed || write(fd, b.s, b.len) != (ssize_t)b.len)
+    int fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+    if (fd < 0 || b.failed || !fd_write_all(fd, b.s, b.len))
         LOGW(in->log, LOG_TDRV, "log_dev_mem", "cannot write %s", path);
     if (fd >= 0)
         close(fd);

@@ -191,13 +191,12 @@ static void report_print(const struct report *r, struct strbuf *b)
 static void report_file(struct device_instance *in, uint32_t hbm, const char *text)
 {
     char path[CTL_PATH_MAX + 96];
-    size_t n = strlen(text);
 
     snprintf(path, sizeof(path), "%s/neuron_mem_table_device_%u_hbm_%u.log",
              in->cfg.report_dir ? in->cfg.report_dir : "/tmp", topo_hbm_device(in->topo, hbm),
              hbm % in->topo->hbms_per_device);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 || write(fd, text, n) != (ssize_t)n)
+    int fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+    if (fd < 0 || !fd_write_all(fd, text, strlen(text)))
         LOGW(in->log, LOG_TDRV, "log_dev_mem_usage_table", "cannot write %s", path);
     if (fd >= 0)
         close(fd);

@@ -270,8 +270,9 @@ static int slot_file_take(struct device_instance *in, uint32_t slot, int *ret_fd
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
     slot_path(in, slot, path, sizeof(path));
-    int fd =
-        fault_hit(FAULT_FILE) ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = fault_hit(FAULT_FILE)
+                 ? -1
+                 : fd_keep(open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (fd < 0)
         return -1;
     if (fcntl(fd, F_SETLK, &fl) == 0) {

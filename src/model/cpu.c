@@ -2,6 +2,7 @@
 /* CPU nodes: native code from the NEFF, run on the caller's thread (behaviour.md 7). */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,22 +10,8 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/fd.h"
 #include "model/model_int.h"
-
-static bool write_all(int fd, const uint8_t *p, uint64_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, p, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        size -= (uint64_t)n;
-    }
-    return true;
-}
 
 /* dlopen needs a file: an anonymous one, or a temporary one where those may not be executed. */
 static void *open_bytes(const uint8_t *bytes, uint64_t size, bool anonymous, char *why,
@@ -37,12 +24,13 @@ static void *open_bytes(const uint8_t *bytes, uint64_t size, bool anonymous, cha
     if (fault_hit(FAULT_FILE))
         fd = -1;
     else
-        fd = anonymous ? memfd_create("opennrt-cpu-node", MFD_CLOEXEC) : mkstemp(path);
+        fd = fd_keep(anonymous ? memfd_create("opennrt-cpu-node", MFD_CLOEXEC)
+                               : mkostemp(path, O_CLOEXEC));
     if (fd < 0) {
         snprintf(why, why_size, "%s", strerror(errno));
         return NULL;
     }
-    if (!write_all(fd, bytes, size)) {
+    if (!fd_size_ok(size) || !fd_write_all(fd, bytes, size)) {
         snprintf(why, why_size, "%s", strerror(errno));
     } else {
         if (anonymous)

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -432,6 +434,127 @@ static void library_copies_live_side_by_side(void **state)
     api_env_end();
 }
 
+/* ---- a program in a bad state ---- */
+
+/* Standard descriptors closed: no file of the library takes their place, so what is logged to
+ * standard error lands nowhere, not in device memory and not in the control block. */
+static int helper_closed(int argc, char **argv)
+{
+    static uint8_t want[65536], got[65536];
+    nrt_tensor_t *t;
+
+    for (int i = 0; i <= STDERR_FILENO; i++)
+        close(i);
+    for (const char *const *c = (const char *const[]){"NRT", "TDRV", "NMGR", "HAL", NULL}; *c;
+         c++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "NEURON_RT_LOG_LOCATION_%s", *c);
+        unsetenv(name); /* console */
+    }
+    memset(want, 0x5a, sizeof(want));
+    if (init() != NRT_SUCCESS)
+        return 1;
+    for (int vnc = 0; vnc < 2; vnc++) {
+        if (nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, vnc, sizeof(want), "", &t) ||
+            nrt_tensor_write(t, want, 0, sizeof(want)))
+            return 2;
+        for (int i = 0; i < 20; i++) /* records, if they went anywhere */
+            if (nrt_tensor_read(NULL, got, 0, 1) != NRT_INVALID)
+                return 3;
+        if (nrt_tensor_read(t, got, 0, sizeof(got)) || memcmp(want, got, sizeof(got)) != 0)
+            return 4;
+    }
+    for (int i = 0; i <= STDERR_FILENO; i++)
+        if (fcntl(i, F_GETFD) >= 0)
+            return 5;
+    nrt_close();
+    if (init() != NRT_SUCCESS) /* the control block is what it was */
+        return 6;
+    nrt_close();
+    return 0;
+}
+
+static void closed_standard_descriptors_stay_closed(void **state)
+{
+    api_env("trn1.2xlarge", 0);
+    assert_int_equal(run_helper("closed", NULL), 0);
+    assert_ok(init());
+    nrt_close();
+    api_env_end();
+}
+
+/* A log that nobody reads is no reason to end. */
+static int helper_deaf(int argc, char **argv)
+{
+    int p[2];
+
+    unsetenv("NEURON_RT_LOG_LOCATION_NRT");
+    if (pipe(p) != 0 || dup2(p[1], STDERR_FILENO) < 0 || close(p[0]) != 0 || close(p[1]) != 0)
+        return 1;
+    signal(SIGPIPE, SIG_DFL);
+    if (init() != NRT_SUCCESS || nrt_tensor_read(NULL, NULL, 0, 1) != NRT_INVALID)
+        return 2;
+    nrt_close();
+    return 0;
+}
+
+static void log_that_nobody_reads_is_no_signal(void **state)
+{
+    api_env("trn1.2xlarge", 0);
+    assert_int_equal(run_helper("deaf", NULL), 0);
+    api_env_end();
+}
+
+/* A limit of the file size: a status that names it, wherever it bites; with a limit that comes
+ * later what is there goes on. */
+static int helper_file_limit(int argc, char **argv)
+{
+    uint64_t bytes = strtoull(argv[1], NULL, 10);
+    bool later = bytes == 1;
+    struct rlimit limit = {bytes, bytes};
+    static char data[3 << 20];
+    nrt_tensor_t *t = NULL, *v;
+    NRT_STATUS status;
+
+    if (!later && setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        return 1;
+    status = init();
+    if (status == NRT_RESOURCE && !later)
+        return 0;
+    if (status != NRT_SUCCESS)
+        return 2;
+    status = nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, sizeof(data), "", &t);
+    if (!later) {
+        if (status != NRT_RESOURCE)
+            return 3;
+    } else {
+        if (status != NRT_SUCCESS || setrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+            nrt_tensor_write(t, data, 0, sizeof(data)) != NRT_SUCCESS)
+            return 4;
+    }
+    if (nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_VIRTUAL, -1, 64, "", &v) != NRT_SUCCESS)
+        return 5;
+    nrt_close();
+    return 0;
+}
+
+static void limited_file_size_is_a_status(void **state)
+{
+    /* Too small for the control block, for an HBM, and one that comes later. */
+    static const char *const bytes[] = {"1000", "100000000", "1"};
+
+    for (size_t i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+        api_env("trn1.2xlarge", 0);
+        setenv("NEURON_RT_LOG_LEVEL", "ERROR", 1);
+        api_log_clear();
+        assert_int_equal(run_helper("file-limit", bytes[i]), 0);
+        assert_int_equal(api_log_has("(ulimit -f)"), i < 2);
+        unsetenv("NEURON_RT_LOG_LEVEL");
+        api_env_end();
+    }
+}
+
 static void init_does_not_warn_and_legacy_names_do_once(void **state)
 {
     const char *log;
@@ -466,7 +589,8 @@ static void init_does_not_warn_and_legacy_names_do_once(void **state)
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {
-        {"owner", helper_owner}, {"copies", helper_copies}, {NULL, NULL}};
+        {"owner", helper_owner}, {"copies", helper_copies},         {"closed", helper_closed},
+        {"deaf", helper_deaf},   {"file-limit", helper_file_limit}, {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cores_before_init_are_what_init_takes),
         cmocka_unit_test(environment_is_read_at_each_init),
@@ -478,6 +602,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(library_is_found_by_name_and_stays_loaded),
         cmocka_unit_test(program_may_define_a_name_of_the_library),
         cmocka_unit_test(library_copies_live_side_by_side),
+        cmocka_unit_test(closed_standard_descriptors_stay_closed),
+        cmocka_unit_test(log_that_nobody_reads_is_no_signal),
+        cmocka_unit_test(limited_file_size_is_a_status),
         cmocka_unit_test(init_does_not_warn_and_legacy_names_do_once),
     };
     int rc = runner_dispatch(argc, argv, helpers);
