@@ -288,7 +288,7 @@ API_EXPORT NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t s
     status = device_map(api_.in, first, size, DEVICE_RW, &p, &err);
     if (status != NRT_SUCCESS)
         return api_fail(__func__, status, "%s", err.text);
-    memcpy(p, src, size);
+    memmove(p, src, size); /* src may be device memory too */
     return NRT_SUCCESS;
 }
 

@@ -332,6 +332,17 @@ NRT_STATUS tensor_check_range(const struct tensor *t, uint64_t off, uint64_t siz
     return NRT_SUCCESS;
 }
 
+/* The caller's bytes may be the tensor's own: its address is public. */
+static inline void bytes_move(void *dst, const void *src, uint64_t size)
+{
+    uintptr_t d = (uintptr_t)dst, s = (uintptr_t)src;
+
+    if (__builtin_expect(d - s < size || s - d < size, 0))
+        memmove(dst, src, size);
+    else
+        kernel_copy(dst, src, size);
+}
+
 NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t size,
                        struct err *err)
 {
@@ -345,7 +356,7 @@ NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t
         if (status != NRT_SUCCESS)
             return status;
     }
-    kernel_copy(buf, t->va + off, size);
+    bytes_move(buf, t->va + off, size);
     return NRT_SUCCESS;
 }
 
@@ -362,7 +373,7 @@ NRT_STATUS tensor_write(struct tensor *t, const void *buf, uint64_t off, uint64_
         if (status != NRT_SUCCESS)
             return status;
     }
-    kernel_copy(t->va + off, buf, size);
+    bytes_move(t->va + off, buf, size);
     if (whole)
         store_written(t->store, true);
     return NRT_SUCCESS;
