@@ -66,6 +66,9 @@ static inline bool conds_hold(const struct core *c, const struct core_engine *e)
 void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
                unsigned engine);
 
+/* engine.c: run records until the engine waits, ends, fails, or its turn is over. */
+void exec_turn(struct core_exec *x, unsigned core, unsigned engine);
+
 /* sync.c. ps: device time of the change. */
 void exec_stall(struct core_exec *x, unsigned core, unsigned engine);
 void sem_add(struct core_exec *x, unsigned core, unsigned i, int32_t delta, uint64_t ps);
