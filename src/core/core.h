@@ -3,11 +3,13 @@
  * docs/spec/neuroncore.md sections 1, 5, 6; docs/core.md explains the loop.
  *
  * Life: core_create (one per physical core) -> core_program_create (per load and core) ->
- * core_binding_create (per set of addresses) -> core_run (per execution). A program belongs to its
- * core and must be destroyed before it; a binding belongs to its program.
+ * core_binding_create (per set of addresses) -> core_run (per execution), or its parts: core_start,
+ * core_progress until it ended, core_finish. A program belongs to its core and must be destroyed
+ * before it; a binding belongs to its program.
  *
  * Threads: a core is driven by one thread at a time (the caller holds the logical core's owner
- * word); nothing here locks. Programs and bindings are read only while running.
+ * word), which may be another one for each call; nothing here locks. Programs and bindings are
+ * read only while running.
  *
  * Errors: this room logs nothing; struct err and struct core_report carry facts and texts. */
 #ifndef CORE_CORE_H
@@ -55,6 +57,61 @@ int32_t core_semaphore(const struct core *core, unsigned index); /* as the last 
 bool core_event(const struct core *core, unsigned index);
 uint32_t core_register(const struct core *core, unsigned engine, unsigned reg);
 
+/* ---- what lies outside ------------------------------------------------------------------------
+ * A program meets work of rooms above this one (collectives) only through this table, which the
+ * upper room fills. The core tells that an engine started an operation, lets the outside work when
+ * it is driven itself, and takes the signals that end operations. Every function is called by the
+ * thread that drives the core, between core_start and core_finish; none may block except wait,
+ * none may call back into this room except core_binding_get. */
+
+/* An engine started an operation: TRIGGER_COLLECTIVE. */
+struct core_trigger {
+    uint8_t core, engine; /* who: physical core of the logical core, engine */
+    uint32_t record;      /* its record, for messages */
+    uint32_t op;          /* index in sg->colls */
+    uint32_t serial;      /* unique in the run, rising */
+    int16_t semaphore;    /* of core `core`: what the record asks to raise; -1: nothing */
+    uint64_t ps;          /* device time of the trigger in this run, running estimate */
+    const struct neff_subgraph *sg;
+    const struct core_binding *binding; /* addresses: core_binding_get */
+};
+
+/* An operation ended: its semaphore is raised by 1. */
+struct core_signal {
+    struct core_trigger of; /* as it was given to trigger */
+    NRT_STATUS status;      /* not NRT_SUCCESS: the run ends with it (CORE_END_OUTSIDE) */
+    const char *text;       /* then: one line for the report, valid until the next call; or NULL */
+    /* Device time of this run: when the last of the other members entered (0: not known), and how
+     * long the operation lasts from the later of that and the trigger. */
+    uint64_t arrival_ps, lasts_ps;
+};
+
+struct core_outside {
+    void *arg; /* first argument of every function */
+    /* Accept the operation; it reads and writes the binding's memory from now until its signal was
+     * taken or abandon returned. NRT_QUEUE_FULL: its stream has no room; the engine waits and tries
+     * again after the next signal. Any other failure ends the run with that status and err. */
+    NRT_STATUS (*trigger)(void *arg, const struct core_trigger *t, struct err *err);
+    /* Work for what was started, at most about `budget` steps; returns how many were done. May be
+     * called when there is nothing to do. */
+    uint64_t (*progress)(void *arg, uint64_t budget);
+    /* The next signal, in the order in which the outside decided them; false: none now. */
+    bool (*take)(void *arg, struct core_signal *ret);
+    /* Whether a signal may still come without any engine doing anything: accepted operations whose
+     * signal was not taken. While true, an engine that waits is not a local hang and the run has
+     * not ended. */
+    bool (*outstanding)(void *arg);
+    /* A number that differs whenever a rank that this core waits for retired anything. NULL: only
+     * this core counts for the wall-time limit. */
+    uint64_t (*beat)(void *arg);
+    /* Sleep until progress or take may find something, at most limit_ns (UINT64_MAX: the outside's
+     * own limit; it may always return early). NULL: core_run polls without pause. */
+    void (*wait)(void *arg, uint64_t limit_ns);
+    /* The run ended while operations were outstanding: none of them may touch memory of this run or
+     * signal any more when this returns. */
+    void (*abandon)(void *arg);
+};
+
 /* ---- programs ---- */
 
 enum { CORE_CHECK_RACE = 1, CORE_CHECK_UNINIT = 2 };
@@ -66,7 +123,10 @@ struct core_options {
     uint32_t sr_seed;         /* NEURON_RT_STOCHASTIC_ROUNDING_SEED */
     bool check_nan;           /* report NaNs generated (behaviour.md 8.2) */
     bool saturate_ocp;
-    unsigned checks;              /* CORE_CHECK_*: OPENNRT_CHECK; costs much time */
+    unsigned checks; /* CORE_CHECK_*: OPENNRT_CHECK; costs much time */
+    /* Borrowed for the program's life. NULL: programs with collectives are refused by opcode. The
+     * programs of one logical core get the same table. */
+    const struct core_outside *outside;
     const struct diag_sink *sink; /* warnings of the checker; used during create only */
 };
 
@@ -101,9 +161,11 @@ NRT_STATUS core_binding_set(struct core_binding *b, uint32_t var, void *host, ui
                             struct err *err);
 /* Copy all addresses of `from` (same program): the start of a new set's binding. */
 void core_binding_copy(struct core_binding *b, const struct core_binding *from);
-/* NRT_INVALID naming a variable that the program uses and that has no address. core_run checks
+/* NRT_INVALID naming a variable that the program uses and that has no address. core_start checks
  * this too (one flag). */
 NRT_STATUS core_binding_check(const struct core_binding *b, struct err *err);
+/* Where a variable lies; NULL: no address, or no such variable. */
+void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret_size);
 
 /* ---- running ---- */
 
@@ -111,7 +173,11 @@ struct core_run {
     unsigned count; /* 1, or 2 for LNC 2 */
     struct core_program *program[CORE_MAX];
     const struct core_binding *binding[CORE_MAX];
-    uint64_t timeout_ns;        /* of device time (NEURON_RT_EXEC_TIMEOUT * 10^9); 0: no limit */
+    /* NEURON_RT_EXEC_TIMEOUT * 10^9; 0: no limit. Of device time, and of wall time in which nothing
+     * outside that this core waits for, nor the core, did anything. */
+    uint64_t timeout_ns;
+    uint64_t (*now_ns)(void *arg); /* wall clock of that; NULL: run_now_ns */
+    void *now_arg;
     const int *cancel;          /* read atomically now and then; nonzero ends the run. NULL: none */
     struct time_events *events; /* NULL: no event record */
     uint32_t neff;              /* shown in the live page */
@@ -125,6 +191,8 @@ enum core_end {
     CORE_END_FAULT,     /* NRT_INVALID and others: text says */
     CORE_END_CHECK,     /* OPENNRT_CHECK found something: NRT_EXEC_COMPLETED_WITH_ERR */
     CORE_END_CANCELLED, /* NRT_FAILURE */
+    CORE_END_STALL,     /* NRT_TIMEOUT: what it waits for outside did nothing for timeout_ns */
+    CORE_END_OUTSIDE,   /* an operation outside failed: its status */
 };
 
 /* One engine when the run ended. Strings are the subgraph's or static. */
@@ -140,6 +208,7 @@ struct core_engine_state {
     uint8_t wait_index;
     int32_t wanted, value;
     bool barrier; /* inside CORE_BARRIER */
+    bool full;    /* the stream of its collective had no room */
 };
 
 struct core_stats {
@@ -173,8 +242,37 @@ struct core_report {
 };
 
 /* One execution of a logical core, on the calling thread, from reset semaphores to the end of all
- * engines and transfers. No allocation, no system call. Returns report->status. */
+ * engines, transfers and operations outside. No allocation, no system call (except those of
+ * outside.wait). Returns report->status. */
 NRT_STATUS core_run(const struct core_run *run, struct core_report *report);
+
+/* The same in parts. A logical core is named by its first physical core, run->program[0]'s.
+ *
+ * Start: semaphores and engines at their beginning; run and report are borrowed until core_finish.
+ * Not NRT_SUCCESS (NRT_INVALID: missing addresses, programs that do not fit together; NRT_FAILURE:
+ * the core runs already; NRT_RESOURCE: no memory for checks): report is filled, the core is as
+ * before, core_finish is not called. */
+NRT_STATUS core_start(const struct core_run *run, struct core_report *report);
+
+enum core_step {
+    CORE_STEP_IDLE,    /* nothing was started */
+    CORE_STEP_BUDGET,  /* the budget is used up; there is more to do */
+    CORE_STEP_OUTSIDE, /* nothing to do until something outside happens: core_wait, or come back */
+    CORE_STEP_DONE,    /* ended (also with NaNs found): core_finish tells */
+    CORE_STEP_FAILED,  /* ended otherwise: core_finish tells why */
+};
+/* Do at most about `budget` records and transfers (at least one if there is one), then return.
+ * Never blocks; may be called at any time, also when idle or ended. The order in which engines and
+ * transfers run does not depend on how the work is cut into budgets. ret_did (may be NULL): how
+ * many were done. */
+enum core_step core_progress(struct core *core, uint64_t budget, uint64_t *ret_did);
+/* After CORE_STEP_OUTSIDE: sleep until something outside may have changed or the wall-time limit
+ * may have passed. */
+void core_wait(struct core *core);
+/* End the execution: fill the report and return report->status; the core is idle again. Of a run
+ * that did not end yet the rest is abandoned: CORE_END_CANCELLED. NRT_FAILURE when nothing was
+ * started. */
+NRT_STATUS core_finish(struct core *core);
 
 /* The failure as lines of text for the log: engines with record, source line and wait, nonzero
  * semaphores. Each line ends with a newline. */

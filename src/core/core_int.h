@@ -127,9 +127,11 @@ enum core_op_kind {
     OP_BRANCH,
     OP_TRIGGER,
     OP_DYN,
-    OP_BARRIER,
     OP_RANGE_CLEAR,
     OP_COVERED, /* inside a run that an earlier record's kernel op covers */
+    /* These can wait in their middle, after their updates at read: */
+    OP_BARRIER,
+    OP_COLLECTIVE,
 };
 
 struct core_op {
@@ -137,9 +139,10 @@ struct core_op {
     uint8_t nwaits, nread, ncomplete;
     uint8_t sub, rd, ra, rb; /* register forms */
     uint32_t next;           /* record after this one */
-    uint32_t target; /* branch: record; kernel, dyn, place, trigger: index of its description */
-    int32_t imm;     /* trigger: number of groups; range clear: count */
-    uint32_t waits;  /* first in core_program.waits */
+    uint32_t target; /* branch: record; kernel, dyn, place, trigger: index of its description;
+                        collective: index in sg->colls */
+    int32_t imm;    /* trigger: number of groups; range clear: count; collective: semaphore or -1 */
+    uint32_t waits; /* first in core_program.waits */
     uint32_t updates;
     uint32_t cost_ps;
 };
@@ -213,6 +216,7 @@ struct core_engine {
     bool stalled; /* some of its conditions do not hold; registered as a waiter of each */
     bool granted; /* all held at one moment since: the record starts without testing again */
     bool barrier; /* arrived at CORE_BARRIER, waits for the peer */
+    bool full;    /* its collective was refused for lack of room; tries again after a signal */
     uint8_t nconds;
     struct core_cond barrier_cond;
     const struct core_cond *conds;
@@ -263,12 +267,23 @@ struct core {
 #define DMA_CHUNK   1024 /* elements converted at once */
 #define DMA_STAGING (DMA_CHUNK * 8 * 4)
 
+enum exec_state { EXEC_IDLE, EXEC_RUNS, EXEC_ENDED };
+
 struct core_exec {
     const struct core_run *run;
     struct core_report *report;
     struct core *core[CORE_MAX];
     unsigned count;
-    uint32_t ready, later; /* bit core * 8 + engine */
+    enum exec_state state;
+    uint32_t ready, later, full; /* bit core * 8 + engine */
+    uint32_t turn_left;          /* records that turn_unit may still run before the others */
+    uint8_t turn_unit;
+    const struct core_outside *outside; /* of the programs, or NULL */
+    /* Since when nothing moved, here and outside: looked at only when the core waits for outside.
+     */
+    uint64_t stall_since, stall_beat;
+    bool stalls;
+    uint64_t outside_ps; /* end of the last operation outside, running estimate */
     uint64_t limit_ps, dma_start_ps;
     uint64_t sems_used[4]; /* by either core's program */
     struct time_events *events;
@@ -381,6 +396,10 @@ void check_xfer_signal(struct core_check *k, unsigned core, uint32_t queue, unsi
 void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
                 const struct dma_plan *plan, const struct dma_where *w);
 NRT_STATUS check_finish(struct core_check *k, struct err *err);
+
+/* outside.c */
+NRT_STATUS outside_lower(struct core_program *p, const struct isa_seq *s, struct core_op *op,
+                         struct err *err);
 
 /* xfer.c */
 void exec_pending_reset(struct core_exec *x);

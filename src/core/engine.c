@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define TURN 4096 /* records an engine runs before the others are looked at */
-
 /* ---- sequencer records ---- */
 
 static uint32_t alu(unsigned op, uint32_t a, uint32_t b)
@@ -161,8 +159,9 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
         break;
     case OP_NOP:
     case OP_END:
-    case OP_BARRIER:
     case OP_COVERED:
+    case OP_BARRIER:
+    case OP_COLLECTIVE:
         break;
     }
     return true;
@@ -214,25 +213,34 @@ static void check_waits(struct core_exec *x, unsigned core, unsigned engine,
     }
 }
 
-/* Run records until the engine waits, ends, fails, or its turn is over. */
-void exec_turn(struct core_exec *x, unsigned core, unsigned engine)
+/* The part of the records that can wait in their middle. */
+static bool middle(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op)
+{
+    return op->kind == OP_BARRIER ? barrier(x, core, engine, op)
+                                  : outside_trigger(x, core, engine, op);
+}
+
+uint32_t exec_turn(struct core_exec *x, unsigned core, unsigned engine, uint32_t max,
+                   bool *ret_more)
 {
     struct core *c = x->core[core];
     struct core_engine *e = &c->engine[engine];
     const struct core_program *p = x->run->program[core];
     const struct core_op *ops = p->code[engine].ops;
+    uint32_t n;
 
-    for (unsigned n = 0; n < TURN; n++) {
+    *ret_more = false;
+    for (n = 0; n < max; n++) {
         const struct core_op *op = &ops[e->pc];
         uint32_t next = op->next;
 
-        if (!e->barrier) {
+        if (!e->barrier && !e->full) {
             if (op->nwaits != 0 && !e->granted) {
                 e->conds = &p->waits[op->waits];
                 e->nconds = op->nwaits;
                 if (!conds_hold(c, e)) {
                     exec_stall(x, core, engine);
-                    return;
+                    return n + 1;
                 }
             }
             e->granted = false;
@@ -241,13 +249,13 @@ void exec_turn(struct core_exec *x, unsigned core, unsigned engine)
             if (__builtin_expect(x->events != NULL, 0))
                 record_start(x, p, core, engine, op);
             if (!execute(x, core, engine, op, &next))
-                return;
+                return n + 1;
             if (op->nread != 0)
                 exec_fire(x, core, engine, &p->updates[op->updates], op->nread, TIME_EV_READ,
                           e->clock_ps);
         }
-        if (op->kind == OP_BARRIER && !barrier(x, core, engine, op))
-            return;
+        if (op->kind >= OP_BARRIER && !middle(x, core, engine, op))
+            return n + 1;
         e->clock_ps += op->cost_ps;
         e->retired += op->next - e->pc;
         if (op->ncomplete != 0)
@@ -255,11 +263,12 @@ void exec_turn(struct core_exec *x, unsigned core, unsigned engine)
                       TIME_EV_COMPLETE, e->clock_ps);
         if (op->kind == OP_END) {
             e->ended = true;
-            return;
+            return n + 1;
         }
         e->pc = next;
         if (x->status != NRT_SUCCESS)
-            return;
+            return n + 1;
     }
-    x->later |= 1u << (core * 8 + engine);
+    *ret_more = true;
+    return n;
 }

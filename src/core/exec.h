@@ -66,8 +66,20 @@ static inline bool conds_hold(const struct core *c, const struct core_engine *e)
 void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
                unsigned engine);
 
-/* engine.c: run records until the engine waits, ends, fails, or its turn is over. */
-void exec_turn(struct core_exec *x, unsigned core, unsigned engine);
+/* engine.c: run at most max records, until the engine waits, ends or fails. *ret_more: it did none
+ * of these. Returns how many records it looked at. */
+uint32_t exec_turn(struct core_exec *x, unsigned core, unsigned engine, uint32_t max,
+                   bool *ret_more);
+
+/* outside.c: the calls into the table of core_outside. All but trigger need x->outside. */
+/* OP_COLLECTIVE; false: the engine cannot go on now, or the run failed. */
+bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op);
+uint64_t outside_progress(struct core_exec *x, uint64_t budget); /* steps done */
+uint64_t outside_take(struct core_exec *x);                      /* signals taken */
+/* The core can do nothing by itself and nothing came: true when that has lasted for the wall-time
+ * limit, and the run has failed. */
+bool outside_stalls(struct core_exec *x);
+void outside_end(struct core_exec *x); /* of the run */
 
 /* sync.c. ps: device time of the change. */
 void exec_stall(struct core_exec *x, unsigned core, unsigned engine);

@@ -11,6 +11,11 @@
 
 #include "base/broken.h"
 
+#define TURN 4096 /* records an engine runs before the others are looked at */
+#define SLICE                                                                           \
+    65536 /* budget of core_run: how often the outside is driven while engines are busy \
+           */
+
 void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
                unsigned engine)
 {
@@ -53,7 +58,7 @@ static void start_core(struct core_exec *x, unsigned core)
         if (!en->present)
             continue;
         en->pc = 0;
-        en->ended = en->stalled = en->granted = en->barrier = false;
+        en->ended = en->stalled = en->granted = en->barrier = en->full = false;
         en->nconds = 0;
         en->clock_ps = 0;
         en->retired = 0;
@@ -75,7 +80,10 @@ static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct 
     x->run = run;
     x->report = report;
     x->count = run->count;
-    x->ready = x->later = 0;
+    x->ready = x->later = x->full = 0;
+    x->turn_left = 0;
+    x->outside_ps = 0;
+    x->stalls = false;
     x->serial = 0;
     if (x->npending != 0) /* a failed run left some */
         exec_pending_reset(x);
@@ -101,13 +109,16 @@ static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct 
                            "the program signals a second core that does not run");
         for (unsigned w = 0; w < 4; w++)
             x->sems_used[w] |= p->sems_used[w];
+        if (p->opt.outside != run->program[0]->opt.outside)
+            return err_set(&report->err, NRT_INVALID, "the programs have different tables");
     }
-    x->dma_start_ps = time_dma_start_ps(run->program[0]->core->kc.gen);
-    for (unsigned i = 0; i < run->count; i++)
-        start_core(x, i);
+    x->outside = run->program[0]->opt.outside;
     x->check = run->program[0]->check;
     if (x->check != NULL && !check_start(x->check, x))
         return err_set(&report->err, NRT_RESOURCE, "out of memory for checks");
+    x->dma_start_ps = time_dma_start_ps(run->program[0]->core->kc.gen);
+    for (unsigned i = 0; i < run->count; i++)
+        start_core(x, i);
     return NRT_SUCCESS;
 }
 
@@ -116,38 +127,59 @@ static bool cancelled(const struct core_run *run)
     return run->cancel != NULL && __atomic_load_n(run->cancel, __ATOMIC_RELAXED) != 0;
 }
 
-static void loop(struct core_exec *x)
-{
-    for (;;) {
-        while (x->ready != 0 && x->status == NRT_SUCCESS) {
-            unsigned u = (unsigned)__builtin_ctz(x->ready);
-            struct core *c = x->core[u / 8];
+/* ---- progress ---- */
 
-            x->ready &= x->ready - 1;
-            exec_turn(x, u / 8, u % 8);
-            if (c->engine[u % 8].clock_ps > x->limit_ps)
-                exec_fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, u / 8, u % 8);
-            if (c->live != NULL)
-                live_engine(c, u % 8);
-        }
-        if (x->status != NRT_SUCCESS)
-            return;
-        if (cancelled(x->run)) {
-            exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
-            return;
-        }
-        if (x->top != NULL) {
-            xfer_run_oldest(x, x->top);
-        } else if (x->later == 0) {
-            return;
-        }
-        x->ready |= x->later;
-        x->later = 0;
+/* The turn of the lowest engine that can go on, or the rest of one that a budget cut: what comes
+ * next must not depend on budgets. */
+static uint64_t turn(struct core_exec *x, uint64_t budget)
+{
+    unsigned u;
+    uint32_t did;
+    struct core *c;
+    bool more;
+
+    if (x->turn_left == 0) {
+        x->turn_unit = (uint8_t)__builtin_ctz(x->ready);
+        x->turn_left = TURN;
+        x->ready &= x->ready - 1;
     }
+    u = x->turn_unit;
+    c = x->core[u / 8];
+    did =
+        exec_turn(x, u / 8, u % 8, x->turn_left < budget ? x->turn_left : (uint32_t)budget, &more);
+    x->turn_left = more ? x->turn_left - did : 0;
+    if (more && x->turn_left == 0)
+        x->later |= 1u << u;
+    if (c->engine[u % 8].clock_ps > x->limit_ps)
+        exec_fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, u / 8, u % 8);
+    if (c->live != NULL)
+        live_engine(c, u % 8);
+    return did;
 }
 
-/* Nothing moves any more: did everybody end? */
-static void finish(struct core_exec *x)
+/* No engine can go on: signals from outside, then one transfer, then the engines that had used up
+ * their turn. Returns what it did; 0: nothing is left to do here. */
+static uint64_t round_end(struct core_exec *x)
+{
+    uint64_t did = 0;
+
+    if (cancelled(x->run)) {
+        exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
+        return 0;
+    }
+    if (x->outside != NULL)
+        did = outside_take(x);
+    if (x->top != NULL && x->status == NRT_SUCCESS) {
+        xfer_run_oldest(x, x->top);
+        did++;
+    }
+    x->ready |= x->later;
+    x->later = 0;
+    return did;
+}
+
+/* Nothing moves any more: did everybody end? The end is decided here; core_finish reports it. */
+static enum core_step settle(struct core_exec *x)
 {
     uint64_t nan = 0, ps = 0;
 
@@ -170,8 +202,10 @@ static void finish(struct core_exec *x)
         if (c->live != NULL)
             live_end(c);
     }
+    if (x->outside != NULL)
+        outside_end(x);
     x->st.nan_count = nan;
-    x->st.device_ns = ps / 1000;
+    x->st.device_ns = (ps > x->outside_ps ? ps : x->outside_ps) / 1000;
     if (x->check != NULL && x->status == NRT_SUCCESS) {
         NRT_STATUS st = check_finish(x->check, &x->report->err);
 
@@ -180,33 +214,127 @@ static void finish(struct core_exec *x)
     }
     if (x->status == NRT_SUCCESS && nan > 0)
         x->status = NRT_EXEC_COMPLETED_WITH_NUM_ERR;
+    x->state = EXEC_ENDED;
+    return x->end == CORE_END_DONE ? CORE_STEP_DONE : CORE_STEP_FAILED;
 }
 
-NRT_STATUS core_run(const struct core_run *run, struct core_report *report)
+static enum core_step advance(struct core_exec *x, uint64_t *left)
+{
+    for (;;) {
+        uint64_t did;
+
+        while ((x->ready | x->turn_left) != 0) {
+            if (*left == 0)
+                return CORE_STEP_BUDGET;
+            did = turn(x, *left);
+            *left -= did;
+            if (x->status != NRT_SUCCESS)
+                return settle(x);
+        }
+        if (*left == 0)
+            return CORE_STEP_BUDGET;
+        did = round_end(x);
+        *left -= did < *left ? did : *left;
+        if (x->status != NRT_SUCCESS)
+            return settle(x);
+        if (did != 0 || x->ready != 0)
+            continue;
+        if (x->outside == NULL || !x->outside->outstanding(x->outside->arg))
+            return settle(x);
+        did = outside_progress(x, *left);
+        if (did == 0)
+            return CORE_STEP_OUTSIDE;
+        *left -= did < *left ? did : *left;
+    }
+}
+
+enum core_step core_progress(struct core *core, uint64_t budget, uint64_t *ret_did)
+{
+    struct core_exec *x = core->exec;
+    uint64_t left = budget != 0 ? budget : 1, start = left;
+    enum core_step step;
+
+    if (ret_did != NULL)
+        *ret_did = 0;
+    if (x->state != EXEC_RUNS)
+        return x->state == EXEC_IDLE     ? CORE_STEP_IDLE
+               : x->end == CORE_END_DONE ? CORE_STEP_DONE
+                                         : CORE_STEP_FAILED;
+    if (cancelled(x->run)) {
+        exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
+        return settle(x);
+    }
+    /* busy engines do not keep the outside from working */
+    if (x->outside != NULL && outside_progress(x, left) != 0)
+        x->stalls = false;
+    step = advance(x, &left);
+    if (left != start)
+        x->stalls = false;
+    if (step == CORE_STEP_OUTSIDE && outside_stalls(x))
+        step = settle(x);
+    if (ret_did != NULL)
+        *ret_did = start - left;
+    return step;
+}
+
+/* ---- the execution ---- */
+
+NRT_STATUS core_start(const struct core_run *run, struct core_report *report)
 {
     struct core_exec *x = run->program[0]->core->exec;
     NRT_STATUS st;
 
     report->err.status = NRT_SUCCESS;
     report->err.text[0] = '\0';
-    st = BROKEN(PERF) ? NRT_FAILURE : start(x, run, report);
-    if (st != NRT_SUCCESS) {
-        memset(&report->stats, 0, sizeof(report->stats));
-        report->status = st;
-        report->end = CORE_END_FAULT;
-        report->count = 0;
-        report->core = report->engine = 0;
-        report->record = 0;
-        report->dynamic_dma = false;
-        report->pending_transfers = 0;
-        return st;
+    if (x->state != EXEC_IDLE)
+        st = err_set(&report->err, NRT_FAILURE, "the core runs already");
+    else
+        st = BROKEN(PERF) ? NRT_FAILURE : start(x, run, report);
+    if (st == NRT_SUCCESS) {
+        x->state = EXEC_RUNS;
+        return NRT_SUCCESS;
     }
-    loop(x);
-    finish(x);
+    memset(&report->stats, 0, sizeof(report->stats));
+    report->status = st;
+    report->end = CORE_END_FAULT;
+    report->count = 0;
+    report->core = report->engine = 0;
+    report->record = 0;
+    report->dynamic_dma = false;
+    report->pending_transfers = 0;
+    return st;
+}
+
+NRT_STATUS core_finish(struct core *core)
+{
+    struct core_exec *x = core->exec;
+    struct core_report *report = x->report;
+
+    if (x->state == EXEC_IDLE)
+        return NRT_FAILURE;
+    if (x->state == EXEC_RUNS) {
+        exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
+        settle(x);
+    }
     report->status = x->status;
     report->end = x->end;
     report->stats = x->st;
     if (x->end != CORE_END_DONE)
         report_fill(x);
-    return x->status;
+    x->state = EXEC_IDLE;
+    return report->status;
+}
+
+NRT_STATUS core_run(const struct core_run *run, struct core_report *report)
+{
+    struct core *core = run->program[0]->core;
+    enum core_step step;
+    NRT_STATUS st = core_start(run, report);
+
+    if (st != NRT_SUCCESS)
+        return st;
+    while ((step = core_progress(core, SLICE, NULL)) < CORE_STEP_DONE)
+        if (step == CORE_STEP_OUTSIDE)
+            core_wait(core);
+    return core_finish(core);
 }

@@ -186,7 +186,8 @@ static NRT_STATUS make_env(struct core_program *p, struct isa_check_env *env, st
                                   .queue_dynamic = dynamic,
                                   .dge_ids = tables > 0 ? dge : NULL,
                                   .n_dge_ids = n,
-                                  .n_collectives = sg->coll_count};
+                                  .n_collectives = sg->coll_count,
+                                  .collectives = p->opt.outside != NULL};
     return NRT_SUCCESS;
 }
 
@@ -426,6 +427,10 @@ static NRT_STATUS lower_seq(struct core_program *p, const struct lowering *l,
         op->target = s->first;
         op->imm = s->count;
         break;
+    case ISA_OP_TRIGGER_COLLECTIVE:
+        if (p->opt.outside != NULL)
+            return outside_lower(p, s, op, err);
+        /* fall through */
     default:
         return err_set(err, NRT_INVALID, "Unsupported hardware operator code %u found in neff.",
                        r->opcode);
@@ -784,6 +789,14 @@ void core_binding_copy(struct core_binding *b, const struct core_binding *from)
 {
     memcpy(b->var, from->var, b->program->sg->var_count * sizeof(b->var[0]));
     b->missing = from->missing;
+}
+
+void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret_size)
+{
+    if (var >= b->program->sg->var_count)
+        return NULL;
+    *ret_size = b->var[var].size;
+    return b->var[var].host;
 }
 
 NRT_STATUS core_binding_check(const struct core_binding *b, struct err *err)

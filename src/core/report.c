@@ -25,6 +25,7 @@ static void engine_state(const struct core_exec *x, unsigned core, unsigned engi
     info = isa_op_info(ret->opcode);
     ret->op_name = info != NULL ? info->name : "?";
     ret->barrier = e->barrier;
+    ret->full = e->full;
     if (e->pc < ec->debug_count) {
         const struct neff_debug_record *d = &ec->debug[e->pc];
 
@@ -75,6 +76,8 @@ static void state_wait(const struct core_engine_state *s, struct strbuf *out)
 {
     if (s->barrier)
         strbuf_put(out, " in a core barrier");
+    if (s->full)
+        strbuf_put(out, " waits for room in the stream of its collective");
     switch (s->wait_kind) {
     case ISA_WAIT_SEM_GE:
     case ISA_WAIT_SEM_EQ:
@@ -107,6 +110,11 @@ static void fill_err(struct core_exec *x, struct core_report *r)
     case CORE_END_HANG:
         state_wait(s, &b);
         strbuf_put(&b, ", which nothing can change any more");
+        break;
+    case CORE_END_STALL:
+        state_wait(s, &b);
+        strbuf_printf(&b, ", and what it waits for did nothing for %llu ms",
+                      (unsigned long long)(x->run->timeout_ns / 1000000));
         break;
     case CORE_END_TIMEOUT:
         strbuf_printf(&b, " reached %llu ms of device time",
@@ -166,7 +174,7 @@ void core_report_text(const struct core_report *r, struct strbuf *out)
             state_where(s, i, r->count, e, out);
             if (s->ended)
                 strbuf_put(out, " ended");
-            else if (s->stalled)
+            else if (s->stalled || s->full)
                 state_wait(s, out);
             else
                 strbuf_put(out, " was running");

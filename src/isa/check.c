@@ -202,7 +202,7 @@ static NRT_STATUS check_header(struct isa_check *c)
     if (r->engine != c->engine)
         return isa_check_fail(c, "engine %u stands in the program of engine %u", r->engine,
                               c->engine);
-    if (!info->executable)
+    if (!info->executable && !(r->opcode == ISA_OP_TRIGGER_COLLECTIVE && c->env->collectives))
         return err_set(c->err, NRT_INVALID,
                        "Unsupported hardware operator code %u found in neff. "
                        "(record %zu: %s is known but not executable)",

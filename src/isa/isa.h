@@ -507,6 +507,7 @@ struct isa_check_env {
     const int64_t *dge_ids;    /* variables a dynamic transfer may name; NULL: any */
     size_t n_dge_ids;
     size_t n_collectives;
+    bool collectives; /* somebody executes them: trigger_collective is accepted */
 };
 
 /* Check one engine's program (every rule marked "refused" in neuroncore.md that a record or the

@@ -2,12 +2,12 @@
 /* The clock: replays the events of an execution as a discrete-event simulation. Each engine takes
  * its recorded groups in order,
  *
- *     WAIT* RECORD (READ | XFER | late WAIT)* COMPLETE*
+ *     WAIT* RECORD (READ | XFER | COLL | late WAIT)* COMPLETE*
  *
  * starts a group when its waits hold in device time, fires READ at the start and COMPLETE and the
  * transfers at the end of the interval; transfers occupy DMA engines and fire their updates when
- * the slowest share is done. Semaphore values are recomputed in this order, not taken from the
- * record. */
+ * the slowest share is done; a collective lasts what its events say. Semaphore values are
+ * recomputed in this order, not taken from the record. */
 #include "time/time.h"
 
 #include <string.h>
@@ -37,10 +37,11 @@ struct unit {
 };
 
 struct xfer {
-    uint32_t event; /* XFER */
+    uint32_t event; /* XFER, COLL */
     uint32_t done;  /* XFER_DONE, NONE */
     uint32_t xfer;  /* in time_program.xfers */
     uint8_t core;
+    uint64_t arrival, lasts; /* COLL */
 };
 
 struct replay {
@@ -297,11 +298,20 @@ static void unit_end(struct replay *r, unsigned u, uint64_t now)
     for (uint32_t i = un->body; i <= un->count; i++) {
         const struct time_event *e = i < un->count ? &r->ev[un->ev[i]] : NULL;
 
-        if (e == NULL || (e->kind != TIME_EV_COMPLETE && e->kind != TIME_EV_XFER)) {
+        if (e == NULL ||
+            (e->kind != TIME_EV_COMPLETE && e->kind != TIME_EV_XFER && e->kind != TIME_EV_COLL)) {
             un->at = i;
             break;
         }
-        if (e->kind == TIME_EV_XFER) {
+        if (e->kind == TIME_EV_COLL) {
+            const struct xfer *x = &r->xfers[e->id];
+            uint64_t done = now > x->arrival ? now : x->arrival;
+
+            done = done + x->lasts < done ? UINT64_MAX : done + x->lasts;
+            span(r, x->event, now, done);
+            if (x->done != NONE)
+                push(r, done, ACT_XFER_DONE, e->id);
+        } else if (e->kind == TIME_EV_XFER) {
             const struct xfer *x = &r->xfers[e->id];
             const struct time_program *p = r->progs[u >> 3];
             uint64_t ready = now;
@@ -368,11 +378,21 @@ static void xfer_done(struct replay *r, uint32_t serial, uint64_t now)
 
 /* ---- setting up ---- */
 
+static bool is_start(const struct time_event *e) /* of something that runs beside the engines */
+{
+    return e->kind == TIME_EV_XFER || e->kind == TIME_EV_COLL;
+}
+
+static bool is_units(const struct time_event *e)
+{
+    return e->kind <= TIME_EV_XFER || e->kind == TIME_EV_COLL;
+}
+
 static bool event_ok(const struct replay *r, const struct time_event *e)
 {
     unsigned core = e->unit >> 3, engine = e->unit & 7;
 
-    if (e->kind < TIME_EV_WAIT || e->kind > TIME_EV_XFER_UPDATE || core >= r->cores ||
+    if (e->kind < TIME_EV_WAIT || e->kind > TIME_EV_COLL_LASTS || core >= r->cores ||
         engine >= ISA_ENGINES)
         return false;
     if (e->kind == TIME_EV_RECORD && e->id >= r->progs[core]->count[engine])
@@ -391,9 +411,9 @@ static NRT_STATUS scan(struct replay *r, struct err *err)
     for (size_t i = 0; i < r->count; i++) {
         if (!event_ok(r, &r->ev[i]))
             return err_set(err, NRT_INVALID, "event %zu is not one of these programs", i);
-        if (r->ev[i].kind <= TIME_EV_XFER)
+        if (is_units(&r->ev[i]))
             r->unit[r->ev[i].unit].count++;
-        xfers += r->ev[i].kind == TIME_EV_XFER;
+        xfers += is_start(&r->ev[i]);
     }
     r->nxfers = xfers;
     r->order = mem_calloc(r->count + 1, sizeof(r->order[0]));
@@ -427,22 +447,32 @@ static NRT_STATUS sort_events(struct replay *r, struct err *err)
     for (size_t i = 0; i < r->count; i++) {
         const struct time_event *e = &r->ev[i];
 
-        if (e->kind <= TIME_EV_XFER) {
+        if (is_units(e)) {
             struct unit *un = &r->unit[e->unit];
 
             /* before the first RECORD only waits may stand; events are dropped at the end only */
             un->ev[un->count++] = (uint32_t)i;
         }
-        if (e->kind == TIME_EV_XFER) {
+        if (is_start(e)) {
             if (e->id != serial)
                 return err_set(err, NRT_INVALID, "event %zu: serial %u, expected %u", i, e->id,
                                serial);
-            r->xfers[serial++] =
-                (struct xfer){(uint32_t)i, NONE, (uint32_t)e->value, (uint8_t)(e->unit >> 3)};
-        } else if (e->kind == TIME_EV_XFER_DONE) {
+            r->xfers[serial++] = (struct xfer){.event = (uint32_t)i,
+                                               .done = NONE,
+                                               .xfer = (uint32_t)e->value,
+                                               .core = (uint8_t)(e->unit >> 3)};
+        } else if (e->kind == TIME_EV_XFER_DONE || e->kind == TIME_EV_COLL_ARRIVAL ||
+                   e->kind == TIME_EV_COLL_LASTS) {
+            uint64_t ps = (uint64_t)e->extra << 32 | (uint32_t)e->value;
+
             if (e->id >= serial)
                 return err_set(err, NRT_INVALID, "event %zu: transfer %u did not start", i, e->id);
-            r->xfers[e->id].done = (uint32_t)i;
+            if (e->kind == TIME_EV_XFER_DONE)
+                r->xfers[e->id].done = (uint32_t)i;
+            else if (e->kind == TIME_EV_COLL_ARRIVAL)
+                r->xfers[e->id].arrival = ps;
+            else
+                r->xfers[e->id].lasts = ps;
         }
     }
     for (unsigned u = 0; u < UNITS; u++) {

@@ -51,16 +51,22 @@ unsigned time_dge_blocks(enum isa_gen gen);   /* per core */
 /* ---- the event record -------------------------------------------------------------------------
  * Written by the core in execution order, one fixed-size event each. A record is: its WAITs, one
  * RECORD, its READ updates, its COMPLETE updates; a transfer is one XFER after the RECORD that
- * triggered it, and its updates (XFER_UPDATE) follow when it was executed.
+ * triggered it, and its updates (XFER_UPDATE) follow when it was executed. A collective is one COLL
+ * there; when it ended, its ARRIVAL and LASTS stand before its XFER_DONE. Serials of transfers and
+ * collectives count together.
  */
 enum time_event_kind {
-    TIME_EV_WAIT = 1,    /* index, op = enum isa_wait_kind, value = wanted */
-    TIME_EV_RECORD,      /* id = record number, value = opcode, op = 1: engine ended with it */
-    TIME_EV_READ,        /* update at read: index, op = enum isa_update_kind, value */
-    TIME_EV_COMPLETE,    /* update at completion */
-    TIME_EV_XFER,        /* id = serial of the transfer, value = index in time_program.xfers */
-    TIME_EV_XFER_DONE,   /* id = serial */
-    TIME_EV_XFER_UPDATE, /* follows XFER_DONE: index, op, value */
+    TIME_EV_WAIT = 1,     /* index, op = enum isa_wait_kind, value = wanted */
+    TIME_EV_RECORD,       /* id = record number, value = opcode, op = 1: engine ended with it */
+    TIME_EV_READ,         /* update at read: index, op = enum isa_update_kind, value */
+    TIME_EV_COMPLETE,     /* update at completion */
+    TIME_EV_XFER,         /* id = serial of the transfer, value = index in time_program.xfers */
+    TIME_EV_XFER_DONE,    /* id = serial */
+    TIME_EV_XFER_UPDATE,  /* follows XFER_DONE: index, op, value */
+    TIME_EV_COLL,         /* id = serial, value = index in the collectives table */
+    TIME_EV_COLL_ARRIVAL, /* id = serial; extra and value: high and low half of the ps when the
+                             last of the other members entered */
+    TIME_EV_COLL_LASTS,   /* the same of the ps that it lasts from the later of that and COLL */
 };
 struct time_event {
     uint8_t kind;  /* enum time_event_kind */
@@ -69,7 +75,7 @@ struct time_event {
     uint8_t op;    /* bit 7: on the other core */
     int32_t value;
     uint32_t id;
-    uint32_t extra;
+    uint32_t extra; /* 0 unless a kind says otherwise */
 };
 static_assert(sizeof(struct time_event) == 16, "an event is 16 bytes");
 #define TIME_UNIT(core, engine) ((uint8_t)((core) << 3 | (engine)))

@@ -33,6 +33,8 @@ struct fx {
     enum isa_gen gen;
     struct core_options opt;
     struct fx_core c[2];
+    uint64_t budget;     /* fx_run in parts of it; 0: core_run */
+    struct core_run run; /* cancel, now_ns, now_arg: of the next fx_run; the rest is set */
     struct core_report report;
     struct time_event *ev;
     struct time_events events;
@@ -77,6 +79,9 @@ struct neff_dma_group *fx_group(struct fx *f, unsigned core, unsigned engine, ui
 NRT_STATUS fx_prepare_status(struct fx *f, struct err *err);
 void fx_prepare(struct fx *f);
 NRT_STATUS fx_run(struct fx *f, uint64_t timeout_ns); /* fills report, text on failure */
+/* The parts of fx_run, for tests that call core_progress themselves. */
+NRT_STATUS fx_start(struct fx *f, uint64_t timeout_ns);
+NRT_STATUS fx_finish(struct fx *f);
 void fx_record_events(struct fx *f, size_t cap);
 
 /* Bytes of SBUF and PSUM. */

@@ -322,6 +322,29 @@ static void cancel_ends_a_run(void **state)
     assert_int_equal(F.report.end, CORE_END_CANCELLED);
 }
 
+/* Two engines that wake each other without end: neither ever uses up its turn. */
+static void cancel_ends_engines_that_wake_each_other(void **state)
+{
+    int cancel = 0;
+
+    for (unsigned e = ISA_PE; e <= ISA_DVE; e++) {
+        struct isa_record *r = fx_rec(&F, 0, e, ISA_OP_NOP);
+
+        fx_wait(r, ISA_WAIT_SEM_EQ, 3, e == ISA_PE ? 0 : 1);
+        fx_update(r, e == ISA_PE ? ISA_UPD_INC : ISA_UPD_DEC, 3, 0, 0);
+        fx_branch(&F, 0, e, ISA_BR_ALWAYS, 0, 0, 0, 0);
+    }
+    fx_prepare(&F);
+    F.run.cancel = &cancel;
+    assert_int_equal(fx_start(&F, 0), NRT_SUCCESS);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(core_progress(F.c[0].core, 10000, NULL), CORE_STEP_BUDGET);
+    cancel = 1;
+    assert_int_equal(core_progress(F.c[0].core, 10000, NULL), CORE_STEP_FAILED);
+    assert_int_equal(fx_finish(&F), NRT_FAILURE);
+    assert_int_equal(F.report.end, CORE_END_CANCELLED);
+}
+
 static void unbound_variable_is_refused(void **state)
 {
     unsigned a = fx_var(&F, 0, NEFF_VAR_INPUT, 64);
@@ -360,6 +383,7 @@ int main(void)
         T(wrong_owner_is_refused),
         T(many_transfers_in_flight),
         T(cancel_ends_a_run),
+        T(cancel_ends_engines_that_wake_each_other),
         T(unbound_variable_is_refused),
     };
 

@@ -19,6 +19,7 @@
 #define WORDS   512 /* 32 rows of 16 */
 #define STEPS   40
 #define QUEUES  3
+#define EVENTS  100000
 
 enum step_kind { COPY_DMA, MAX_DMA, MEMSET, XOR, MOVE, REGISTER, KINDS };
 
@@ -337,12 +338,37 @@ static bool same_as_model(void)
     return true;
 }
 
+static void interpret_all(const struct step *steps, unsigned count, int32_t iterations)
+{
+    for (int32_t i = 0; i < iterations; i++)
+        for (unsigned s = 0; s < count; s++)
+            interpret(&steps[s]);
+}
+
+/* Run again with the same data, cut into other budgets: the same events in the same order. */
+static void same_in_parts(struct fx_rng *r, struct fx_rng data, unsigned n)
+{
+    static struct time_event first[EVENTS];
+    size_t count = F.events.count;
+    NRT_STATUS status = F.report.status;
+    uint64_t records = F.report.stats.records;
+
+    memcpy(first, F.ev, count * sizeof(first[0]));
+    F.budget = 1 + fx_below(r, 1u << fx_below(r, 14));
+    fill(&data);
+    assert_int_equal(fx_run(&F, 10000000000u), status);
+    F.budget = 0;
+    assert_int_equal(F.report.stats.records, records);
+    if (F.events.count != count || memcmp(first, F.ev, count * sizeof(first[0])) != 0)
+        fail_msg("program %u runs in another order when it is cut", n);
+}
+
 static void random_programs(void **state)
 {
-    struct fx_rng r = {fx_seed("random programs")};
+    struct fx_rng r = {fx_seed("random programs")}, data;
     unsigned found = 0, wrong = 0;
 
-    fx_record_events(&F, 100000);
+    fx_record_events(&F, EVENTS);
     for (unsigned n = 0; n < 300; n++) {
         struct step steps[STEPS];
         int32_t iterations = 1 + (int32_t)fx_below(&r, 3);
@@ -355,12 +381,11 @@ static void random_programs(void **state)
             draw(&r, &steps[i]);
         F.opt.checks = n % 3 == 0 ? CORE_CHECK_RACE : 0;
         waits = build(steps, count, iterations, UINT32_MAX);
+        data = r;
         fill(&r);
         if (fx_run(&F, 10000000000u) != NRT_SUCCESS)
             fail_msg("program %u: %s\n%s", n, F.report.err.text, F.text);
-        for (int32_t i = 0; i < iterations; i++)
-            for (unsigned s = 0; s < count; s++)
-                interpret(&steps[s]);
+        interpret_all(steps, count, iterations);
         if (!same_as_model())
             fail_msg("program %u differs from the interpreter", n);
         tp = core_program_time(F.c[0].program);
@@ -369,6 +394,10 @@ static void random_programs(void **state)
         assert_int_equal(F.events.dropped, 0);
         for (unsigned e = 0; e < ISA_ENGINES; e++)
             assert_true(rep.busy_ps[0][e] + rep.wait_ps[0][e] <= rep.total_ps);
+        same_in_parts(&r, data, n);
+        interpret_all(steps, count, iterations);
+        if (!same_as_model())
+            fail_msg("program %u in parts differs from the interpreter", n);
         if (waits == 0)
             continue;
         /* the same with one wait less */
@@ -378,15 +407,14 @@ static void random_programs(void **state)
         fx_run(&F, 10000000000u);
         assert_true(F.report.end == CORE_END_DONE || F.report.end == CORE_END_CHECK);
         found += F.report.end == CORE_END_CHECK;
-        for (int32_t i = 0; i < iterations; i++)
-            for (unsigned s = 0; s < count; s++)
-                interpret(&steps[s]);
+        interpret_all(steps, count, iterations);
         if (!same_as_model()) {
             wrong++;
             if (F.report.end != CORE_END_CHECK)
                 fail_msg("program %u: a race changed the result and was not found", n);
             assert_non_null(strstr(F.report.err.text, "race: "));
         }
+        same_in_parts(&r, r, n);
     }
     print_message("%u races found, %u changed the result\n", found, wrong);
     assert_true(found > 20 && wrong > 0);
