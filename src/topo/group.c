@@ -312,6 +312,11 @@ static NRT_STATUS layout_kanga(struct maker *m)
 
 /* ---- numbers ---- */
 
+static bool whole_nodes(const struct maker *m)
+{
+    return m->g->per_node == topo_fabric_chips(&m->w->fabric) * m->chip_cores;
+}
+
 static struct topo_dims dims_make(const struct maker *m)
 {
     const struct topo_group *g = m->g;
@@ -325,10 +330,9 @@ static struct topo_dims dims_make(const struct maker *m)
                               .chip_ranks = m->device_ranks,
                               .uniform = m->device_ranks != 0,
                               .whole_chips = m->device_ranks == m->chip_cores,
-                              .whole_nodes =
-                                  g->per_node == topo_fabric_chips(&m->w->fabric) * m->chip_cores,
+                              .whole_nodes = whole_nodes(m),
                               .members = m->w->lnc == 2 || t->cores_per_device == 2 ? 2 : 4,
-                              .trn1 = strcmp(t->family, "Trn1") == 0,
+                              .flat = g->flat_channels != 0,
                               .net_bytes_us = net ? net : NET_BYTES_US_DEFAULT};
 }
 
@@ -336,6 +340,7 @@ struct topo_dims topo_dims_intra(struct topo_dims d)
 {
     d.ranks = d.per_node;
     d.nodes = 1;
+    d.flat = false;
     return d;
 }
 
@@ -344,7 +349,7 @@ struct topo_dims topo_dims_inter(struct topo_dims d)
     d.ranks = d.nodes;
     d.per_node = d.chips = d.chip_ranks = 1;
     d.uniform = true;
-    d.whole_chips = d.whole_nodes = false;
+    d.whole_chips = d.whole_nodes = d.flat = false;
     return d;
 }
 
@@ -361,7 +366,7 @@ static void flat_make(const struct maker *m)
     struct topo_group *g = m->g;
     const struct topo_instance *t = m->w->fabric.type;
 
-    if (!g->dims.trn1 || !g->dims.whole_nodes || g->nodes < 2)
+    if (strcmp(t->family, "Trn1") != 0 || !whole_nodes(m) || g->nodes < 2)
         return;
     memcpy(g->flat_cycle, m->cycles.order[0], m->cycles.chips * sizeof(g->flat_cycle[0]));
     for (unsigned c = 0; c < t->nic_count; c++) {
@@ -409,8 +414,8 @@ static NRT_STATUS group_make(struct maker *m, const uint32_t *world_ranks, uint3
         st = layout_rings(m);
     if (st != NRT_SUCCESS)
         return st;
-    m->g->dims = dims_make(m);
     flat_make(m);
+    m->g->dims = dims_make(m);
     return layout_kanga(m);
 }
 

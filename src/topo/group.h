@@ -85,7 +85,7 @@ struct topo_dims {
     bool whole_chips;      /* all logical cores of each of its chips */
     bool whole_nodes;      /* all logical cores of its nodes */
     uint8_t members;       /* m of KangaRing: 2, or 4 at LNC 1 on chips of eight cores */
-    bool trn1;             /* Flat Ring is for these */
+    bool flat;             /* the Flat Ring is possible: see topo_group.flat_channels */
     uint32_t net_bytes_us; /* w: one rank's share of the network, bytes per microsecond */
 };
 
