@@ -35,6 +35,7 @@ extern "C" {
 #endif
 
 struct topo_group; /* topo/group.h: the ranks, their chips and nodes, cycles and labels */
+struct topo_pair;
 struct sched;
 
 /* ---- requests ---- */
@@ -56,6 +57,7 @@ enum sched_alg {
     SCHED_RING,
     SCHED_MESH,      /* two steps; between nodes: one connector per peer */
     SCHED_MESH_ONE,  /* single-step mesh, all_reduce only; prints as mesh */
+    SCHED_MESH_TWO,  /* all_to_all that combines the blocks of a chip (6.6); prints as mesh */
     SCHED_KANGARING, /* prints as kangaring */
     SCHED_RDH,
     SCHED_HIER,      /* request.intra and .inter */
@@ -67,14 +69,10 @@ enum sched_alg {
 /* STAGED: channel buffers, as documented; what device time and the counts of the documentation
  * refer to. DIRECT: peers' tensors are read and written in place. INLINE: small payloads travel in
  * flagged lines (PUT, TAKE). The last two are faster in host memory and exist for some algorithms
- * inside a node (NRT_UNSUPPORTED otherwise). */
+ * inside a node (NRT_FAILURE otherwise). */
 enum sched_variant { SCHED_STAGED, SCHED_DIRECT, SCHED_INLINE, SCHED_VARIANT_COUNT };
 
 #define SCHED_INLINE_MAX 4096u /* bytes of one message in lines */
-
-struct sched_pair { /* permute, sendrecv: positions in the group */
-    uint32_t source, target;
-};
 
 #define SCHED_SLOTS_DEFAULT 4u         /* K of 5.3 */
 #define SCHED_CHUNK_DEFAULT (1u << 20) /* bytes of one slot */
@@ -103,7 +101,7 @@ struct sched_request {
      * source and destination tensor of every rank. Borrowed for the schedule's life. */
     const uint32_t *send_count, *send_displ, *recv_displ;
     uint64_t in_elems, out_elems;
-    const struct sched_pair *pairs; /* permute; borrowed during sched_create only */
+    const struct topo_pair *pairs; /* permute; borrowed during sched_create only */
     uint32_t pair_count;
     /* 0 takes the default of the algorithm. */
     uint32_t channels; /* at most what the group's topology offers, or 1 */
@@ -177,7 +175,7 @@ struct sched_step {
 /* ---- schedules ---- */
 
 /* Check the request against the group and derive sizes. NRT_INVALID (text names the field),
- * NRT_UNSUPPORTED (the algorithm cannot do this: text says why, so that the caller can choose
+ * NRT_FAILURE (the algorithm cannot do this: text says why, so that the caller can choose
  * another), NRT_RESOURCE (memory). */
 NRT_STATUS sched_create(const struct sched_request *req, struct sched **ret, struct err *err);
 void sched_destroy(struct sched *s); /* NULL is fine */
