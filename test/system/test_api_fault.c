@@ -14,6 +14,7 @@
 
 #include "api_support.h"
 #include "base/fault.h"
+#include "models.h"
 #include "neffs.h"
 #include "proves.h"
 #include "runner.h"
@@ -283,21 +284,6 @@ static void hardware_errors_on_demand_give_their_statuses(void **state)
         nrt_close();
         neff_free(&f);
     }
-}
-
-static void *read_file(const char *path, size_t *ret_size)
-{
-    FILE *f = fopen(path, "rb");
-    void *data;
-
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *ret_size = (size_t)ftell(f);
-    rewind(f);
-    data = malloc(*ret_size);
-    assert_int_equal(fread(data, 1, *ret_size, f), *ret_size);
-    fclose(f);
-    return data;
 }
 
 static int setup(void **state)
