@@ -34,6 +34,8 @@ struct parser {
     struct json_doc *doc;
     const char *member;
     const char *bytes;
+    size_t size;
+    bool ended; /* all bytes are parsed; yajl completes a last number or word */
     yajl_handle yajl;
     struct err *err;
     NRT_STATUS status;
@@ -92,6 +94,13 @@ struct parse_state {
     struct parser p;
     struct key_table keys;
 };
+
+/* Bytes up to the end of the token that yajl has just handed over. A number or a word at the very
+ * end of the text comes only when yajl is told so, and then it counts from 0 again. */
+static size_t consumed(const struct parser *p)
+{
+    return p->ended ? p->size : yajl_get_bytes_consumed(p->yajl);
+}
 
 static void position(const struct parser *p, size_t off, unsigned long *line, unsigned long *col)
 {
@@ -237,8 +246,7 @@ static int on_number(void *arg, const char *s, size_t len)
     if (skip_scalar(p))
         return 1;
     if (!parse_int(s, len, &i, &is_int))
-        return syntax_error(p, yajl_get_bytes_consumed(p->yajl) - len,
-                            "integer does not fit in 64 bits");
+        return syntax_error(p, consumed(p) - len, "integer does not fit in 64 bits");
     n = node_new(p, is_int ? JSON_INT : JSON_REAL);
     if (n == NULL)
         return 0;
@@ -274,8 +282,7 @@ static int on_string(void *arg, const unsigned char *s, size_t len)
     if (skip_scalar(p))
         return 1;
     if (memchr(s, '\0', len) != NULL)
-        return syntax_error(p, string_token_start(p, yajl_get_bytes_consumed(p->yajl)),
-                            "NUL character in a string");
+        return syntax_error(p, string_token_start(p, consumed(p)), "NUL character in a string");
     n = node_new(p, JSON_STRING);
     if (n == NULL)
         return 0;
@@ -298,7 +305,7 @@ static int on_key(void *arg, const unsigned char *s, size_t len)
     struct parse_state *st = arg;
     struct parser *p = &st->p;
     struct frame *f = &p->frames[p->depth - 1];
-    size_t end = yajl_get_bytes_consumed(p->yajl);
+    size_t end = consumed(p);
     enum json_key k;
     uint64_t off;
 
@@ -334,12 +341,12 @@ static int container_open(struct parser *p, enum json_type type)
 
     if (p->skip > 0) {
         if (p->skip >= JSON_MAX_DEPTH)
-            return syntax_error(p, yajl_get_bytes_consumed(p->yajl) - 1, "nested too deeply");
+            return syntax_error(p, consumed(p) - 1, "nested too deeply");
         p->skip++;
         return 1;
     }
     if (p->depth == JSON_MAX_DEPTH)
-        return syntax_error(p, yajl_get_bytes_consumed(p->yajl) - 1, "nested too deeply");
+        return syntax_error(p, consumed(p) - 1, "nested too deeply");
     n = node_new(p, type);
     if (n == NULL)
         return 0;
@@ -386,7 +393,7 @@ static int check_other_keys(struct parser *p, const struct json_node *obj)
     qsort_r(names, n, sizeof(*names), name_cmp, p->doc);
     for (size_t i = 1; i < n && ok; i++) {
         if (name_cmp(&names[i - 1], &names[i], p->doc) == 0)
-            ok = duplicate_key(p, yajl_get_bytes_consumed(p->yajl) - 1, p->doc->text + names[i]);
+            ok = duplicate_key(p, consumed(p) - 1, p->doc->text + names[i]);
     }
     if (names != few)
         mem_free(names);
@@ -424,7 +431,7 @@ static const yajl_callbacks callbacks = {
     .yajl_end_array = on_close,
 };
 
-static void yajl_reason(struct parser *p, size_t consumed)
+static void yajl_reason(struct parser *p, size_t off)
 {
     unsigned char *text = yajl_get_error(p->yajl, 0, NULL, 0);
     char reason[160];
@@ -434,14 +441,18 @@ static void yajl_reason(struct parser *p, size_t consumed)
     if (text != NULL)
         yajl_free_error(p->yajl, text);
     reason[strcspn(reason, "\n")] = '\0';
-    syntax_error(p, consumed, reason);
+    syntax_error(p, off, reason);
 }
 
 NRT_STATUS json_parse(struct json_doc *doc, const char *member, const void *bytes, size_t size,
                       struct err *err)
 {
-    struct parse_state st = {
-        .p = {.doc = doc, .member = member, .bytes = bytes, .err = err, .status = NRT_SUCCESS}};
+    struct parse_state st = {.p = {.doc = doc,
+                                   .member = member,
+                                   .bytes = bytes,
+                                   .size = size,
+                                   .err = err,
+                                   .status = NRT_SUCCESS}};
     struct parser *p = &st.p;
     yajl_status ys;
     uint64_t off;
@@ -456,8 +467,9 @@ NRT_STATUS json_parse(struct json_doc *doc, const char *member, const void *byte
 
     ys = yajl_parse(p->yajl, bytes, size);
     if (ys == yajl_status_error) {
-        yajl_reason(p, yajl_get_bytes_consumed(p->yajl));
+        yajl_reason(p, consumed(p));
     } else if (ys == yajl_status_ok) {
+        p->ended = true;
         ys = yajl_complete_parse(p->yajl);
         if (ys == yajl_status_error)
             yajl_reason(p, size);

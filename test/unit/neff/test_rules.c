@@ -649,6 +649,8 @@ static void json_limits_hold(void **state)
     expect(&m, NULL, NRT_INVALID, "info.json:1:45: nested too deeply");
     maker_text(&m, "info.json", "");
     expect(&m, NULL, NRT_INVALID, "info.json:1:1: parse error: premature EOF");
+    maker_text(&m, "info.json", " 99999999999999999999"); /* only the end tells that it ends */
+    expect(&m, NULL, NRT_INVALID, "info.json:1:2: integer does not fit in 64 bits");
     maker_text(&m, "info.json", "{} {}");
     expect(&m, NULL, NRT_INVALID, "info.json:1:5: parse error: trailing garbage");
     maker_text(&m, "info.json", "{\"x\": \"\xff\"}");
