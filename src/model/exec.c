@@ -57,7 +57,20 @@ static NRT_STATUS hw_errors(struct model *m, struct instance *in, struct err *er
     return status;
 }
 
-/* One NeuronCore node; the owner lock is held. */
+static uint32_t runnable_with_me(void *arg)
+{
+    return device_runnable(arg) + 1;
+}
+
+/* Requests of one logical core run in the order in which they came. */
+static void owner_take(struct model *m, struct logical *lc)
+{
+    struct run_policy policy = {.runnable = runnable_with_me, .arg = m->h->cfg.in};
+
+    run_owner_take(&lc->owner, &policy);
+}
+
+/* One NeuronCore node; the core is owned. */
 static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
                                 struct err *err)
 {
@@ -112,9 +125,9 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
         } else if (m->solo) {
             status = run_core_node(m, in, f, i, err);
         } else {
-            pthread_mutex_lock(&in->lc->owner);
+            owner_take(m, in->lc);
             status = run_core_node(m, in, f, i, err);
-            pthread_mutex_unlock(&in->lc->owner);
+            run_owner_give(&in->lc->owner);
         }
         if (status != NRT_SUCCESS) {
             ret = status;
@@ -190,7 +203,7 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
     }
 
     if (m->solo) {
-        pthread_mutex_lock(&in->lc->owner);
+        owner_take(m, in->lc);
         f = in->frames;
     } else {
         status = frame_get(m, in, &f, err);
@@ -209,7 +222,7 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
     if (call->repeat > 1)
         f->bound = 0; /* in_from was changed */
     if (m->solo)
-        pthread_mutex_unlock(&in->lc->owner);
+        run_owner_give(&in->lc->owner);
     else
         frame_put(in, f);
     return status;

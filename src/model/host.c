@@ -73,7 +73,6 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
 
         lc->vnc = cfg->first_vnc + h->count;
         lc->hbm = topo_core_hbm(h->topo, device_vnc_core(cfg->in, lc->vnc));
-        pthread_mutex_init(&lc->owner, NULL);
         pthread_mutex_init(&lc->stage, NULL);
         for (unsigned i = 0; i < h->lnc; i++) {
             status =
@@ -103,7 +102,6 @@ void model_host_destroy(struct model_host *h)
             scratchpad_destroy(lc->phys[k].pad);
             core_destroy(lc->phys[k].core);
         }
-        pthread_mutex_destroy(&lc->owner);
         pthread_mutex_destroy(&lc->stage);
     }
     run_pool_free(h->pool);

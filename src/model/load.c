@@ -278,7 +278,7 @@ static void give_cores(struct model_host *h, uint32_t first, uint32_t count)
     pthread_mutex_unlock(&h->lock);
 }
 
-/* Frames of solo models are used under the owner lock only, one at a time. */
+/* Frames of solo models are used under the owner word only, one at a time. */
 static bool is_solo(const struct model *m)
 {
     return m->node_count == 1 && !m->nodes[0].n->is_cpu && m->mid_count == 0;

@@ -96,8 +96,9 @@ struct model_call {
     int repeat;                  /* at least 1; from the second run on, input k is output k */
 };
 
-/* One execution (or call->repeat) on an instance; logs failures. On the hot path: one lock, no
- * allocation, no system call. */
+/* One execution (or call->repeat) on an instance; logs failures. Calls that meet on one logical
+ * core run in the order in which they asked for it. On the hot path: one owner word, no allocation,
+ * no system call. */
 NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_call *call,
                          struct err *err);
 

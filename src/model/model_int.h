@@ -26,9 +26,9 @@ struct phys {
 struct logical {
     uint32_t vnc; /* over the instance */
     uint32_t hbm;
-    pthread_mutex_t owner; /* whoever runs programs on it */
-    pthread_mutex_t stage; /* whoever loads or unloads on it */
-    uint32_t models;       /* loaded; host lock */
+    struct run_owner owner; /* whoever runs programs on it */
+    pthread_mutex_t stage;  /* whoever loads or unloads on it */
+    uint32_t models;        /* loaded; host lock */
     struct phys phys[CORE_MAX];
 };
 
@@ -145,10 +145,10 @@ struct instance {
     struct stage stage[CORE_MAX];
     pthread_mutex_t frames_lock;
     struct frame *frames; /* free ones; the only one when solo */
-    /* What the address cells (pointer, dge-table) hold now; owner lock. */
+    /* What the address cells (pointer, dge-table) hold now; owner word. */
     const struct frame *cells_of;
     uint64_t cells_bound;
-    uint64_t busy_ns; /* of the current microsecond of nc_time_in_use; owner lock */
+    uint64_t busy_ns; /* of the current microsecond of nc_time_in_use; owner word */
 };
 
 struct model {
@@ -163,7 +163,7 @@ struct model {
     struct mid *mids;
     uint32_t node_count;
     struct node *nodes;
-    bool solo; /* one NeuronCore node and no intermediates: one frame does, under the owner lock */
+    bool solo; /* one NeuronCore node and no intermediates: one frame does, under the owner word */
     uint32_t cpu_io_max; /* most inputs plus outputs of a CPU node */
     uint32_t instance_count;
     struct instance *inst;
@@ -195,7 +195,7 @@ void frame_destroy(struct model *m, struct frame *f); /* extents stay the NEFF's
 /* Make the frame reach the memory of this call. */
 NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
                       const struct model_call *call, struct err *err);
-/* Fill pointers and dge-tables; owner lock. */
+/* Fill pointers and dge-tables; owner word. */
 void frame_cells(struct model *m, struct instance *in, struct frame *f);
 
 /* report.c: the log lines of failed executions */

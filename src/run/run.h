@@ -73,6 +73,27 @@ struct run_policy {
 bool run_wait(struct run_word *w, uint32_t seen, uint64_t limit_ns,
               const struct run_policy *policy);
 
+/* --- Owning ------------------------------------------------------------------------------------
+ */
+
+/* Who may drive a logical core now: one at a time, first come first served, so that a request is
+ * never overtaken by later ones. All zeros is free. Not for memory that processes share: an owner
+ * that dies keeps it. */
+#define RUN_OWNER_TURNS 16
+struct run_owner {
+    uint32_t next; /* ticket of the next to come */
+    uint32_t now;  /* ticket that is served */
+    struct run_word turn[RUN_OWNER_TURNS];
+};
+/* Wait until everybody who came before has given it back. Without a queue: two atomic operations
+ * and no system call. Who comes next waits by policy (NULL: defaults), who stands further back
+ * sleeps without spinning. Not recursive. Must not be left by cancellation or longjmp. */
+void run_owner_take(struct run_owner *o, const struct run_policy *policy);
+bool run_owner_try(struct run_owner *o); /* false: somebody owns it or waits for it */
+/* By the owner. What it wrote before is seen by the next one. */
+void run_owner_give(struct run_owner *o);
+uint32_t run_owner_queue(const struct run_owner *o); /* owner and waiters; 0: free */
+
 /* --- Floating-point state and cancellation of the caller ---------------------------------------
  */
 

@@ -253,6 +253,114 @@ static void words_work_between_processes(void **state)
     close(fd);
 }
 
+/* --- Owning ------------------------------------------------------------------------------------
+ */
+
+#define QUEUE 20 /* more than RUN_OWNER_TURNS: some share a word */
+
+struct line {
+    struct run_owner owner;
+    struct run_policy policy;
+    struct run_word asleep; /* counts waiters that went to sleep */
+    unsigned order[QUEUE], count;
+    uint64_t sum; /* plain: the owner word orders it */
+};
+struct customer {
+    struct line *line;
+    unsigned id, rounds;
+};
+
+static void note_sleep(void *arg, bool asleep)
+{
+    struct line *l = arg;
+
+    if (asleep)
+        run_word_post(&l->asleep);
+}
+
+static void *stand_in_line(void *arg)
+{
+    struct customer *c = arg;
+    struct line *l = c->line;
+
+    run_owner_take(&l->owner, &l->policy);
+    l->order[l->count++] = c->id;
+    run_owner_give(&l->owner);
+    return NULL;
+}
+
+/* With one CPU nobody spins: each waiter is seen asleep, and the one in front is woken. */
+static void owners_come_in_order(void **state)
+{
+    static struct line l;
+    struct customer c[QUEUE];
+    pthread_t t[QUEUE];
+    struct err err = {0};
+
+    memset(&l, 0, sizeof(l));
+    l.policy = (struct run_policy){.cpus = 1, .asleep = note_sleep, .arg = &l, .sleep_ms = 60000};
+    assert_int_equal(run_owner_queue(&l.owner), 0);
+    run_owner_take(&l.owner, NULL);
+    for (unsigned i = 0; i < QUEUE; i++) {
+        uint32_t seen = run_word_load(&l.asleep);
+
+        c[i] = (struct customer){&l, i, 0};
+        assert_int_equal(run_thread_start(&t[i], stand_in_line, &c[i], NULL, &err), NRT_SUCCESS);
+        assert_true(run_wait(&l.asleep, seen, RUN_FOREVER, NULL));
+        assert_int_equal(run_owner_queue(&l.owner), i + 2);
+        assert_false(run_owner_try(&l.owner));
+    }
+    assert_int_equal(l.count, 0);
+    run_owner_give(&l.owner);
+    for (unsigned i = 0; i < QUEUE; i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(l.count, QUEUE);
+    for (unsigned i = 0; i < QUEUE; i++)
+        assert_int_equal(l.order[i], i);
+    assert_int_equal(run_owner_queue(&l.owner), 0);
+    assert_true(run_owner_try(&l.owner));
+    assert_false(run_owner_try(&l.owner));
+    run_owner_give(&l.owner);
+}
+
+static void *come_again(void *arg)
+{
+    struct customer *c = arg;
+
+    for (unsigned i = 0; i < c->rounds; i++) {
+        if (i % 7 != 0 || !run_owner_try(&c->line->owner))
+            run_owner_take(&c->line->owner, &c->line->policy);
+        c->line->sum = c->line->sum + 1;
+        run_owner_give(&c->line->owner);
+    }
+    return NULL;
+}
+
+/* Many owners, each again and again: one at a time, and nobody sleeps through its turn (the word
+ * sleeps a minute). Tickets pass the end of their type on the way. */
+static void owners_exclude_each_other(void **state)
+{
+    static struct line l;
+    struct customer c[4];
+    pthread_t t[4];
+    struct err err = {0};
+
+    for (unsigned cpus = 0; cpus < 3; cpus++) { /* 0: as many as there are */
+        memset(&l, 0, sizeof(l));
+        l.policy = (struct run_policy){.cpus = cpus, .sleep_ms = 60000};
+        l.owner.next = l.owner.now = UINT32_MAX - 1000;
+        l.owner.turn[l.owner.next % RUN_OWNER_TURNS].value = l.owner.next;
+        for (unsigned i = 0; i < 4; i++) {
+            c[i] = (struct customer){&l, i, 2000};
+            assert_int_equal(run_thread_start(&t[i], come_again, &c[i], NULL, &err), NRT_SUCCESS);
+        }
+        for (unsigned i = 0; i < 4; i++)
+            pthread_join(t[i], NULL);
+        assert_int_equal(l.sum, 4 * 2000);
+        assert_int_equal(run_owner_queue(&l.owner), 0);
+    }
+}
+
 /* --- The caller's state ------------------------------------------------------------------------
  */
 
@@ -589,6 +697,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(ping_pong_loses_no_wakeup),
         cmocka_unit_test(every_waiter_sees_the_last_post),
         cmocka_unit_test(words_work_between_processes),
+        cmocka_unit_test(owners_come_in_order),
+        cmocka_unit_test(owners_exclude_each_other),
         cmocka_unit_test(caller_gets_its_floating_point_mode_back),
         cmocka_unit_test(caller_is_not_cancelled_inside),
         cmocka_unit_test(threads_block_signals_and_compute_in_our_mode),
