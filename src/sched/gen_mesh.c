@@ -9,7 +9,7 @@
 #include "sched/sched_int.h"
 
 #define MESH_SLOTS 2 /* per source chip, so that a round may begin before the last is read */
-#define MESH_MAX   1024
+#define MESH_MAX   SCHED_MESH_MAX
 
 struct mesh {
     uint32_t chips, per_chip; /* D, L */

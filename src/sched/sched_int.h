@@ -253,6 +253,8 @@ void sched_emit_sent(struct sched_iter *it, const struct sched_where *w, uint32_
 
 /* ---- algorithms ---- */
 
+#define SCHED_MESH_MAX 1024 /* chips of a mesh, ranks of a single-step mesh */
+
 /* Where my own chunk lies when a gather begins. */
 static inline enum sched_site sched_gather_site(const struct sched_stage *st)
 {
