@@ -13,13 +13,13 @@ static NRT_STATUS run_memset(const struct kernel_op *op, struct kernel_core *kc,
     struct k_run r;
     const struct k_tile *t;
     NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
-    uint64_t bits;
+    uint32_t bits;
     uint8_t *cell = r.raw;
 
     if (st != NRT_SUCCESS)
         return st;
     t = &r.rec->t[0];
-    bits = r.rec->s[0].bits; /* little-endian: the low bytes are the cell */
+    bits = k_scalar_bits(&r, 0, 0); /* little-endian: the low bytes are the cell */
     for (uint32_t i = 0; i < t->n; i++)
         memcpy(cell + (size_t)i * t->esize, &bits, t->esize);
     for (unsigned k = 0; k < r.rec->nrows; k++)
