@@ -7,7 +7,7 @@ import numpy as np
 
 import dtypes as dt
 from neuroncore import PSUM_BYTES, SBUF_BYTES, Window
-from records import PSUM, SBUF, Record, Scalar, Tensor
+from records import NO_REG, PSUM, SBUF, Record, Scalar, Tensor
 
 EDGES = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 127.5, 128.5, 240.0, 247.0, 248.0,
                   255.5, -128.5, 448.0, 32767.5, 57344.0, 61440.0, 65504.0, 65519.0, 65520.0,
@@ -148,7 +148,7 @@ class Builder:
         self.fills.append((tensor, tensor, np.asarray(raw)))
 
     def register(self, engine, value):
-        number = int(self.rng.integers(0, 64))
+        number = self.pick([r for r in range(64) if (engine, r) not in self.regs])
         self.regs[(engine, number)] = value & 0xffffffff
         return number
 
@@ -220,7 +220,22 @@ class Builder:
             if tensor is not owner:
                 tensor.offset = owner.v
             self._poke(windows[tensor.mem], tensor, raw)
+        for rec in records:
+            for tensor in rec.t:
+                if tensor is not None and self.chance(0.08):
+                    self._offset_by_register(rec.engine, tensor)
         return Case(self.gen, windows, records, self.regs, note, max_fused)
+
+    def _offset_by_register(self, engine, tensor):
+        """The same elements, a part of the offset in a register of the engine."""
+        if tensor.off_reg != NO_REG:                    # a tensor of two records
+            return
+        size = dt.SIZE[tensor.dtype]
+        mul = self.pick([1, -1, 3, int(self.rng.integers(-500, 500)) or 1])
+        most = tensor.offset // size // abs(mul)        # what may be taken from the offset
+        value = int(self.rng.integers(0, most + 1)) * (1 if mul > 0 else -1)
+        tensor.offset -= value * mul * size
+        tensor.off_reg, tensor.off_mul = self.register(engine, value), mul
 
     def _poke(self, window, tensor, raw):
         at = np.zeros(1, np.int64)

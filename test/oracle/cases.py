@@ -36,6 +36,25 @@ def destination(b, engine, dtype, nparts, count=None, like=None, **kw):
     return b.tile(mem, dtype, nparts, count, dst=True, over=over, **kw)
 
 
+def bits_scalar(b, engine, dtype):
+    """Bits in a type, constant or in a register, whose higher bits do not count."""
+    if b.chance(0.3):
+        return Scalar("reg", b.register(engine, int(b.rng.integers(0, 2**32))))
+    return Scalar("i32", int(b.raw(dtype, (1,), "bits")[0]))
+
+
+def sort_dims(b, n):
+    """n as at most three dimensions (1.6)."""
+    while True:
+        nums = b.factors(n)
+        if len(nums) <= 3:
+            return nums
+
+
+def sort_elems(b):
+    return int(b.rng.integers(1000, 3000)) if b.chance(0.03) else max(8, b.elems())
+
+
 def tensor_copy(b):
     engine = engines(b)
     p, n = b.parts(), b.elems()
@@ -56,7 +75,7 @@ def tensor_copy_predicated(b):
         rec.t.append(b.source(m2, dtype, p, n))
         rec.t[0] = destination(b, DVE, dtype, p, n, rec.t[2])
     else:
-        rec.s = [Scalar("i32", int(b.raw(dtype, (1,), "bits")[0]))]
+        rec.s = [bits_scalar(b, DVE, dtype)]
         rec.t[0] = destination(b, DVE, dtype, p, n)
     return b.finish([rec])
 
@@ -65,8 +84,7 @@ def memset(b):
     engine = b.pick([DVE, POOL])
     dtype = b.pick(COPYABLE)
     dst = destination(b, engine, dtype, b.parts(), b.elems())
-    bits = int(b.raw(dtype, (1,), "bits")[0])
-    return b.finish([Record("memset", engine, [dst], [Scalar("i32", bits)])])
+    return b.finish([Record("memset", engine, [dst], [bits_scalar(b, engine, dtype)])])
 
 
 def tensor_tensor(b):
@@ -140,8 +158,8 @@ def tensor_scalar(b):
         op0, op1 = b.pick(["rsqrt", "power"]), b.pick(["none", "add", "multiply", "max", "min"])
         mode = "unit"
     else:
-        op0 = b.pick(ARITH + ["abs", "logical_not"])
-        op1 = b.pick(ARITH + ["abs", "none", "none", "none"])
+        op0 = b.pick(ARITH + ["abs", "logical_not", "square", "relu", "reciprocal", "bypass"])
+        op1 = b.pick(ARITH + ["abs", "square", "relu", "bypass", "none", "none", "none"])
     rec = Record("tensor_scalar", engine, op0=op0, op1=op1)
     data = b.source(mem_for(b, engine), b.pick(ANY) if mode is None else dt.FP32, p, n, mode=mode)
     if engine == POOL:
@@ -165,6 +183,9 @@ def scalar_tensor_tensor(b):
     rec = Record("scalar_tensor_tensor", DVE, [dst, data, other],
                  [b.f32_scalar(DVE, p, "mix", b.memory())], op0=b.pick(ARITH), op1=b.pick(ARITH),
                  reverse=int(b.rng.integers(0, 4)))
+    if b.chance(0.15):
+        rec.op0, rec.s, rec.reverse = b.pick(["abs", "relu", "bypass", "logical_not"]), [None], \
+            rec.reverse & 2
     return b.finish([rec])
 
 
@@ -187,7 +208,9 @@ def _activation(b, op):
             rec.s[0] = b.f32_scalar(ACT, p, "unit", b.memory())
         if b.chance(0.6) and not (b.gen == 2 and act == "reciprocal"):
             if b.gen > 2 and b.chance(0.3):
-                rec.s[1] = Scalar("f32", int(b.raw(dt.FP32, (1,), "unit")[0]))
+                bits = int(b.raw(dt.FP32, (1,), "unit")[0])
+                rec.s[1] = Scalar("f32", bits) if b.chance(0.6) else \
+                    Scalar("reg", b.register(ACT, bits))
             else:
                 bt = b.pick([dt.FP32, dt.FP32, dt.BF16, dt.FP16, dt.INT8])
                 rec.s[1] = b.column(b.memory(), bt, p, b.raw(bt, (p,), "unit"))
@@ -224,8 +247,11 @@ def dropout(b):
     if b.chance(0.5):
         prob = Scalar("f32", int(dt.encode([b.pick([0.0, 1.0, 0.5, 0.1, 2.0, -1.0, np.nan])],
                                            dt.FP32)[0]))
+    elif b.chance(0.3):
+        prob = Scalar("reg", b.register(DVE, int(dt.encode([b.rng.random()], dt.FP32)[0])))
     else:
-        prob = b.column(b.memory(), dt.FP32, p, dt.encode(b.rng.random(p), dt.FP32))
+        kind = dt.FP32 if dt.is_int(dtype) else b.pick([dt.FP32, dt.BF16, dt.FP16])
+        prob = b.column(b.memory(), kind, p, dt.encode(b.rng.random(p), kind))
     recs = [Record("dropout", DVE, [dst, data], [prob])]
     return b.finish(_seeded(b, DVE) + recs)
 
@@ -332,7 +358,7 @@ def tensor_scalar_reduce(b):
         rec = Record("tensor_scalar_reduce", DVE,
                      [destination(b, DVE, b.pick([dt.FP32, dt.BF16, b.pick(ANY)]), p, n, data), data],
                      [b.f32_scalar(DVE, p, "unit", b.memory()),
-                      Scalar("f32", int(b.raw(dt.FP32, (1,), "unit")[0]))],
+                      b.f32_scalar(DVE, p, "unit", b.memory())],
                      op0=op0, reduce_op=reduce_op, negate=int(b.chance(0.3)),
                      reduce_cmd=b.pick(["reset_reduce", "load_reduce"] if not records or
                                        reduce_op == "multiply" else
@@ -391,8 +417,10 @@ def range_select(b):
         bounds = [b.column(b.memory(), dt.FP32, p,
                            dt.encode(np.floor(start + b.rng.random(p) * n), dt.FP32))
                   for _ in range(2)]
+        bits = int(dt.encode([start], dt.FP32)[0])
         rec = Record("range_select", DVE, [dst, on_true],
-                     bounds + [Scalar("f32", int(dt.encode([start], dt.FP32)[0]))],
+                     bounds + [Scalar("f32", bits) if b.chance(0.7) else
+                               Scalar("reg", b.register(DVE, bits))],
                      cmp0=b.pick(["ge", "gt", "le", "lt", "eq"]),
                      cmp1=b.pick(["ge", "gt", "le", "lt"]), reduce_op="max",
                      reduce_cmd=b.pick(["reset_reduce", "reset_reduce", "reduce"] if records
@@ -428,17 +456,17 @@ def select_reduce(b):
 
 
 def max8(b):
-    p, n = b.parts(32), max(8, b.elems())
-    src = b.source(b.memory(), b.pick(ANY), p, nums=[n])
+    p, n = b.parts(32), sort_elems(b)
+    src = b.source(b.memory(), b.pick(ANY), p, nums=sort_dims(b, n))
     dst = destination(b, DVE, src.dtype if b.chance(0.5) else b.pick([dt.FP32, dt.BF16]), p, 8, src)
     return b.finish([Record("max8", DVE, [dst, src])])
 
 
 def nc_find_index8(b):
-    p, n = b.parts(32), max(8, b.elems())
+    p, n = b.parts(32), sort_elems(b)
     dtype = b.pick(COPYABLE)
     m1, m2 = two_mems(b, DVE)
-    data = b.source(m1, dtype, p, nums=[n])
+    data = b.source(m1, dtype, p, nums=sort_dims(b, n))
     raw = b.raw(dtype, (p, n), b.pick(["ints", "ints", "edges", "normal"]))
     vals = b.tile(m2, dtype if b.chance(0.7) else dt.FP32, p, nums=[8])
     b.fill(data, raw)
@@ -451,10 +479,10 @@ def nc_find_index8(b):
 
 
 def nc_match_replace8(b):
-    p, n = b.parts(32), max(8, b.elems())
+    p, n = b.parts(32), sort_elems(b)
     dtype = b.pick(COPYABLE)
     m1, m2 = two_mems(b, DVE)
-    data = b.source(m1, dtype, p, nums=[n], mode="bits")
+    data = b.source(m1, dtype, p, n, mode="bits")
     raw = b.raw(dtype, (p, n), b.pick(["ints", "ints", "edges", "normal"]))
     vals = b.tile(m2, dtype if b.chance(0.7) else dt.FP32, p, nums=[8])
     b.fill(data, raw)
@@ -462,11 +490,12 @@ def nc_match_replace8(b):
     wanted = np.take_along_axis(x, b.rng.integers(0, n, (p, 8)), 1)
     wanted = np.where(b.rng.random((p, 8)) < 0.1, 77.0, wanted)
     b.fill(vals, dt.encode(wanted, vals.dtype))
+    imm = int(b.raw(dt.FP32, (1,), "mix")[0])
     rec = Record("nc_match_replace8", DVE,
                  [destination(b, DVE, dtype if b.chance(0.6) else dt.FP32, p, n, data), data, vals],
-                 [Scalar("f32", int(b.raw(dt.FP32, (1,), "mix")[0]))])
+                 [Scalar("f32", imm) if b.chance(0.7) else Scalar("reg", b.register(DVE, imm))])
     if b.chance(0.7):
-        rec.t.append(b.tile(b.memory(), dt.UINT32, p, 8, dst=True))
+        rec.t.append(b.tile(b.memory(), b.pick([dt.UINT32, dt.UINT16]), p, 8, dst=True))
     return b.finish([rec])
 
 
@@ -495,7 +524,7 @@ def bn_stats(b):
 
 def bn_aggr(b):
     p, k = b.parts(), int(b.rng.integers(1, 20))
-    data = b.tile(b.memory(), dt.FP32, p, nums=[3 * k], dst=True)
+    data = b.tile(b.memory(), dt.FP32, p, 3 * k, dst=True)
     x = np.empty((p, k, 3))
     x[..., 0] = b.rng.integers(0, 257, (p, k))
     if b.chance(0.1):
@@ -509,14 +538,15 @@ def bn_aggr(b):
 
 def nc_matmul(b):
     b.bank = True
-    m, n = int(b.rng.integers(1, 129)), min(b.elems(), 512)
+    m, n = int(b.rng.integers(1, 129)), 512 if b.chance(0.03) else b.elems()
     if b.chance(0.6):
         m = int(b.rng.integers(1, 20))
-    dst = b.tile(PSUM, dt.FP32, m, n, dst=True, limit=100)
+    half = b.gen == 4 and b.chance(0.2)                 # a sum is rounded once: one record
+    dst = b.tile(PSUM, dt.BF16 if half else dt.FP32, m, n, dst=True, limit=100)
     if b.cursor[PSUM] > 2048:
         return None
     records = []
-    for i in range(int(b.rng.integers(1, 4))):
+    for i in range(1 if half else int(b.rng.integers(1, 4))):
         k = b.parts()
         start = b.start(k)
         pair = b.pick([(dt.BF16, dt.BF16), (dt.FP32, dt.FP32), (dt.FP32, dt.FP32),

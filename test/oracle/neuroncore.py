@@ -353,15 +353,14 @@ class Core:
         if len(rec.t) > 2 and rec.t[2]:
             src = self.read(rec.t[2], rec.engine)
         else:
-            bits = rec.s[0].v & ((1 << (8 * dtypes.SIZE[dst.dtype])) - 1)
-            src = np.full(take.shape, bits, np.uint64)
+            src = np.broadcast_to(self.scalar_bits(rec.s[0], rec.engine, dst.nparts,
+                                                   dtypes.SIZE[dst.dtype]), take.shape)
         old = self.read(dst, rec.engine)
         self.write(dst, np.where(take, src, old), rec.engine)
 
     def do_memset(self, rec):
         dst = rec.t[0]
-        size = dtypes.SIZE[dst.dtype]
-        pattern = np.array([[rec.s[0].v & ((1 << (8 * size)) - 1)]], np.uint64)
+        pattern = self.scalar_bits(rec.s[0], rec.engine, dst.nparts, dtypes.SIZE[dst.dtype])
         self.write(dst, np.broadcast_to(pattern, (dst.nparts, dst.count)), rec.engine)
 
     def do_tensor_tensor(self, rec):
@@ -614,7 +613,8 @@ class Core:
         x, wanted = dtypes.decode(raw, data.dtype), self.read32(vals, rec.engine)
         imm = self.scalar(rec.s[0], rec.engine, data.nparts)
         replaced = np.zeros(x.shape, bool)
-        index = np.full((x.shape[0], 8), 0xffffffff, np.uint64)
+        missing = (1 << (8 * dtypes.SIZE[dst_idx.dtype])) - 1 if dst_idx else 0
+        index = np.full((x.shape[0], 8), missing, np.uint64)
         for p in range(x.shape[0]):
             for j in range(7, -1, -1):
                 for i in np.flatnonzero(x[p] == wanted[p, j]):
