@@ -12,8 +12,8 @@ test="libcmocka-dev valgrind"
 bench="libopenblas-dev libdnnl-dev libxsmm-dev pocl-opencl-icd ocl-icd-opencl-dev opencl-c-headers"
 fuzz="clang llvm libclang-rt-dev"
 cross="gcc-aarch64-linux-gnu qemu-user libc6-dev-arm64-cross"
-# For the CI run: both compilers and the formatter.
-ci="clang clang-format git"
+# For the CI run: both compilers, the formatter, and clang's sanitizers.
+ci="clang libclang-rt-dev clang-format git"
 # Of the other architecture, from the distribution's multiarch repository.
 arm64="libarchive-dev:arm64 libyajl-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libhwloc-dev:arm64
        libsleef-dev:arm64 libcmocka-dev:arm64"
