@@ -37,6 +37,7 @@ else
 fi
 expect "open files" 0 "warning +open files" "ulimit -n" -- bash -c "ulimit -n 32; '$opennrt' doctor"
 expect "no HOME" 0 "warning +HOME" "export HOME" -- env -u HOME "$opennrt" doctor
+expect "HOME missing" 0 "note +HOME" "caches" -- env HOME=/nowhere/at/all "$opennrt" doctor
 expect "one CPU" 0 "warning +CPUs" "more CPUs" -- taskset -c 0 "$opennrt" doctor
 expect "OPENNRT_DIR missing" 1 "error +sharing" "OPENNRT_DIR a writable folder" -- \
     env OPENNRT_DIR=/nowhere/at/all "$opennrt" doctor
@@ -44,7 +45,44 @@ expect usage 2 "usage:" "unknown instance type" -- "$opennrt" doctor --type trn9
 expect "unknown command" 2 "usage:" "unknown command" -- "$opennrt" cure
 expect "no instance" 0 "there is no instance" "$OPENNRT_INSTANCE" -- "$opennrt" reset
 
+# Providers of libfabric: hidden, of one machine only, and as they are.
+if ldconfig -p | grep -q 'libfabric\.so\.1 .*x86-64' && [ -e /usr/include/rdma/fabric.h ]; then
+    expect "network" 0 "ok +network" "providers " -- env -u FI_PROVIDER "$opennrt" doctor
+    expect "no provider between nodes" 0 "warning +network" "let FI_PROVIDER name one" -- \
+        env FI_PROVIDER=shm "$opennrt" doctor
+    expect "no provider" 0 "warning +network" "there are: none" -- \
+        env FI_PROVIDER=nobody "$opennrt" doctor
+fi
+
 if unshare -rm true 2>/dev/null; then
+    # A host with other facts: the files that the checks read, with other contents.
+    facts=$(mktemp -d)
+    trap 'rm -rf "$facts"' EXIT
+    meminfo() { # kB available
+        sed "s/^MemAvailable:.*/MemAvailable: $1 kB/" /proc/meminfo >"$facts/meminfo"
+    }
+    with_facts() { # mounts, then doctor
+        unshare -rm bash -c "$1; '$opennrt' doctor"
+    }
+    meminfo 100000
+    expect "no memory" 1 "error +memory" "free memory: device memory is host memory" -- \
+        with_facts "mount --bind '$facts/meminfo' /proc/meminfo"
+    meminfo 2000000
+    expect "less memory than promised" 0 "note +memory" "fine as long as" -- \
+        with_facts "mount --bind '$facts/meminfo' /proc/meminfo"
+    mkdir -p "$facts/kernel/yama"
+    for scope in 0 1 3; do
+        echo $scope >"$facts/kernel/yama/ptrace_scope"
+        if [ $scope = 0 ]; then line="ok +ptrace" text="not restricted"; else
+            line="note +ptrace +yama ptrace_scope $scope" text="debuggers attach only"; fi
+        expect "ptrace scope $scope" 0 "$line" "$text" -- \
+            with_facts "mount --bind '$facts/kernel' /proc/sys/kernel"
+    done
+    fabric=$(ldconfig -p | awk '/libfabric\.so\.1 / { print $NF; exit }')
+    if [ -n "$fabric" ]; then
+        expect "no libfabric" 0 "note +network" "install libfabric" -- \
+            with_facts "mount --bind /dev/null '$(realpath "$fabric")'"
+    fi
     expect "read-only /tmp" 0 "warning +/tmp" "mount a writable /tmp" -- \
         unshare -rm bash -c "mount --rbind /tmp /tmp; mount -o remount,bind,ro /tmp; '$opennrt' doctor"
     expect "/dev/shm too small" 0 "warning +/dev/shm" "shm-size" -- unshare -rm bash -c \

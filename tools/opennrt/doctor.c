@@ -3,7 +3,6 @@
  * the real thing where it can, and says one line; nothing stays behind. */
 #include "opennrt.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -322,15 +321,27 @@ static struct finding check_vector_unit(const struct patient *p)
 
 static struct finding check_network(const struct patient *p)
 {
-    void *lib = dlopen("libfabric.so.1", RTLD_LAZY | RTLD_LOCAL);
+    char names[256] = "";
+    enum doctor_net net = doctor_net_providers(names, sizeof(names));
 
     (void)p;
-    if (!lib)
-        return found(NOTE, "install libfabric to run several nodes",
+    switch (net) {
+    case DOCTOR_NET_ABSENT:
+        return found(NOTE, "install libfabric (libfabric1) to run several nodes",
                      "no libfabric: ranks of one machine only");
-    dlclose(lib);
-    bool efa = access("/sys/class/infiniband", R_OK) == 0;
-    return found(OK, NULL, "libfabric, %s", efa ? "RDMA devices present" : "no RDMA device");
+    case DOCTOR_NET_FAILED:
+        return found(WARN, "try fi_info; a provider can be left out with FI_PROVIDER=^name",
+                     "libfabric does not list its providers");
+    case DOCTOR_NET_NONE:
+        return found(WARN,
+                     "let FI_PROVIDER name one of them, or install what they need (efa: the EFA "
+                     "driver)",
+                     "none of the providers efa, tcp, net between nodes; there are: %s",
+                     names[0] != '\0' ? names : "none");
+    case DOCTOR_NET_SOME:
+        break;
+    }
+    return found(OK, NULL, "providers %s", names);
 }
 
 /* ---- an instance that is there already ---- */

@@ -16,6 +16,10 @@ int cmd_inject(int argc, char **argv);
 int cmd_reset(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 
+/* Whether libfabric offers a provider between nodes. names: those it has, comma-separated. */
+enum doctor_net { DOCTOR_NET_ABSENT, DOCTOR_NET_FAILED, DOCTOR_NET_NONE, DOCTOR_NET_SOME };
+enum doctor_net doctor_net_providers(char *names, size_t size);
+
 /* The whole file, malloced; NULL with errno. "-" is the standard input. */
 char *read_all(const char *path, size_t *ret_size);
 
