@@ -28,5 +28,10 @@ void record_random(struct rnd *r, struct isa_record *ret);
  * assemble. The text must not be longer than 8 KiB. */
 struct isa_record record_of(const char *preamble, const char *text, unsigned *ret_engine);
 struct isa_asm_result *asm_of(const char *text);
+/* Engine e of the first core. */
+static inline const struct isa_asm_program *asm_program(const struct isa_asm_result *r, unsigned e)
+{
+    return &r->core[0].engine[e];
+}
 
 #endif
