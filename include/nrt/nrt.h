@@ -329,8 +329,10 @@ NRT_STATUS nrt_host_device_id_get(int neuron_dev, uint32_t *host_device_id);
  * NRT_INVALID: no room; *count then says how many there are. */
 NRT_STATUS nrt_host_device_id_rid_map_get(uint32_t *count, uint32_t *host_did_to_rid_map);
 
-/* Where an HBM is mapped in this process. NRT_INVALID_HANDLE: hbm_idx is past the device's last.
- * NRT_INVALID: other arguments. */
+/* Where an HBM is mapped in this process. What the process has allocated there gets its host memory
+ * now, and what it allocates later then, so it can be accessed by plain loads and stores.
+ * NRT_INVALID_HANDLE: hbm_idx is past the device's last. NRT_INVALID: other arguments.
+ * NRT_RESOURCE: the host is full. */
 NRT_STATUS nrt_get_hbm_mmap_va(int device_id, int hbm_idx, void **addr, size_t *size);
 
 /* Write the first min(stats_size_in, sizeof(*stats)) bytes and that number to *stats_size_out.

@@ -222,12 +222,14 @@ API_EXPORT NRT_STATUS nrt_get_hbm_mmap_va(int device_id, int hbm_idx, void **add
              "there is no such device");
     API_NEED(hbm_idx >= 0, "hbm_idx is negative");
     run_caller_enter(&caller);
-    status = device_hbm_va(api_.in, (uint32_t)device_id, (uint32_t)hbm_idx, &va, &bytes, &err);
+    status = device_hbm_expose(api_.in, (uint32_t)device_id, (uint32_t)hbm_idx, &va, &bytes, &err);
     run_caller_leave(&caller);
     if (status != NRT_SUCCESS) {
         /* Asking for one too many is how callers find the end. */
         if (status != NRT_INVALID_HANDLE)
-            return api_fail(__func__, status == NRT_INVALID ? status : NRT_FAILURE, "%s", err.text);
+            return api_fail(__func__,
+                            status == NRT_INVALID || status == NRT_RESOURCE ? status : NRT_FAILURE,
+                            "%s", err.text);
         LOGI(api_.log, LOG_NRT, __func__, "device %d has no HBM %d", device_id, hbm_idx);
         return status;
     }

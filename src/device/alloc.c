@@ -312,7 +312,7 @@ static NRT_STATUS extent_prepare(struct device_instance *in, const struct device
         else
             st = hbm_zero(in, hbm, off, x->size, err);
     }
-    if (st == NRT_SUCCESS && (a->flags & DEVICE_ALLOC_BACK))
+    if (st == NRT_SUCCESS && ((a->flags & DEVICE_ALLOC_BACK) || atomic_load(&in->hbm[hbm].exposed)))
         st = device_map(in, x->addr, x->size, DEVICE_RW, &p, err);
     return st;
 }
@@ -390,6 +390,21 @@ static NRT_STATUS grow_locked(struct device_instance *in, struct ctl_extent *x, 
     return NRT_SUCCESS;
 }
 
+/* New bytes of an extent: zero, and with memory where the HBM is exposed. */
+static NRT_STATUS grown_prepare(struct device_instance *in, uint64_t addr, uint64_t size,
+                                struct err *err)
+{
+    uint32_t hbm = DEVICE_ADDR_HBM(addr);
+    NRT_STATUS st = NRT_SUCCESS;
+    void *p;
+
+    if (hbm_any_backed(in, hbm, DEVICE_ADDR_OFF(addr), size))
+        st = hbm_zero(in, hbm, DEVICE_ADDR_OFF(addr), size, err);
+    if (st == NRT_SUCCESS && atomic_load(&in->hbm[hbm].exposed))
+        st = device_map(in, addr, size, DEVICE_RW, &p, err);
+    return st;
+}
+
 NRT_STATUS device_extent_grow(struct device_instance *in, struct device_extent *h,
                               uint64_t new_size, struct err *err)
 {
@@ -411,17 +426,12 @@ NRT_STATUS device_extent_grow(struct device_instance *in, struct device_extent *
     ctl_unlock(in);
     if (st != NRT_SUCCESS)
         return err_set(err, st, "the addresses after the extent are taken");
-    if (size > old &&
-        hbm_any_backed(in, DEVICE_ADDR_HBM(h->addr), DEVICE_ADDR_OFF(h->addr) + old, size - old)) {
-        st =
-            hbm_zero(in, DEVICE_ADDR_HBM(h->addr), DEVICE_ADDR_OFF(h->addr) + old, size - old, err);
-        if (st != NRT_SUCCESS) {
-            if (ctl_lock(in, NULL) == NRT_SUCCESS) {
-                grow_locked(in, x, h->index, old);
-                ctl_unlock(in);
-            }
-            return st;
+    if (size > old && (st = grown_prepare(in, h->addr + old, size - old, err)) != NRT_SUCCESS) {
+        if (ctl_lock(in, NULL) == NRT_SUCCESS) {
+            grow_locked(in, x, h->index, old);
+            ctl_unlock(in);
         }
+        return st;
     }
     h->size = size;
     return NRT_SUCCESS;

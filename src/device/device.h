@@ -152,10 +152,16 @@ NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
  * as device_map. */
 NRT_STATUS device_write(struct device_instance *in, uint64_t addr, const void *src, uint64_t size,
                         struct err *err);
-/* Base address of a whole HBM of device dev (hbm counts within the device) and its size, for
- * nrt_get_hbm_mmap_va. Does not back anything. NRT_INVALID_HANDLE: hbm past the last one. */
+/* Base address of a whole HBM of device dev (hbm counts within the device) and its size. Does not
+ * back anything. NRT_INVALID_HANDLE: hbm past the last one. */
 NRT_STATUS device_hbm_va(struct device_instance *in, uint32_t dev, uint32_t hbm, void **ret_va,
                          uint64_t *ret_size, struct err *err);
+/* The same for a program that will access what it owns there without asking again: backs this
+ * process's extents on the HBM, and from now on those that it allocates, so that no access to them
+ * through the address can raise a signal. (Ranges that are not its own carry no such promise.)
+ * NRT_RESOURCE besides: the host is full; nothing is exposed. */
+NRT_STATUS device_hbm_expose(struct device_instance *in, uint32_t dev, uint32_t hbm, void **ret_va,
+                             uint64_t *ret_size, struct err *err);
 /* The reverse: device address of a pointer into a mapped HBM. False if it points into none. */
 bool device_va_addr(const struct device_instance *in, const void *va, uint64_t *ret_addr);
 /* A dma-buf over [addr, addr + size) through /dev/udmabuf. NRT_INVALID in every case where that

@@ -179,6 +179,60 @@ static uint64_t backed_blocks(struct device_instance *in, uint32_t hbm)
     return n;
 }
 
+/* Who has the address of an HBM touches what it owns there without asking. */
+static void exposed_hbm_has_memory_for_what_is_owned(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f), *other = fixture_open(f);
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 8 * MIB), b = a;
+    struct device_extent x[2], y, z;
+    struct err err = {0};
+    uint64_t size;
+    char *va;
+
+    a.align = b.align = DEVICE_BLOCK;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(device_alloc(in, &a, &x[i], NULL), NRT_SUCCESS);
+    assert_int_equal(device_alloc(other, &a, &y, NULL), NRT_SUCCESS);
+    b.core = 1; /* the device's other HBM */
+    assert_int_equal(device_alloc(in, &b, &z, NULL), NRT_SUCCESS);
+    assert_int_equal(DEVICE_ADDR_HBM(z.addr), 1);
+    assert_int_equal(backed_blocks(in, 0), 0);
+    /* the host has no memory: nothing changes, nothing is promised */
+    in->cfg.host_limit_bytes = 12 * MIB;
+    assert_int_equal(device_hbm_expose(in, 0, 0, (void **)&va, &size, &err), NRT_RESOURCE);
+    assert_non_null(strstr(err.text, "the host is full"));
+    assert_int_equal(device_free(in, &x[1], NULL), NRT_SUCCESS);
+    assert_int_equal(device_alloc(in, &a, &x[1], NULL), NRT_SUCCESS);
+    assert_int_equal(backed_blocks(in, 0), 4);
+
+    in->cfg.host_limit_bytes = 0;
+    assert_int_equal(device_hbm_expose(in, 0, 0, (void **)&va, &size, &err), NRT_SUCCESS);
+    assert_int_equal(size, 16 * GIB);
+    assert_int_equal(backed_blocks(in, 0), 8); /* own extents; not those of others */
+    assert_int_equal(backed_blocks(in, 1), 0);
+    for (int i = 0; i < 2; i++)
+        va[DEVICE_ADDR_OFF(x[i].addr) + x[i].size - 1] = 5;
+    /* what is allocated, or grows, afterwards */
+    a.size = 4 * MIB;
+    assert_int_equal(device_free(in, &x[0], NULL), NRT_SUCCESS);
+    assert_int_equal(device_alloc(in, &a, &x[0], NULL), NRT_SUCCESS);
+    a.at = DEVICE_ADDR_OFF(y.addr) + 64 * MIB;
+    a.flags = DEVICE_ALLOC_AT;
+    assert_int_equal(device_alloc(in, &a, &x[0], NULL), NRT_SUCCESS);
+    size = backed_blocks(in, 0);
+    assert_int_equal(device_extent_grow(in, &x[0], 10 * MIB, NULL), NRT_SUCCESS);
+    assert_int_equal(backed_blocks(in, 0), size + 3);
+    in->cfg.host_limit_bytes = 1;
+    assert_int_equal(device_extent_grow(in, &x[0], 20 * MIB, NULL), NRT_RESOURCE);
+    assert_int_equal(x[0].size, 10 * MIB);
+    audit(in);
+    device_instance_close(other);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 static void freed_blocks_are_kept_up_to_the_reserve(void **state)
 {
     struct fixture *f = fixture_new("trn1.2xlarge");
@@ -858,6 +912,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_arguments_are_refused),
         cmocka_unit_test(handles_go_stale),
         cmocka_unit_test(a_whole_hbm_can_be_had_on_a_small_host),
+        cmocka_unit_test(exposed_hbm_has_memory_for_what_is_owned),
         cmocka_unit_test(reused_memory_reads_as_zero),
         cmocka_unit_test(freed_blocks_are_kept_up_to_the_reserve),
         cmocka_unit_test(full_host_is_a_status),
