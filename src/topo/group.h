@@ -28,9 +28,7 @@ extern "C" {
 
 #define TOPO_MAX_RANKS       (1u << 20) /* of a world (ours) */
 #define TOPO_MAX_STREAMS     4          /* NEC_MAX_STREAM_N */
-#define TOPO_MAX_CHAINS      32         /* channels of an operation: NEC_MAX_CHANNELS */
-#define TOPO_MAX_GROUPS      16  /* communicators of one NEFF, since runtime 2.34 (section 15) */
-#define TOPO_KANGARING_RANKS 256 /* NEC_KANGARING_MAX_NUM_RANKS */
+#define TOPO_KANGARING_RANKS 256        /* NEC_KANGARING_MAX_NUM_RANKS */
 
 /* ---- worlds ---- */
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "graph.h"
 #include "proves.h"
 #include "topo/group.h"
@@ -431,6 +432,47 @@ static void bad_groups_are_refused_by_name(void **state)
     (void)state;
 }
 
+/* Every allocation fails once: a status, nothing kept, and the next call works. */
+static void memory_runs_out_anywhere(void **state)
+{
+    struct topo_world w = world("trn2.48xlarge", 1, 2, 2, 0);
+    uint32_t ranks[88], sizes[2] = {40, 48};
+    static const struct topo_pair pair = {0, 0};
+    struct topo_group g;
+
+    for (uint32_t i = 0; i < 88; i++) /* 11 devices on two nodes: searched, and whole */
+        ranks[i] = i < 44 ? i : 64 + i - 44;
+    fault_count_start();
+    g = group(&w, ranks, 88);
+    assert_int_equal(topo_pairs_check(&g, &pair, 1, NULL), NRT_SUCCESS);
+    assert_int_equal(topo_replicas_check(ranks, sizes, 2, 128, NULL), NRT_SUCCESS);
+    topo_group_fini(&g);
+    uint64_t hits = fault_count(FAULT_ALLOC), refused = 0;
+    assert_true(hits >= 5); /* two arenas, the search, both checks */
+    for (uint64_t nth = 1; nth <= hits; nth++) {
+        struct err err = {0};
+        NRT_STATUS st;
+
+        fault_arm(FAULT_ALLOC, nth);
+        st = topo_group_init(&g, &w, ranks, 88, &err);
+        if (st == NRT_SUCCESS) {
+            st = topo_pairs_check(&g, &pair, 1, &err);
+            topo_group_fini(&g);
+        }
+        if (st == NRT_SUCCESS)
+            st = topo_replicas_check(ranks, sizes, 2, 128, &err);
+        fault_disarm();
+        assert_int_equal(st, NRT_RESOURCE);
+        assert_non_null(strstr(err.text, "no memory"));
+        assert_null(g.rank);
+        refused++;
+    }
+    assert_int_equal(refused, hits);
+    g = group(&w, ranks, 88);
+    topo_group_fini(&g);
+    (void)state;
+}
+
 static void replica_groups_are_checked(void **state)
 {
     static const uint32_t good[6] = {0, 2, 4, 1, 3, 5}, sizes[2] = {3, 3};
@@ -607,6 +649,7 @@ int main(void)
         cmocka_unit_test(random_groups_describe_themselves),
         cmocka_unit_test(memory_of_large_groups_grows_with_ranks),
         cmocka_unit_test(bad_groups_are_refused_by_name),
+        cmocka_unit_test(memory_runs_out_anywhere),
         cmocka_unit_test(replica_groups_are_checked),
         cmocka_unit_test(permute_pairs_form_rings_of_neighbours),
         cmocka_unit_test(flat_ring_starts_at_the_interface),
