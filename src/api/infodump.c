@@ -14,6 +14,7 @@
 
 #include "api/api_int.h"
 #include "base/fd.h"
+#include "base/settings.h"
 #include "base/strbuf.h"
 
 extern char **environ;
@@ -44,6 +45,18 @@ static void dump_cores(void)
     strbuf_fini(&list);
 }
 
+/* Only where a deployment has set one of the three (form ours). */
+static void dump_ultraserver(void)
+{
+    const char *mode = settings_str("NEURON_RT_ULTRASERVER_MODE", NULL);
+    const char *server = settings_str("NEURON_RT_ULTRASERVER_SERVER_ID", NULL);
+    const char *node = settings_str("NEURON_RT_ULTRASERVER_NODE_ID", NULL);
+
+    if (mode || server || node)
+        DUMP("UltraServer: mode %s, server %s, node %s", mode ? mode : "unset",
+             server ? server : "unset", node ? node : "unset");
+}
+
 void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc)
 {
     struct utsname u = {0};
@@ -66,6 +79,7 @@ void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc)
     DUMP("Failure: %s in %s()", status_name(status), func);
     DUMP("LNC: %u", vnc);
     dump_cores();
+    dump_ultraserver();
     DUMP("Environment:");
     for (char **e = environ; e && *e; e++)
         if (strncmp(*e, "NEURON_", strlen("NEURON_")) == 0)

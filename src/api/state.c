@@ -200,7 +200,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     *ret_where = "nrt_init";
     if (no_devices())
         return err_set(err, NRT_FAILURE,
-                       "Unable to determine Neuron Driver version. Please check aws-neuronx-dkms "
+                       "Unable to determine Neuron Driver version. Please check aws-neuron-dkms "
                        "package is installed.");
     status = device_config_env(&cfg, err);
     if (status != NRT_SUCCESS)

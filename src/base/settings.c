@@ -119,11 +119,28 @@ bool settings_is_word(const char *name, const char *word)
     return text != NULL && strcasecmp(text, word) == 0;
 }
 
-/* Whether text is one integer, or for a list several of them separated by commas. */
-static bool int_list_ok(const char *text, bool list)
+/* Limits that the documentation gives to values without effect. */
+static const struct {
+    const char *name;
+    int64_t min, max;
+} limits[] = {{"NEURON_RT_DBG_DMA_PACKETIZATION_SIZE", 4096, INT64_MAX}, /* may only grow */
+              {"NEURON_RT_DBG_CC_DMA_PACKET_SIZE", 1, 65536}};           /* may only shrink */
+
+static int64_t clamped(const char *name, int64_t v)
+{
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (strcmp(limits[i].name, name) == 0)
+            return v < limits[i].min ? limits[i].min : v > limits[i].max ? limits[i].max : v;
+    }
+    return v;
+}
+
+/* Whether text is one integer, or for a list several of them separated by commas; each that is
+ * outside its limits is clamped with a warning. */
+static bool int_list_ok(const char *name, const char *text, bool list, const struct diag_sink *sink)
 {
     char item[32];
-    int64_t ignored;
+    int64_t v;
 
     for (;;) {
         size_t n = list ? strcspn(text, ",") : strlen(text);
@@ -132,8 +149,11 @@ static bool int_list_ok(const char *text, bool list)
             return false;
         memcpy(item, text, n);
         item[n] = '\0';
-        if (!settings_parse_int(item, &ignored))
+        if (!settings_parse_int(item, &v))
             return false;
+        if (clamped(name, v) != v)
+            diag_warn(sink, "%s: %lld is out of range, using %lld", name, (long long)v,
+                      (long long)clamped(name, v));
         if (text[n] == '\0')
             return true;
         text += n + 1;
@@ -157,9 +177,9 @@ void settings_check(const struct diag_sink *sink)
             continue;
         if (strcmp(r->type, "BOOL") == 0 && !settings_parse_bool(text, &ignored))
             diag_warn(sink, "%s: \"%s\" is not a boolean, using the default", r->name, text);
-        if (strcmp(r->type, "INT") == 0 && !int_list_ok(text, false))
+        if (strcmp(r->type, "INT") == 0 && !int_list_ok(r->name, text, false, sink))
             diag_warn(sink, "%s: \"%s\" is not an integer, using the default", r->name, text);
-        if (strcmp(r->type, "LIST") == 0 && !int_list_ok(text, true))
+        if (strcmp(r->type, "LIST") == 0 && !int_list_ok(r->name, text, true, sink))
             diag_warn(sink, "%s: \"%s\" is not a list of integers, using the default", r->name,
                       text);
     }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <dirent.h>
+#include <regex.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,44 +21,76 @@
 
 /* ---- the information dump ---- */
 
+/* The dump record by record: label and form of each, nothing between them, and the line of the call
+ * behind it (behaviour.md 5). */
 static void expect_infodump(const char *failure, const char *func, const char *vnc)
 {
-    static const char *const lines[] = {
-        ("ERROR   NRT:nrt_infodump                            Neuron runtime information - please "
-         "include in any support request:\n"),
-        "------------->8------------[ cut here ]------------>8-------------\n",
-        "NRT version: ",
-        "Embedded FW version: ",
-        "CCOM version: ",
-        "NCFW version: ",
-        "Instance ID: ",
-        "Cluster ID: ",
-        "Kernel: Linux ",
-        "Nodename: ",
-        "Driver version: ",
-        "\n\n",
-        "Failure: ",
-        "LNC: ",
-        "Visible cores: 0,1\n",
-        "Environment:\n",
-        "    NEURON_RT_LOG_LOCATION_NRT=",
-        "-------------8<-----------[ cut to here ]-----------8<------------\n",
-        "NRT:nrt_execute_repeat                      Failed to execute model ",
+    static const struct {
+        const char *form; /* of the message; with %s: failure, function, core */
+        const char *id;
+    } records[] = {
+        {"Neuron runtime information - please include in any support request:", NULL},
+        {"------------->8------------\\[ cut here \\]------------>8-------------", NULL},
+        {"NRT version: [0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+ \\([0-9a-f]{40}\\)", "dump-038"},
+        {"Embedded FW version: [^(]*software device[^(]* \\([0-9a-f]{40}\\) loaded from \"[^\"]+\"",
+         "dump-039"},
+        {"CCOM version: [^ ]+ \\(compat [0-9]+\\)", "dump-040"},
+        {"NCFW version: [^(]+ \\([0-9a-f]{40}\\)", "dump-041"},
+        {"Instance ID: [^ ]+", "dump-042"},
+        {"Cluster ID: [0-9]+", "dump-043"},
+        {"Kernel: Linux [^ ]+ .+", "dump-044"},
+        {"Nodename: [^ ]+", "dump-045"},
+        {"Driver version: .*software device.*", "dump-046"},
+        {"", NULL}, /* the one without a prefix */
+        {"Failure: %s in %s\\(\\)", "dump-047"},
+        {"LNC: %s", "dump-048"},
+        {"Visible cores: 0,1", "dump-049"},
+        {"Environment:", NULL},
+        {"    NEURON_[A-Z_0-9]+=.*", "dump-050"}, /* one and more */
+        {"-------------8<-----------\\[ cut to here \\]-----------8<------------", "dump-037"},
     };
-    const char *p = api_log();
-    char line[128];
+    char *copy = strdup(api_log()), *line = NULL, *at;
+    size_t r = 0, count = sizeof(records) / sizeof(records[0]);
 
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        const char *at = strstr(p, lines[i]);
+    at = strstr(copy, "NRT:nrt_infodump");
+    assert_non_null(at);
+    while (at > copy && at[-1] != '\n')
+        at--;
+    for (line = strsep(&at, "\n"); line && r < count; line = strsep(&at, "\n")) {
+        char form[256], whole[512];
+        regex_t re;
+        int match;
 
-        if (!at)
-            fail_msg("no \"%s\" in order in\n%s", lines[i], api_log());
-        p = at;
+        if (strcmp(records[r].form, "Failure: %s in %s\\(\\)") == 0)
+            snprintf(form, sizeof(form), "Failure: %s in %s\\(\\)", failure, func);
+        else if (strcmp(records[r].form, "LNC: %s") == 0)
+            snprintf(form, sizeof(form), "LNC: %s", vnc);
+        else
+            snprintf(form, sizeof(form), "%s", records[r].form);
+        if (form[0])
+            snprintf(whole, sizeof(whole),
+                     "^[0-9]{4}-[A-Z][a-z]{2}-[0-9]{2} [0-9:]{8}\\.[0-9]{6} +[0-9]+:[0-9]+ +ERROR "
+                     "+NRT:nrt_infodump {28}%s$",
+                     form);
+        else
+            snprintf(whole, sizeof(whole), "^$");
+        assert_int_equal(regcomp(&re, whole, REG_EXTENDED | REG_NOSUB), 0);
+        match = regexec(&re, line, 0, NULL, 0);
+        regfree(&re);
+        if (match != 0)
+            fail_msg("\"%s\" is not \"%s\" in\n%s", line, form, api_log());
+        if (records[r].id)
+            PROVES(records[r].id);
+        /* The environment is as long as it is. */
+        if (strncmp(form, "    NEURON_", 11) != 0 || !strstr(at, "    NEURON_"))
+            r++;
     }
-    snprintf(line, sizeof(line), "Failure: %s in %s()\n", failure, func);
-    assert_true(api_log_has(line));
-    snprintf(line, sizeof(line), "LNC: %s\n", vnc);
-    assert_true(api_log_has(line));
+    assert_int_equal(r, count);
+    assert_non_null(line);
+    assert_non_null(strstr(line, "NRT:nrt_execute_repeat                      Failed to execute "
+                                 "model "));
+    PROVES("dump-052");
+    free(copy);
 }
 
 /* ---- timeouts ---- */
@@ -78,6 +112,7 @@ static void execute_that_hangs_is_reported_at_once(void **state)
                                 "completion notification"));
         assert_true(api_log_has("toy.nasm:42")); /* where it waits */
         expect_infodump("NRT_TIMEOUT", "nrt_execute", "1");
+        assert_true(api_log_has("    NEURON_RT_LOG_LOCATION_NRT=/"));
         /* The core takes the next execution. */
         assert_ok(nrt_execute(ok, io.in, io.out));
     }
@@ -101,7 +136,12 @@ static void execute_without_end_is_stopped_by_the_timeout_of_its_load(void **sta
     io_add(&io, true, "a", DEV, 0, 4);
     api_log_clear();
     assert_int_equal(nrt_execute(m, io.in, io.out), NRT_TIMEOUT);
-    assert_true(api_log_has("execution timeout (1000 ms) on Neuron Device 0 NC 0, model endless"));
+    assert_true(api_log_has("ERROR  TDRV:exec_wait_round_robin                   "
+                            "(FATAL-RT-UNDEFINED-STATE) execution timeout (1000 ms) on Neuron "
+                            "Device 0 NC 0, model endless, waiting for execution completion "
+                            "notification\n"));
+    expect_infodump("NRT_TIMEOUT", "nrt_execute", "0");
+    PROVES("dump-053");
     PROVES("api-215");
     io_fini(&io);
     assert_ok(nrt_unload(m));
@@ -138,6 +178,7 @@ static void execute_out_of_bounds_gives_the_documented_lines(void **state)
         assert_true(api_log_has("Received notification generated at runtime: failed to run "
                                 "scatter/gather (indirect memory copy via vector DGE), due to "
                                 "out-of-bound access. model name = index."));
+        PROVES("dump-059");
         assert_true(api_log_has("toy.nasm:7"));
         assert_true(api_log_has("TDRV:exec_wait_round_robin                   [ND 0][NC 0] Out of "
                                 "bounds access on model index"));
@@ -149,14 +190,24 @@ static void execute_out_of_bounds_gives_the_documented_lines(void **state)
     assert_int_equal(counter(0, DEVICE_CTR_SUCCESS), good + 8);
     assert_int_equal(counter(0, DEVICE_CTR_INFERENCE_COUNT), runs + 8);
     PROVES("api-146");
+    PROVES("dump-061");
     io_fini(&io);
     assert_ok(nrt_unload(m));
     api_log_clear();
 }
 
-static void dump_inputs_by(const char *variable)
+static int64_t ns_of(const struct stat *sb)
 {
-    char dir[] = "/tmp/opennrt-dump-XXXXXX", cwd[4096], path[512];
+    return (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
+}
+
+/* A failed execution with the variable set to value; "0" asks for nothing. */
+static void dump_inputs_by(const char *variable, const char *value)
+{
+    char dir[] = "/tmp/opennrt-dump-XXXXXX", cwd[4096], path[512], text[64];
+    bool wanted = strcmp(value, "0") != 0;
+    struct stat sb;
+    int64_t newest;
     int32_t bad = 8;
     nrt_model_t *m;
     struct io io;
@@ -165,7 +216,7 @@ static void dump_inputs_by(const char *variable)
     DIR *d;
 
     nrt_close();
-    setenv(variable, "1006", 1);
+    setenv(variable, value, 1);
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
     unsetenv(variable);
     api_log_clear();
@@ -180,10 +231,12 @@ static void dump_inputs_by(const char *variable)
     assert_ok(nrt_execute(m, io.in, io.out)); /* this one is fine: no dump */
     assert_ok(nrt_tensor_write(io.t[1], &bad, 0, 4));
     assert_int_equal(nrt_execute(m, io.in, io.out), NRT_EXEC_OOB);
-    assert_true(
-        api_log_has("TDRV:tensor_dump_inputs                      2 input tensors were dumped "
-                    "successfully to directory input_dump_"));
-    assert_true(api_log_has("Model name is index"));
+    assert_int_equal(api_log_has("TDRV:tensor_dump_inputs                      2 input tensors "
+                                 "were dumped successfully to directory input_dump_"),
+                     wanted);
+    assert_int_equal(api_log_has(". Model name is index\n"), wanted);
+    if (wanted)
+        PROVES("dump-064");
     d = opendir(".");
     while ((e = readdir(d))) {
         unsigned number, id;
@@ -194,6 +247,10 @@ static void dump_inputs_by(const char *variable)
         assert_false(found);
         found = true;
         assert_int_equal(id, 1001); /* the first load of the session */
+        snprintf(path, sizeof(path), "input_dump_%u_h_nn_%u", number, id);
+        assert_string_equal(e->d_name, path);
+        assert_true(number <= INT32_MAX);
+        PROVES("dump-062");
         snprintf(path, sizeof(path), "%s/i.bin", e->d_name);
         f = fopen(path, "rb");
         assert_non_null(f);
@@ -201,16 +258,29 @@ static void dump_inputs_by(const char *variable)
         assert_int_equal(fread(&bad, 4, 1, f), 1);
         fclose(f);
         assert_int_equal(bad, 8);
+        assert_int_equal(stat(path, &sb), 0);
+        newest = ns_of(&sb);
         unlink(path);
         snprintf(path, sizeof(path), "%s/a.bin", e->d_name);
+        assert_int_equal(stat(path, &sb), 0);
+        assert_int_equal(sb.st_size, 32);
+        newest = ns_of(&sb) > newest ? ns_of(&sb) : newest;
         assert_int_equal(unlink(path), 0);
         snprintf(path, sizeof(path), "%s/model_name.txt", e->d_name);
+        assert_int_equal(stat(path, &sb), 0);
+        assert_true(ns_of(&sb) >= newest); /* written last */
+        f = fopen(path, "rb");
+        assert_non_null(f);
+        assert_non_null(fgets(text, sizeof(text), f));
+        fclose(f);
+        assert_string_equal(text, "index");
+        PROVES("dump-063");
         assert_int_equal(unlink(path), 0);
         snprintf(path, sizeof(path), "%s", e->d_name);
         assert_int_equal(rmdir(path), 0);
     }
     closedir(d);
-    assert_true(found);
+    assert_int_equal(found, wanted);
     assert_int_equal(chdir(cwd), 0);
     rmdir(dir);
     io_fini(&io);
@@ -222,10 +292,12 @@ static void dump_inputs_by(const char *variable)
 
 static void execute_dumps_inputs_when_asked(void **state)
 {
-    dump_inputs_by("NEURON_RT_DBG_DUMP_INPUTS_ON_ERR");
+    dump_inputs_by("NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", "1006");
     PROVES("api-226");
-    dump_inputs_by("NEURON_RT_DUMP_INPUTS_ON_ERR"); /* its older name */
+    dump_inputs_by("NEURON_RT_DUMP_INPUTS_ON_ERR", "1006"); /* its older name */
     PROVES("api-227");
+    dump_inputs_by("NEURON_RT_DBG_DUMP_INPUTS_ON_ERR", "0");
+    PROVES("dump-065");
 }
 
 /* ---- logical and numerical errors ---- */
@@ -261,6 +333,7 @@ static void nan_is_an_error_only_when_asked(void **state)
     float inf = __builtin_inff(), zero = 0, two = 2;
 
     for (int k = 0; k < 3; k++) {
+        uint64_t errors, runs;
         nrt_model_t *m;
         struct io io;
         float c;
@@ -281,8 +354,12 @@ static void nan_is_an_error_only_when_asked(void **state)
         assert_ok(nrt_execute(m, io.in, io.out)); /* inf is fine */
         put_floats(io.t[1], &zero, 1);
         api_log_clear();
+        errors = counter(0, DEVICE_CTR_COMPLETED_WITH_NUM_ERROR);
+        runs = counter(0, DEVICE_CTR_SUCCESS);
         assert_int_equal(nrt_execute(m, io.in, io.out),
                          k ? NRT_EXEC_COMPLETED_WITH_NUM_ERR : NRT_SUCCESS);
+        assert_int_equal(counter(0, DEVICE_CTR_COMPLETED_WITH_NUM_ERROR), errors + (k != 0));
+        assert_int_equal(counter(0, DEVICE_CTR_SUCCESS), runs + (k == 0));
         c = get_float(io.t[2], 0); /* readable */
         assert_true(c != c);
         assert_false(api_log_has("nrt_infodump"));
@@ -293,6 +370,8 @@ static void nan_is_an_error_only_when_asked(void **state)
     nrt_close();
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
     PROVES("api-143");
+    PROVES("dump-057");
+    PROVES("dump-058");
     PROVES("api-224");
     PROVES("api-225");
     api_log_clear();

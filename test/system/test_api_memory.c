@@ -30,8 +30,8 @@ static struct bytes neff_memory(void)
     uint64_t n = 64;
     int va = neff_build_input(b, 0, "a", "uint8", 1, &n);
     int vc = neff_build_output(b, 0, "c", "uint8", 1, &n);
-    int v1 = neff_build_virtual(b, 0, "v1", 600 * MIB, NULL, 0);
-    int v2 = neff_build_virtual(b, 0, "v2", 100 * MIB, NULL, 600 * MIB);
+    int v1 = neff_build_virtual(b, 0, "v1", MIB, NULL, 0);
+    int v2 = neff_build_virtual(b, 0, "v2", MIB, NULL, 699 * MIB);
     int queue = neff_build_queue(b, 0, &q);
     struct prog p;
 

@@ -195,7 +195,9 @@ static void no_devices_give_zero_and_the_documented_line(void **state)
     assert_fails(init(), NRT_FAILURE, "nrt_init");
     api_log_clear();
     init();
-    assert_true(api_log_has("Unable to determine Neuron Driver version. Please check "));
+    assert_true(
+        api_log_has("NRT:nrt_init                                Unable to determine Neuron "
+                    "Driver version. Please check aws-neuron-dkms package is installed.\n"));
     PROVES("api-199");
     api_env_end();
 }
