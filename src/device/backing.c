@@ -131,7 +131,7 @@ static NRT_STATUS memfd_backing_attach(const struct device_instance *in, uint32_
         if (own >= 0)
             close(own);
         return err_set(
-            err, NRT_FAILURE,
+            err, e == ENOENT || e == ESRCH ? NRT_INVALID_HANDLE : NRT_FAILURE,
             "cannot open HBM %u of process %d through /proc: %s; processes that cannot see "
             "each other need OPENNRT_DIR, set before the instance is made",
             hbm, pid, strerror(e));

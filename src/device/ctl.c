@@ -108,7 +108,7 @@ static uint64_t now_ms(void)
     return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static unsigned lock_limit(const struct device_instance *in)
+unsigned ctl_lock_limit(const struct device_instance *in)
 {
     return in->cfg.lock_limit_ms ? in->cfg.lock_limit_ms : LOCK_LIMIT_MS;
 }
@@ -206,7 +206,7 @@ NRT_STATUS ctl_lock(struct device_instance *in, struct err *err)
                            in->name, strerror(rc));
 
         uint64_t waited = now_ms() - start;
-        if (waited >= lock_limit(in))
+        if (waited >= ctl_lock_limit(in))
             return lock_gave_up(in, waited, err);
         if (waited >= LOCK_WARN_MS && !warned) {
             warned = true;
@@ -494,12 +494,12 @@ static NRT_STATUS create_lock(struct device_instance *in, const char *base, int 
     if (fd < 0)
         return err_set(err, NRT_FAILURE, "cannot make %s: %s", path, strerror(errno));
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || now_ms() - start >= lock_limit(in)) {
+        if ((errno != EWOULDBLOCK && errno != EINTR) || now_ms() - start >= ctl_lock_limit(in)) {
             close(fd);
             return err_set(err, NRT_TIMEOUT,
                            "%s not free after %u ms: another process is making an instance and may "
                            "be stopped",
-                           path, lock_limit(in));
+                           path, ctl_lock_limit(in));
         }
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }

@@ -196,6 +196,7 @@ NRT_STATUS ctl_open(struct device_instance *in, struct err *err); /* attach or c
 void ctl_close(struct device_instance *in);
 NRT_STATUS ctl_lock(struct device_instance *in, struct err *err);
 void ctl_unlock(struct device_instance *in);
+unsigned ctl_lock_limit(const struct device_instance *in); /* ms that others are waited for */
 NRT_STATUS ctl_grow_extents_locked(struct device_instance *in, struct err *err);
 
 static inline struct ctl_head *ctl_head(const struct device_instance *in)
@@ -312,7 +313,8 @@ struct backing_ops {
     NRT_STATUS(*create)
     (const struct device_instance *in, uint32_t hbm, int *ret_fd, struct backing_id *ret_id,
      struct err *err);
-    /* The same memory from the process pid, where it is descriptor fd. */
+    /* The same memory from the process pid, where it is descriptor fd. NRT_INVALID_HANDLE: there is
+     * no such descriptor, or no such process for this one to see. */
     NRT_STATUS(*attach)
     (const struct device_instance *in, uint32_t hbm, int pid, int fd, const struct backing_id *id,
      int *ret_fd, struct err *err);

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RESERVE_DEFAULT (UINT64_C(512) << 20)
@@ -87,13 +88,23 @@ bool hbm_any_backed(const struct device_instance *in, uint32_t hbm, uint64_t off
 /* --- attaching ---------------------------------------------------------------------------------
  */
 
-/* A live process that has this HBM open. Unreachable: there is one, but its memory cannot be had.
- */
+/* Of a process that exits the kernel first takes the descriptors away and then, one by one, closes
+ * the files: for a moment its slot still lives and its memory cannot be had. */
+static bool peer_is_leaving(const struct device_instance *in, const struct ctl_slot *peer,
+                            NRT_STATUS attached)
+{
+    uint64_t ns = ctl_slot(in, in->slot)->pid_ns;
+
+    return attached == NRT_INVALID_HANDLE && ns != 0 && peer->pid_ns == ns;
+}
+
+/* A live process that has this HBM open. NRT_QUEUE_EMPTY (ours, inside): nobody, the former memory
+ * is gone. NRT_TIMEOUT (inside): ask again, somebody is on the way out. */
 static NRT_STATUS attach_peer(struct device_instance *in, uint32_t hbm, const struct backing_id *id,
                               int *ret_fd, struct err *err)
 {
     struct err why = {0};
-    bool seen = false;
+    bool seen = false, leaving = false;
 
     for (uint32_t s = 0; s < in->lay.slots; s++) {
         struct ctl_slot *slot = ctl_slot(in, s);
@@ -102,12 +113,14 @@ static NRT_STATUS attach_peer(struct device_instance *in, uint32_t hbm, const st
         if (fd < 0 || s == in->slot || !slot_live_locked(in, s))
             continue;
         seen = true;
-        if (in->hbm[hbm].ops->attach(in, hbm, slot->pid, fd, id, ret_fd, &why) == NRT_SUCCESS)
-            return NRT_SUCCESS;
+        NRT_STATUS st = in->hbm[hbm].ops->attach(in, hbm, slot->pid, fd, id, ret_fd, &why);
+        if (st == NRT_SUCCESS)
+            return st;
+        leaving = leaving || peer_is_leaving(in, slot, st);
     }
     if (seen)
-        return err_set(err, NRT_FAILURE, "%s", why.text);
-    return NRT_QUEUE_EMPTY; /* nobody has it: the former memory is gone */
+        return err_set(err, leaving ? NRT_TIMEOUT : NRT_FAILURE, "%s", why.text);
+    return NRT_QUEUE_EMPTY;
 }
 
 static NRT_STATUS attach_fd_locked(struct device_instance *in, uint32_t hbm, int *ret_fd,
@@ -136,6 +149,26 @@ static NRT_STATUS attach_fd_locked(struct device_instance *in, uint32_t hbm, int
     return st;
 }
 
+/* The memory of an HBM, made or had from a peer; waits for peers that exit. */
+static NRT_STATUS attach_fd(struct device_instance *in, uint32_t hbm, int *ret_fd, struct err *err)
+{
+    const struct timespec step = {.tv_nsec = 1000000};
+
+    for (uint32_t waited = 0;; waited++) {
+        NRT_STATUS st = ctl_lock(in, err);
+
+        if (st != NRT_SUCCESS)
+            return st;
+        st = attach_fd_locked(in, hbm, ret_fd, err);
+        ctl_unlock(in);
+        if (st != NRT_TIMEOUT)
+            return st;
+        if (waited >= ctl_lock_limit(in))
+            return NRT_FAILURE;
+        nanosleep(&step, NULL);
+    }
+}
+
 NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base, struct err *err)
 {
     struct hbm_map *m = &in->hbm[hbm];
@@ -147,11 +180,9 @@ NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base,
     if ((*ret_base = atomic_load_explicit(&m->base, memory_order_acquire)) != NULL)
         goto out;
     m->ops = backing_for(in);
-    st = ctl_lock(in, err);
-    if (st != NRT_SUCCESS)
-        goto out;
-    st = attach_fd_locked(in, hbm, &fd, err);
-    ctl_unlock(in);
+    st = attach_fd(in, hbm, &fd, err);
+    if (st == NRT_TIMEOUT)
+        goto out; /* the lock has said it */
     if (st != NRT_SUCCESS)
         goto out_log;
     st = m->ops->map(in, fd, in->topo->hbm_bytes, &p, err);

@@ -903,9 +903,77 @@ static void stopped_lock_holder_is_named(void **state)
     fixture_free(f);
 }
 
+/* Holds the instance's only HBM, then is a process whose descriptors the kernel has taken away
+ * while its slot still lives: the middle of an exit. */
+static int helper_leaving(int argc, char **argv)
+{
+    struct device_config cfg = {.dir = argv[1]};
+    struct device_instance *in = NULL;
+    char line[16];
+    void *p;
+
+    if (device_instance_open(&cfg, &in, NULL) != NRT_SUCCESS ||
+        device_map(in, DEVICE_ADDR(0, 0), 1, DEVICE_RW, &p, NULL) != NRT_SUCCESS)
+        return 1;
+    *(char *)p = 1;
+    close(in->hbm[0].fd);
+    runner_say("leaving");
+    runner_hear(line, sizeof(line));
+    _exit(0);
+    (void)argc;
+}
+
+struct attacher {
+    struct device_instance *in;
+    NRT_STATUS status;
+    char first;
+};
+
+static void *attach_run(void *arg)
+{
+    struct attacher *a = arg;
+    void *p;
+
+    a->status = device_map(a->in, DEVICE_ADDR(0, 0), 1, DEVICE_RW, &p, NULL);
+    if (a->status == NRT_SUCCESS)
+        a->first = *(char *)p;
+    return NULL;
+}
+
+static void peer_that_exits_is_waited_for(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct runner_proc p = {0};
+    const char *args[] = {f->dir, NULL};
+    struct attacher a = {0};
+    pthread_t t;
+
+    assert_true(runner_start(&p, "leaving", args, NULL));
+    assert_true(runner_expect(&p, "leaving", 20000));
+    f->cfg.lock_limit_ms = 100; /* one that stays is told of */
+    struct device_instance *in = a.in = fixture_open(f);
+    attach_run(&a);
+    assert_int_equal(a.status, NRT_FAILURE);
+    assert_int_equal(log_tap_find(&f->tap, "cannot open HBM 0 of process"), 1);
+    device_instance_close(in);
+
+    f->cfg.lock_limit_ms = 20000;
+    in = a.in = fixture_open(f);
+    assert_int_equal(pthread_create(&t, NULL, attach_run, &a), 0);
+    assert_true(runner_tell(&p, "exit"));
+    pthread_join(t, NULL);
+    assert_int_equal(runner_wait(&p, 20000), 0);
+    assert_int_equal(a.status, NRT_SUCCESS);
+    assert_int_equal(a.first, 0); /* new memory: the former went with its last holder */
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {{"lock", helper_lock}, {NULL, NULL}};
+    static const struct runner_helper helpers[] = {
+        {"lock", helper_lock}, {"leaving", helper_leaving}, {NULL, NULL}};
     int rc = runner_dispatch(argc, argv, helpers);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(placement_alignment_and_rounding),
@@ -927,6 +995,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(processes_share_an_instance),
         cmocka_unit_test(account_of_many_processes_is_their_sum),
         cmocka_unit_test(stopped_lock_holder_is_named),
+        cmocka_unit_test(peer_that_exits_is_waited_for),
     };
 
     if (rc >= 0)
