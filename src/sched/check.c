@@ -44,9 +44,9 @@ struct chk_seq *chk_seq_of(struct chk *c, uint32_t rank, uint32_t channel)
     return &c->seq[(size_t)rank * c->channels + channel];
 }
 
-struct chk_who chk_who_is(const struct chk_seq *s)
+struct chk_who chk_who_is(const struct chk *c, const struct chk_seq *s)
 {
-    return (struct chk_who){s->id, s->epoch, s->clock};
+    return (struct chk_who){s->id, s->epoch, s->clock, c->transfer};
 }
 
 /* `from` has raised a counter of (rank, channel), or filled its line (sem SCHED_SEM_COUNT). */
@@ -444,6 +444,7 @@ static void chk_fini(struct chk *c)
     signals_fini(c, c->free_signals, false);
     for (size_t i = 0; i < c->transfer_count; i++) {
         chk_clock_put(&c->clocks, c->transfer[i].stamp.clock);
+        chk_clock_put(&c->clocks, c->transfer[i].post_stamp.clock);
         mem_free(c->transfer[i].runs.run);
     }
     for (size_t i = 0; i < c->wire_count; i++)

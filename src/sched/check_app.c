@@ -118,7 +118,7 @@ static bool fill_one(struct chk *c, const struct chk_seq *s, enum sched_buf buf,
     uint64_t off = 0, pos = 0;
     struct chk_mem *m =
         &c->tensor[((size_t)s->rank * c->req->tensors + tensor) * 2 + (buf == SCHED_OUT)];
-    struct chk_who who = chk_who_is(s);
+    struct chk_who who = chk_who_is(c, s);
     struct chk_found found;
     enum chk_clash clash;
 
@@ -364,7 +364,7 @@ static bool look_at(const struct look *l, const struct want *w, uint64_t pos,
 static bool look_over(struct look *l, struct chk_mem *m, uint64_t len, const struct wants *w)
 {
     struct chk *c = l->c;
-    struct chk_who who = chk_who_is(l->s);
+    struct chk_who who = chk_who_is(c, l->s);
     struct chk_runs *runs = &c->made;
     struct chk_found found;
     enum chk_clash clash;

@@ -84,7 +84,11 @@ void chk_values_fini(struct chk_values *v);
 
 /* ---- memory ---- */
 
-#define CHK_OPEN UINT32_MAX /* epoch of a transfer that is under way; seq is then its number */
+/* Epochs of what a message of the network does; seq is then its number. Its read of the source is
+ * over for whoever knows that the sender saw it complete or that the receiver saw it arrive; its
+ * write of the destination for whoever knows the latter. */
+#define CHK_MESSAGE_READ  (UINT32_MAX - 1)
+#define CHK_MESSAGE_WRITE UINT32_MAX
 
 struct chk_access { /* epoch 0: none */
     uint32_t seq, epoch;
@@ -117,6 +121,7 @@ struct chk_runs {
 struct chk_who {
     uint32_t seq, epoch;
     const struct chk_clock *clock;
+    const struct chk_transfer *transfer; /* all of them, by number */
 };
 
 enum chk_clash { CHK_FINE, CHK_UNWRITTEN, CHK_READ_RACE, CHK_WRITE_RACE, CHK_REUSE, CHK_MEMORY };
@@ -128,7 +133,7 @@ struct chk_found { /* where a clash is, and with whom */
 bool chk_mem_init(struct chk_mem *m, uint64_t elems);
 void chk_mem_fini(struct chk_mem *m);
 /* Read [off, off + len), inside the buffer: fills runs, notes the read as `as` (which is who's own
- * present, or a transfer's). */
+ * present, or a message's). */
 enum chk_clash chk_mem_read(struct chk_mem *m, uint64_t off, uint64_t len,
                             const struct chk_who *who, struct chk_access as, struct chk_runs *runs,
                             struct chk_found *found);
@@ -136,12 +141,6 @@ enum chk_clash chk_mem_read(struct chk_mem *m, uint64_t off, uint64_t len,
 enum chk_clash chk_mem_write(struct chk_mem *m, uint64_t off, uint64_t len,
                              const struct chk_who *who, struct chk_access as,
                              const struct chk_runs *runs, struct chk_found *found);
-/* The end of transfer `number`: its reads (its write) of the range become accesses of `by`. */
-void chk_mem_close(struct chk_mem *m, uint64_t off, uint64_t len, uint32_t number,
-                   struct chk_access by);
-/* Give the range, which transfer `number` is writing, its values. */
-bool chk_mem_fill(struct chk_mem *m, uint64_t off, uint64_t len, uint32_t number,
-                  const struct chk_runs *runs);
 bool chk_runs_add(struct chk_runs *r, uint64_t len, uint32_t value, uint64_t off);
 
 /* ---- sequencers ---- */
@@ -197,20 +196,22 @@ struct chk_line { /* LINE of (to, channel), written by from */
     size_t put_count, put_cap;
 };
 
-struct chk_transfer { /* one message of the network */
-    bool sent, posted;
+struct chk_transfer {   /* one message of the network */
+    bool given, posted; /* by the sender, by the receiver */
     uint32_t send_operation, post_operation;
     uint64_t send_step, post_step, off, to_off, len, to_len;
     struct chk_mem *mem, *to_mem;
-    struct chk_runs runs;   /* what is sent, until both sides are there */
-    struct chk_stamp stamp; /* of the sender when it posted */
+    struct chk_runs runs;               /* what is sent, until both sides are there */
+    struct chk_stamp stamp, post_stamp; /* of sender and receiver when they posted */
+    struct sched_ref to_ref;            /* for words */
+    struct chk_access sent, arrived;    /* by whom and when that was seen */
 };
 
 struct chk_wire { /* messages from one rank to another on a channel */
     uint32_t from, to, channel;
-    uint32_t sends, posts; /* so far */
-    uint32_t closed_sends, closed_posts;
-    uint32_t *transfer; /* numbers of transfers, in order */
+    uint32_t sends, posts;  /* so far */
+    uint32_t sent, arrived; /* seen to be complete */
+    uint32_t *transfer;     /* numbers of transfers, in order */
     size_t cap;
 };
 
@@ -289,7 +290,7 @@ struct chk_wire *chk_wire_get(struct chk *c, uint32_t from, uint32_t to, uint32_
 /* ---- sequencers (check.c) ---- */
 
 struct chk_seq *chk_seq_of(struct chk *c, uint32_t rank, uint32_t channel);
-struct chk_who chk_who_is(const struct chk_seq *s);
+struct chk_who chk_who_is(const struct chk *c, const struct chk_seq *s);
 /* A stamp of the present of s; what s does next is not covered by it. */
 struct chk_stamp chk_seq_stamp(struct chk_seq *s);
 bool chk_seq_learn(struct chk *c, struct chk_seq *s, const struct chk_stamp *stamp);

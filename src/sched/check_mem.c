@@ -139,13 +139,25 @@ static void piece_merge(struct chk_mem *m, size_t first, size_t last)
     m->count -= last - out;
 }
 
+/* Whether what happened at `a` is known to who. */
+static bool known(const struct chk_who *who, struct chk_access a)
+{
+    return a.seq == who->seq ? a.epoch <= who->epoch : chk_clock_get(who->clock, a.seq) >= a.epoch;
+}
+
+/* Whether an access is over, as far as who knows. */
 static bool ordered(const struct chk_who *who, struct chk_access a)
 {
+    const struct chk_transfer *t;
+
     if (a.epoch == 0)
         return true;
-    if (a.epoch == CHK_OPEN)
-        return false;
-    return a.seq == who->seq ? a.epoch <= who->epoch : chk_clock_get(who->clock, a.seq) >= a.epoch;
+    if (a.epoch < CHK_MESSAGE_READ)
+        return known(who, a);
+    t = &who->transfer[a.seq];
+    if (t->arrived.epoch && known(who, t->arrived))
+        return true;
+    return a.epoch == CHK_MESSAGE_READ && t->sent.epoch && known(who, t->sent);
 }
 
 /* Note a read. Earlier reads that are ordered before it need not be kept: what is ordered after
@@ -256,36 +268,4 @@ enum chk_clash chk_mem_write(struct chk_mem *m, uint64_t off, uint64_t len,
             return clash;
     }
     return pieces_replace(m, first, last, off, as, runs) ? CHK_FINE : CHK_MEMORY;
-}
-
-void chk_mem_close(struct chk_mem *m, uint64_t off, uint64_t len, uint32_t number,
-                   struct chk_access by)
-{
-    struct chk_access open = {number, CHK_OPEN};
-    size_t i;
-
-    if (len == 0 || m->count == 0)
-        return;
-    for (i = piece_find(m, off); i < m->count && m->piece[i].begin < off + len; i++) {
-        struct chk_piece *p = &m->piece[i];
-
-        if (access_equal(p->write, open))
-            p->write = by;
-        if (access_equal(p->read, open))
-            p->read = by;
-        for (uint32_t k = 0; k < p->more; k++)
-            if (access_equal(p->more_reads[k], open))
-                p->more_reads[k] = by;
-    }
-}
-
-bool chk_mem_fill(struct chk_mem *m, uint64_t off, uint64_t len, uint32_t number,
-                  const struct chk_runs *runs)
-{
-    size_t first, last;
-
-    if (len == 0)
-        return true;
-    return piece_split(m, off, &first) && piece_split(m, off + len, &last) &&
-           pieces_replace(m, first, last, off, (struct chk_access){number, CHK_OPEN}, runs);
 }

@@ -51,9 +51,8 @@ static bool ref_valid(const struct chk *c, const struct chk_seq *s, const struct
     case SCHED_OUT:
         return ref->rank < c->ranks && (s->step->count == 0 || ref->tensor < c->req->tensors);
     case SCHED_SLOT:
-        return ref->rank < c->ranks;
     case SCHED_TEMP:
-        return ref->rank == s->rank;
+        return ref->rank < c->ranks;
     case SCHED_LINE:
         return ref->rank < c->ranks && ref->tensor < c->ranks;
     default:
@@ -142,7 +141,7 @@ static bool overlap_check(struct chk *c, const struct chk_seq *s, const struct c
 bool chk_operand_read(struct chk *c, const struct chk_seq *s, const struct sched_ref *ref,
                       const struct chk_operand *o, struct chk_access as, struct chk_runs *runs)
 {
-    struct chk_who who = chk_who_is(s);
+    struct chk_who who = chk_who_is(c, s);
     struct chk_found found;
     enum chk_clash clash = chk_mem_read(o->mem, o->off, s->step->count, &who, as, runs, &found);
     struct chk_spot spot = chk_ref_spot(ref);
@@ -155,7 +154,7 @@ bool chk_operand_write(struct chk *c, const struct chk_seq *s, const struct sche
                        const struct chk_operand *o, struct chk_access as,
                        const struct chk_runs *runs)
 {
-    struct chk_who who = chk_who_is(s);
+    struct chk_who who = chk_who_is(c, s);
     struct chk_found found;
     enum chk_clash clash = chk_mem_write(o->mem, o->off, s->step->count, &who, as, runs, &found);
     struct chk_spot spot = chk_ref_spot(ref);

@@ -73,7 +73,7 @@ static void access_text(const struct chk *c, struct chk_access a, char *text, si
 {
     const struct chk_seq *s;
 
-    if (a.epoch == CHK_OPEN) {
+    if (a.epoch >= CHK_MESSAGE_READ) {
         snprintf(text, size, "a message of the network that is under way");
         return;
     }

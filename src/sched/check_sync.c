@@ -53,21 +53,17 @@ static bool counter_join(struct chk *c, struct chk_seq *s, struct chk_counter *n
     return ok;
 }
 
-/* The transfers up to number `target` of a wire are known to be complete on one side. */
-static void wire_close(struct chk *c, const struct chk_seq *s, struct chk_wire *w, bool sender,
-                       int64_t target)
+/* s has seen that the messages up to number `target` of a wire are complete at its side. */
+static void wire_see(struct chk *c, const struct chk_seq *s, struct chk_wire *w, bool sender,
+                     int64_t target)
 {
     struct chk_access by = {s->id, s->epoch};
-    uint32_t *closed = sender ? &w->closed_sends : &w->closed_posts;
+    uint32_t *seen = sender ? &w->sent : &w->arrived;
 
-    for (; *closed < target; ++*closed) {
-        uint32_t number = w->transfer[*closed];
-        struct chk_transfer *t = &c->transfer[number];
+    for (; *seen < target; ++*seen) {
+        struct chk_transfer *t = &c->transfer[w->transfer[*seen]];
 
-        if (sender)
-            chk_mem_close(t->mem, t->off, t->len, number, by);
-        else
-            chk_mem_close(t->to_mem, t->to_off, t->to_len, number, by);
+        *(sender ? &t->sent : &t->arrived) = by;
     }
 }
 
@@ -95,7 +91,7 @@ bool chk_step_wait(struct chk *c, struct chk_seq *s, bool *ret_waits)
 
         if (!w)
             return chk_no_memory(c);
-        wire_close(c, s, w, sender, target);
+        wire_see(c, s, w, sender, target);
     }
     return true;
 }
@@ -228,35 +224,58 @@ static struct chk_transfer *transfer_get(struct chk *c, struct chk_wire *w, uint
     return &c->transfer[w->transfer[j]];
 }
 
-/* Both sides are there: the bytes move. */
+/* Both sides are there: the bytes move. They are written at some time after both have posted, so
+ * what the receiver did in that memory must be ordered before one of the two, or come after it has
+ * seen the message arrive. */
+static bool transfer_write(struct chk *c, const struct chk_seq *s, struct chk_transfer *t,
+                           uint32_t number)
+{
+    struct chk_who who = {.seq = UINT32_MAX, .transfer = c->transfer};
+    struct chk_clock *clock = chk_clock_ref(t->post_stamp.clock);
+    struct chk_spot spot = chk_ref_spot(&t->to_ref);
+    struct chk_found found;
+    enum chk_clash clash = CHK_MEMORY;
+
+    if (chk_clock_join(&c->clocks, &clock, &t->post_stamp) &&
+        chk_clock_join(&c->clocks, &clock, &t->stamp)) {
+        who.clock = clock;
+        clash = chk_mem_write(t->to_mem, t->to_off, t->to_len, &who,
+                              (struct chk_access){number, CHK_MESSAGE_WRITE}, &t->runs, &found);
+    }
+    chk_clock_put(&c->clocks, clock);
+    spot.element = 0;
+    return clash == CHK_FINE ||
+           chk_clash_report(c, s, clash, spot, t->to_off - t->to_ref.off, &found);
+}
+
 static bool transfer_move(struct chk *c, const struct chk_seq *s, struct chk_wire *w,
                           struct chk_transfer *t, uint32_t number)
 {
-    uint32_t sender_operation = t->send_operation, receiver_operation = t->post_operation;
     struct chk_stamp stamp = t->stamp;
 
     if (t->len != t->to_len)
         return chk_fail(c, s, SCHED_FLAW_NET, NULL,
-                        "message %u from rank %u to rank %u: %llu elements sent at step %llu, %llu "
+                        "a message from rank %u to rank %u: %llu elements sent at step %llu, %llu "
                         "expected at step %llu",
-                        (unsigned)(t - c->transfer), w->from, w->to, (unsigned long long)t->len,
+                        w->from, w->to, (unsigned long long)t->len,
                         (unsigned long long)t->send_step, (unsigned long long)t->to_len,
                         (unsigned long long)t->post_step);
-    if (sender_operation != receiver_operation)
+    if (t->send_operation != t->post_operation)
         return chk_fail(c, s, SCHED_FLAW_NET, NULL,
                         "a message of operation %u from rank %u meets operation %u of rank %u",
-                        sender_operation, w->from, receiver_operation, w->to);
-    if (!chk_mem_fill(t->to_mem, t->to_off, t->to_len, number, &t->runs))
-        return chk_no_memory(c);
+                        t->send_operation, w->from, t->post_operation, w->to);
+    if (!transfer_write(c, s, t, number))
+        return false;
     mem_free(t->runs.run);
     t->runs = (struct chk_runs){0};
-    chk_clock_ref(stamp.clock); /* one for each side */
-    t->stamp.clock = NULL;
-    if (!counter_raise(c, w->from, w->to, SCHED_SEM_SENT, w->channel, sender_operation, stamp)) {
+    chk_clock_put(&c->clocks, t->post_stamp.clock);
+    chk_clock_ref(stamp.clock); /* one for each counter */
+    t->stamp.clock = t->post_stamp.clock = NULL;
+    if (!counter_raise(c, w->from, w->to, SCHED_SEM_SENT, w->channel, t->send_operation, stamp)) {
         chk_clock_put(&c->clocks, stamp.clock);
         return false;
     }
-    return counter_raise(c, w->to, w->from, SCHED_SEM_ARRIVED, w->channel, receiver_operation,
+    return counter_raise(c, w->to, w->from, SCHED_SEM_ARRIVED, w->channel, t->post_operation,
                          stamp);
 }
 
@@ -275,11 +294,11 @@ bool chk_step_net(struct chk *c, struct chk_seq *s)
     if (!chk_operand_find(c, s, send ? &st->src[0] : &st->dst[0], &o))
         return false;
     if (send) {
-        if (!chk_operand_read(c, s, &st->src[0], &o, (struct chk_access){number, CHK_OPEN},
+        if (!chk_operand_read(c, s, &st->src[0], &o, (struct chk_access){number, CHK_MESSAGE_READ},
                               &t->runs))
             return false;
         w->sends++;
-        t->sent = true;
+        t->given = true;
         t->send_operation = c->rank[s->rank].operation;
         t->send_step = s->index;
         t->mem = o.mem;
@@ -287,20 +306,16 @@ bool chk_step_net(struct chk *c, struct chk_seq *s)
         t->len = st->count;
         t->stamp = chk_seq_stamp(s);
     } else {
-        c->made.count = 0;
-        if (!chk_runs_add(&c->made, st->count, CHK_NOTHING, 0))
-            return chk_no_memory(c);
-        if (!chk_operand_write(c, s, &st->dst[0], &o, (struct chk_access){number, CHK_OPEN},
-                               &c->made))
-            return false;
         w->posts++;
         t->posted = true;
         t->post_operation = c->rank[s->rank].operation;
         t->post_step = s->index;
+        t->to_ref = st->dst[0];
         t->to_mem = o.mem;
         t->to_off = o.off;
         t->to_len = st->count;
+        t->post_stamp = chk_seq_stamp(s);
     }
     s->now++;
-    return !t->sent || !t->posted || transfer_move(c, s, w, t, number);
+    return !t->given || !t->posted || transfer_move(c, s, w, t, number);
 }

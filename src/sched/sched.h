@@ -117,7 +117,7 @@ enum sched_buf {
     SCHED_IN,   /* the operation's input tensor `tensor` of `rank` */
     SCHED_OUT,  /* its output */
     SCHED_SLOT, /* channel buffer of (rank, channel of the step) */
-    SCHED_TEMP, /* private scratch of (rank, channel of the step) */
+    SCHED_TEMP, /* scratch of (rank, channel of the step); ranks of its node may reach it, too */
     SCHED_LINE, /* flagged lines at `rank` written by rank `tensor` (PUT and TAKE) */
     SCHED_BUF_COUNT
 };

@@ -164,6 +164,26 @@ static const struct base network = {"schedule ranks 2 channels 1\n"
                                     NULL,
                                     0};
 
+/* In place over the network: the message back lands where the message out was read, which is over
+ * when that has arrived. */
+static const struct base echo = {"schedule ranks 2 channels 1\n"
+                                 "rank 0 channel 0 node 0 temp 4\n"
+                                 "0 net_recv 4 temp from 1\n"
+                                 "1 wait arrived 1 from 1\n"
+                                 "2 reduce 4 in[0], temp -> out[0]\n"
+                                 "3 net_send 4 out[0] to 1\n"
+                                 "4 wait sent 1 from 1\n"
+                                 "rank 1 channel 0 node 1 temp 4\n"
+                                 "0 net_recv 4 out[0] from 0\n"
+                                 "1 net_send 4 in[0] to 0\n"
+                                 "2 wait arrived 1 from 0\n"
+                                 "3 expect sent 1 from 0\n",
+                                 SCHED_ALL_REDUCE,
+                                 4,
+                                 true,
+                                 NULL,
+                                 0};
+
 static const struct base barrier = {"schedule ranks 2 channels 1\n"
                                     "rank 0 channel 0\n"
                                     "0 signal sync to 1\n"
@@ -272,9 +292,11 @@ static void right_ones(void **state)
     static const struct {
         const char *name;
         const struct base *base;
-    } right[] = {{"gather", &gather},   {"gather_two", &gather_two}, {"scatter", &scatter},
-                 {"reduce", &reduce},   {"lines", &lines},           {"network", &network},
-                 {"barrier", &barrier}, {"permute", &permute},       {"exchange", &exchange}};
+    } right[] = {{"gather", &gather},   {"gather_two", &gather_two},
+                 {"scatter", &scatter}, {"reduce", &reduce},
+                 {"lines", &lines},     {"network", &network},
+                 {"barrier", &barrier}, {"echo", &echo},
+                 {"permute", &permute}, {"exchange", &exchange}};
 
     for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
         struct sched_violation v;
@@ -303,7 +325,7 @@ static const struct wrong {
     {&gather, "in[0] ->", "in[0], in[0] ->", SCHED_FLAW_STEP, 0, 0, 2, NO_PLACE},
     {&gather, "recv to 1", "recv to 2", SCHED_FLAW_STEP, 0, 0, 3, NO_PLACE},
     {&gather, "signal recv", "signal sent", SCHED_FLAW_STEP, 0, 0, 3, NO_PLACE},
-    {&scatter, "slot@1", "temp@1", SCHED_FLAW_STEP, 0, 0, 1, NO_PLACE},
+    {&scatter, "slot@1", "slot@2", SCHED_FLAW_STEP, 0, 0, 1, NO_PLACE},
     /* Bounds: count, offset, stride either way. */
     {&gather, "copy 4 in", "copy 5 in", SCHED_FLAW_BOUNDS, 0, 0, 2, 0},
     {&gather, "out[0], ", "out[0]+5, ", SCHED_FLAW_BOUNDS, 0, 0, 2, 5},
@@ -371,6 +393,11 @@ static const struct wrong {
     {&network, "1 net_recv 1 out[0]+3 from 1", "1 copy 1 in[0]@1 -> out[0]+3", SCHED_FLAW_NODE, 0,
      0, 1, 0},
     {&network, "4 wait sent 2 from 1", "4 signal sync to 1", SCHED_FLAW_NODE, 0, 0, 4, NO_PLACE},
+    {&echo, "1 net_send 4 in[0] to 0", "1 net_send 4 in[0] to 0\n1 copy 4 in[0] -> temp",
+     SCHED_FLAW_REUSE, 0, 0, 3, 0},
+    {&echo, "2 wait arrived 1 from 0", "2 expect arrived 1 from 0", SCHED_FLAW_RESULT, 0, 1, END,
+     0},
+    {&echo, "4 wait sent 1 from 1", "4 expect sent 1 from 1", SCHED_FLAW_REUSE, 0, 0, END, 0},
     /* Waits for ever: in a circle, for one that has ended. */
     {&gather, "0 signal out_ready to 1\n1 wait out_ready 1 from 1\n",
      "0 wait out_ready 1 from 1\n1 wait recv 1 from 1\n2 signal out_ready to 1\n",
