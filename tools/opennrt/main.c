@@ -15,6 +15,7 @@ static const struct command {
     {"inject", "make a core meet a hardware error", cmd_inject},
     {"reset", "remove an instance that no process uses", cmd_reset},
     {"run", "load a NEFF, execute it, show or save its outputs", cmd_run},
+    {"schedule", "print, prove, count or draw a collective operation", cmd_schedule},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
