@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every schedule that sched_create accepts is proved: operation x algorithm x variant x in place x
+ * number of ranks x sizes. The program is given a family of algorithms and a range of ranks:
+ *     test_sched_proof FAMILY FIRST LAST [every]
+ * It draws sizes, element sizes, channels, slots and slices for each combination; with `every`, and
+ * from 9 ranks on only then, it takes all sizes instead of one. What must be accepted is listed
+ * here, so that a generator which refuses everything is no success. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proof.h"
+
+/* ---- what is asked for ---- */
+
+enum family { RINGS, MESHES, RDHS, HIERS, OTHERS, FAMILIES };
+static const char *const family_names[FAMILIES] = {"ring", "mesh", "rdh", "hier", "other"};
+
+static enum family family_of(enum sched_alg alg)
+{
+    switch (alg) {
+    case SCHED_RING:
+    case SCHED_KANGARING:
+    case SCHED_FLAT_RING:
+        return RINGS;
+    case SCHED_MESH:
+    case SCHED_MESH_ONE:
+        return MESHES;
+    case SCHED_RDH:
+        return RDHS;
+    case SCHED_HIER:
+        return HIERS;
+    default:
+        return OTHERS;
+    }
+}
+
+/* The documented operations of each algorithm; every line must be proved at least once by a run
+ * over its family from 1 to 8 ranks a node. */
+static const struct must {
+    enum sched_op op;
+    enum sched_alg alg;
+} musts[] = {
+    {SCHED_ALL_GATHER, SCHED_RING},
+    {SCHED_REDUCE_SCATTER, SCHED_RING},
+    {SCHED_ALL_REDUCE, SCHED_RING},
+    {SCHED_ALL_GATHER, SCHED_KANGARING},
+    {SCHED_REDUCE_SCATTER, SCHED_KANGARING},
+    {SCHED_ALL_REDUCE, SCHED_KANGARING},
+    {SCHED_ALL_GATHER, SCHED_FLAT_RING},
+    {SCHED_REDUCE_SCATTER, SCHED_FLAT_RING},
+    {SCHED_ALL_REDUCE, SCHED_FLAT_RING},
+    {SCHED_ALL_GATHER, SCHED_MESH},
+    {SCHED_REDUCE_SCATTER, SCHED_MESH},
+    {SCHED_ALL_REDUCE, SCHED_MESH},
+    {SCHED_ALL_TO_ALL, SCHED_MESH},
+    {SCHED_ALL_GATHER_V, SCHED_MESH},
+    {SCHED_ALL_TO_ALL_V, SCHED_MESH},
+    {SCHED_BARRIER, SCHED_MESH},
+    {SCHED_ALL_REDUCE, SCHED_MESH_ONE},
+    {SCHED_ALL_GATHER, SCHED_RDH},
+    {SCHED_REDUCE_SCATTER, SCHED_RDH},
+    {SCHED_ALL_REDUCE, SCHED_RDH},
+    {SCHED_ALL_GATHER, SCHED_HIER},
+    {SCHED_REDUCE_SCATTER, SCHED_HIER},
+    {SCHED_ALL_REDUCE, SCHED_HIER},
+    {SCHED_ALL_TO_ALL, SCHED_MESH_TWO},
+    {SCHED_PERMUTE, SCHED_PAIRS},
+    {SCHED_SENDRECV, SCHED_PAIRS},
+};
+#define MUSTS (sizeof(musts) / sizeof(musts[0]))
+
+static struct {
+    enum family family;
+    uint32_t first, last;
+    bool every;
+    struct proof_random random;
+    unsigned long proved, unsupported;
+    bool met[MUSTS];
+} run;
+
+/* ---- combinations ---- */
+
+static void case_prove(const struct sched_request *req, unsigned size)
+{
+    struct proof_case c;
+    struct err err = {0};
+    char text[400];
+
+    proof_case_init(&c, req, size, &run.random);
+    switch (proof_run(&c, NULL, &err)) {
+    case PROOF_WRONG:
+        proof_case_text(&c, text, sizeof(text));
+        fail_msg("%s: %s", text, err.text);
+        break;
+    case PROOF_UNSUPPORTED:
+        run.unsupported++;
+        break;
+    case PROOF_PROVED:
+        run.proved++;
+        for (size_t i = 0; i < MUSTS; i++)
+            if (musts[i].op == req->op && musts[i].alg == req->alg)
+                run.met[i] = true;
+    }
+    proof_case_fini(&c);
+}
+
+/* Parameters that the caller of sched_create may choose: drawn. */
+static void case_vary(struct sched_request req, unsigned size)
+{
+    static const uint8_t sizes[] = {1, 2, 4, 8};
+
+    req.elem_size = sizes[proof_draw(&run.random, 4)];
+    req.channels = proof_draw(&run.random, 2);
+    if (proof_draw(&run.random, 2)) { /* several rounds */
+        req.chunk_bytes = 64u << proof_draw(&run.random, 3);
+        req.slices = 1 + proof_draw(&run.random, 3);
+        req.slots = req.slices + 1 + proof_draw(&run.random, 3);
+    }
+    req.pipeline = proof_draw(&run.random, 5);
+    case_prove(&req, size);
+}
+
+static void combination_prove(const struct sched_request *req)
+{
+    uint32_t n = req->group->n;
+
+    if (run.every) {
+        for (unsigned size = 0; size < PROOF_SIZES; size++)
+            case_vary(*req, size);
+    } else if (n <= 8 || req->alg == SCHED_FLAT_RING ||
+               proof_draw(&run.random, req->alg == SCHED_HIER ? 24 : 6) == 0) {
+        case_vary(*req, proof_draw(&run.random, PROOF_SIZES));
+    }
+}
+
+static void variants_prove(struct sched_request req)
+{
+    for (int v = 0; v < SCHED_VARIANT_COUNT; v++)
+        for (int in_place = 0; in_place < 2; in_place++) {
+            req.variant = (enum sched_variant)v;
+            req.in_place = in_place;
+            combination_prove(&req);
+        }
+}
+
+static void group_prove(const struct topo_group *g)
+{
+    for (int op = 0; op < SCHED_OP_COUNT; op++)
+        for (int alg = 0; alg < SCHED_ALG_COUNT; alg++) {
+            struct sched_request req = {
+                .op = (enum sched_op)op, .alg = (enum sched_alg)alg, .group = g};
+
+            if (family_of(req.alg) != run.family)
+                continue;
+            if (req.alg != SCHED_HIER) {
+                variants_prove(req);
+                continue;
+            }
+            for (int intra = SCHED_RING; intra <= SCHED_RDH; intra++)
+                for (int inter = SCHED_RING; inter <= SCHED_RDH; inter++) {
+                    req.intra = (enum sched_alg)intra;
+                    req.inter = (enum sched_alg)inter;
+                    variants_prove(req);
+                }
+        }
+}
+
+static void world_prove(const struct proof_world *w)
+{
+    struct proof_group g;
+
+    proof_group_init(&g, w, &run.random);
+    group_prove(&g.group);
+    proof_group_fini(&g);
+}
+
+/* One node of every kind, with the first n logical cores, in order and not. */
+static void one_node(void **state)
+{
+    static const struct proof_world kinds[] = {
+        {"trn2.48xlarge", 2, 1, 1, 64, false},    {"trn2.48xlarge", 1, 1, 1, 128, false},
+        {"trn2u.48xlarge", 2, 1, 1, 64, true},    {"trn1.32xlarge", 1, 1, 1, 32, false},
+        {"inf2.48xlarge", 1, 1, 1, 24, false},    {"inf2.24xlarge", 1, 1, 1, 12, false},
+        {"trn2-ultraserver", 2, 4, 1, 64, false}, {"trn3-gen1-ultraserver", 2, 1, 1, 64, false},
+    };
+
+    for (uint32_t n = run.first; n <= run.last; n++)
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+            struct proof_world w = kinds[k];
+
+            if (n > w.per_node || (k && !run.every && n > 8 && proof_draw(&run.random, 3)))
+                continue;
+            w.per_node = n;
+            if (w.servers > 1 && n % w.servers)
+                continue;
+            w.per_node /= w.servers;
+            world_prove(&w);
+        }
+    (void)state;
+}
+
+/* Several nodes; x * y ranks in all. */
+static void several_nodes(void **state)
+{
+    for (uint32_t n = run.first; n <= run.last; n++)
+        for (uint32_t x = 2; x <= 8 && x <= n; x++) {
+            struct proof_world w = {
+                n % 2 ? "trn1.32xlarge" : "trn2.48xlarge", n % 2 ? 1 : 2, 1, x, n / x, n % 5 == 0};
+
+            if (n % x == 0 && w.per_node <= (n % 2 ? 32u : 64u))
+                world_prove(&w);
+        }
+    for (uint32_t n = run.first; n <= run.last; n++) { /* one rank a node */
+        struct proof_world w = {"trn2.48xlarge", 2, 1, n, 1, false};
+
+        if (n > 8)
+            world_prove(&w);
+    }
+    if (run.first <= 2 && run.family == RINGS) { /* whole nodes with several interfaces */
+        struct proof_world w = {"trn1.32xlarge", 1, 1, 2, 32, false};
+
+        world_prove(&w);
+    }
+    (void)state;
+}
+
+static void nothing_was_refused(void **state)
+{
+    print_message("%lu proved, %lu not supported\n", run.proved, run.unsupported);
+    for (size_t i = 0; run.first == 1 && run.last >= 8 && i < MUSTS; i++)
+        if (family_of(musts[i].alg) == run.family && !run.met[i])
+            fail_msg("%s %s was never accepted", sched_op_name(musts[i].op),
+                     sched_alg_name(musts[i].alg));
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_node),
+        cmocka_unit_test(several_nodes),
+        cmocka_unit_test(nothing_was_refused),
+    };
+    char name[64];
+
+    while (run.family < FAMILIES && (argc < 4 || strcmp(argv[1], family_names[run.family]) != 0))
+        run.family++;
+    if (run.family == FAMILIES) {
+        fprintf(stderr, "usage: %s ring|mesh|rdh|hier|other FIRST LAST [every]\n", argv[0]);
+        return 2;
+    }
+    run.first = (uint32_t)atoi(argv[2]);
+    run.last = (uint32_t)atoi(argv[3]);
+    run.every = argc > 4;
+    run.random = proof_seed(argv[1]);
+    snprintf(name, sizeof(name), "sched-proof-%s", argv[1]);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL);
+}
