@@ -179,6 +179,14 @@ static uint64_t line_filled(const struct chk_line *line, uint32_t operation, uin
     return sum;
 }
 
+/* The lines of a message carry a sequence number each: seeing some says nothing of the others. */
+static bool part_report(struct chk *c, const struct chk_seq *s, const struct sched_ref *ref)
+{
+    struct chk_spot spot = chk_ref_spot(ref);
+
+    return chk_fail(c, s, SCHED_FLAW_LINE, &spot, "begins a part of what was put in one step");
+}
+
 bool chk_step_take(struct chk *c, struct chk_seq *s, bool *ret_waits)
 {
     const struct sched_ref *ref = &s->step->src[0];
@@ -197,6 +205,8 @@ bool chk_step_take(struct chk *c, struct chk_seq *s, bool *ret_waits)
     }
     for (size_t i = 0; i < line->put_count; i++)
         if (puts_overlap(&line->put[i], operation, ref->off, len)) {
+            if (line->put[i].off < ref->off || line->put[i].off + line->put[i].len > ref->off + len)
+                return part_report(c, s, ref);
             line->put[i].taken = true;
             if (!chk_seq_learn(c, s, &line->put[i].stamp))
                 return false;

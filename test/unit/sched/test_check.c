@@ -380,7 +380,7 @@ static const struct wrong {
      0, 0, NO_PLACE},
     {&lines, "1 take 4 line[1] from 1", "1 copy 4 line[1] -> out[0]", SCHED_FLAW_UNWRITTEN, 0, 0, 1,
      0},
-    {&lines, "1 take 4 line[0] from 0", "1 take 3 line[0] from 0", SCHED_FLAW_NONE, 0, 0, 0, 0},
+    {&lines, "1 take 4 line[0] from 0", "1 take 3 line[0] from 0", SCHED_FLAW_LINE, 0, 1, 1, 0},
     {&lines, "0 put 4 in[0] -> line[0]@1 to 1\n", "0 put 3 in[0] -> line[0]@1 to 1\n",
      SCHED_FLAW_DEADLOCK, 1, 0, 1, NO_PLACE},
     /* Network. */
