@@ -380,6 +380,7 @@ NEFF Spills:
             code, out, err = run(*args, cwd=self.dir.name)
             self.assertEqual((code, out), (2, ""))
             self.assertIn("usage: neuron-packager", err)
+        self.assertIn("neuron-packager info: invalid option", err)
         for args in (["-h"], ["info", "--help"], ["create", "-h"], ["optimize", "-h"], ["unpack", "-h"]):
             self.assertIn("usage: neuron-packager", self.ok(*args))
 

@@ -62,6 +62,8 @@ static void usage(FILE *f)
 
 int main(int argc, char **argv)
 {
+    char name[64];
+
     if (argc < 2) {
         usage(stderr);
         return 2;
@@ -75,8 +77,11 @@ int main(int argc, char **argv)
         return 0;
     }
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            (void)snprintf(name, sizeof(name), "neuron-packager %s", commands[i].name);
+            argv[1] = name; /* what getopt puts in front of its messages */
             return commands[i].run(argc - 1, argv + 1);
+        }
     }
     fprintf(stderr, "neuron-packager: unknown command %s\n", argv[1]);
     usage(stderr);

@@ -18,7 +18,7 @@ void packager_close(struct opened *o);
 /* "neuron-packager: <text>" on stderr; returns 1, the exit code. */
 int packager_fail(const char *text);
 
-/* Subcommands: argv[0] is the subcommand; the result is the exit code. */
+/* Subcommands: argv[0] is "neuron-packager <subcommand>"; the result is the exit code. */
 int cmd_create(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_optimize(int argc, char **argv);

@@ -30,6 +30,8 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    char name[64];
+
     if (argc < 2) {
         usage(stderr);
         return EXIT_USAGE;
@@ -43,8 +45,11 @@ int main(int argc, char **argv)
         return EXIT_OK;
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            (void)snprintf(name, sizeof(name), "opennrt %s", commands[i].name);
+            argv[1] = name; /* what getopt puts in front of its messages */
             return commands[i].run(argc - 1, argv + 1);
+        }
     }
     fprintf(stderr, "opennrt: unknown command \"%s\"\n", argv[1]);
     usage(stderr);

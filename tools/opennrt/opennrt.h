@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The subcommands of the opennrt tool: one file each, one line in main.c each. A command gets its
- * own name in argv[0] and returns the exit code: 0 done, 1 failed, 2 wrong usage. */
+/* The subcommands of the opennrt tool: one file each, one line in main.c each. A command gets
+ * "opennrt <command>" in argv[0] and returns the exit code: 0 done, 1 failed, 2 wrong usage. */
 #ifndef TOOLS_OPENNRT_OPENNRT_H
 #define TOOLS_OPENNRT_OPENNRT_H
 

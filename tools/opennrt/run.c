@@ -341,16 +341,20 @@ static bool parse(int argc, char **argv, struct options *o, bool *ret_help)
     while ((c = getopt_long(argc, argv, "i:o:n:h", options, NULL)) != -1) {
         switch (c) {
         case 'i':
-            if (o->input_count == MAX_INPUTS)
+            if (o->input_count == MAX_INPUTS) {
+                fprintf(stderr, "opennrt run: more than %d inputs\n", MAX_INPUTS);
                 return false;
+            }
             o->inputs[o->input_count++] = optarg;
             break;
         case 'o':
             o->output = optarg;
             break;
         case 'n':
-            if (!settings_parse_int(optarg, &n) || n < 1 || n > INT32_MAX)
+            if (!settings_parse_int(optarg, &n) || n < 1 || n > INT32_MAX) {
+                fprintf(stderr, "opennrt run: --repeat %s is not a count from 1 on\n", optarg);
                 return false;
+            }
             o->repeat = (long)n;
             break;
         case 'c':
