@@ -55,6 +55,20 @@ void strbuf_put(struct strbuf *b, const char *s)
     strbuf_putn(b, s, strlen(s));
 }
 
+void strbuf_put_json(struct strbuf *b, const char *text)
+{
+    strbuf_put(b, "\"");
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
+            strbuf_printf(b, "\\%c", *text);
+        else if ((unsigned char)*text < 0x20)
+            strbuf_printf(b, "\\u%04x", (unsigned)*text);
+        else
+            strbuf_putn(b, text, 1);
+    }
+    strbuf_put(b, "\"");
+}
+
 void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap)
 {
     va_list ap2;
@@ -103,4 +117,23 @@ void size_text(char *buf, size_t buf_size, unsigned long long bytes)
         u++;
     }
     snprintf(buf, buf_size, "%.3f%s", v, unit[u]);
+}
+
+size_t utf8_size(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t n = s[0] < 0x80                   ? 1
+               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                             : 0;
+
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
 }

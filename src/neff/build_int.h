@@ -98,7 +98,6 @@ void build_put_tensor(struct strbuf *s, const char *name, uint64_t size,
 bool build_var_ok(struct neff_build *b, const struct build_graph *g, int var);
 
 /* JSON text. */
-void build_json_str(struct strbuf *s, const char *text);
 void build_json_num(struct strbuf *s, double v);
 
 /* neff_file.c: a member that is read from a file when the NEFF is written. */

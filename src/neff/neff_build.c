@@ -8,20 +8,6 @@
 #include "neff/build_int.h"
 #include "neff/neff_int.h"
 
-void build_json_str(struct strbuf *s, const char *text)
-{
-    strbuf_put(s, "\"");
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            strbuf_printf(s, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20)
-            strbuf_printf(s, "\\u%04x", (unsigned)*text);
-        else
-            strbuf_putn(s, text, 1);
-    }
-    strbuf_put(s, "\"");
-}
-
 void build_json_num(struct strbuf *s, double v)
 {
     char text[64];

@@ -38,20 +38,20 @@ int neff_build_queue(struct neff_build *b, int graph, const struct neff_build_qu
         return build_oom(b);
     s = &g->queues;
     strbuf_put(s, g->queue_count > 0 ? ",\n    " : "\n    ");
-    build_json_str(s, q->name);
+    strbuf_put_json(s, q->name);
     strbuf_put(s, ": {\"type\": ");
-    build_json_str(s, q->type);
+    strbuf_put_json(s, q->type);
     strbuf_printf(s, ", \"num_queues\": %u", q->num_queues != 0 ? q->num_queues : 1);
     if (q->owner != NULL) {
         strbuf_put(s, ", \"owner\": ");
-        build_json_str(s, q->owner);
+        strbuf_put_json(s, q->owner);
     }
     if (q->has_semaphore)
         strbuf_printf(s, ", \"semaphore\": %u", q->semaphore);
     put_u32_array(s, "semaphore_set", q->semaphore_set, q->semaphore_set_count);
     for (unsigned i = 0; i < q->instance_count; i++) {
         strbuf_put(s, i == 0 ? ", \"queue_instances\": [" : ", ");
-        build_json_str(s, q->instances[i]);
+        strbuf_put_json(s, q->instances[i]);
     }
     if (q->instance_count > 0)
         strbuf_put(s, "]");
@@ -69,7 +69,7 @@ static bool put_queue_name(struct neff_build *b, const struct build_graph *g, in
         build_fail(b, "there is no queue %d", queue);
         return false;
     }
-    build_json_str(s, g->queue_name[queue]);
+    strbuf_put_json(s, g->queue_name[queue]);
     return true;
 }
 
@@ -91,12 +91,12 @@ int neff_build_group(struct neff_build *b, int graph, enum neff_engine engine,
     strbuf_printf(s, "{\"id\": %u, ", d->id);
     strbuf_put(s, d->instance_name != NULL ? "\"instance_name\": " : "\"queue\": ");
     if (d->instance_name != NULL)
-        build_json_str(s, d->instance_name);
+        strbuf_put_json(s, d->instance_name);
     else if (!put_queue_name(b, &b->graphs[graph], d->queue, s))
         return -1;
     if (d->function_start != NULL) {
         strbuf_put(s, ", \"function_start\": ");
-        build_json_str(s, d->function_start);
+        strbuf_put_json(s, d->function_start);
     }
     if (d->section_start_desc)
         strbuf_put(s, ", \"section_start_desc\": true");
@@ -113,7 +113,7 @@ static void put_side(struct strbuf *s, const struct build_graph *g, const char *
                      const struct neff_build_side *a)
 {
     strbuf_printf(s, "\"%s\": ", prefix);
-    build_json_str(s, g->var[a->var].name);
+    strbuf_put_json(s, g->var[a->var].name);
     strbuf_printf(s, ", \"%s_off\": %llu, \"%s_steps\": [", prefix, (unsigned long long)a->off,
                   prefix);
     for (unsigned i = 0; i < a->ndim; i++)
@@ -124,7 +124,7 @@ static void put_side(struct strbuf *s, const struct build_graph *g, const char *
     strbuf_put(s, "]");
     if (a->dtype != NULL) {
         strbuf_printf(s, ", \"%s_dtype\": ", prefix);
-        build_json_str(s, a->dtype);
+        strbuf_put_json(s, a->dtype);
     }
 }
 
@@ -150,7 +150,7 @@ static void put_op_fields(struct strbuf *s, const struct neff_build_desc *d)
     }
     if (d->constant_dtype != NULL) {
         strbuf_put(s, ", \"constant_dtype\": ");
-        build_json_str(s, d->constant_dtype);
+        strbuf_put_json(s, d->constant_dtype);
         strbuf_put(s, ", \"constant\": ");
         build_json_num(s, d->constant);
     }
@@ -198,7 +198,7 @@ int neff_build_desc(struct neff_build *b, int graph, enum neff_engine engine, in
     strbuf_put(s, s->len > 0 ? ",\n      {" : "\n      {");
     if (d->op != NULL) {
         strbuf_put(s, "\"op\": ");
-        build_json_str(s, d->op);
+        strbuf_put_json(s, d->op);
         strbuf_put(s, ", ");
     }
     if (d->from_count > 1 || d->scales != NULL) { /* a list of scales goes with from_arr */

@@ -43,7 +43,7 @@ int neff_build_debug(struct neff_build *b, int graph, enum neff_engine engine, c
         if (texts[i].text == NULL)
             continue;
         strbuf_printf(&e->debug, "%s\"%s\": ", comma, texts[i].key);
-        build_json_str(&e->debug, texts[i].text);
+        strbuf_put_json(&e->debug, texts[i].text);
         comma = ", ";
     }
     if (line != 0)
@@ -59,7 +59,7 @@ int neff_build_act_set(struct neff_build *b, int graph, const char *name)
     if (e == NULL)
         return -1;
     strbuf_put(&e->act_sets, e->act_sets.len > 0 ? ", " : "");
-    build_json_str(&e->act_sets, name);
+    strbuf_put_json(&e->act_sets, name);
     return e->act_sets.failed ? build_oom(b) : 0;
 }
 
@@ -162,12 +162,12 @@ int neff_build_node(struct neff_build *b, const struct neff_build_node *n)
     strbuf_printf(
         s, "%s{\"id\": %u, \"executor\": \"%s\", \"name\": ", b->node_count > 0 ? ",\n  " : "",
         b->node_count + 1, n->is_cpu ? "CPU" : "NeuronCore");
-    build_json_str(s, n->name != NULL ? n->name : "sg00");
+    strbuf_put_json(s, n->name != NULL ? n->name : "sg00");
     if (n->is_cpu) {
         strbuf_put(s, ", \"library\": ");
-        build_json_str(s, n->library);
+        strbuf_put_json(s, n->library);
         strbuf_put(s, ", \"function\": ");
-        build_json_str(s, n->function);
+        strbuf_put_json(s, n->function);
     }
     if (n->is_cpu || n->input_count + n->output_count > 0) {
         if (!put_node_tensors(b, "inputs", n->inputs, n->input_count, true) ||

@@ -65,7 +65,7 @@ static struct build_var *var_open(struct neff_build *b, struct build_graph *g, c
         return NULL;
     }
     strbuf_put(&g->vars, g->var_count > 0 ? ",\n    " : "\n    ");
-    build_json_str(&g->vars, name);
+    strbuf_put_json(&g->vars, name);
     strbuf_printf(&g->vars, ": {\"type\": \"%s\", \"var_id\": %zu", type, g->var_count);
     g->var_count++;
     return v;
@@ -118,15 +118,15 @@ void build_put_tensor(struct strbuf *s, const char *name, uint64_t size,
                       const struct neff_build_tensor *t, bool input)
 {
     strbuf_put(s, "{\"name\": ");
-    build_json_str(s, name);
+    strbuf_put_json(s, name);
     strbuf_printf(s, ", \"size\": %llu, \"shape\": [", (unsigned long long)size);
     for (unsigned i = 0; i < t->ndim; i++)
         strbuf_printf(s, "%s%llu", i > 0 ? ", " : "", (unsigned long long)t->shape[i]);
     strbuf_put(s, "], \"dtype\": ");
-    build_json_str(s, t->dtype);
+    strbuf_put_json(s, t->dtype);
     if (t->format != NULL) {
         strbuf_put(s, ", \"format\": ");
-        build_json_str(s, t->format);
+        strbuf_put_json(s, t->format);
     }
     if (!input || t->time_series)
         strbuf_printf(s, ", \"time_series\": %s", t->time_series ? "true" : "false");
@@ -190,7 +190,7 @@ int neff_build_virtual(struct neff_build *b, int graph, const char *name, uint64
     strbuf_printf(&g->vars, ", \"backing_variable_off\": %llu", (unsigned long long)off);
     if (area != NULL) {
         strbuf_put(&g->vars, ", \"backing_buf\": ");
-        build_json_str(&g->vars, area);
+        strbuf_put_json(&g->vars, area);
     }
     return var_close(b, g);
 }
@@ -203,7 +203,7 @@ static int file_var(struct neff_build *b, struct build_graph *g, const char *nam
     if (has_size)
         put_size(g, size);
     strbuf_put(&g->vars, ", \"file_name\": ");
-    build_json_str(&g->vars, strchr(member, '/') + 1);
+    strbuf_put_json(&g->vars, strchr(member, '/') + 1);
     return var_close(b, g);
 }
 

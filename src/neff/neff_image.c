@@ -77,10 +77,10 @@ static NRT_STATUS info_put(const struct neff_build *b, const struct neff_build_o
     struct strbuf s = {0};
 
     strbuf_put(&s, "{\"tool_version\": \"" OPENNRT_VERSION "\", \"name\": ");
-    build_json_str(&s, b->name.s != NULL ? b->name.s : "");
+    strbuf_put_json(&s, b->name.s != NULL ? b->name.s : "");
     if (o->arch != NULL) {
         strbuf_put(&s, ", \"arch\": ");
-        build_json_str(&s, o->arch);
+        strbuf_put_json(&s, o->arch);
     }
     strbuf_put(&s, "}\n");
     return image_text(img, "info.json", &s, err);
@@ -103,7 +103,7 @@ static NRT_STATUS def_put(const struct neff_build *b, int graph, struct build_im
     }
     if (g->has_isa) {
         strbuf_put(&s, "  \"isa\": {\"name\": ");
-        build_json_str(&s, g->isa_name.s);
+        strbuf_put_json(&s, g->isa_name.s);
         strbuf_printf(&s, ", \"version\": %lld},\n", (long long)g->isa_version);
     }
     if (g->collectives.len > 0)

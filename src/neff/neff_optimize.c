@@ -128,7 +128,7 @@ static void emit_scalar(struct strbuf *s, const struct json_doc *d, const struct
         build_json_num(s, n->u.d);
         break;
     default:
-        build_json_str(s, json_text(d, n));
+        strbuf_put_json(s, json_text(d, n));
         break;
     }
 }
@@ -148,7 +148,7 @@ static void emit(struct strbuf *s, const struct json_doc *d, const struct json_n
         strbuf_put(s, i > 0 ? "," : "");
         strbuf_put(s, depth < 2 ? "\n" : i > 0 ? " " : "");
         if (object) {
-            build_json_str(s, json_name(d, c));
+            strbuf_put_json(s, json_name(d, c));
             strbuf_put(s, ": ");
         }
         emit(s, d, c, depth + 1);
@@ -172,7 +172,7 @@ static void emit_var(struct strbuf *s, const struct json_doc *d, const struct js
         if (c->key_id == K_file_name || c->key_id == K_file_off || c->key_id == K_size)
             continue;
         strbuf_put(s, first ? "" : ", ");
-        build_json_str(s, json_name(d, c));
+        strbuf_put_json(s, json_name(d, c));
         strbuf_put(s, ": ");
         emit(s, d, c, 3);
         first = false;
@@ -198,7 +198,7 @@ static NRT_STATUS def_rewrite(struct merged *m, struct err *err)
     strbuf_put(s, "{");
     for (uint64_t i = 0; i < root->u.count; i++, c = json_next(&doc, c)) {
         strbuf_put(s, i > 0 ? ",\n" : "\n");
-        build_json_str(s, json_name(&doc, c));
+        strbuf_put_json(s, json_name(&doc, c));
         strbuf_put(s, ": ");
         if (c->key_id != K_var) {
             emit(s, &doc, c, 1);
@@ -208,7 +208,7 @@ static NRT_STATUS def_rewrite(struct merged *m, struct err *err)
         strbuf_put(s, "{");
         for (uint64_t k = 0; k < c->u.count; k++, v = json_next(&doc, v)) {
             strbuf_put(s, k > 0 ? ",\n" : "\n");
-            build_json_str(s, json_name(&doc, v));
+            strbuf_put_json(s, json_name(&doc, v));
             strbuf_put(s, ": ");
             emit_var(s, &doc, v, m, (uint32_t)k);
         }

@@ -11,6 +11,7 @@
 #include <zlib.h>
 
 #include "base/checked.h"
+#include "base/strbuf.h"
 #include "base/npy.h"
 
 #define CHUNK          262144u
@@ -154,26 +155,6 @@ struct visitor {
     void *arg;
 };
 
-/* Bytes of the UTF-8 character at s; 0 when it is none (overlong forms and surrogates too). */
-static size_t utf8_length(const char *text)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    size_t n = s[0] < 0x80                   ? 1
-               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-               : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                             : 0;
-
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 const char *neff_name_safe(const char *name)
 {
     const char *s = name;
@@ -188,7 +169,7 @@ const char *neff_name_safe(const char *name)
         if (n == 0 || (n == 1 && part[0] == '.') || (n == 2 && part[0] == '.' && part[1] == '.'))
             return NULL;
         for (size_t i = 0, k; i < n; i += k) {
-            k = utf8_length(part + i);
+            k = utf8_size(part + i);
             if (k == 0 || (unsigned char)part[i] < 0x20 || part[i] == 0x7f)
                 return NULL;
         }
@@ -202,7 +183,7 @@ const char *neff_name_safe(const char *name)
 static bool is_utf8(const char *s)
 {
     for (size_t k; *s != '\0'; s += k) {
-        k = utf8_length(s);
+        k = utf8_size(s);
         if (k == 0)
             return false;
     }
