@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/strbuf.h"
 #include "neff/neff_int.h"
 
 void neff_note(struct err *err, NRT_STATUS status, const char *fmt, ...)
@@ -107,11 +108,19 @@ NRT_STATUS neff_int_array(struct neff_reader *r, const struct json_ctx *c,
     return NRT_SUCCESS;
 }
 
-/* Header texts may fill their field without a NUL (N08). */
+/* Header texts may fill their field without a NUL (N08), and hold anything: what a log, a terminal
+ * or JSON would choke on becomes '?'. */
 static void copy_text(char *dst, const void *src, size_t n)
 {
     memcpy(dst, src, n);
     dst[n] = '\0';
+    for (size_t k; *dst != '\0'; dst += k) {
+        k = utf8_size(dst);
+        if (k == 0 || (unsigned char)*dst < 0x20 || *dst == 0x7f) {
+            *dst = '?';
+            k = 1;
+        }
+    }
 }
 
 static NRT_STATUS read_all(struct neff_reader *r)

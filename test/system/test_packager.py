@@ -222,7 +222,7 @@ NEFF Spills:
                        "major_version": 2, "minor_version": 0, "build_version": "test build",
                        "neuroncore_count": 1, "requested_neuroncore_count": 1, "lnc_size": 1,
                        "hash": hashlib.md5(payload).hexdigest(), "uuid": UUID.hex(),
-                       "network_name": 'a "b"\n', "enabled_features": []},
+                       "network_name": 'a "b"?', "enabled_features": []},
             "nodes": [{"node": 1, "executor": "NeuronCore", "name": "sg00", "variables": [
                 {"name": n, "size": 256, "type": t, "format": "NC", "shape": [8, 8],
                  "data_type": "float32", "time_series": False}
@@ -374,6 +374,16 @@ NEFF Spills:
         self.neff("x.neff")
         for args in (["info", "x.neff"], ["optimize", "x.neff"], ["unpack", "x.neff"]):
             self.ok(*args)
+
+    def test_hostile_texts(self):
+        """What stands in the header reaches neither the terminal nor JSON as it is."""
+        self.neff("x.neff")
+        with open(os.path.join(self.dir.name, "x.neff"), "r+b") as f:
+            f.seek(220)
+            f.write(b'a\xff\x1b[31m"\xc3')
+        self.assertEqual(json.loads(self.ok("info", "--json-output", "x.neff"))["header"]
+                         ["network_name"][:9], 'a??[31m"?')
+        self.assertNotIn("\x1b", self.ok("info", "x.neff"))
 
     def test_usage(self):
         for args in ([], ["fly"], ["info"], ["unpack"], ["optimize"], ["create"], ["info", "-x", "a"]):

@@ -126,13 +126,6 @@ static size_t hash_bytes(const struct neff_header *h)
     return h->pkg_version == NEFF_PKG_SHA256 ? 32 : 16;
 }
 
-/* Text of a header field may hold anything: control characters must not reach a terminal. */
-static void put_clean(struct strbuf *out, const char *s)
-{
-    for (; *s != '\0'; s++)
-        strbuf_putn(out, (unsigned char)*s < 0x20 || *s == 0x7f ? "?" : s, 1);
-}
-
 static void header_print(const struct neff *n, struct strbuf *out)
 {
     const struct neff_header *h = &n->header;
@@ -150,12 +143,12 @@ static void header_print(const struct neff *n, struct strbuf *out)
     strbuf_printf(out, LINE "llu\n", "Major Version:", (unsigned long long)h->neff_version_major);
     strbuf_printf(out, LINE "llu\n", "Minor Version:", (unsigned long long)h->neff_version_minor);
     strbuf_printf(out, "    %-26s", "Build Version:");
-    put_clean(out, n->build_version);
+    strbuf_put(out, n->build_version);
     strbuf_printf(out, "\n" LINE "u\n", "Number of Neuron cores:", h->num_tpb);
     strbuf_printf(out, LINE "s\n", "Hash:", hash);
     strbuf_printf(out, LINE "s\n", "UUID:", uuid);
     strbuf_printf(out, "    %-26s", "Network Name:");
-    put_clean(out, n->name);
+    strbuf_put(out, n->name);
     strbuf_printf(out, "\n" LINE "s\n", "Enabled Features:", features.s);
 #undef LINE
     strbuf_fini(&features);
@@ -333,20 +326,10 @@ static void spills_print(const struct neff *n, struct strbuf *out)
 
 static void json_str(struct strbuf *s, const char *text)
 {
-    if (text == NULL) {
+    if (text == NULL)
         strbuf_put(s, "null");
-        return;
-    }
-    strbuf_put(s, "\"");
-    for (; *text != '\0'; text++) {
-        if (*text == '"' || *text == '\\')
-            strbuf_printf(s, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20)
-            strbuf_printf(s, "\\u%04x", (unsigned)*text);
-        else
-            strbuf_putn(s, text, 1);
-    }
-    strbuf_put(s, "\"");
+    else
+        strbuf_put_json(s, text);
 }
 
 static void json_shape(struct strbuf *s, unsigned ndim, const uint64_t *shape)

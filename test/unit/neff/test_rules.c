@@ -509,9 +509,12 @@ static void texts_without_nul_are_cut(void **state)
     maker_small(&m);
     memset(m.header + 40, 'b', 128);
     memset(m.header + 220, 'n', 256);
+    memcpy(m.header + 220, "\xff\x1b[1m\xc3\xa9\x7f\xc3", 9); /* an e with an accent is text */
     file = maker_write(&m, &size);
     assert_int_equal(neff_create(file, size, NULL, &neff, &err), NRT_SUCCESS);
     assert_int_equal(strlen(neff->name), 256);
+    assert_memory_equal(neff->name, "??[1m\xc3\xa9??n", 10);
+    assert_memory_equal(neff->header.name, m.header + 220, 256);
     assert_int_equal(strlen(neff->build_version), 128);
     PROVES("neff-132");
     neff_destroy(neff);
