@@ -387,6 +387,18 @@ static void put_operand(struct isa_seq *s, const struct val *v)
     s->imm = v->kind == VAL_REG ? 0 : (int32_t)v->i;
 }
 
+/* A branch on a register compared with b; NULL with the error noted. */
+static struct isa_record *emit_compare(struct as *as, unsigned op, uint8_t reg, const struct val *b)
+{
+    struct isa_record *r = emit_branch(as, op);
+
+    if (r) {
+        r->body.s.ra = reg;
+        put_operand(&r->body.s, b);
+    }
+    return r;
+}
+
 static bool for_head(struct as *as, struct loop *l, uint8_t reg, const struct val *a,
                      const struct val *b)
 {
@@ -405,11 +417,8 @@ static bool for_head(struct as *as, struct loop *l, uint8_t reg, const struct va
         r->body.s.rd = reg;
         put_operand(&r->body.s, a);
         if (!sure) {
-            r = emit_branch(as, ISA_BR_GE);
-            if (!r)
+            if (!emit_compare(as, ISA_BR_GE, reg, b))
                 return false;
-            r->body.s.ra = reg;
-            put_operand(&r->body.s, b);
             l->skip[e] = as->eng[e].n; /* its number plus 1 */
         }
         l->top[e] = as->eng[e].n;
@@ -431,11 +440,9 @@ static bool for_tail(struct as *as, struct loop *l, uint8_t reg, int64_t by, con
         r->opcode = ISA_OP_REG_ALU;
         r->body.s = (struct isa_seq){
             .op = ISA_REG_ADD, .rd = reg, .ra = reg, .rb = ISA_NO_REG, .imm = (int32_t)by};
-        r = emit_branch(as, ISA_BR_LT);
+        r = emit_compare(as, ISA_BR_LT, reg, b);
         if (!r)
             return false;
-        r->body.s.ra = reg;
-        put_operand(&r->body.s, b);
         r->body.s.target = (uint32_t)l->top[e];
         if (l->skip[e])
             set_target(as, e, l->skip[e] - 1);
