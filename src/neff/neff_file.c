@@ -176,8 +176,15 @@ static NRT_STATUS verify(const void *bytes, size_t size, bool *ret_ratio, struct
 static NRT_STATUS write_start(struct neff_build *b, const struct neff_build_options *o,
                               struct build_write *w)
 {
+    static const struct neff_build_options defaults;
     NRT_STATUS st;
 
+    if (b == NULL)
+        return NRT_RESOURCE;
+    if (b->err.status != NRT_SUCCESS)
+        return b->err.status;
+    if (o == NULL)
+        o = &defaults;
     w->level = o->plain_tar ? NEFF_PLAIN : o->level != 0 ? o->level : 6;
     if (w->level < 0 || w->level > 9)
         return neff_fail(&b->err, NRT_INVALID, "gzip level %d is not 1 to 9", w->level);
@@ -185,19 +192,23 @@ static NRT_STATUS write_start(struct neff_build *b, const struct neff_build_opti
     return st == NRT_SUCCESS ? build_image_make(b, o, &w->image) : st;
 }
 
+/* Without a text of its own, a failure is the ratio that no level could bring down. */
+static NRT_STATUS write_end(struct neff_build *b, struct build_write *w, NRT_STATUS st)
+{
+    if (st != NRT_SUCCESS)
+        neff_note(&b->err, st, "NEFF payload too large");
+    build_image_fini(&w->image);
+    return st;
+}
+
 NRT_STATUS neff_build_write_memory(struct neff_build *b, const struct neff_build_options *options,
                                    void **ret_bytes, size_t *ret_size)
 {
-    static const struct neff_build_options defaults;
     struct build_write w = {.level = 0};
     bool ratio;
     NRT_STATUS st;
 
-    if (b == NULL)
-        return NRT_RESOURCE;
-    if (b->err.status != NRT_SUCCESS)
-        return b->err.status;
-    st = write_start(b, options != NULL ? options : &defaults, &w);
+    st = write_start(b, options, &w);
     if (st != NRT_SUCCESS)
         return st;
     do {
@@ -217,10 +228,7 @@ NRT_STATUS neff_build_write_memory(struct neff_build *b, const struct neff_build
         ratio = ratio && w.level > 1;
         w.level = 1; /* zeros pack a thousand to one at the usual levels: rule N14 */
     } while (ratio);
-    if (st != NRT_SUCCESS)
-        neff_note(&b->err, st, "NEFF payload too large");
-    build_image_fini(&w.image);
-    return st;
+    return write_end(b, &w, st);
 }
 
 void neff_build_free(void *bytes)
@@ -254,24 +262,16 @@ static NRT_STATUS build_check(void *arg, const char *path, struct err *err)
 NRT_STATUS neff_build_write_file(struct neff_build *b, const struct neff_build_options *options,
                                  const char *path)
 {
-    static const struct neff_build_options defaults;
     struct build_write w = {.level = 0};
     int level;
     NRT_STATUS st;
 
-    if (b == NULL)
-        return NRT_RESOURCE;
-    if (b->err.status != NRT_SUCCESS)
-        return b->err.status;
-    st = write_start(b, options != NULL ? options : &defaults, &w);
+    st = write_start(b, options, &w);
     if (st != NRT_SUCCESS)
         return st;
     do {
         level = w.level;
         st = neff_file_replace(path, build_fill, build_check, &w, &b->err);
     } while (st != NRT_SUCCESS && w.level == 1 && level > 1);
-    if (st != NRT_SUCCESS)
-        neff_note(&b->err, st, "NEFF payload too large");
-    build_image_fini(&w.image);
-    return st;
+    return write_end(b, &w, st);
 }
