@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define RUN_MAX 64 /* records of one op at most */
+#include "kernel/mm_plan.h"
 
 /* stationary element (k, j, m): row k, position j * M + m of its pattern. */
 struct shape {
@@ -132,17 +132,13 @@ static bool joins(const struct isa_record *r, uint32_t i)
            r[i - 1].nupdates == 0 && !r[i].body.c.transpose;
 }
 
-NRT_STATUS k_lower_matmul(struct k_lower *l)
+/* The records that the op of `first` covers too, chained to it. */
+static void chain(struct k_lower *l, struct k_rec *first)
 {
-    NRT_STATUS st;
-    struct k_rec *rec = k_lower_rec(l, 3, k_run_matmul, &st), *last = rec;
+    struct k_rec *last = first;
 
-    if (rec == NULL || (st = check(l, rec)) != NRT_SUCCESS)
-        return st;
-    if (rec->mm != NULL)
-        l->op->fn = k_run_matmul_fast;
     /* Offsets from registers stay alone: an error must leave what comes after it undone. */
-    for (uint32_t i = 1; i < l->max && i < RUN_MAX && !rec->dynamic && joins(l->r, i); i++) {
+    for (uint32_t i = 1; i < l->max && i < MM_RECORDS && !first->dynamic && joins(l->r, i); i++) {
         struct k_rec *next = NULL;
         uint64_t flops = l->op->flops;
         struct err dropped = {0}; /* the record will be lowered, and refused, on its own */
@@ -158,5 +154,24 @@ NRT_STATUS k_lower_matmul(struct k_lower *l)
         last = next;
         l->op->consumed++;
     }
+}
+
+NRT_STATUS k_lower_matmul(struct k_lower *l)
+{
+    NRT_STATUS st;
+    struct k_rec *rec = k_lower_rec(l, 3, k_run_matmul, &st);
+    const struct mm_plan *plan;
+
+    if (rec == NULL || (st = check(l, rec)) != NRT_SUCCESS)
+        return st;
+    chain(l, rec);
+    if (rec->mm == NULL)
+        return NRT_SUCCESS;
+    plan = mm_plan_make(rec, l->arena);
+    if (plan == NULL)
+        return err_set(l->err, NRT_RESOURCE, "out of memory for instructions");
+    l->op->fn = k_run_matmul_fast;
+    l->op->priv[1] = (uint64_t)(uintptr_t)plan;
+    l->op->priv_words = 2;
     return NRT_SUCCESS;
 }

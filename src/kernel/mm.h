@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix microkernels: out[m][n] (+)= sum over k of stationary[k][m] * moving[k][n]. */
+/* Matrix microkernels: out[m][n] (+)= sum over k of stationary[k][m] * moving[k][n]. Both sides are
+ * packed into cells: a cell is an fp32 value, or two bf16 values of neighbouring rows of k. */
 #ifndef KERNEL_MM_H
 #define KERNEL_MM_H
 
@@ -7,49 +8,47 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MM_MR     6   /* rows of a microtile */
-#define MM_WIDTH  64  /* columns of a block: what a caller hands to a kernel at most */
-#define MM_SEGS   1   /* records whose sums one pass joins: more is slower (docs/kernels.md) */
-#define MM_K_MAX  256 /* rows of all segments */
-#define MM_PANELS ((size_t)MM_K_MAX * (128 + MM_MR) * 4) /* bytes of a packed stationary tile */
-#define MM_BLOCK  ((size_t)MM_K_MAX * MM_WIDTH * 4)      /* bytes of a packed moving block */
+#define MM_MR    6   /* rows of a microtile */
+#define MM_WIDTH 64  /* columns of a block: what a caller hands to a kernel at most */
+#define MM_DEPTH 256 /* rows of cells that one pass sums in registers, at most */
 
-/* Bytes that a later block reads: fetched towards the cache while this one computes. */
-struct mm_prefetch {
-    const uint8_t *p; /* NULL: nothing */
+/* One packed stationary tile: panels of rows m0 .. m0 + mr - 1 (mr from mm_block_rows), each
+ * [depth][mr] cells, one after the other. */
+struct mm_seg {
+    const float *panels;
+    uint32_t depth; /* rows of cells */
+};
+
+/* Rows that a later pass packs: fetched towards the cache while this one computes, for they lie far
+ * apart, where hardware does not look ahead. */
+struct mm_fetch {
+    const uint8_t *p;
     size_t stride;
     uint32_t rows, bytes; /* of a row */
 };
 
-/* Rows of the moving side: row k at x + k * stride. */
-struct mm_seg {
-    const uint8_t *x;
-    size_t stride;
-    uint32_t k;
-};
-
-/* One block of columns. The stationary side is packed into panels: rows m0 .. m0 + mr - 1 (mr from
- * mm_block_rows) as [k][mr] over the k of all segments, one panel after the other. */
+/* One pass over a block of columns: out (+)= the sum over all segments. */
 struct mm_block {
-    const float *panels;
-    struct mm_seg seg[MM_SEGS];
+    const struct mm_seg *seg;
     uint32_t segs;
-    uint32_t k;   /* of all segments */
-    uint8_t *out; /* row m at out + m * out_stride */
+    const float *x; /* moving cells of all segments in their order, rows of MM_WIDTH cells */
+    uint8_t *out;   /* fp32; row m at out + m * out_stride */
     size_t out_stride;
     uint32_t m;
     uint32_t vecs; /* columns: vecs vectors of the kernel's width, at most MM_WIDTH in all */
-    bool acc;
-    struct mm_prefetch next[MM_SEGS + 1];
+    bool acc;      /* sums start from out: cutting a sum into passes changes no bit */
+    const struct mm_fetch *fetch;
+    uint32_t fetches;
 };
 
 struct mm_kernel {
     const char *name;
     uint32_t lanes; /* fp32 columns of a vector */
-    bool pairs;     /* bf16: cells hold rows 2k and 2k + 1; k counts pairs */
+    bool pairs;     /* a cell holds bf16 rows 2k and 2k + 1 */
     void (*run)(const struct mm_block *b);
-    /* pairs only: two rows of n bf16 elements (hi NULL: zeros) into n cells */
-    void (*interleave)(uint32_t *out, const uint16_t *lo, const uint16_t *hi, uint32_t n);
+    /* k rows of n elements (fp32, or bf16 with pairs), stride bytes apart, into rows of cells that
+     * lie MM_WIDTH cells apart. n is at most MM_WIDTH where that makes more than one row. */
+    void (*pack)(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n);
 };
 
 /* Rows of the microtile that starts at row m0 of m. */

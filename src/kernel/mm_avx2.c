@@ -3,6 +3,7 @@
 #include "kernel/mm.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define V            __m256
 #define MM_LANES     8
@@ -12,7 +13,6 @@
 #define STOREU(p, v) _mm256_storeu_ps((float *)(void *)(p), v)
 #define BCAST(p)     _mm256_broadcast_ss(p)
 #define MADD         _mm256_fmadd_ps
-#define ADD          _mm256_add_ps
 #include "kernel/mm_body.h"
 
-const struct mm_kernel mm_avx2 = {.name = "avx2", .lanes = MM_LANES, .run = run};
+const struct mm_kernel mm_avx2 = {.name = "avx2", .lanes = MM_LANES, .run = run, .pack = pack};

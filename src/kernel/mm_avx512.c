@@ -3,6 +3,7 @@
 #include "kernel/mm.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define V            __m512
 #define MM_LANES     16
@@ -12,7 +13,6 @@
 #define STOREU(p, v) _mm512_storeu_ps(p, v)
 #define BCAST(p)     _mm512_set1_ps(*(p))
 #define MADD         _mm512_fmadd_ps
-#define ADD          _mm512_add_ps
 #include "kernel/mm_body.h"
 
-const struct mm_kernel mm_avx512 = {.name = "avx512", .lanes = MM_LANES, .run = run};
+const struct mm_kernel mm_avx512 = {.name = "avx512", .lanes = MM_LANES, .run = run, .pack = pack};

@@ -1,87 +1,106 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* nc_matmul through the microkernels: packing, blocks of columns, host threads. Every element is
- * summed in the order of k whatever the blocks and threads are, so their number changes no bit. */
+/* nc_matmul through the microkernels: packing, blocks of columns, host threads, in the order of
+ * mm_plan.h. Every element is summed in the order of its records and of k, from what lay in dst on,
+ * whatever the passes, blocks and threads are: these change no bit. */
 #include "kernel/kernel_int.h"
 
 #include <string.h>
 
 #include "kernel/mm.h"
+#include "kernel/mm_plan.h"
 #include "run/run.h"
 
-#define AHEAD      8  /* rows that packing fetches ahead */
-#define JOBS       32 /* records that one pass prepares */
-#define OUT_BYTES  ((size_t)ISA_PARTITIONS * MM_WIDTH * 4)
-#define PART_BYTES (MM_PANELS + MM_BLOCK + OUT_BYTES)
-#define MAX_PARTS  ((unsigned)(K_PACK_BYTES / PART_BYTES))
+#define X_BYTES ((size_t)MM_DEPTH * MM_WIDTH * 4) /* moving cells of a pass */
+#define OUT_BYTES \
+    ((size_t)ISA_PARTITIONS * MM_WIDTH * 4) /* sums that dst cannot take as they are */
+#define PART_BYTES (X_BYTES + OUT_BYTES)
+#define MAX_PARTS  ((unsigned)((K_PACK_BYTES - MM_STATIONARY) / PART_BYTES))
 
+/* One record of the plan. */
 struct job {
     struct k_run r;
     const struct mm_kernel *mm;
     uint32_t pairs; /* elements of one k row: 2 with double_row */
     uint32_t k, m, n;
-    uint32_t depth;  /* rows of cells: k, or pairs of them */
-    bool x_direct;   /* moving rows are fp32 in memory */
-    bool out_direct; /* dst rows are fp32 in memory */
+    uint32_t depth;   /* rows of cells */
+    bool in_plain[2]; /* stationary, moving: elements lie in memory as the kernel packs them */
+    bool out_direct;  /* dst rows are fp32 in memory */
 };
 
-/* The records of one op. */
-struct jobs {
-    const struct job *job;
-    unsigned count, parts;
+/* A set on its way. Parts take tiles, then units. */
+struct work {
+    const struct mm_plan *plan;
+    const struct mm_set *set;
+    const struct job *job; /* by item of the plan */
+    float *panels;         /* packed stationary tiles */
+    uint32_t units;
+    uint32_t next_item, next_unit; /* atomic: not yet taken */
+};
+
+/* A block of columns of one team: what one part computes at a time. */
+struct unit {
+    const struct mm_group *lead; /* the first of the team's groups */
+    uint32_t groups;
+    uint32_t c, n; /* columns [c, c + n) */
 };
 
 /* Buffers of one part. */
 struct part {
-    float *panels;
-    uint8_t *x, *out;
+    float *x;
+    uint8_t *out;
 };
+
+static uint8_t *pack_area(const struct kernel_core *kc)
+{
+    return (uint8_t *)kc->scratch + K_SCRATCH_PACK;
+}
 
 static struct part part_buffers(const struct kernel_core *kc, unsigned part)
 {
-    uint8_t *p = (uint8_t *)kc->scratch + K_SCRATCH_PACK + part * PART_BYTES;
+    uint8_t *p = pack_area(kc) + MM_STATIONARY + part * PART_BYTES;
 
-    return (struct part){(float *)(void *)p, p + MM_PANELS, p + MM_PANELS + MM_BLOCK};
+    return (struct part){(float *)(void *)p, p + X_BYTES};
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
-/* n elements from column c of k row `k` of tile i as fp32. */
-static const float *row_f32(const struct job *j, unsigned i, uint32_t k, uint32_t width, uint32_t c,
-                            uint32_t n, float *buf)
-{
-    return k_read(&j->r, i, k / j->pairs, k % j->pairs * width + c, n, buf);
-}
-
-/* The same as bf16, which both tiles are then. */
-static const uint16_t *row_bf16(const struct job *j, unsigned i, uint32_t k, uint32_t width,
-                                uint32_t c, uint32_t n, uint16_t *buf)
+/* Columns [c, c + n) of k row `k` of tile i, which is `width` wide, as the kernel packs them. */
+static const uint8_t *row_in(const struct job *j, unsigned i, uint32_t k, uint32_t width,
+                             uint32_t c, uint32_t n, float *buf)
 {
     const struct k_tile *t = &j->r.rec->t[i];
-    const uint8_t *row = k_row(&j->r, i, k / j->pairs);
-    uint32_t start = k % j->pairs * width + c;
-
-    if (t->contig)
-        return (const uint16_t *)(const void *)(row + (size_t)start * 2);
-    k_gather(t, row, start, n, buf);
-    return buf;
-}
-
-/* Row kk of cells of tile i: columns [c, c + n) of a tile of the given width. */
-static const float *cells(const struct job *j, unsigned i, uint32_t kk, uint32_t width, uint32_t c,
-                          uint32_t n, float *buf)
-{
-    uint16_t a[ISA_PARTITIONS], b[ISA_PARTITIONS];
-    const uint16_t *lo, *hi;
+    uint32_t part = k / j->pairs, start = k % j->pairs * width + c;
 
     if (!j->mm->pairs)
-        return row_f32(j, i, kk, width, c, n, buf);
-    lo = row_bf16(j, i, 2 * kk, width, c, n, a);
-    hi = 2 * kk + 1 < j->k ? row_bf16(j, i, 2 * kk + 1, width, c, n, b) : NULL;
-    j->mm->interleave((uint32_t *)(void *)buf, lo, hi, n);
-    return buf;
+        return (const uint8_t *)k_read(&j->r, i, part, start, n, buf);
+    k_gather(t, k_row(&j->r, i, part), start, n, buf);
+    return (const uint8_t *)buf;
 }
 
-/* Spread row kk (m cells) over the panels, which are depth rows long. */
+/* Rows of cells [kk, kk + rows) of tile i: columns [c, c + n) of `width`. */
+static void pack(const struct job *j, unsigned i, uint32_t kk, uint32_t rows, uint32_t width,
+                 uint32_t c, uint32_t n, float *cells)
+{
+    uint32_t per = j->mm->pairs ? 2 : 1, k = kk * per, end = (kk + rows) * per;
+    const struct k_tile *t = &j->r.rec->t[i];
+
+    if (end > j->k)
+        end = j->k;
+    if (j->in_plain[i - 1]) {
+        j->mm->pack(cells, k_row(&j->r, i, k) + (size_t)c * t->esize, j->r.stride[i], end - k, n);
+        return;
+    }
+    for (; k < end; k += per, cells += MM_WIDTH) {
+        float buf[2][ISA_PARTITIONS];
+        const uint8_t *lo = row_in(j, i, k, width, c, n, buf[0]);
+
+        if (per == 2 && k + 1 < end)
+            row_in(j, i, k + 1, width, c, n, buf[1]);
+        j->mm->pack(cells, lo, sizeof(buf[0]), k + per < end ? per : end - k, n);
+    }
+}
+
+/* Spread row kk (n cells) over the panels, which are depth rows long. */
 static void to_panels(float *panels, uint32_t kk, uint32_t depth, const float *row, uint32_t n)
 {
     uint32_t m = 0;
@@ -97,228 +116,188 @@ static void to_panels(float *panels, uint32_t kk, uint32_t depth, const float *r
     }
 }
 
-/* Rows lie far apart, where hardware does not look ahead. */
-static void fetch_row(const struct job *j, unsigned i, uint32_t kk, uint32_t c, uint32_t n)
-{
-    const struct k_tile *t = &j->r.rec->t[i];
-    uint32_t k = kk * (j->mm->pairs ? 2 : 1);
-    const uint8_t *p;
+#define AHEAD 8 /* rows that packing a stationary tile fetches ahead */
 
-    if (!t->contig || j->pairs > 1 || k + 1 >= t->nparts)
+static void fetch_rows(const struct job *j, uint32_t kk)
+{
+    uint32_t per = j->mm->pairs ? 2 : 1;
+
+    if (!j->in_plain[0] || (kk + 1) * per > j->k)
         return;
-    p = k_row(&j->r, i, k) + (size_t)c * t->esize;
-    for (uint32_t at = 0; at < n * t->esize; at += 64) {
-        __builtin_prefetch(p + at);
-        if (j->mm->pairs)
-            __builtin_prefetch(p + j->r.stride[i] + at);
+    for (uint32_t k = kk * per; k < (kk + 1) * per; k++)
+        for (uint32_t at = 0; at < j->m * j->r.rec->t[1].esize; at += 64)
+            __builtin_prefetch(k_row(&j->r, 1, k) + at);
+}
+
+static void pack_stationary(const struct job *j, float *panels)
+{
+    float row[ISA_PARTITIONS];
+
+    for (uint32_t kk = 0; kk < j->depth; kk++) {
+        fetch_rows(j, kk + AHEAD);
+        pack(j, 1, kk, 1, j->m, 0, j->m, row);
+        to_panels(panels, kk, j->depth, row, j->m);
     }
 }
 
-/* The stationary tiles of n joined records. */
-static void pack_stationary(const struct job *j, unsigned n, float *panels)
+static void pack_part(void *arg, unsigned part)
 {
-    uint32_t depth = 0, at = 0;
-    float row[ISA_PARTITIONS];
+    struct work *w = arg;
+    uint32_t i;
 
-    for (unsigned g = 0; g < n; g++)
-        depth += j[g].depth;
-    for (unsigned g = 0; g < n; g++)
-        for (uint32_t kk = 0; kk < j[g].depth; kk++) {
-            fetch_row(&j[g], 1, kk + AHEAD, 0, j->m);
-            to_panels(panels, at++, depth, cells(&j[g], 1, kk, j->m, 0, j->m, row), j->m);
-        }
-}
+    (void)part;
+    while ((i = __atomic_fetch_add(&w->next_item, 1, __ATOMIC_RELAXED)) < w->set->items) {
+        const struct mm_item *item = &w->plan->item[w->set->item + i];
 
-/* Columns [c, c + n) of the moving tile into x, rows of MM_WIDTH cells; columns up to the next
- * vector are zero. */
-static void pack_moving(const struct job *j, uint8_t *x, uint32_t c, uint32_t n, uint32_t padded)
-{
-    for (uint32_t kk = 0; kk < j->depth; kk++) {
-        float *out = (float *)(void *)(x + (size_t)kk * MM_WIDTH * 4);
-        const float *in;
-
-        fetch_row(j, 2, kk + AHEAD, c, n);
-        in = cells(j, 2, kk, j->n, c, n, out);
-
-        if (in != out)
-            memcpy(out, in, n * sizeof(*out));
-        for (uint32_t i = n; i < padded; i++)
-            out[i] = 0.0f;
+        if (item->packs)
+            pack_stationary(&w->job[w->set->item + i], w->panels + item->panels);
     }
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
-/* A block's result rows from the buffer to dst. */
-static void deliver(const struct job *j, const struct mm_block *b, uint32_t c, uint32_t n)
+/* Columns [c, c + n) of dst between memory and rows of MM_WIDTH fp32 values. */
+static void fetch_sums(const struct job *j, uint8_t *out, uint32_t c, uint32_t n)
 {
-    const struct k_run *r = &j->r;
-    float old[MM_WIDTH];
-
     for (uint32_t m = 0; m < j->m; m++) {
-        float *sum = (float *)(void *)(b->out + m * b->out_stride);
+        float *sum = (float *)(void *)(out + (size_t)m * MM_WIDTH * 4);
+        const float *old = k_read(&j->r, 0, m, c, n, sum);
 
-        if (r->rec->acc)
-            r->vec->bin[ISA_ALU_ADD](sum, k_read(r, 0, m, c, n, old), sum, n);
-        k_write(r, 0, m, c, n, sum);
+        if (old != sum)
+            memcpy(sum, old, n * sizeof(*sum));
     }
 }
 
-/* Columns [c, c + n) of n_jobs joined records. */
-static void one_block(const struct job *j, unsigned n_jobs, const struct part *p, uint32_t c,
-                      uint32_t n, struct mm_block *b)
+static void store_sums(const struct job *j, const uint8_t *out, uint32_t c, uint32_t n)
 {
-    const struct k_run *r = &j->r;
-    uint32_t vecs = (n + j->mm->lanes - 1) / j->mm->lanes, padded = vecs * j->mm->lanes;
-    bool whole = padded == n;
-    uint8_t *x = p->x;
+    for (uint32_t m = 0; m < j->m; m++)
+        k_write(&j->r, 0, m, c, n, (const float *)(const void *)(out + (size_t)m * MM_WIDTH * 4));
+}
 
-    b->panels = p->panels;
-    b->m = j->m;
-    b->vecs = vecs;
-    b->k = 0;
-    b->segs = n_jobs;
-    b->acc = false;
-    for (unsigned g = 0; g < n_jobs; g++) {
-        b->seg[g].k = j[g].depth;
-        b->k += j[g].depth;
-        if (j[g].x_direct && whole) {
-            b->seg[g].x = k_row(&j[g].r, 2, 0) + (size_t)c * 4;
-            b->seg[g].stride = j[g].r.stride[2];
-        } else {
-            pack_moving(&j[g], x, c, n, padded);
-            b->seg[g].x = x;
-            b->seg[g].stride = MM_WIDTH * 4;
-            x += (size_t)j[g].depth * MM_WIDTH * 4;
-        }
+/* Columns [c, c + n) of `count` items of one group from `job` on; their moving cells are in p->x.
+ */
+static void run_pass(const struct work *w, const struct mm_item *item, const struct job *job,
+                     uint32_t count, const struct part *p, uint32_t c, uint32_t n,
+                     struct mm_block *b)
+{
+    struct mm_seg seg[MM_RECORDS];
+    uint32_t lanes = job->mm->lanes;
+
+    for (uint32_t i = 0; i < count; i++)
+        seg[i] = (struct mm_seg){w->panels + item[i].panels, job[i].depth};
+    b->seg = seg;
+    b->segs = count;
+    b->x = p->x;
+    b->m = job->m;
+    b->vecs = (n + lanes - 1) / lanes;
+    b->acc = job->r.rec->acc;
+    if (job->out_direct && b->vecs * lanes == n) {
+        b->out = k_row(&job->r, 0, 0) + (size_t)c * 4;
+        b->out_stride = job->r.stride[0];
+        job->mm->run(b);
+        return;
     }
-    if (j->out_direct && whole) {
-        b->out = k_row(r, 0, 0) + (size_t)c * 4;
-        b->out_stride = r->stride[0];
-        b->acc = r->rec->acc;
-        j->mm->run(b);
-    } else {
-        b->out = p->out;
-        b->out_stride = MM_WIDTH * 4;
-        j->mm->run(b);
-        deliver(j, b, c, n);
-    }
+    b->out = p->out;
+    b->out_stride = MM_WIDTH * 4;
+    if (b->acc)
+        fetch_sums(job, p->out, c, n);
+    job->mm->run(b);
+    store_sums(job, p->out, c, n);
 }
 
-/* Rows of tile i from element c on, n of them, for a prefetch; nothing for scattered patterns. */
-static struct mm_prefetch rows_of(const struct k_run *r, unsigned i, uint32_t c, uint32_t n)
+/* How many items from job on (at most left) one pass sums. Where dst is narrower than the sums,
+ * every record rounds for itself. */
+static uint32_t pass_length(const struct job *job, uint32_t left)
 {
-    const struct k_tile *t = &r->rec->t[i];
+    uint32_t n = 1, depth = job->depth;
 
-    if (!t->contig || c >= t->n)
-        return (struct mm_prefetch){0};
-    if (n > t->n - c)
-        n = t->n - c;
-    return (struct mm_prefetch){k_row(r, i, 0) + (size_t)c * t->esize, r->stride[i], t->nparts,
-                                n * t->esize};
+    while (n < left && job->out_direct && depth + job[n].depth <= MM_DEPTH)
+        depth += job[n++].depth;
+    return n;
 }
 
-/* Column blocks [first, last) of j that the part takes. */
-static void share(const struct job *j, unsigned parts, unsigned part, uint32_t *first,
-                  uint32_t *last)
+/* What packing the pass that starts at item i of the team reads: its share g of `of`. */
+static uint32_t plan_fetch(const struct work *w, const struct unit *u, uint32_t i, uint32_t g,
+                           uint32_t of, struct mm_fetch *fetch)
 {
-    uint32_t blocks = (j->n + MM_WIDTH - 1) / MM_WIDTH;
+    const struct job *job = &w->job[u->lead->first + i];
+    uint32_t count = pass_length(job, u->lead->count - i), n = 0;
 
-    *first = blocks * part / parts;
-    *last = blocks * (part + 1) / parts;
-}
+    for (uint32_t s = 0; s < count; s++) {
+        const struct k_tile *t = &job[s].r.rec->t[2];
+        uint32_t first = job[s].k * g / of;
 
-static bool same_place(const struct job *a, const struct job *b, unsigned tile)
-{
-    const struct k_tile *x = &a->r.rec->t[tile], *y = &b->r.rec->t[tile];
-
-    return a->r.row[tile] == b->r.row[tile] && x->mem == y->mem && x->dtype == y->dtype &&
-           x->n == y->n && x->nparts == y->nparts && x->ndim == y->ndim &&
-           memcmp(x->dim, y->dim, x->ndim * sizeof(x->dim[0])) == 0;
-}
-
-/* How many records from j on (at most left) may be summed in one pass: each accumulates into the
- * fp32 cells of the one before. */
-static unsigned joined(const struct job *j, unsigned left)
-{
-    uint32_t depth = j->depth;
-    unsigned n = 1;
-
-    if (!j->out_direct)
-        return 1;
-    for (; n < left && n < MM_SEGS; n++) {
-        const struct job *a = &j[n];
-
-        depth += a->depth;
-        if (!a->r.rec->acc || a->mm != j->mm || a->m != j->m || a->n != j->n || depth > MM_K_MAX ||
-            !same_place(j, a, 0))
-            break;
+        if (job[s].in_plain[1])
+            fetch[n++] = (struct mm_fetch){k_row(&job[s].r, 2, first) + (size_t)u->c * t->esize,
+                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first,
+                                           u->n * t->esize};
     }
     return n;
 }
 
-/* What the block after block b (of [first, last)) reads: its moving columns, or those of the first
- * block of the records that follow, and a share of their stationary tiles. */
-static void plan_prefetch(const struct jobs *all, unsigned part, unsigned i, unsigned n, uint32_t b,
-                          uint32_t first, uint32_t last, struct mm_prefetch *next)
+static uint32_t team_blocks(const struct work *w, const struct mm_team *team)
 {
-    const struct job *j = &all->job[i];
-    unsigned after = i + n < all->count ? joined(j + n, all->count - i - n) : 0;
+    return (w->job[w->plan->group[team->first].first].n + MM_WIDTH - 1) / MM_WIDTH;
+}
 
-    memset(next, 0, (MM_SEGS + 1) * sizeof(*next));
-    if (b + 1 < last) {
-        for (unsigned g = 0; g < n; g++)
-            next[g] = rows_of(&j[g].r, 2, (b + 1) * MM_WIDTH, MM_WIDTH);
-    } else if (after > 0) {
-        uint32_t f, l;
+static void unit_at(const struct work *w, uint32_t index, struct unit *u)
+{
+    const struct mm_team *team = &w->plan->team[w->set->first];
+    uint32_t width;
 
-        share(j + n, all->parts, part, &f, &l);
-        for (unsigned g = 0; g < after; g++)
-            next[g] = rows_of(&j[n + g].r, 2, f * MM_WIDTH, MM_WIDTH);
-    }
-    if (after > 0) {
-        /* block q of the share brings part of tile q * after / blocks */
-        uint32_t q = b - first, blocks = last - first, g = q * after / blocks;
-        struct mm_prefetch s = rows_of(&j[n + g].r, 1, 0, j[n + g].m);
-        uint32_t q0 = (g * blocks + after - 1) / after;
-        uint32_t q1 = ((g + 1) * blocks + after - 1) / after;
-        uint32_t from = s.rows * (q - q0) / (q1 - q0);
+    for (; index >= team_blocks(w, team); team++)
+        index -= team_blocks(w, team);
+    u->lead = &w->plan->group[team->first];
+    u->groups = team->count;
+    u->c = index * MM_WIDTH;
+    width = w->job[u->lead->first].n - u->c;
+    u->n = width < MM_WIDTH ? width : MM_WIDTH;
+}
 
-        s.rows = s.rows * (q + 1 - q0) / (q1 - q0) - from;
-        if (s.p != NULL)
-            s.p += from * s.stride;
-        next[MM_SEGS] = s;
+/* next: the unit that comes after u, whose first pass is fetched during the last one of u; or NULL.
+ */
+static void run_unit(const struct work *w, const struct unit *u, const struct unit *next,
+                     const struct part *p)
+{
+    const struct job *job = &w->job[u->lead->first];
+    uint32_t items = u->lead->count;
+
+    for (uint32_t i = 0, count; i < items; i += count) {
+        float *x = p->x;
+
+        count = pass_length(job + i, items - i);
+        for (uint32_t s = i; s < i + count; s++) {
+            pack(&job[s], 2, 0, job[s].depth, job[s].n, u->c, u->n, x);
+            x += (size_t)job[s].depth * MM_WIDTH;
+        }
+        for (uint32_t g = 0; g < u->groups; g++) {
+            uint32_t first = u->lead[g].first + i;
+            struct mm_fetch fetch[MM_RECORDS];
+            struct mm_block b = {.fetch = fetch};
+
+            if (i + count < items)
+                b.fetches = plan_fetch(w, u, i + count, g, u->groups, fetch);
+            else if (next != NULL)
+                b.fetches = plan_fetch(w, next, 0, g, u->groups, fetch);
+            run_pass(w, &w->plan->item[first], &w->job[first], count, p, u->c, u->n, &b);
+        }
     }
 }
 
-/* Part p takes a contiguous share of the column blocks of every record. */
-static void run_part(void *arg, unsigned part)
+static void unit_part(void *arg, unsigned part)
 {
-    const struct jobs *all = arg;
-    struct part p = part_buffers(all->job[0].r.kc, part);
-    const struct job *packed = NULL;
-    unsigned n;
+    struct work *w = arg;
+    struct part p = part_buffers(w->job->r.kc, part);
+    uint32_t index;
 
-    for (unsigned i = 0; i < all->count; i += n) {
-        const struct job *j = &all->job[i];
-        uint32_t first, last;
+    while ((index = __atomic_fetch_add(&w->next_unit, 1, __ATOMIC_RELAXED)) < w->units) {
+        uint32_t after = __atomic_load_n(&w->next_unit, __ATOMIC_RELAXED);
+        struct unit u, next;
 
-        n = joined(j, all->count - i);
-        share(j, all->parts, part, &first, &last);
-        if (first == last)
-            continue;
-        /* a stationary tile that stays needs no second packing */
-        if (n > 1 || packed == NULL || packed->mm != j->mm || packed->k != j->k ||
-            !same_place(packed, j, 1))
-            pack_stationary(j, n, p.panels);
-        packed = n == 1 ? j : NULL;
-        for (uint32_t b = first; b < last; b++) {
-            uint32_t c = b * MM_WIDTH;
-            struct mm_block block;
-
-            plan_prefetch(all, part, i, n, b, first, last, block.next);
-            one_block(j, n, &p, c, j->n - c < MM_WIDTH ? j->n - c : MM_WIDTH, &block);
-        }
+        unit_at(w, index, &u);
+        if (after < w->units)
+            unit_at(w, after, &next);
+        run_unit(w, &u, after < w->units ? &next : NULL, &p);
     }
 }
 
@@ -335,11 +314,13 @@ static void job_init(struct job *j)
 
     j->mm = rec->mm;
     j->pairs = rec->perf_mode == 1 ? 2 : 1;
-    j->k = rec->t[1].nparts * j->pairs;
+    j->k = mm_rows(rec);
     j->m = rec->t[1].n / j->pairs;
     j->n = rec->t[2].n / j->pairs;
-    j->depth = j->mm->pairs ? (j->k + 1) / 2 : j->k;
-    j->x_direct = !j->mm->pairs && j->pairs == 1 && rec->t[2].contig && f32_like(rec->t[2].dtype);
+    j->depth = mm_depth(rec);
+    for (unsigned i = 0; i < 2; i++)
+        j->in_plain[i] = j->pairs == 1 && rec->t[i + 1].contig &&
+                         (j->mm->pairs || f32_like(rec->t[i + 1].dtype));
     j->out_direct = rec->t[0].contig && f32_like(rec->t[0].dtype) && rec->t[0].dtype != DT_TF32;
 }
 
@@ -356,48 +337,59 @@ static bool shareable(const struct job *j)
 /* Multiplications below which waking another thread costs more than it brings (some 40 us). */
 #define SHARE_MIN (1u << 21)
 
-static void run_jobs(struct kernel_core *kc, const struct job *job, unsigned count)
+static unsigned set_parts(const struct work *w, const struct kernel_core *kc)
 {
-    struct jobs all = {.job = job, .count = count, .parts = run_pool_size(kc->pool)};
-    uint64_t work = 0;
+    unsigned parts = run_pool_size(kc->pool);
+    uint64_t size = 0;
 
-    for (unsigned i = 0; i < count; i++) {
-        work += (uint64_t)job[i].k * job[i].m * job[i].n;
-        if (!shareable(&job[i]))
-            all.parts = 1;
+    for (uint32_t i = w->set->item; i < w->set->item + w->set->items; i++) {
+        size += (uint64_t)w->job[i].k * w->job[i].m * w->job[i].n;
+        if (!shareable(&w->job[i]))
+            return 1;
     }
-    if (work < SHARE_MIN)
-        all.parts = 1;
-    if (all.parts > MAX_PARTS)
-        all.parts = MAX_PARTS;
-    if (all.parts <= 1) {
-        all.parts = 1;
-        run_part(&all, 0);
-    } else {
-        run_pool_for(kc->pool, all.parts, run_part, &all);
+    if (size < SHARE_MIN)
+        return 1;
+    if (parts > w->units)
+        parts = w->units;
+    return parts < MAX_PARTS ? parts : MAX_PARTS;
+}
+
+static void run_set(const struct mm_plan *plan, const struct mm_set *set, const struct job *job,
+                    struct kernel_core *kc)
+{
+    struct work w = {
+        .plan = plan, .set = set, .job = job, .panels = (float *)(void *)pack_area(kc)};
+    unsigned parts;
+
+    for (uint32_t t = 0; t < set->count; t++)
+        w.units += team_blocks(&w, &plan->team[set->first + t]);
+    parts = set_parts(&w, kc);
+    if (parts == 1) {
+        pack_part(&w, 0);
+        unit_part(&w, 0);
+        return;
     }
+    run_pool_for(kc->pool, parts, pack_part, &w);
+    run_pool_for(kc->pool, parts, unit_part, &w);
 }
 
 NRT_STATUS k_run_matmul_fast(const struct kernel_op *op, struct kernel_core *kc,
                              const uint32_t *regs, struct err *err)
 {
-    const struct k_rec *rec = (const struct k_rec *)(uintptr_t)op->priv[0];
-    struct job job[JOBS];
-    unsigned count = 0;
+    const struct mm_plan *plan = (const struct mm_plan *)(uintptr_t)op->priv[1];
+    struct job job[MM_RECORDS];
 
     if (kc->check_nan)
         return k_run_matmul(op, kc, regs, err);
-    for (; rec != NULL; rec = rec->next) {
-        NRT_STATUS st = k_run_start(&job[count].r, rec, kc, regs, err);
+    for (uint32_t i = 0; i < plan->items; i++) {
+        NRT_STATUS st = k_run_start(&job[i].r, plan->item[i].rec, kc, regs, err);
 
         if (st != NRT_SUCCESS) /* only a single record has dynamic offsets */
             return st;
-        job_init(&job[count++]);
-        if (count == JOBS || rec->next == NULL) {
-            run_jobs(kc, job, count);
-            count = 0;
-        }
+        job_init(&job[i]);
     }
+    for (uint32_t s = 0; s < plan->sets; s++)
+        run_set(plan, &plan->set[s], job, kc);
     return NRT_SUCCESS;
 }
 

@@ -376,6 +376,87 @@ static void matmul_runs(void **state)
     }
 }
 
+#define PLAN_RECORDS 24
+#define PLAN_CELLS   1024 /* of a PSUM partition */
+
+/* Records in any order into places that are equal, apart or overlap, from tiles that are used more
+ * than once; sums are exact in fp32, so that every cell has one right value. */
+static unsigned plan_records(struct isa_record *r)
+{
+    static const unsigned places[] = {0, 1024, 2048, 3072, 64, 1100};
+    enum dtype dt = below(2) ? DT_BF16 : DT_FP32;
+    unsigned k = 1 + below(128), m = 1 + below(128), n = 1 + below(256);
+    unsigned count = 2 + below(PLAN_RECORDS - 1), spread = 1 + below(6);
+
+    memset(r, 0, PLAN_RECORDS * sizeof(*r));
+    for (unsigned i = 0; i < count; i++) {
+        struct isa_compute *c = &r[i].body.c;
+        unsigned rows = below(8) ? k : 1 + below(128);
+
+        r[i].opcode = ISA_OP_NC_MATMUL;
+        r[i].engine = ISA_PE;
+        c->t[1] = plain(ISA_SBUF, dt, rows, 512 * below(3), m);
+        c->t[2] = plain(ISA_SBUF, dt, rows, 8192 + 1024 * below(3), below(8) ? n : 1 + below(256));
+        c->t[0] = plain(ISA_PSUM, DT_FP32, m, places[below(spread)], c->t[2].dim[0].num);
+        c->acc = below(5) > 0;
+    }
+    return count;
+}
+
+static void plan_model(const struct isa_record *r, unsigned count, float (*psum)[PLAN_CELLS])
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct isa_compute *c = &r[i].body.c;
+
+        for (unsigned m = 0; m < c->t[0].nparts; m++)
+            for (unsigned n = 0; n < c->t[0].dim[0].num; n++) {
+                float *out = &psum[m][c->t[0].offset / 4 + n];
+                float sum = c->acc ? *out : 0;
+
+                for (unsigned k = 0; k < c->t[1].nparts; k++)
+                    sum += cell(&fast, &c->t[1], k, m) * cell(&fast, &c->t[2], k, n);
+                *out = sum;
+            }
+    }
+}
+
+/* The sums of an op that was reordered, on one thread or more, are those of its program. */
+static void matmul_plans(void **state)
+{
+    static float start[ISA_PARTITIONS][PLAN_CELLS], want[ISA_PARTITIONS][PLAN_CELLS];
+
+    (void)state;
+    for (unsigned rep = 0; rep < 40; rep++) {
+        struct isa_record r[PLAN_RECORDS];
+        unsigned count = plan_records(r);
+        struct err err = {0};
+
+        for (unsigned i = 0; i < count; i++) {
+            fill_numbers(&fast, &r[i].body.c.t[1]);
+            fill_numbers(&fast, &r[i].body.c.t[2]);
+        }
+        for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+            for (unsigned i = 0; i < PLAN_CELLS; i++)
+                start[p][i] = (float)((int)below(129) - 64) / 16;
+        memcpy(want, start, sizeof(want));
+        plan_model(r, count, want);
+        for (unsigned threads = 0; threads < 4; threads++) { /* 0: one by one */
+            fast.kc.pool = threads > 1 ? run_pool_new(threads) : NULL;
+            run_pool_begin(fast.kc.pool);
+            for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+                memcpy(row_of(&fast, ISA_PSUM, p), start[p], sizeof(start[p]));
+            assert_int_equal(
+                run_on(&fast, r, count, KERNEL_MATH_FAST, threads > 0 ? count : 1, &err),
+                NRT_SUCCESS);
+            run_pool_end(fast.kc.pool);
+            run_pool_free(fast.kc.pool);
+            fast.kc.pool = NULL;
+            for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+                assert_memory_equal(row_of(&fast, ISA_PSUM, p), want[p], sizeof(want[p]));
+        }
+    }
+}
+
 /* Waits, updates and registers keep records apart. */
 static void matmul_run_ends(void **state)
 {
@@ -644,6 +725,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_records),
         cmocka_unit_test(matmul_runs),
+        cmocka_unit_test(matmul_plans),
         cmocka_unit_test(matmul_run_ends),
         cmocka_unit_test(dynamic_offsets),
         cmocka_unit_test(gather_out_of_range),
