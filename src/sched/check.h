@@ -104,7 +104,8 @@ struct sched_check_options {
 #define SCHED_CHECK_RUNS_MAX 3u
 
 /* What one rank did in the first operation. Touches are HBM reads and writes in elements, as
- * section 5 of docs/spec/collectives.md counts them, of the steps that this rank executes. */
+ * section 5 of docs/spec/collectives.md counts them, of the steps that this rank executes; the
+ * documented duplication has two destinations, so a copy to more reads once for every two. */
 struct sched_rank_counts {
     uint64_t steps;
     uint64_t sent_bytes; /* written to memory of other ranks, and sent over the network */

@@ -222,7 +222,7 @@ bool chk_step_count(struct chk *c, const struct chk_seq *s)
     struct sched_rank_counts *n = &c->counts.rank[s->rank];
     uint64_t elems = st->count * st->repeat;
 
-    n->reads += elems * st->nsrc;
+    n->reads += elems * st->nsrc * (st->kind == SCHED_COPY ? (st->ndst + 1u) / 2 : 1);
     n->writes += elems * st->ndst;
     for (unsigned d = 0; d < st->ndst; d++) {
         if (st->dst[d].rank != s->rank)
