@@ -17,6 +17,10 @@
 
 #include "proof.h"
 
+/* With the family "large": some operations on 128, 256 and 1,024 ranks.
+ *     test_sched_proof large RANKS RANKS
+ */
+
 /* ---- what is asked for ---- */
 
 enum family { RINGS, MESHES, RDHS, HIERS, OTHERS, FAMILIES };
@@ -231,6 +235,56 @@ static void several_nodes(void **state)
     (void)state;
 }
 
+/* Chosen operations on groups of 128 (one node at LNC 1) to 1,024 ranks (16 nodes). */
+static void large_groups(void **state)
+{
+    static const struct {
+        enum sched_op op;
+        enum sched_alg alg, intra, inter;
+        uint32_t most; /* ranks */
+    } chosen[] = {
+        {SCHED_ALL_GATHER, SCHED_HIER, SCHED_MESH, SCHED_RDH, 1024},
+        {SCHED_REDUCE_SCATTER, SCHED_HIER, SCHED_RING, SCHED_RDH, 1024},
+        {SCHED_ALL_REDUCE, SCHED_HIER, SCHED_KANGARING, SCHED_RING, 1024},
+        {SCHED_ALL_REDUCE, SCHED_RDH, 0, 0, 128},
+        {SCHED_REDUCE_SCATTER, SCHED_MESH, 0, 0, 128},
+        {SCHED_ALL_REDUCE, SCHED_RING, 0, 0, 256},
+        {SCHED_ALL_GATHER, SCHED_RING, 0, 0, 1024},
+        {SCHED_BARRIER, SCHED_MESH, 0, 0, 256},
+    };
+    struct proof_world one = {"trn2.48xlarge", 1, 1, 1, 128, false};
+    struct proof_world several = {"trn2.48xlarge", 2, 1, run.first / 64, 64, false};
+    struct proof_world singles = {"trn2.48xlarge", 2, 1, run.first, 1, false};
+    unsigned long before;
+
+    for (size_t i = 0; i < sizeof(chosen) / sizeof(chosen[0]); i++) {
+        struct proof_group g;
+        struct sched_request req = {.op = chosen[i].op,
+                                    .alg = chosen[i].alg,
+                                    .intra = chosen[i].intra,
+                                    .inter = chosen[i].inter,
+                                    .elem_size = 4,
+                                    .channels = 1};
+
+        if (run.first > chosen[i].most)
+            continue;
+        proof_group_init(&g,
+                         req.alg == SCHED_HIER ? &several
+                         : run.first == 128    ? &one
+                                               : &singles,
+                         &run.random);
+        req.group = &g.group;
+        before = run.proved;
+        case_prove(&req, 5);
+        if (run.proved == before)
+            fail_msg("%s %s on %u ranks was not accepted", sched_op_name(req.op),
+                     sched_alg_name(req.alg), g.group.n);
+        proof_group_fini(&g);
+    }
+    print_message("%lu proved\n", run.proved);
+    (void)state;
+}
+
 static void nothing_was_refused(void **state)
 {
     print_message("%lu proved, %lu not supported\n", run.proved, run.unsupported);
@@ -248,12 +302,18 @@ int main(int argc, char **argv)
         cmocka_unit_test(several_nodes),
         cmocka_unit_test(nothing_was_refused),
     };
+    const struct CMUnitTest large[] = {cmocka_unit_test(large_groups)};
     char name[64];
 
+    if (argc > 3 && strcmp(argv[1], "large") == 0) {
+        run.first = run.last = (uint32_t)atoi(argv[2]);
+        run.random = proof_seed(argv[1]);
+        return cmocka_run_group_tests_name("sched-proof-large", large, NULL, NULL);
+    }
     while (run.family < FAMILIES && (argc < 4 || strcmp(argv[1], family_names[run.family]) != 0))
         run.family++;
     if (run.family == FAMILIES) {
-        fprintf(stderr, "usage: %s ring|mesh|rdh|hier|other FIRST LAST [every]\n", argv[0]);
+        fprintf(stderr, "usage: %s ring|mesh|rdh|hier|other|large FIRST LAST [every]\n", argv[0]);
         return 2;
     }
     run.first = (uint32_t)atoi(argv[2]);
