@@ -97,6 +97,17 @@ void kernel_store_f32(enum dtype dt, void *dst, const float *src, size_t n, stru
  * kernel_fma_f32: acc[i] += scale * src[i], product and sum rounded on their own. */
 void kernel_fold_f32(unsigned alu, float *acc, const float *src, size_t n);
 void kernel_fma_f32(float *acc, float scale, const float *src, size_t n);
+
+/* Combination of buffers for collectives: dst[d][i] = src[0][i] op src[1][i] op ..., left to right,
+ * for i < n and every d. Floats in fp32, rounded once at the write; integers in their own width,
+ * sums wrap (collectives.md 5.2). At least one source and destination; a destination may be one of
+ * the sources (the same address), else they do not overlap. Elements lie at multiples of their
+ * size. */
+enum kernel_combine { KERNEL_COMBINE_SUM, KERNEL_COMBINE_MIN, KERNEL_COMBINE_MAX };
+bool kernel_combine_can(enum dtype t); /* integers and floats; not packed types, bool and e8m0 */
+void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src, unsigned nsrc,
+                    void *const *dst, unsigned ndst, size_t n);
+
 /* Copy with the store kind measured best for the size (bytes may not overlap). */
 void kernel_copy(void *dst, const void *src, size_t n);
 

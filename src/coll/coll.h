@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collectives between the ranks of one node: communicators, and the execution of schedules
+ * (sched/sched.h) on shared HBM. docs/modules/coll.md explains; docs/spec/collectives.md is the
+ * specification.
+ *
+ * A communicator has an area in the HBM of each member: counters that the others raise, lines for
+ * small payloads, what its rank is doing, and a bell for a rank that sleeps. Peers read and write
+ * tensors, channel buffers and areas of each other directly, under a lease (decision 4).
+ *
+ * A plan is a schedule compiled for one rank: steps with their memory resolved, except the peers'
+ * tensors, whose addresses they publish at the start of every operation. A plan runs any number of
+ * times; one operation of a communicator at a time, in the same order on all members.
+ *
+ * Threads: a communicator and its plans belong to one thread at a time. Ranks may be threads of one
+ * process or processes; nothing here is global.
+ *
+ * Errors: who knows first logs once. A failed operation breaks the communicator on every member:
+ * all later operations return the first failure; close it and open a new one. */
+#ifndef COLL_COLL_H
+#define COLL_COLL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/err.h"
+#include "kernel/kernel.h"
+#include "sched/sched.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct log;
+struct device_instance;
+struct coll_comm;
+struct coll_plan;
+
+/* How the members learn each other's addresses: every member gives `size` bytes and gets those of
+ * all, in the order of the group. Blocks until all have called. The bootstrap of a job does it in
+ * production, a table of the test in tests. */
+struct coll_exchange {
+    void *arg;
+    NRT_STATUS (*all_gather)(void *arg, const void *mine, size_t size, void *all, struct err *err);
+};
+
+#define COLL_TIMEOUT_NS (UINT64_C(30) * 1000 * 1000 * 1000) /* NEURON_RT_EXEC_TIMEOUT's default */
+
+struct coll_config {
+    struct device_instance *in;
+    const struct topo_group
+        *group;    /* all ranks on one node; borrowed for the communicator's life */
+    uint32_t rank; /* mine: position in the group */
+    uint32_t core; /* my physical core: areas and buffers lie on its HBM */
+    struct coll_exchange exchange;
+    uint64_t timeout_ns; /* without anything moving at a rank that I wait for; 0: the default */
+    struct log *log;     /* may be NULL */
+    uint64_t (*now)(void *arg); /* ns; NULL: the monotonic clock */
+    void *now_arg;
+};
+
+/* Collective: every member calls it. NRT_INVALID: the group spans nodes, or the members do not fit
+ * each other; NRT_RESOURCE: memory of device or host; or what the exchange returned. Logs. */
+NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret, struct err *err);
+/* Not collective: the area stays where it is, under lease, until all live members have left. */
+void coll_comm_close(struct coll_comm *comm); /* NULL is fine */
+/* NRT_SUCCESS, or why the communicator is broken. */
+NRT_STATUS coll_comm_status(const struct coll_comm *comm);
+
+/* Collective: compile the schedule for my rank and share channel buffers. s is borrowed for the
+ * plan's life; its group is the communicator's. dtype: of the elements (its size is the request's
+ * elem_size). NRT_INVALID: dtype and size differ, or the members' plans do; NRT_RESOURCE. Logs. */
+NRT_STATUS coll_plan_create(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
+                            enum kernel_combine reduce, struct coll_plan **ret, struct err *err);
+void coll_plan_destroy(struct coll_plan *plan); /* no operation of it under way; NULL is fine */
+uint64_t coll_plan_steps(const struct coll_plan *plan); /* of this rank, all channels */
+
+/* Begin an operation on tensors given by device addresses, one per coalesced tensor. Their ranges
+ * must hold what sched_tensor_elems says; they are mapped and backed here. Other members need not
+ * have begun. NRT_INVALID, NRT_RESOURCE: nothing has begun; else the communicator's failure. */
+NRT_STATUS coll_begin(struct coll_plan *plan, const uint64_t *in, const uint64_t *out,
+                      struct err *err);
+
+enum coll_state {
+    COLL_DONE,    /* the operation has ended here: inputs may be written, outputs read */
+    COLL_MOVED,   /* something was done; there may be more */
+    COLL_BLOCKED, /* waits for a peer */
+    COLL_FAILED,  /* coll_comm_status tells; err was filled and logged once */
+};
+/* Bounded work on the operation under way: about `budget` steps or as many times 64 KiB. Never
+ * blocks. DONE also when none is under way. */
+enum coll_state coll_progress(struct coll_comm *comm, unsigned budget);
+/* Until done: spins, yields and sleeps as run/run.h does, watching peers. NRT_SUCCESS;
+ * NRT_EXEC_HW_ERR_COLLECTIVES: a member died, does something else, or nothing moved for the
+ * timeout; the log names it. */
+NRT_STATUS coll_wait(struct coll_comm *comm, struct err *err);
+
+/* What a rank does, for tools and messages: read from its area, which nobody trusts. */
+struct coll_view {
+    uint32_t rank;
+    bool live;        /* its slot */
+    uint64_t started; /* operations begun and ended by it */
+    uint64_t ended;
+    uint8_t op, alg; /* of the last one begun: enum sched_op, enum sched_alg */
+    uint8_t dtype;
+    uint64_t bytes;     /* its larger tensors */
+    uint64_t steps;     /* of it executed so far */
+    bool waits;         /* and then: for which counter of whom */
+    uint8_t sem;        /* enum sched_sem */
+    uint32_t waits_for; /* position */
+};
+void coll_comm_view(struct coll_comm *comm, uint32_t rank, struct coll_view *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Areas in shared memory, communicators and plans from the inside.
+ *
+ * An area lies in the HBM of its rank and is written by others; nothing in it is believed: counters
+ * are compared, addresses are checked against the HBMs before use, names are numbers checked where
+ * they are printed. */
+#ifndef COLL_COLL_INT_H
+#define COLL_COLL_INT_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "coll/coll.h"
+#include "device/device.h"
+#include "run/run.h"
+#include "topo/group.h"
+
+#define COLL_MAGIC     UINT64_C(0x31616572616c6c6f) /* "ollarea1" */
+#define COLL_LINE_DATA 56u                          /* payload bytes of a line */
+#define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
+#define COLL_LINE_SETS 2u
+#define COLL_PIECE     (64u << 10) /* bytes moved before budget is looked at */
+
+/* Raised by one sequencer of one rank; its own cache line. */
+struct coll_counters {
+    _Atomic uint32_t sem[SCHED_SEM_COUNT];
+    /* What the writer's last two operations are: sequence number in the upper half, signature in
+     * the lower; index is the parity of the sequence number. Written before their first signal. */
+    _Atomic uint64_t signature[2];
+};
+
+union coll_counter_line {
+    struct coll_counters c;
+    uint8_t pad[64];
+};
+static_assert(sizeof(union coll_counter_line) == 64, "one cache line per writer");
+
+/* Payload, then the sequence number of the operation, in one cache line. */
+struct coll_line {
+    uint8_t data[COLL_LINE_DATA];
+    _Atomic uint32_t signature;
+    _Atomic uint32_t seq; /* written last; 0: never used */
+};
+static_assert(sizeof(struct coll_line) == 64, "payload and flag travel together");
+
+/* What the owner of the area publishes. */
+struct coll_publish {
+    _Atomic uint64_t started, ended; /* operations */
+    _Atomic uint64_t what;           /* op, alg, dtype, bytes: see what_pack */
+    _Atomic uint64_t steps;
+    _Atomic uint64_t wait;                  /* 0: none; else 1, sem, peer: see wait_pack */
+    _Atomic uint64_t in[SCHED_TENSORS_MAX]; /* device addresses of the tensors of `started` */
+    _Atomic uint64_t out[SCHED_TENSORS_MAX];
+};
+
+struct coll_area {
+    uint64_t magic;
+    uint32_t n, channels;
+    _Alignas(64) struct run_word bell;
+    _Atomic uint32_t sleeping; /* the owner looks at the bell before it sleeps */
+    _Alignas(
+        64) _Atomic uint64_t failure; /* status << 32 | 1 + culprit; 0: none. First one stays */
+    _Alignas(64) struct coll_publish publish;
+    /* then, at offsets that n and channels give: counters [channels][n], lines
+     * [sets][n][COLL_LINES]
+     */
+};
+
+struct coll_peer {
+    uint32_t slot; /* of the process */
+    struct coll_area *area;
+    union coll_counter_line *counters; /* mine to raise, [channels]: stride n */
+    bool rung;                         /* raised something since its bell was looked at */
+};
+
+struct coll_comm {
+    struct coll_config cfg;
+    uint32_t n, me, channels;
+    struct coll_peer *peers;
+    struct device_extent extent;
+    uint64_t lease;
+    uint32_t *mine;       /* [n][channels][sem]: values of the counters that I raise */
+    uint32_t *base;       /* [n][channels][sem]: of my counters, at the start of the operation */
+    uint8_t *staging;     /* [n][SCHED_INLINE_MAX]: lines taken */
+    uint64_t seq;         /* operations begun */
+    bool rung;            /* some peer is */
+    struct coll_run *run; /* of the operation under way; plan is NULL when there is none */
+    NRT_STATUS status;
+    struct err err;
+};
+
+/* Layout of an area. */
+size_t coll_area_size(uint32_t n, uint32_t channels);
+union coll_counter_line *coll_area_counters(struct coll_area *a, uint32_t n, uint32_t channel,
+                                            uint32_t from);
+struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t channels, unsigned set,
+                                  uint32_t from);
+
+static inline size_t coll_counter_at(const struct coll_comm *c, uint32_t peer, uint32_t channel,
+                                     unsigned sem)
+{
+    return ((size_t)peer * c->channels + channel) * SCHED_SEM_COUNT + sem;
+}
+
+/* Wake peers that sleep, among those raised since the last call. */
+void coll_bells_ring(struct coll_comm *c);
+/* Break the communicator on all members; the first failure stays. Logs once here. Returns its
+ * status. */
+NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A failure that another member announced. False: none. */
+bool coll_failed_elsewhere(struct coll_comm *c);
+
+/* ---- plans ---- */
+
+/* Memory that steps refer to. p is resolved at creation (SLOT, TEMP, LINE), at the start of an
+ * operation (my tensors) or when first used in one (a peer's tensors: NULL until then). */
+struct plan_base {
+    uint8_t buf; /* enum sched_buf */
+    uint32_t rank, channel;
+    uint32_t tensor; /* IN, OUT; LINE: the writer */
+    uint64_t bytes;  /* that the steps touch, from p on */
+    uint8_t *p;
+};
+
+struct plan_ref {
+    uint32_t base;
+    int64_t stride; /* bytes */
+    uint64_t off;
+};
+
+struct plan_step {
+    uint8_t kind, sem, nsrc, ndst;
+    uint16_t phase;
+    uint32_t peer;
+    uint32_t value; /* WAIT; PUT: whether it is the last piece of the message */
+    uint32_t repeat;
+    uint32_t refs; /* first of nsrc + ndst */
+    uint64_t count;
+};
+
+struct plan_channel {
+    struct plan_step *steps;
+    size_t count, cap;
+    struct plan_ref *refs;
+    size_t ref_count, ref_cap;
+};
+
+struct plan_total { /* what one operation adds to a counter of mine */
+    uint32_t peer;
+    uint16_t channel;
+    uint8_t sem;
+    uint32_t value;
+};
+
+struct plan_target { /* whom my sequencer of a channel raises counters of */
+    uint32_t peer;
+    uint32_t channel;
+};
+
+struct coll_plan {
+    struct coll_comm *comm;
+    const struct sched *s;
+    enum dtype dtype;
+    enum kernel_combine reduce;
+    uint32_t elem;
+    uint32_t signature; /* equal on all members that do the same */
+    struct plan_channel *channels;
+    struct plan_base *bases;
+    size_t base_count, base_cap;
+    struct plan_total *totals;
+    size_t total_count, total_cap;
+    struct plan_target *targets;
+    size_t target_count, target_cap;
+    struct device_extent buffers; /* SLOT and TEMP of all channels */
+    bool have_buffers;
+    uint64_t *buffer_addr; /* [n]: device address of every member's buffers */
+};
+
+/* Where an operation is. */
+struct coll_cursor {
+    size_t step;
+    uint32_t repeat; /* repetitions done of it */
+    uint64_t done;   /* elements done of this repetition */
+};
+
+struct coll_run {
+    struct coll_plan *plan;
+    uint32_t left; /* channels that have not ended */
+    uint32_t next; /* channel to look at first */
+    uint64_t steps;
+    struct coll_cursor cursor[SCHED_CHANNELS_MAX];
+    const struct plan_step *blocked; /* the last step that waited */
+};
+
+#endif

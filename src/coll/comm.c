@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Communicators: areas made, exchanged, leased, given up; bells; failures. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "coll/coll_int.h"
+
+/* ---- areas ---- */
+
+static size_t counters_at(void)
+{
+    return (sizeof(struct coll_area) + 63) & ~(size_t)63;
+}
+
+static size_t lines_at(uint32_t n, uint32_t channels)
+{
+    return counters_at() + (size_t)channels * n * sizeof(union coll_counter_line);
+}
+
+size_t coll_area_size(uint32_t n, uint32_t channels)
+{
+    return lines_at(n, channels) +
+           (size_t)COLL_LINE_SETS * n * COLL_LINES * sizeof(struct coll_line);
+}
+
+union coll_counter_line *coll_area_counters(struct coll_area *a, uint32_t n, uint32_t channel,
+                                            uint32_t from)
+{
+    return (union coll_counter_line *)((uint8_t *)a + counters_at()) + (size_t)channel * n + from;
+}
+
+struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t channels, unsigned set,
+                                  uint32_t from)
+{
+    return (struct coll_line *)((uint8_t *)a + lines_at(n, channels)) +
+           ((size_t)set * n + from) * COLL_LINES;
+}
+
+/* ---- opening ---- */
+
+struct hello { /* what members tell each other */
+    uint64_t magic;
+    uint64_t area; /* device address */
+    uint32_t slot, core, n, rank;
+};
+
+static uint64_t monotonic(void *arg)
+{
+    (void)arg;
+    return run_now_ns();
+}
+
+static NRT_STATUS area_make(struct coll_comm *c, struct err *err)
+{
+    struct device_alloc a = {.core = c->cfg.core,
+                             .neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_COLL,
+                             .size = coll_area_size(c->n, c->channels),
+                             .align = 4096,
+                             .name = "collectives area"};
+    NRT_STATUS st = device_alloc(c->cfg.in, &a, &c->extent, err);
+    void *p;
+
+    if (st)
+        return st;
+    st = device_map(c->cfg.in, c->extent.addr, a.size, DEVICE_RW, &p, err);
+    if (st)
+        return st;
+    /* new memory is zero: counters, lines, bell and failure begin there */
+    struct coll_area *area = p;
+
+    area->n = c->n;
+    area->channels = c->channels;
+    area->magic = COLL_MAGIC;
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hello *h,
+                            struct err *err)
+{
+    struct coll_peer *p = &c->peers[rank];
+    void *area;
+    NRT_STATUS st;
+
+    if (h->magic != COLL_MAGIC || h->n != c->n || h->rank != rank)
+        return err_set(err, NRT_INVALID,
+                       "rank %u of the group answers as rank %u of %u; the members have different "
+                       "groups or versions",
+                       rank, h->rank, h->n);
+    st = device_map(c->cfg.in, h->area, coll_area_size(c->n, c->channels), DEVICE_RW, &area, err);
+    if (st)
+        return st;
+    *p = (struct coll_peer){.slot = h->slot, .area = area};
+    if (p->area->magic != COLL_MAGIC || p->area->n != c->n || p->area->channels != c->channels)
+        return err_set(err, NRT_INVALID, "rank %u has no area at %#" PRIx64, rank, h->area);
+    p->counters = coll_area_counters(p->area, c->n, 0, c->me);
+    return NRT_SUCCESS;
+}
+
+/* The lease is one generation of the instance: its lowest rank opens it for all. */
+static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
+{
+    uint64_t *all = mem_calloc(c->n, sizeof(*all)), mine = 0;
+    uint32_t *slots = mem_calloc(c->n, sizeof(*slots));
+    NRT_STATUS st = NRT_RESOURCE;
+
+    if (!all || !slots) {
+        err_set(err, st, "no memory for a communicator");
+        goto out;
+    }
+    for (uint32_t r = 0; r < c->n; r++)
+        slots[r] = c->peers[r].slot;
+    st = c->me == 0 ? device_lease_open(c->cfg.in, slots, c->n, &mine, err) : NRT_SUCCESS;
+    if (!st)
+        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
+    if (!st) {
+        c->lease = all[0];
+        st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
+    }
+out:
+    mem_free(all);
+    mem_free(slots);
+    return st;
+}
+
+static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
+{
+    size_t counters = (size_t)c->n * c->channels * SCHED_SEM_COUNT;
+    struct hello mine, *all = mem_calloc(c->n, sizeof(*all));
+    NRT_STATUS st = NRT_RESOURCE;
+
+    c->peers = mem_calloc(c->n, sizeof(*c->peers));
+    c->mine = mem_calloc(counters, sizeof(*c->mine));
+    c->base = mem_calloc(counters, sizeof(*c->base));
+    c->staging = mem_aligned(64, (size_t)c->n * SCHED_INLINE_MAX);
+    c->run = mem_zalloc(sizeof(*c->run));
+    if (!c->run || !all || !c->peers || !c->mine || !c->base || !c->staging)
+        err_set(err, st, "no memory for a communicator");
+    else
+        st = area_make(c, err);
+    mine = (struct hello){COLL_MAGIC,  c->extent.addr, device_slot(c->cfg.in),
+                          c->cfg.core, c->n,           c->me};
+    if (!st)
+        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
+    for (uint32_t r = 0; r < c->n && !st; r++)
+        st = peer_take(c, r, &all[r], err);
+    mem_free(all);
+    return st ? st : lease_take(c, err);
+}
+
+NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret, struct err *err)
+{
+    struct coll_comm *c;
+    NRT_STATUS st;
+
+    if (cfg->group->nodes != 1)
+        return err_set(err, NRT_INVALID, "the group spans %u nodes", cfg->group->nodes);
+    if (cfg->rank >= cfg->group->n)
+        return err_set(err, NRT_INVALID, "rank %u of a group of %u", cfg->rank, cfg->group->n);
+    c = mem_zalloc(sizeof(*c));
+    if (!c)
+        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    c->cfg = *cfg;
+    c->n = cfg->group->n;
+    c->me = cfg->rank;
+    c->channels = TOPO_MAX_CHANNELS;
+    if (!c->cfg.timeout_ns)
+        c->cfg.timeout_ns = COLL_TIMEOUT_NS;
+    if (!c->cfg.now)
+        c->cfg.now = monotonic;
+    st = comm_fill(c, err);
+    if (st) {
+        if (c->cfg.log)
+            LOGE(c->cfg.log, LOG_NRT, "coll_comm_open", "%s", err->text);
+        coll_comm_close(c);
+        return st;
+    }
+    *ret = c;
+    return NRT_SUCCESS;
+}
+
+void coll_comm_close(struct coll_comm *c)
+{
+    struct err ignored = {0};
+
+    if (!c)
+        return;
+    if (c->extent.size)
+        (void)device_free(c->cfg.in, &c->extent, &ignored); /* quarantined while leased */
+    if (c->lease)
+        (void)device_lease_leave(c->cfg.in, c->lease, &ignored);
+    mem_free(c->run);
+    mem_free(c->peers);
+    mem_free(c->mine);
+    mem_free(c->base);
+    mem_free(c->staging);
+    mem_free(c);
+}
+
+NRT_STATUS coll_comm_status(const struct coll_comm *c)
+{
+    return c->status;
+}
+
+/* ---- bells ---- */
+
+/* A waiter says that it sleeps, then looks once more; a raiser raises, then looks whether somebody
+ * sleeps. The two fences (here and in wait.c) order each side's store before its load, so that at
+ * least one of them sees the other. */
+void coll_bells_ring(struct coll_comm *c)
+{
+    if (!c->rung)
+        return;
+    c->rung = false;
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t r = 0; r < c->n; r++) {
+        struct coll_peer *p = &c->peers[r];
+
+        if (!p->rung)
+            continue;
+        p->rung = false;
+        if (atomic_load_explicit(&p->area->sleeping, memory_order_relaxed))
+            run_word_post(&p->area->bell);
+    }
+}
+
+/* ---- failures ---- */
+
+static void failure_spread(struct coll_comm *c, NRT_STATUS status, uint32_t culprit)
+{
+    uint64_t word = (uint64_t)status << 32 | (culprit + UINT64_C(1)), none;
+
+    for (uint32_t r = 0; r < c->n; r++) {
+        none = 0;
+        atomic_compare_exchange_strong(&c->peers[r].area->failure, &none, word);
+        run_word_post(&c->peers[r].area->bell);
+    }
+}
+
+NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (c->status)
+        return c->status;
+    va_start(ap, fmt);
+    c->status = err_vset(&c->err, status, fmt, ap);
+    va_end(ap);
+    if (c->cfg.log)
+        LOGE(c->cfg.log, LOG_NRT, "coll_wait", "%s", c->err.text);
+    failure_spread(c, status, culprit);
+    return status;
+}
+
+bool coll_failed_elsewhere(struct coll_comm *c)
+{
+    uint64_t word = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
+    uint32_t culprit = (uint32_t)word - 1;
+
+    if (word == 0)
+        return false;
+    if (culprit < c->n)
+        coll_fail(c, (NRT_STATUS)(word >> 32), culprit,
+                  "collective operation %" PRIu64 " of rank %u was stopped: rank %u failed", c->seq,
+                  c->me, culprit);
+    else
+        coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, culprit,
+                  "collective operation %" PRIu64 " of rank %u was stopped by another rank", c->seq,
+                  c->me);
+    return true;
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans: the steps of one rank in compact form, with their memory resolved as far as it is known.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "coll/coll_int.h"
+
+/* ---- buffers of channels ---- */
+
+static uint64_t buffer_bytes(const struct coll_plan *p, enum sched_buf buf, uint32_t rank,
+                             uint32_t channel)
+{
+    uint64_t bytes = sched_buffer_elems(p->s, buf, rank, channel) * p->elem;
+
+    return (bytes + 63) & ~UINT64_C(63);
+}
+
+/* Offset of a buffer in the extent that holds all SLOTs, then all TEMPs of a rank. */
+static uint64_t buffer_off(const struct coll_plan *p, enum sched_buf buf, uint32_t rank,
+                           uint32_t channel)
+{
+    uint64_t off = 0;
+
+    for (uint32_t c = 0; c < sched_channels(p->s); c++) {
+        if (buf == SCHED_SLOT && c == channel)
+            return off;
+        off += buffer_bytes(p, SCHED_SLOT, rank, c);
+    }
+    for (uint32_t c = 0; c < channel; c++)
+        off += buffer_bytes(p, SCHED_TEMP, rank, c);
+    return off;
+}
+
+static uint64_t buffers_size(const struct coll_plan *p, uint32_t rank)
+{
+    uint64_t size = 0;
+
+    for (uint32_t c = 0; c < sched_channels(p->s); c++)
+        size += buffer_bytes(p, SCHED_SLOT, rank, c) + buffer_bytes(p, SCHED_TEMP, rank, c);
+    return size;
+}
+
+static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
+{
+    struct coll_comm *c = p->comm;
+    struct device_alloc a = {.core = c->cfg.core,
+                             .neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_COLL,
+                             .size = buffers_size(p, c->me),
+                             .align = 4096,
+                             .name = "channel buffers"};
+    NRT_STATUS st;
+
+    if (a.size == 0)
+        return NRT_SUCCESS;
+    st = device_alloc(c->cfg.in, &a, &p->buffers, err);
+    if (st)
+        return st;
+    p->have_buffers = true;
+    return device_lease_add(c->cfg.in, c->lease, &p->buffers, err);
+}
+
+/* What every member says of its plan; all but the address must agree. */
+struct offer {
+    uint64_t buffers;
+    uint32_t signature, channels;
+};
+
+static NRT_STATUS offers_take(struct coll_plan *p, struct err *err)
+{
+    struct coll_comm *c = p->comm;
+    struct offer mine = {p->have_buffers ? p->buffers.addr : 0, p->signature, sched_channels(p->s)};
+    struct offer *all = mem_calloc(c->n, sizeof(*all));
+    NRT_STATUS st = NRT_RESOURCE;
+
+    p->buffer_addr = mem_calloc(c->n, sizeof(*p->buffer_addr));
+    if (!all || !p->buffer_addr)
+        err_set(err, st, "no memory for a plan");
+    else
+        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
+    for (uint32_t r = 0; r < c->n && !st; r++) {
+        p->buffer_addr[r] = all[r].buffers;
+        if (all[r].signature != p->signature || all[r].channels != mine.channels)
+            st = err_set(err, NRT_INVALID,
+                         "%s of rank %u differs from that of rank %u in size, type, algorithm or "
+                         "channels",
+                         sched_op_name(sched_request_of(p->s)->op), r, c->me);
+    }
+    mem_free(all);
+    return st;
+}
+
+/* ---- what an operation is, in 32 bits ---- */
+
+static uint32_t mix(uint32_t h, uint64_t v)
+{
+    for (unsigned i = 0; i < 8; i++)
+        h = (h ^ (uint8_t)(v >> 8 * i)) * 16777619u;
+    return h;
+}
+
+static uint32_t signature_of(const struct coll_plan *p)
+{
+    const struct sched_request *r = sched_request_of(p->s);
+    uint32_t h = 2166136261u;
+
+    h = mix(h, r->op);
+    h = mix(h, r->alg);
+    h = mix(h, r->variant);
+    h = mix(h, (uint64_t)r->intra << 32 | r->inter);
+    h = mix(h, p->dtype);
+    h = mix(h, p->reduce);
+    h = mix(h, (uint64_t)r->channels << 32 | r->slots);
+    h = mix(h, (uint64_t)r->slices << 32 | r->chunk_bytes);
+    h = mix(h, r->in_place);
+    h = mix(h, r->tensors);
+    for (uint32_t t = 0; t < r->tensors; t++)
+        h = mix(h, r->counts[t]);
+    return h | 1; /* never 0 */
+}
+
+/* ---- compiling ---- */
+
+static NRT_STATUS no_memory(struct err *err)
+{
+    return err_set(err, NRT_RESOURCE, "no memory for a plan");
+}
+
+/* Number of the base for a reference; a new one when it has not been seen. */
+static bool base_of(struct coll_plan *p, const struct sched_ref *ref, uint32_t channel,
+                    uint32_t *ret)
+{
+    struct plan_base b = {.buf = ref->buf, .rank = ref->rank};
+
+    if (ref->buf == SCHED_IN || ref->buf == SCHED_OUT || ref->buf == SCHED_LINE)
+        b.tensor = ref->tensor;
+    else
+        b.channel = channel;
+    for (size_t i = p->base_count; i-- > 0;) { /* most repeat a recent one */
+        struct plan_base *have = &p->bases[i];
+
+        if (have->buf == b.buf && have->rank == b.rank && have->tensor == b.tensor &&
+            have->channel == b.channel) {
+            *ret = (uint32_t)i;
+            return true;
+        }
+    }
+    if (!mem_grow((void **)&p->bases, &p->base_cap, p->base_count + 1, sizeof(*p->bases)))
+        return false;
+    p->bases[p->base_count] = b;
+    *ret = (uint32_t)p->base_count++;
+    return true;
+}
+
+static bool ref_add(struct coll_plan *p, struct plan_channel *ch, const struct sched_ref *ref,
+                    uint32_t channel, const struct sched_step *step)
+{
+    struct plan_ref *r;
+    uint64_t last;
+    uint32_t base;
+
+    if (!base_of(p, ref, channel, &base) ||
+        !mem_grow((void **)&ch->refs, &ch->ref_cap, ch->ref_count + 1, sizeof(*ch->refs)))
+        return false;
+    r = &ch->refs[ch->ref_count++];
+    r->base = base;
+    r->off = ref->off * p->elem;
+    r->stride = step->repeat > 1 ? ref->stride * (int64_t)p->elem : 0;
+    last = r->off + (r->stride > 0 ? (uint64_t)r->stride * (step->repeat - 1) : 0) +
+           step->count * p->elem;
+    if (last > p->bases[base].bytes)
+        p->bases[base].bytes = last;
+    return true;
+}
+
+static bool total_add(struct coll_plan *p, uint32_t channel, const struct sched_step *step)
+{
+    for (size_t i = p->total_count; i-- > 0;) {
+        struct plan_total *t = &p->totals[i];
+
+        if (t->peer == step->peer && t->channel == channel && t->sem == step->sem) {
+            if (step->value > t->value)
+                t->value = step->value;
+            return true;
+        }
+    }
+    if (!mem_grow((void **)&p->totals, &p->total_cap, p->total_count + 1, sizeof(*p->totals)))
+        return false;
+    p->totals[p->total_count++] =
+        (struct plan_total){step->peer, (uint16_t)channel, step->sem, step->value};
+    return true;
+}
+
+static bool target_add(struct coll_plan *p, uint32_t peer, uint32_t channel)
+{
+    for (size_t i = p->target_count; i-- > 0;)
+        if (p->targets[i].peer == peer && p->targets[i].channel == channel)
+            return true;
+    if (!mem_grow((void **)&p->targets, &p->target_cap, p->target_count + 1, sizeof(*p->targets)))
+        return false;
+    p->targets[p->target_count++] = (struct plan_target){peer, channel};
+    return true;
+}
+
+/* Pieces of one message follow each other: all but the last lose their mark. */
+static void mark_last(struct plan_channel *ch, struct plan_step *put)
+{
+    struct plan_step *before = put - 1;
+
+    put->value = 1;
+    if (put > ch->steps && before->kind == SCHED_PUT && before->peer == put->peer)
+        before->value = 0;
+}
+
+static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_step *step)
+{
+    struct plan_channel *ch = &p->channels[channel];
+    struct plan_step *out;
+
+    if (step->kind == SCHED_WAIT || step->kind == SCHED_EXPECT)
+        if (!total_add(p, channel, step))
+            return false;
+    if (step->kind == SCHED_EXPECT)
+        return true;
+    if (step->kind == SCHED_SIGNAL && !target_add(p, step->peer, channel))
+        return false;
+    if (!mem_grow((void **)&ch->steps, &ch->cap, ch->count + 1, sizeof(*ch->steps)))
+        return false;
+    out = &ch->steps[ch->count++];
+    *out = (struct plan_step){.kind = step->kind,
+                              .sem = step->sem,
+                              .nsrc = step->nsrc,
+                              .ndst = step->ndst,
+                              .phase = step->phase,
+                              .peer = step->peer,
+                              .value = step->value,
+                              .repeat = step->repeat,
+                              .refs = (uint32_t)ch->ref_count,
+                              .count = step->count};
+    if (step->kind == SCHED_PUT)
+        mark_last(ch, out);
+    for (unsigned i = 0; i < step->nsrc; i++)
+        if (!ref_add(p, ch, &step->src[i], channel, step))
+            return false;
+    for (unsigned i = 0; i < step->ndst; i++)
+        if (!ref_add(p, ch, &step->dst[i], channel, step))
+            return false;
+    return true;
+}
+
+static NRT_STATUS channel_compile(struct coll_plan *p, uint32_t channel, struct err *err)
+{
+    const struct sched_step *step;
+    struct sched_iter *it;
+    NRT_STATUS st = sched_iter_create(p->s, p->comm->me, channel, &it);
+
+    if (st)
+        return no_memory(err);
+    while (!st && (step = sched_iter_next(it)))
+        if (!step_add(p, channel, step))
+            st = no_memory(err);
+    if (!st && sched_iter_status(it))
+        st = no_memory(err);
+    sched_iter_destroy(it);
+    return st;
+}
+
+/* Memory that does not change from operation to operation. */
+static NRT_STATUS bases_fix(struct coll_plan *p, struct err *err)
+{
+    struct coll_comm *c = p->comm;
+
+    for (size_t i = 0; i < p->base_count; i++) {
+        struct plan_base *b = &p->bases[i];
+        NRT_STATUS st = NRT_SUCCESS;
+        uint64_t size;
+        void *at = NULL;
+
+        switch (b->buf) {
+        case SCHED_SLOT:
+        case SCHED_TEMP:
+            size = buffer_bytes(p, (enum sched_buf)b->buf, b->rank, b->channel);
+            st = device_map(c->cfg.in,
+                            p->buffer_addr[b->rank] +
+                                buffer_off(p, (enum sched_buf)b->buf, b->rank, b->channel),
+                            size, DEVICE_RW, &at, err);
+            break;
+        case SCHED_LINE: /* mine, after TAKE; those of others are found by PUT */
+            at = c->staging + (size_t)b->tensor * SCHED_INLINE_MAX;
+            break;
+        default:
+            break;
+        }
+        if (st)
+            return st;
+        b->p = at;
+    }
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
+{
+    NRT_STATUS st = buffers_make(p, err);
+
+    if (!st)
+        st = offers_take(p, err);
+    p->channels = mem_calloc(sched_channels(p->s), sizeof(*p->channels));
+    if (!st && !p->channels)
+        st = no_memory(err);
+    for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
+        st = channel_compile(p, ch, err);
+    return st ? st : bases_fix(p, err);
+}
+
+static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, enum dtype dtype,
+                             enum kernel_combine reduce, struct err *err)
+{
+    const struct sched_request *r = sched_request_of(s);
+    bool sums = r->op == SCHED_REDUCE_SCATTER || r->op == SCHED_ALL_REDUCE;
+
+    if (r->group->n != c->n || sched_channels(s) > c->channels)
+        return err_set(err, NRT_INVALID,
+                       "schedule of %u ranks and %u channels for a communicator of %u and %u",
+                       r->group->n, sched_channels(s), c->n, c->channels);
+    if (r->op != SCHED_BARRIER && dtype_size(dtype) != r->elem_size)
+        return err_set(err, NRT_INVALID, "%s of %zu bytes for a schedule of %u-byte elements",
+                       dtype_name(dtype), dtype_size(dtype), r->elem_size);
+    if (sums && (!kernel_combine_can(dtype) || (unsigned)reduce > KERNEL_COMBINE_MAX))
+        return err_set(err, NRT_INVALID, "%s cannot be reduced", dtype_name(dtype));
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
+                            enum kernel_combine reduce, struct coll_plan **ret, struct err *err)
+{
+    struct coll_plan *p;
+    NRT_STATUS st = c->status ? err_set(err, c->status, "%s", c->err.text)
+                              : plan_check(c, s, dtype, reduce, err);
+
+    if (st)
+        return st;
+    p = mem_zalloc(sizeof(*p));
+    if (!p)
+        return no_memory(err);
+    p->comm = c;
+    p->s = s;
+    p->dtype = dtype;
+    p->reduce = reduce;
+    p->elem = sched_request_of(s)->elem_size;
+    p->signature = signature_of(p);
+    st = plan_fill(p, err);
+    if (st) {
+        if (c->cfg.log)
+            LOGE(c->cfg.log, LOG_NRT, "coll_plan_create", "%s", err->text);
+        coll_plan_destroy(p);
+        return st;
+    }
+    *ret = p;
+    return NRT_SUCCESS;
+}
+
+void coll_plan_destroy(struct coll_plan *p)
+{
+    struct err ignored = {0};
+
+    if (!p)
+        return;
+    if (p->have_buffers) /* stays in quarantine while the communicator is leased */
+        (void)device_free(p->comm->cfg.in, &p->buffers, &ignored);
+    for (uint32_t ch = 0; p->channels && ch < sched_channels(p->s); ch++) {
+        mem_free(p->channels[ch].steps);
+        mem_free(p->channels[ch].refs);
+    }
+    mem_free(p->channels);
+    mem_free(p->bases);
+    mem_free(p->totals);
+    mem_free(p->targets);
+    mem_free(p->buffer_addr);
+    mem_free(p);
+}
+
+uint64_t coll_plan_steps(const struct coll_plan *p)
+{
+    uint64_t n = 0;
+
+    for (uint32_t ch = 0; ch < sched_channels(p->s); ch++)
+        n += p->channels[ch].count;
+    return n;
+}

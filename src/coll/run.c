@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The executor: steps of a plan, channel by channel, each until it waits. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "coll/coll_int.h"
+
+/* ---- what a rank publishes ---- */
+
+static uint64_t what_pack(const struct coll_plan *p, uint64_t bytes)
+{
+    const struct sched_request *r = sched_request_of(p->s);
+
+    return (uint64_t)r->op << 60 | (uint64_t)r->alg << 56 | (uint64_t)p->dtype << 48 |
+           (bytes & ((UINT64_C(1) << 48) - 1));
+}
+
+static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64_t *in,
+                    const uint64_t *out)
+{
+    struct coll_publish *pub = &c->peers[c->me].area->publish;
+    const struct sched_request *r = sched_request_of(p->s);
+    uint64_t bytes = 0;
+
+    for (uint32_t t = 0; t < r->tensors; t++) {
+        uint64_t a = sched_tensor_elems(p->s, SCHED_IN, c->me, t);
+        uint64_t b = sched_tensor_elems(p->s, SCHED_OUT, c->me, t);
+
+        bytes += (a > b ? a : b) * p->elem;
+        /* read by peers after a signal of this operation, which releases them */
+        atomic_store_explicit(&pub->in[t], in[t], memory_order_relaxed);
+        atomic_store_explicit(&pub->out[t], out[t], memory_order_relaxed);
+    }
+    atomic_store_explicit(&pub->what, what_pack(p, bytes), memory_order_relaxed);
+    atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
+}
+
+/* ---- memory of an operation ---- */
+
+static NRT_STATUS map_tensor(struct coll_comm *c, struct plan_base *b, uint64_t addr,
+                             struct err *err)
+{
+    void *p;
+    NRT_STATUS st = device_map(c->cfg.in, addr, b->bytes, DEVICE_RW, &p, err);
+
+    if (!st)
+        b->p = p;
+    return st;
+}
+
+/* A peer's tensor, which it published before the signal that let us come here. */
+static NRT_STATUS map_peer(struct coll_comm *c, struct plan_base *b)
+{
+    struct coll_publish *pub = &c->peers[b->rank].area->publish;
+    struct err err = {0};
+    uint64_t addr = atomic_load_explicit(
+        b->buf == SCHED_IN ? &pub->in[b->tensor] : &pub->out[b->tensor], memory_order_relaxed);
+
+    if (map_tensor(c, b, addr, &err))
+        return coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, b->rank,
+                         "tensor %u that rank %u offers cannot be reached: %s", b->tensor, b->rank,
+                         err.text);
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS tensors_take(struct coll_plan *p, const uint64_t *in, const uint64_t *out,
+                               struct err *err)
+{
+    struct coll_comm *c = p->comm;
+
+    for (size_t i = 0; i < p->base_count; i++) {
+        struct plan_base *b = &p->bases[i];
+        NRT_STATUS st;
+
+        if (b->buf != SCHED_IN && b->buf != SCHED_OUT)
+            continue;
+        b->p = NULL;
+        if (b->rank != c->me)
+            continue;
+        st = map_tensor(c, b, b->buf == SCHED_IN ? in[b->tensor] : out[b->tensor], err);
+        if (st)
+            return st;
+    }
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *out, struct err *err)
+{
+    struct coll_comm *c = p->comm;
+    struct coll_run *run = c->run;
+    NRT_STATUS st;
+
+    if (c->status)
+        return err_set(err, c->status, "%s", c->err.text);
+    if (p->comm->run->plan)
+        return err_set(err, NRT_INVALID, "an operation of this communicator is under way");
+    st = tensors_take(p, in, out, err);
+    if (st)
+        return st;
+    c->seq++;
+    publish(c, p, in, out);
+    run->plan = p;
+    run->left = sched_channels(p->s);
+    run->next = 0;
+    run->steps = 0;
+    run->blocked = NULL;
+    for (uint32_t ch = 0; ch < run->left; ch++)
+        run->cursor[ch] = (struct coll_cursor){0};
+    for (size_t i = 0; i < p->target_count; i++) {
+        const struct plan_target *t = &p->targets[i];
+
+        atomic_store_explicit(
+            &c->peers[t->peer].counters[(size_t)t->channel * c->n].c.signature[c->seq & 1],
+            (uint64_t)(uint32_t)c->seq << 32 | p->signature, memory_order_relaxed);
+    }
+    return NRT_SUCCESS;
+}
+
+/* ---- signals ---- */
+
+static void peer_rung(struct coll_comm *c, uint32_t peer)
+{
+    c->peers[peer].rung = c->rung = true;
+}
+
+static void counter_raise(struct coll_comm *c, const struct plan_step *step, uint32_t channel)
+{
+    struct coll_peer *peer = &c->peers[step->peer];
+    uint32_t *mine = &c->mine[coll_counter_at(c, step->peer, channel, step->sem)];
+
+    /* pairs with the acquire in reached() */
+    atomic_store_explicit(&peer->counters[(size_t)channel * c->n].c.sem[step->sem], ++*mine,
+                          memory_order_release);
+    peer_rung(c, step->peer);
+}
+
+/* Whether the peer does the same operation, as far as it can be told: it may be ahead. */
+static bool same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature)
+{
+    const struct coll_plan *p = c->run->plan;
+
+    if (signature >> 32 != (uint32_t)c->seq || (uint32_t)signature == p->signature)
+        return true;
+    coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, rank,
+              "operation %llu of the communicator is %s with %s here (rank %u), but another "
+              "operation, size, type or algorithm at rank %u",
+              (unsigned long long)c->seq, sched_op_name(sched_request_of(p->s)->op),
+              dtype_name(p->dtype), c->me, rank);
+    return false;
+}
+
+static bool reached(struct coll_comm *c, const struct plan_step *step, uint32_t channel)
+{
+    union coll_counter_line *line =
+        coll_area_counters(c->peers[c->me].area, c->n, channel, step->peer);
+    uint32_t want = c->base[coll_counter_at(c, step->peer, channel, step->sem)] + step->value;
+
+    if ((int32_t)(atomic_load_explicit(&line->c.sem[step->sem], memory_order_acquire) - want) < 0)
+        return false;
+    return step->value == 0 || same_operation(c, step->peer,
+                                              atomic_load_explicit(&line->c.signature[c->seq & 1],
+                                                                   memory_order_relaxed));
+}
+
+/* ---- lines ---- */
+
+static uint8_t *ref_at(const struct coll_plan *p, const struct plan_ref *ref, uint32_t repeat)
+{
+    return p->bases[ref->base].p + ref->off + ref->stride * (int64_t)repeat;
+}
+
+/* Payload first, then the number that says so, in each line that is complete: a message of several
+ * pieces (coalesced tensors) fills its lines one piece after the other, and step->value tells the
+ * last one. An empty message is one line. */
+static void put(struct coll_comm *c, const struct plan_step *step, const struct plan_ref *refs)
+{
+    const struct coll_plan *p = c->run->plan;
+    struct coll_line *line =
+        coll_area_lines(c->peers[step->peer].area, c->n, c->channels, c->seq & 1, c->me);
+    uint64_t at = refs[1].off % COLL_LINE_DATA, left = step->count * p->elem;
+    const uint8_t *src = left ? ref_at(p, &refs[0], 0) : NULL;
+
+    line += refs[1].off / COLL_LINE_DATA;
+    for (;; line++, at = 0) {
+        uint64_t n = COLL_LINE_DATA - at < left ? COLL_LINE_DATA - at : left;
+
+        if (n)
+            memcpy(line->data + at, src, n);
+        src += n;
+        left -= n;
+        if (at + n == COLL_LINE_DATA || (left == 0 && step->value)) {
+            atomic_store_explicit(&line->signature, p->signature, memory_order_relaxed);
+            /* pairs with the acquire in take() */
+            atomic_store_explicit(&line->seq, (uint32_t)c->seq, memory_order_release);
+        }
+        if (left == 0)
+            break;
+    }
+    peer_rung(c, step->peer);
+}
+
+/* All lines of a message are there: into private memory, where the steps that follow read it. */
+static bool take(struct coll_comm *c, const struct plan_step *step)
+{
+    const struct coll_plan *p = c->run->plan;
+    struct coll_line *line =
+        coll_area_lines(c->peers[c->me].area, c->n, c->channels, c->seq & 1, step->peer);
+    uint8_t *to = c->staging + (size_t)step->peer * SCHED_INLINE_MAX;
+    uint64_t bytes = step->count * p->elem, lines = bytes / COLL_LINE_DATA;
+
+    if (bytes % COLL_LINE_DATA != 0 || bytes == 0)
+        lines++;
+    /* the last is written last, so most of the time one look is enough */
+    for (uint64_t i = lines; i-- > 0;) {
+        uint32_t seq = atomic_load_explicit(&line[i].seq, memory_order_acquire);
+
+        if (seq != (uint32_t)c->seq)
+            return false;
+        if (!same_operation(c, step->peer,
+                            (uint64_t)seq << 32 |
+                                atomic_load_explicit(&line[i].signature, memory_order_relaxed)))
+            return false;
+    }
+    for (uint64_t i = 0; i < lines; i++) {
+        uint64_t n = bytes - i * COLL_LINE_DATA;
+
+        memcpy(to + i * COLL_LINE_DATA, line[i].data, n < COLL_LINE_DATA ? n : COLL_LINE_DATA);
+    }
+    return true;
+}
+
+/* ---- data ---- */
+
+static void combine_piece(const struct coll_plan *p, const struct plan_step *step,
+                          const struct plan_ref *refs, uint32_t repeat, uint64_t done, uint64_t n)
+{
+    const void *src[SCHED_REFS_MAX];
+    void *dst[SCHED_REFS_MAX];
+    uint64_t at = done * p->elem;
+
+    for (unsigned i = 0; i < step->nsrc; i++)
+        src[i] = ref_at(p, &refs[i], repeat) + at;
+    for (unsigned i = 0; i < step->ndst; i++)
+        dst[i] = ref_at(p, &refs[step->nsrc + i], repeat) + at;
+    if (step->kind == SCHED_REDUCE) {
+        kernel_combine(p->dtype, p->reduce, src, step->nsrc, dst, step->ndst, n);
+        return;
+    }
+    for (unsigned i = 0; i < step->ndst; i++)
+        memcpy(dst[i], src[0], n * p->elem);
+}
+
+static bool refs_ready(struct coll_comm *c, const struct plan_step *step,
+                       const struct plan_ref *refs)
+{
+    struct coll_plan *p = c->run->plan;
+
+    for (unsigned i = 0; i < step->nsrc + (unsigned)step->ndst; i++) {
+        struct plan_base *b = &p->bases[refs[i].base];
+
+        if (!b->p && map_peer(c, b))
+            return false;
+    }
+    return true;
+}
+
+/* Moves pieces until the step is done (true) or the budget is used. */
+static bool move(struct coll_comm *c, const struct plan_step *step, const struct plan_ref *refs,
+                 struct coll_cursor *cur, unsigned *budget)
+{
+    struct coll_plan *p = c->run->plan;
+    uint64_t most = COLL_PIECE / p->elem;
+
+    if (step->count == 0)
+        return true;
+    if (cur->done == 0 && cur->repeat == 0 && !refs_ready(c, step, refs))
+        return false;
+    while (cur->repeat < step->repeat) {
+        while (cur->done < step->count) {
+            uint64_t n = step->count - cur->done < most ? step->count - cur->done : most;
+
+            if (*budget == 0)
+                return false;
+            combine_piece(p, step, refs, cur->repeat, cur->done, n);
+            cur->done += n;
+            if (n == most)
+                --*budget;
+        }
+        cur->done = 0;
+        cur->repeat++;
+    }
+    cur->repeat = 0;
+    return true;
+}
+
+/* ---- progress ---- */
+
+/* False: the step waits, failed, or ran out of budget. */
+static bool execute(struct coll_comm *c, const struct plan_step *step, uint32_t channel,
+                    struct coll_cursor *cur, unsigned *budget)
+{
+    const struct plan_ref *refs = c->run->plan->channels[channel].refs + step->refs;
+
+    switch (step->kind) {
+    case SCHED_WAIT:
+        return reached(c, step, channel);
+    case SCHED_SIGNAL:
+        counter_raise(c, step, channel);
+        return true;
+    case SCHED_PUT:
+        put(c, step, refs);
+        return true;
+    case SCHED_TAKE:
+        return take(c, step);
+    default:
+        return move(c, step, refs, cur, budget);
+    }
+}
+
+/* Steps of one channel; how many were executed. */
+static uint64_t channel_progress(struct coll_comm *c, uint32_t channel, unsigned *budget)
+{
+    struct coll_run *run = c->run;
+    const struct plan_channel *ch = &run->plan->channels[channel];
+    struct coll_cursor *cur = &run->cursor[channel];
+    uint64_t moved = 0;
+
+    while (cur->step<ch->count && * budget> 0) {
+        const struct plan_step *step = &ch->steps[cur->step];
+        uint64_t before = cur->done + cur->repeat;
+
+        if (!execute(c, step, channel, cur, budget)) {
+            run->blocked = step;
+            return moved + (cur->done + cur->repeat != before);
+        }
+        cur->step++;
+        moved++;
+        --*budget;
+        if (cur->step == ch->count)
+            run->left--;
+    }
+    return moved;
+}
+
+static void operation_end(struct coll_comm *c)
+{
+    struct coll_plan *p = c->run->plan;
+
+    for (size_t i = 0; i < p->total_count; i++) {
+        const struct plan_total *t = &p->totals[i];
+
+        c->base[coll_counter_at(c, t->peer, t->channel, t->sem)] += t->value;
+    }
+    atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_relaxed);
+    c->run->plan = NULL;
+    coll_bells_ring(c);
+}
+
+enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
+{
+    struct coll_run *run = c->run;
+    uint32_t channels;
+    uint64_t moved = 0;
+
+    if (c->status)
+        return COLL_FAILED;
+    if (!run->plan)
+        return COLL_DONE;
+    channels = sched_channels(run->plan->s);
+    for (uint32_t i = 0; i < channels && !c->status; i++) {
+        uint32_t ch = (run->next + i) % channels;
+
+        if (run->cursor[ch].step < run->plan->channels[ch].count)
+            moved += channel_progress(c, ch, &budget);
+        else if (run->plan->channels[ch].count == 0 && run->cursor[ch].step++ == 0)
+            run->left--; /* nothing to do on this channel */
+    }
+    run->next = (run->next + 1) % channels;
+    run->steps += moved;
+    if (c->status)
+        return COLL_FAILED;
+    if (run->left == 0) {
+        operation_end(c);
+        return COLL_DONE;
+    }
+    if (moved)
+        return COLL_MOVED;
+    coll_bells_ring(c);
+    return coll_failed_elsewhere(c) ? COLL_FAILED : COLL_BLOCKED;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Element-wise combination of several buffers, for the reductions of collectives: one pass over
+ * memory, in blocks that stay in the first-level cache. docs/spec/collectives.md 5.2: sources left
+ * to right, floats in fp32 and rounded once at the write, integers in their own width, wrapping. */
+#include <string.h>
+
+#include "kernel/kernel.h"
+#include "kernel/kernel_int.h"
+
+#define BLOCK 1024 /* elements */
+
+/* ---- integers ---- */
+
+#define COMBINE_INT(name, type, wide)                                                      \
+    static void combine_##name(enum kernel_combine op, type *acc, const type *x, size_t n) \
+    {                                                                                      \
+        switch (op) {                                                                      \
+        case KERNEL_COMBINE_SUM:                                                           \
+            for (size_t i = 0; i < n; i++)                                                 \
+                acc[i] = (type)((wide)acc[i] + (wide)x[i]);                                \
+            break;                                                                         \
+        case KERNEL_COMBINE_MIN:                                                           \
+            for (size_t i = 0; i < n; i++)                                                 \
+                acc[i] = x[i] < acc[i] ? x[i] : acc[i];                                    \
+            break;                                                                         \
+        default:                                                                           \
+            for (size_t i = 0; i < n; i++)                                                 \
+                acc[i] = x[i] > acc[i] ? x[i] : acc[i];                                    \
+            break;                                                                         \
+        }                                                                                  \
+    }
+COMBINE_INT(u8, uint8_t, uint32_t)
+COMBINE_INT(i8, int8_t, uint32_t)
+COMBINE_INT(u16, uint16_t, uint32_t)
+COMBINE_INT(i16, int16_t, uint32_t)
+COMBINE_INT(u32, uint32_t, uint32_t)
+COMBINE_INT(i32, int32_t, uint32_t)
+COMBINE_INT(u64, uint64_t, uint64_t)
+COMBINE_INT(i64, int64_t, uint64_t)
+
+static void combine_int(enum dtype t, enum kernel_combine op, void *acc, const void *x, size_t n)
+{
+    switch (t) {
+    case DT_UINT8:
+        combine_u8(op, acc, x, n);
+        break;
+    case DT_INT8:
+        combine_i8(op, acc, x, n);
+        break;
+    case DT_UINT16:
+        combine_u16(op, acc, x, n);
+        break;
+    case DT_INT16:
+        combine_i16(op, acc, x, n);
+        break;
+    case DT_UINT32:
+        combine_u32(op, acc, x, n);
+        break;
+    case DT_INT32:
+        combine_i32(op, acc, x, n);
+        break;
+    case DT_UINT64:
+        combine_u64(op, acc, x, n);
+        break;
+    default:
+        combine_i64(op, acc, x, n);
+        break;
+    }
+}
+
+/* ---- floats ---- */
+
+static enum isa_alu alu_of(enum kernel_combine op)
+{
+    static const enum isa_alu alus[] = {ISA_ALU_ADD, ISA_ALU_MIN, ISA_ALU_MAX};
+
+    return alus[op];
+}
+
+static bool is_f32(enum dtype t)
+{
+    return t == DT_FP32 || t == DT_FP32R;
+}
+
+/* Sources [off, off + n) of floats into dst, which may be one of the sources at the same place. */
+static void combine_block(const struct k_vec *v, enum dtype t, enum kernel_combine op,
+                          const void *const *src, unsigned nsrc, size_t off, size_t n, void *dst)
+{
+    float acc[BLOCK], x[BLOCK];
+    size_t at = off * dtype_size(t);
+    void (*bin)(float *, const float *, const float *, size_t) = v->bin[alu_of(op)];
+
+    if (is_f32(t)) {
+        float *out = nsrc == 2 ? dst : acc; /* dst may be a later source */
+
+        bin(out, (const float *)src[0] + off, (const float *)src[1] + off, n);
+        for (unsigned i = 2; i < nsrc; i++)
+            bin(i + 1 < nsrc ? acc : dst, acc, (const float *)src[i] + off, n);
+        return;
+    }
+    kernel_load_f32(acc, t, (const uint8_t *)src[0] + at, n);
+    for (unsigned i = 1; i < nsrc; i++) {
+        kernel_load_f32(x, t, (const uint8_t *)src[i] + at, n);
+        bin(acc, acc, x, n);
+    }
+    kernel_store_f32(t, dst, acc, n, NULL);
+}
+
+static void combine_block_int(enum dtype t, enum kernel_combine op, const void *const *src,
+                              unsigned nsrc, size_t off, size_t n, void *dst)
+{
+    uint64_t acc[BLOCK];
+    size_t at = off * dtype_size(t), bytes = n * dtype_size(t);
+
+    memcpy(acc, (const uint8_t *)src[0] + at, bytes);
+    for (unsigned i = 1; i < nsrc; i++)
+        combine_int(t, op, acc, (const uint8_t *)src[i] + at, n);
+    memcpy(dst, acc, bytes);
+}
+
+bool kernel_combine_can(enum dtype t)
+{
+    enum dtype_kind kind = dtype_kind(t);
+
+    return (kind == DTK_INT || kind == DTK_UINT || kind == DTK_FLOAT) && t != DT_FP8_E8M0;
+}
+
+void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src, unsigned nsrc,
+                    void *const *dst, unsigned ndst, size_t n)
+{
+    const struct k_vec *v = k_vec_choose(KERNEL_MATH_FAST);
+    size_t size = dtype_size(t);
+    bool real = dtype_is_float(t);
+
+    for (size_t off = 0; off < n; off += BLOCK) {
+        size_t len = n - off < BLOCK ? n - off : BLOCK;
+        uint8_t *first = (uint8_t *)dst[0] + off * size;
+
+        if (real)
+            combine_block(v, t, op, src, nsrc, off, len, first);
+        else
+            combine_block_int(t, op, src, nsrc, off, len, first);
+        for (unsigned i = 1; i < ndst; i++)
+            memcpy((uint8_t *)dst[i] + off * size, first, len * size);
+    }
+}

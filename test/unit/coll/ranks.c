@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ranks.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+struct ranks_table {
+    pthread_barrier_t barrier;
+    uint8_t block[RANKS_MAX][RANKS_BLOCK];
+    char text[RANKS_MAX][768]; /* what bodies return */
+    _Alignas(64) uint8_t shared[4096];
+};
+
+struct job {
+    struct ranks_table *table;
+    char dir[64];
+    uint32_t n;
+    uint64_t timeout_ms;
+    const char *(*body)(struct rank *r);
+    void *arg;
+};
+
+struct rank_thread {
+    struct job *job;
+    uint32_t me;
+};
+
+static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
+{
+    struct rank *r = arg;
+
+    if (size > RANKS_BLOCK)
+        return err_set(err, NRT_RESOURCE, "the test's table has %d bytes a rank", RANKS_BLOCK);
+    memcpy(r->table->block[r->me], mine, size);
+    pthread_barrier_wait(&r->table->barrier);
+    for (uint32_t i = 0; i < r->n; i++)
+        memcpy((uint8_t *)all + i * size, r->table->block[i], size);
+    pthread_barrier_wait(&r->table->barrier);
+    return NRT_SUCCESS;
+}
+
+void ranks_barrier(struct rank *r)
+{
+    pthread_barrier_wait(&r->table->barrier);
+}
+
+void *ranks_shared(struct rank *r)
+{
+    return r->table->shared;
+}
+
+void ranks_die(struct rank *r)
+{
+    (void)r;
+    raise(SIGKILL);
+}
+
+void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr)
+{
+    struct device_alloc a = {.core = r->me * 2, /* LNC 2 */
+                             .neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_TENSOR,
+                             .size = size ? size : 64};
+    struct device_extent x;
+    struct err err = {0};
+    void *p;
+
+    if (device_alloc(r->in, &a, &x, &err) ||
+        device_map(r->in, x.addr, a.size, DEVICE_RW, &p, &err)) {
+        fprintf(stderr, "rank_memory: %s\n", err.text);
+        abort();
+    }
+    memset(p, 0xa5, a.size);
+    *ret_addr = x.addr;
+    return p;
+}
+
+static void group_make(struct topo_group *g, uint32_t n)
+{
+    struct topo_fabric fabric;
+    struct topo_world world;
+    struct err err = {0};
+
+    if (topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err) ||
+        topo_world_init(&world, &fabric, 2, 1, n, &err) ||
+        topo_group_init(g, &world, NULL, 0, &err)) {
+        fprintf(stderr, "group: %s\n", err.text);
+        abort();
+    }
+}
+
+static void rank_run(struct job *job, uint32_t me)
+{
+    struct device_config cfg = {.type = "trn2.48xlarge", .dir = job->dir, .report_dir = job->dir};
+    struct topo_group group;
+    struct rank r = {.me = me, .n = job->n, .table = job->table, .arg = job->arg};
+    struct err err = {0};
+    const char *text = NULL;
+
+    group_make(&group, job->n);
+    r.group = &group;
+    r.log = log_open_env();
+    cfg.log = r.log;
+    if (device_instance_open(&cfg, &r.in, &err)) {
+        fprintf(stderr, "rank %u: %s\n", me, err.text);
+        abort();
+    }
+    struct coll_config cc = {.in = r.in,
+                             .group = &group,
+                             .rank = me,
+                             .core = me * 2,
+                             .exchange = {&r, exchange},
+                             .timeout_ns = job->timeout_ms * 1000000,
+                             .log = r.log};
+
+    device_runnable_add(r.in, 1);
+    if (coll_comm_open(&cc, &r.comm, &err))
+        text = err.text;
+    else
+        text = job->body(&r);
+    if (text)
+        snprintf(job->table->text[me], sizeof(job->table->text[me]), "rank %u: %.700s", me, text);
+    device_runnable_add(r.in, -1);
+    coll_comm_close(r.comm);
+    device_instance_close(r.in);
+    log_close(r.log);
+    topo_group_fini(&group);
+}
+
+static void *thread_main(void *arg)
+{
+    struct rank_thread *t = arg;
+
+    rank_run(t->job, t->me);
+    return NULL;
+}
+
+static void run_threads(struct job *job)
+{
+    struct rank_thread args[RANKS_MAX];
+    pthread_t threads[RANKS_MAX];
+
+    for (uint32_t i = 0; i < job->n; i++) {
+        args[i] = (struct rank_thread){job, i};
+        if (pthread_create(&threads[i], NULL, thread_main, &args[i]))
+            abort();
+    }
+    for (uint32_t i = 0; i < job->n; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void run_processes(struct job *job)
+{
+    pid_t pids[RANKS_MAX];
+
+    for (uint32_t i = 0; i < job->n; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            rank_run(job, i);
+            _exit(0);
+        }
+    }
+    for (uint32_t i = 0; i < job->n; i++) {
+        int status = 0;
+
+        waitpid(pids[i], &status, 0);
+        if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+            snprintf(job->table->text[i], sizeof(job->table->text[i]), "rank %u: signal %d", i,
+                     WTERMSIG(status));
+    }
+}
+
+const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
+                      const char *(*body)(struct rank *r), void *arg)
+{
+    static char text[768];
+    struct job job = {.n = n, .timeout_ms = timeout_ms, .body = body, .arg = arg};
+    pthread_barrierattr_t attr;
+    char cmd[128];
+
+    strcpy(job.dir, "/tmp/opennrt-coll-XXXXXX");
+    if (!mkdtemp(job.dir))
+        abort();
+    job.table =
+        mmap(NULL, sizeof(*job.table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (job.table == MAP_FAILED)
+        abort();
+    pthread_barrierattr_init(&attr);
+    pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&job.table->barrier, &attr, n);
+    if (kind == RANKS_THREADS)
+        run_threads(&job);
+    else
+        run_processes(&job);
+    text[0] = 0;
+    for (uint32_t i = 0; i < n && !text[0]; i++)
+        strcpy(text, job.table->text[i]);
+    munmap(job.table, sizeof(*job.table));
+    snprintf(cmd, sizeof(cmd), "rm -rf %s", job.dir);
+    if (system(cmd) != 0)
+        fprintf(stderr, "cannot remove %s\n", job.dir);
+    return text[0] ? text : NULL;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks of one node as threads of this process or as processes: each opens the instance for itself
+ * and meets the others through a table in shared memory. */
+#ifndef TEST_UNIT_COLL_RANKS_H
+#define TEST_UNIT_COLL_RANKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coll/coll.h"
+#include "device/device.h"
+#include "topo/group.h"
+
+#define RANKS_MAX   64
+#define RANKS_BLOCK 64 /* bytes that a rank gives to one exchange */
+
+struct ranks_table; /* shared by all */
+
+struct rank {
+    uint32_t me, n;
+    struct ranks_table *table;
+    struct device_instance *in;
+    struct log *log;
+    const struct topo_group *group;
+    struct coll_comm *comm;
+    void *arg; /* of the body */
+};
+
+enum ranks_kind { RANKS_THREADS, RANKS_PROCESSES };
+
+/* Runs body on every rank of a trn2.48xlarge with n of its cores, communicator open, and closes
+ * everything. A body returns NULL or a text. timeout_ms: of the communicators. NULL when all did
+ * well, else the first text (static). Bodies of processes are forked copies: arg is read only. */
+const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
+                      const char *(*body)(struct rank *r), void *arg);
+/* The same, and process `victim` is killed with SIGKILL when it calls ranks_die. */
+void ranks_die(struct rank *r);
+/* All ranks wait for all. */
+void ranks_barrier(struct rank *r);
+/* A page that all ranks share, zero at first. */
+void *ranks_shared(struct rank *r);
+
+/* Device memory of this rank, filled with 0xa5; address in *ret_addr. */
+void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr);
+
+#endif
