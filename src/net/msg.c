@@ -285,7 +285,7 @@ NRT_STATUS msg_parse(const uint8_t *p, size_t size, struct msg *ret, struct err 
 
     if (st != NRT_SUCCESS)
         return st;
-    if (total != size)
+    if (total == 0 || total != size)
         return err_set(err, NRT_INVALID, "a message of %zu bytes in a frame of %zu", total, size);
     type = (uint32_t)le_get(p + 4, 2);
     if (type == 0 || type >= MSG_TYPE_END)
