@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests, peers and their loss, over what fabric.c gives. A request's memory stays with the link
+ * until both the provider and its owner have done with it, so that a lost peer or a dropped proxy
+ * leaves nothing that a late completion could hurt. */
+#include "net/link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/fabric_int.h"
+
+/* Tag: who sends, and on which channel. */
+#define TAG(rank, channel) ((uint64_t)(rank) << 32 | (channel))
+
+#define LOOK_EVERY 64 /* turns of progress between two looks at the job */
+
+struct net_request {
+    uint8_t provider[FABRIC_CONTEXT]; /* first: completions carry its address */
+    struct net_request *next;         /* in the free list, or among those under way */
+    struct net_request **at;          /* where the previous one points, while under way */
+    uint32_t peer, size;              /* bytes posted, then moved */
+    bool send, in_provider, owned;
+    bool done;
+    struct err failure;
+};
+
+struct link_peer {
+    uint64_t at; /* the provider's name for it */
+    bool known, lost;
+};
+
+struct net_link {
+    pthread_mutex_t lock;
+    struct fabric *f;
+    struct log *log;
+    uint32_t rank, world;
+    uint8_t address[NET_ADDRESS_MAX];
+    size_t address_size;
+    struct link_peer *peers; /* world */
+    struct net_request *free, *busy;
+    struct net_job *job;
+    bool job_lost;
+    char why[ERR_TEXT_MAX - 64]; /* of the last loss */
+    unsigned since_look;         /* progress calls since the job was looked at */
+    struct net_link_counters counters;
+};
+
+/* --- requests ----------------------------------------------------------------------------------
+ */
+
+static struct net_request *request_new(struct net_link *l)
+{
+    struct net_request *r = l->free;
+
+    if (r != NULL)
+        l->free = r->next;
+    else
+        r = mem_aligned(64, (sizeof(*r) + 63) & ~(size_t)63);
+    if (r == NULL)
+        return NULL;
+    memset(r, 0, sizeof(*r));
+    r->owned = true;
+    r->next = l->busy;
+    r->at = &l->busy;
+    if (r->next != NULL)
+        r->next->at = &r->next;
+    l->busy = r;
+    return r;
+}
+
+static void request_free_if_over(struct net_link *l, struct net_request *r)
+{
+    if (r->owned || r->in_provider)
+        return;
+    *r->at = r->next;
+    if (r->next != NULL)
+        r->next->at = r->at;
+    r->next = l->free;
+    l->free = r;
+}
+
+static void request_fail(struct net_link *l, struct net_request *r, const char *why)
+{
+    if (r->done)
+        return;
+    l->counters.errors++;
+    err_set(&r->failure, NRT_NETWORK_PROXY_FAILURE, "%s rank %u: %s",
+            r->send ? "sending to" : "receiving from", r->peer, why);
+    r->done = true;
+}
+
+/* Under the lock. Everything under way with the rank, or with every rank, fails; the provider is
+ * asked to let go. */
+static void lose_locked(struct net_link *l, uint32_t rank, const char *why)
+{
+    for (uint32_t i = 0; i < l->world; i++) {
+        if (rank == NET_NO_RANK || i == rank)
+            l->peers[i].lost = true;
+    }
+    snprintf(l->why, sizeof(l->why), "%s", why);
+    for (struct net_request *r = l->busy; r != NULL; r = r->next) {
+        if (r->done || !l->peers[r->peer].lost)
+            continue;
+        request_fail(l, r, l->why);
+        if (r->in_provider)
+            fabric_cancel(l->f, r);
+    }
+}
+
+void net_link_lose(struct net_link *l, uint32_t rank, const char *why)
+{
+    pthread_mutex_lock(&l->lock);
+    if (rank < l->world || rank == NET_NO_RANK)
+        lose_locked(l, rank, why);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* --- the wire ----------------------------------------------------------------------------------
+ */
+
+static enum net_posted post_locked(struct net_link *l, bool send, uint32_t channel,
+                                   const struct net_entry *e, uint32_t size,
+                                   struct net_request **ret, struct err *err)
+{
+    const struct fabric_memory *m = (const struct fabric_memory *)e->memory;
+    struct link_peer *p = e->peer < l->world ? &l->peers[e->peer] : NULL;
+    struct net_request *r;
+    enum fabric_result how;
+    int error = 0;
+
+    if (p == NULL || !p->known || p->lost) {
+        err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer,
+                p != NULL && p->lost ? l->why : "its address is not known");
+        return NET_FAILED;
+    }
+    r = request_new(l);
+    if (r == NULL) {
+        err_set(err, NRT_RESOURCE, "out of memory for a message with rank %u", e->peer);
+        return NET_FAILED;
+    }
+    r->peer = e->peer;
+    r->send = send;
+    r->size = size;
+    how = send ? fabric_send(l->f, p->at, TAG(l->rank, channel), e->data, size, m, r, &error)
+               : fabric_recv(l->f, p->at, TAG(e->peer, channel), e->data, size, m, r, &error);
+    r->in_provider = how == FABRIC_OK;
+    r->done = how == FABRIC_DONE;
+    if (how == FABRIC_AGAIN || how == FABRIC_FAILED) {
+        r->owned = false;
+        request_free_if_over(l, r);
+    }
+    if (how == FABRIC_AGAIN) {
+        l->counters.stalls++;
+        return NET_AGAIN;
+    }
+    if (how == FABRIC_FAILED) {
+        l->counters.errors++;
+        err_set(err, NRT_NETWORK_PROXY_FAILURE, "%s rank %u: %s",
+                send ? "sending to" : "receiving from", e->peer, strerror(error));
+        return NET_FAILED;
+    }
+    if (send)
+        l->counters.sends++;
+    else
+        l->counters.recvs++;
+    *ret = r;
+    return NET_POSTED;
+}
+
+static enum net_posted wire_post(void *arg, bool send, uint32_t channel, const struct net_entry *e,
+                                 uint32_t size, struct net_request **ret, struct err *err)
+{
+    struct net_link *l = arg;
+    enum net_posted how;
+
+    pthread_mutex_lock(&l->lock);
+    how = post_locked(l, send, channel, e, size, ret, err);
+    pthread_mutex_unlock(&l->lock);
+    return how;
+}
+
+static NRT_STATUS wire_test(void *arg, struct net_request *r, bool *ret_done, uint32_t *ret_size,
+                            struct err *err)
+{
+    struct net_link *l = arg;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    pthread_mutex_lock(&l->lock);
+    *ret_done = r->done;
+    *ret_size = r->size;
+    if (r->failure.status != NRT_SUCCESS)
+        st = err_set(err, r->failure.status, "%s", r->failure.text);
+    if (r->done) {
+        if (st == NRT_SUCCESS && r->send)
+            l->counters.bytes_sent += r->size;
+        else if (st == NRT_SUCCESS)
+            l->counters.bytes_received += r->size;
+        r->owned = false;
+        request_free_if_over(l, r);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return st;
+}
+
+static void wire_drop(void *arg, struct net_request *r)
+{
+    struct net_link *l = arg;
+
+    pthread_mutex_lock(&l->lock);
+    r->owned = false;
+    if (r->in_provider)
+        fabric_cancel(l->f, r);
+    request_free_if_over(l, r);
+    pthread_mutex_unlock(&l->lock);
+}
+
+struct net_wire net_link_wire(struct net_link *l)
+{
+    return (struct net_wire){.arg = l, .post = wire_post, .test = wire_test, .drop = wire_drop};
+}
+
+/* --- progress ----------------------------------------------------------------------------------
+ */
+
+static void complete(struct net_link *l, const struct fabric_completion *c)
+{
+    struct net_request *r = c->context;
+
+    if (r == NULL)
+        return;
+    r->in_provider = false;
+    if (c->truncated) {
+        char why[96];
+
+        snprintf(why, sizeof(why), "it sent more than the %u bytes that were posted", r->size);
+        request_fail(l, r, why);
+    } else if (c->error != 0) {
+        request_fail(l, r, strerror(c->error));
+    } else if (!r->done) {
+        if (!r->send)
+            r->size = (uint32_t)c->size;
+        r->done = true;
+    }
+    request_free_if_over(l, r);
+}
+
+/* The bootstrap's connections see a death at once, whatever the provider notices. A job that has
+ * lost one rank has lost them all: who waits for a rank that lives waits for one that has stopped.
+ */
+static void look_at_job(struct net_link *l)
+{
+    struct err why = {0};
+    bool joined;
+
+    if (l->job == NULL || l->job_lost || ++l->since_look < LOOK_EVERY)
+        return;
+    l->since_look = 0;
+    if (net_job_state(l->job, &joined, &why) == NRT_SUCCESS)
+        return;
+    l->job_lost = true;
+    lose_locked(l, NET_NO_RANK, why.text);
+}
+
+static unsigned progress_locked(struct net_link *l, unsigned budget)
+{
+    struct fabric_completion c[FABRIC_BATCH];
+    unsigned done = 0;
+    int n;
+
+    do {
+        n = fabric_poll(l->f, c);
+        l->counters.polls++;
+        for (int i = 0; i < n; i++)
+            complete(l, &c[i]);
+        if (n > 0)
+            done += (unsigned)n;
+    } while (n == FABRIC_BATCH && done < budget);
+    if (done == 0)
+        l->counters.idle_polls++;
+    look_at_job(l);
+    return done;
+}
+
+unsigned net_link_progress(struct net_link *l, unsigned budget)
+{
+    unsigned done;
+
+    if (pthread_mutex_trylock(&l->lock) != 0)
+        return 0;
+    done = progress_locked(l, budget);
+    pthread_mutex_unlock(&l->lock);
+    return done;
+}
+
+/* --- memory and peers --------------------------------------------------------------------------
+ */
+
+NRT_STATUS net_memory_register(struct net_link *l, void *p, size_t size, struct net_memory **ret,
+                               struct err *err)
+{
+    struct fabric_memory *m;
+    NRT_STATUS st;
+
+    pthread_mutex_lock(&l->lock);
+    st = fabric_register(l->f, p, size, &m, err);
+    pthread_mutex_unlock(&l->lock);
+    *ret = (struct net_memory *)m;
+    return st;
+}
+
+void net_memory_release(struct net_link *l, struct net_memory *m)
+{
+    if (m == NULL)
+        return;
+    pthread_mutex_lock(&l->lock);
+    fabric_unregister((struct fabric_memory *)m);
+    pthread_mutex_unlock(&l->lock);
+}
+
+NRT_STATUS net_link_peer(struct net_link *l, uint32_t rank, const void *address, size_t size,
+                         struct err *err)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
+    pthread_mutex_lock(&l->lock);
+    if (rank >= l->world || l->peers[rank].known)
+        st = err_set(err, NRT_INVALID, "rank %u has an address already, or is not in the world",
+                     rank);
+    else
+        st = fabric_peer(l->f, address, size, &l->peers[rank].at, err);
+    if (st == NRT_SUCCESS)
+        l->peers[rank].known = true;
+    pthread_mutex_unlock(&l->lock);
+    return st;
+}
+
+void net_link_watch(struct net_link *l, struct net_job *job)
+{
+    pthread_mutex_lock(&l->lock);
+    l->job = job;
+    pthread_mutex_unlock(&l->lock);
+}
+
+size_t net_link_address(const struct net_link *l, uint8_t buf[NET_ADDRESS_MAX])
+{
+    memcpy(buf, l->address, l->address_size);
+    return l->address_size;
+}
+
+const char *net_link_provider(const struct net_link *l)
+{
+    return fabric_provider(l->f);
+}
+
+void net_link_count(struct net_link *l, struct net_link_counters *ret)
+{
+    pthread_mutex_lock(&l->lock);
+    *ret = l->counters;
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* --- making and ending -------------------------------------------------------------------------
+ */
+
+/* The local address from which the root is reached; a datagram socket tells without sending. */
+static NRT_STATUS local_for(const char *root, struct addr *ret, struct err *err)
+{
+    struct addr to;
+    int fd;
+    NRT_STATUS st = addr_parse(root != NULL ? root : "127.0.0.1:1", &to, err);
+
+    if (st != NRT_SUCCESS)
+        return st;
+    fd = fd_keep(socket(to.sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ret->len = sizeof(ret->sa);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&to.sa, to.len) != 0 ||
+        getsockname(fd, (struct sockaddr *)&ret->sa, &ret->len) != 0)
+        st = err_set(err, NRT_INVALID,
+                     "No interface found in the same subnet as remote address %s: %s", root,
+                     strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return st;
+}
+
+static NRT_STATUS link_start(struct net_link *l, const struct net_link_config *cfg, struct err *err)
+{
+    char why_not[512];
+    struct addr local;
+    NRT_STATUS st = local_for(cfg->root, &local, err);
+
+    if (st == NRT_SUCCESS)
+        st = fabric_open(&local, cfg->provider, why_not, sizeof(why_not), &l->f, err);
+    if (st == NRT_SUCCESS)
+        st = fabric_address(l->f, l->address, &l->address_size, err);
+    if (st != NRT_SUCCESS)
+        return st;
+    LOGI(l->log, LOG_NRT, "net_link", "rank %u uses libfabric provider %s%s%s", l->rank,
+         fabric_provider(l->f), why_not[0] != '\0' ? "; not " : "", why_not);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **ret, struct err *err)
+{
+    struct net_link *l = mem_zalloc(sizeof(*l));
+    struct err why = {0};
+    NRT_STATUS st;
+
+    *ret = NULL;
+    if (l == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for a link");
+    pthread_mutex_init(&l->lock, NULL);
+    l->log = cfg->log;
+    l->rank = cfg->rank;
+    l->world = cfg->world;
+    l->peers = mem_calloc(cfg->world, sizeof(*l->peers));
+    st = l->peers == NULL ? err_set(&why, NRT_RESOURCE, "out of memory for %u peers", cfg->world)
+                          : link_start(l, cfg, &why);
+    if (st != NRT_SUCCESS) {
+        LOGE(cfg->log, LOG_NRT, "net_link", "rank %u: %s", cfg->rank, why.text);
+        net_link_close(l);
+        return err_set(err, st, "rank %u: %s", cfg->rank, why.text);
+    }
+    *ret = l;
+    return NRT_SUCCESS;
+}
+
+static void requests_free(struct net_request *r)
+{
+    while (r != NULL) {
+        struct net_request *next = r->next;
+
+        mem_free(r);
+        r = next;
+    }
+}
+
+void net_link_close(struct net_link *l)
+{
+    if (l == NULL)
+        return;
+    /* The endpoint first: after that nothing completes any more. */
+    if (l->f != NULL)
+        fabric_close(l->f);
+    requests_free(l->busy);
+    requests_free(l->free);
+    mem_free(l->peers);
+    pthread_mutex_destroy(&l->lock);
+    mem_free(l);
+}

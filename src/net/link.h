@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transport between nodes: one endpoint per rank over libfabric, registered memory, messages by
+ * peer and channel. The provider is the first of efa, tcp with native RDM, net, tcp;ofi_rxm that
+ * works here; the log says which, and why not the others. libfabric is loaded at the first
+ * net_link_open.
+ *
+ * Threads: a link has one lock; progress of a second thread returns at once. */
+#ifndef NET_LINK_H
+#define NET_LINK_H
+
+#include "net/job.h"
+#include "net/proxy.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct net_link;
+
+#define NET_ADDRESS_MAX 256
+
+struct net_link_config {
+    uint32_t rank, world;
+    const char *root; /* NEURON_RT_ROOT_COMM_ID: the interface is the one that leads there; NULL:
+                         loopback */
+    const char *provider; /* only this one; NULL: the first that works */
+    struct log *log;      /* may be NULL */
+};
+
+struct net_link_counters {
+    uint64_t sends, recvs, bytes_sent, bytes_received;
+    uint64_t polls, idle_polls; /* of the completion queue */
+    uint64_t stalls;            /* the provider had no room */
+    uint64_t errors;
+};
+
+/* NRT_FAILURE: no libfabric or no provider (the documented text, and why each is not there);
+ * NRT_INVALID: root; NRT_RESOURCE. Logs. */
+NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **ret, struct err *err);
+/* Cancels what is under way. NULL is fine. */
+void net_link_close(struct net_link *l);
+const char *net_link_provider(const struct net_link *l);
+
+/* This end's address, for the job's blob; at most NET_ADDRESS_MAX bytes. */
+size_t net_link_address(const struct net_link *l, uint8_t buf[NET_ADDRESS_MAX]);
+/* Where a rank is: bytes that its net_link_address gave. Twice for one rank is refused.
+ * NRT_INVALID. */
+NRT_STATUS net_link_peer(struct net_link *l, uint32_t rank, const void *address, size_t size,
+                         struct err *err);
+/* Watches a job: when it loses a rank, everything under way with that rank (with every rank, when
+ * it is the root or nobody in particular) fails with the job's words. The job must outlive the
+ * link. */
+void net_link_watch(struct net_link *l, struct net_job *job);
+/* The same for one rank, or for all with NET_NO_RANK, told directly. why is copied. */
+void net_link_lose(struct net_link *l, uint32_t rank, const char *why);
+
+/* Memory that messages come from and go to; HBM ranges. *ret may be NULL on success: the provider
+ * needs no registration. NRT_RESOURCE. */
+NRT_STATUS net_memory_register(struct net_link *l, void *p, size_t size, struct net_memory **ret,
+                               struct err *err);
+void net_memory_release(struct net_link *l, struct net_memory *m); /* NULL is fine */
+
+/* The wire of proxies. Test gives NRT_NETWORK_PROXY_FAILURE for a lost peer, a message longer than
+ * what was posted for it, or an error of the provider. */
+struct net_wire net_link_wire(struct net_link *l);
+
+/* Takes completions from the provider: at most budget; returns how many. Never blocks. */
+unsigned net_link_progress(struct net_link *l, unsigned budget);
+void net_link_count(struct net_link *l, struct net_link_counters *ret);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
