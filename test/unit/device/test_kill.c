@@ -241,6 +241,23 @@ static void kill_in_the_reclaimer(void **state)
     fixture_free(f);
 }
 
+/* The first process of an instance: it also makes the memory of an HBM. */
+static int scenario_first(const struct device_config *cfg)
+{
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 3u << 20);
+    struct device_instance *in;
+    struct device_extent x;
+    void *p;
+
+    TRY(device_instance_open(cfg, &in, NULL));
+    TRY(device_alloc(in, &a, &x, NULL));
+    TRY(device_map(in, x.addr, x.size, DEVICE_RW, &p, NULL));
+    memset(p, 0x77, x.size);
+    TRY(device_free(in, &x, NULL));
+    device_instance_close(in);
+    return 0;
+}
+
 static void kill_during_creation(void **state)
 {
     bool died = true;
@@ -248,18 +265,102 @@ static void kill_during_creation(void **state)
     for (uint64_t n = 1; died; n++) {
         struct fixture *f = fixture_new("trn1.2xlarge");
         struct log *log = f->cfg.log;
+        struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 3u << 20);
+        struct device_extent x;
+        unsigned char *p;
 
         f->cfg.log = NULL;
-        died = run_until(scenario_reclaim, &f->cfg, n);
+        died = run_until(scenario_first, &f->cfg, n);
         f->cfg.log = log;
         struct device_instance *in = fixture_open(f);
         audit(in);
         assert_int_equal(device_cores_free_count(in), 2);
+        /* No byte of the dead one. */
+        assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+        assert_int_equal(device_map(in, x.addr, x.size, DEVICE_READ, (void **)&p, NULL),
+                         NRT_SUCCESS);
+        assert_int_equal(p[0], 0);
+        assert_int_equal(memcmp(p, p + 1, x.size - 1), 0);
+        audit(in);
         device_instance_close(in);
         fixture_free(f);
         if (!died)
             assert_true(n > 10);
     }
+    (void)state;
+}
+
+/* Whoever repairs what a death in the middle left dies in the repair: at other stores for
+ * each place, every 37th of them (most make the list of free extents, one like the other). */
+static void kill_in_the_repair(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct survivor s;
+    /* Places of the first death, all over the scenario; it has some 490 stores. */
+    static const uint64_t firsts[] = {7, 60, 150, 250, 320, 400};
+    uint64_t runs = 0;
+
+    f->cfg.reserve_bytes = 2 * DEVICE_BLOCK;
+    survivor_open(f, &s);
+    f->cfg.log = NULL;
+    for (size_t k = 0; k < sizeof(firsts) / sizeof(firsts[0]); k++) {
+        bool died = true;
+
+        for (uint64_t second = 1 + k; died; second += 37, runs++) {
+            assert_true(run_until(scenario_alloc, &f->cfg, firsts[k]));
+            died = run_until(scenario_reclaim, &f->cfg, second);
+            survivor_check(&s);
+        }
+    }
+    print_message("%llu deaths in the repair\n", (unsigned long long)runs);
+    assert_true(runs > 50);
+    fresh_memory_is_zero(&s);
+    device_instance_close(s.in);
+    (void)state;
+    fixture_free(f);
+}
+
+/* The table of extents grows in the middle of an allocation. */
+static int scenario_grow_table(const struct device_config *cfg)
+{
+    struct device_alloc a = want(0, DEVICE_CAT_RUNTIME, 64);
+    struct device_instance *in;
+    struct device_extent x;
+
+    TRY(device_instance_open(cfg, &in, NULL));
+    for (int i = 0; i < 4; i++)
+        TRY(device_alloc(in, &a, &x, NULL));
+    device_instance_close(in);
+    return 0;
+}
+
+static void kill_while_the_table_grows(void **state)
+{
+    bool died = true;
+    uint64_t n = 1;
+
+    for (; died; n += 101) {
+        struct fixture *f = fixture_new("trn1.2xlarge");
+        struct device_alloc a = want(0, DEVICE_CAT_RUNTIME, 64);
+        struct device_instance *in = fixture_open(f);
+        struct device_extent x;
+
+        while (ctl_head(in)->extents_used < CTL_EXTENT_CHUNK - 2)
+            assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+        assert_int_equal(ctl_extent_cap(in), CTL_EXTENT_CHUNK);
+        f->cfg.log = NULL;
+        died = run_until(scenario_grow_table, &f->cfg, n);
+        device_reclaim(in);
+        audit(in);
+        assert_int_equal(ctl_head(in)->extents_used, CTL_EXTENT_CHUNK - 2);
+        for (int i = 0; i < 4; i++) /* and it grows, now or before */
+            assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+        assert_int_equal(ctl_extent_cap(in), 2 * CTL_EXTENT_CHUNK);
+        audit(in);
+        device_instance_close(in);
+        fixture_free(f);
+    }
+    assert_true(n > 2 * CTL_EXTENT_CHUNK); /* two stores for each new extent */
     (void)state;
 }
 
@@ -342,6 +443,8 @@ int main(void)
         cmocka_unit_test(kill_in_the_allocator),
         cmocka_unit_test(kill_in_the_reclaimer),
         cmocka_unit_test(kill_during_creation),
+        cmocka_unit_test(kill_in_the_repair),
+        cmocka_unit_test(kill_while_the_table_grows),
         cmocka_unit_test(overlapping_extents_are_noticed),
         cmocka_unit_test(damaged_links_are_rebuilt),
     };
