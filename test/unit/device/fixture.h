@@ -88,4 +88,16 @@ static inline uint64_t used_on(struct device_instance *in, uint32_t hbm)
     return u.total;
 }
 
+static inline bool all_bytes(const unsigned char *p, uint64_t n, unsigned char v)
+{
+    return n == 0 || (p[0] == v && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static inline uint64_t random_size(unsigned *seed)
+{
+    unsigned shift = (unsigned)rand_r(seed) % 31;
+
+    return 1 + ((uint64_t)rand_r(seed) << 3) % (UINT64_C(1) << shift);
+}
+
 #endif
