@@ -6,7 +6,7 @@
  *
  * NEFF, section 1: the reader crashes, the core prepares no program.
  *
- * OVL, section 2: no CC-core is found.
+ * OVL, section 2: no CC-core is found, sizes of packets have no limits.
  *
  * MEM, section 3: nothing is allocated; scratchpads, banks, limits and the text of sizes are wrong.
  *

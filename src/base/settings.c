@@ -151,7 +151,7 @@ static bool int_list_ok(const char *name, const char *text, bool list, const str
         item[n] = '\0';
         if (!settings_parse_int(item, &v))
             return false;
-        if (clamped(name, v) != v)
+        if (clamped(name, v) != v && !BROKEN(OVL))
             diag_warn(sink, "%s: %lld is out of range, using %lld", name, (long long)v,
                       (long long)clamped(name, v));
         if (text[n] == '\0')

@@ -360,6 +360,7 @@ static void nan_is_an_error_only_when_asked(void **state)
                          k ? NRT_EXEC_COMPLETED_WITH_NUM_ERR : NRT_SUCCESS);
         assert_int_equal(counter(0, DEVICE_CTR_COMPLETED_WITH_NUM_ERROR), errors + (k != 0));
         assert_int_equal(counter(0, DEVICE_CTR_SUCCESS), runs + (k == 0));
+        assert_int_equal(api_log_has("Failed to execute model multiply with status 1003"), k != 0);
         c = get_float(io.t[2], 0); /* readable */
         assert_true(c != c);
         assert_false(api_log_has("nrt_infodump"));
