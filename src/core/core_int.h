@@ -363,6 +363,15 @@ uint8_t *place_resolve(const struct core_place *pl, struct core *c, const struct
                        const uint32_t *regs, struct err *err);
 
 /* program.c */
+NRT_STATUS program_no_memory(struct err *err);
+/* Groups of one engine by id: those that one trigger starts lie together. */
+struct core_trig {
+    uint32_t id, index; /* index: position in the file, keeps equal ids in order */
+    uint32_t group;     /* first in p->groups, after translation */
+};
+/* Translate the groups of an engine; t: room for one each, sorted by id. */
+NRT_STATUS program_groups(struct core_program *p, unsigned engine, struct core_trig *t,
+                          struct err *err);
 uint32_t program_var(const struct core_program *p, uint32_t var_id); /* NEFF_NONE */
 void program_use_var(struct core_program *p, uint32_t var);
 void program_use_sem(struct core_program *p, unsigned sem);
@@ -370,6 +379,10 @@ NRT_STATUS program_add_plan(struct core_program *p, const struct dma_plan *plan,
 /* split_ps: time of each DMA engine of the set (dma_plan_split in bytes through time_dma_ps). */
 NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsigned engine,
                              const uint64_t *split_ps, bool hwdge, struct err *err);
+
+/* lower.c */
+NRT_STATUS program_engine(struct core_program *p, unsigned engine, struct isa_check_env *env,
+                          struct err *err);
 
 /* core.c */
 void core_seed_sr(struct core *core, uint32_t seed);
