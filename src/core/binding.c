@@ -37,13 +37,19 @@ NRT_STATUS core_binding_set(struct core_binding *b, uint32_t var, void *host, ui
     if (b->var[var].host == NULL && b->program->var_used[var])
         b->missing--;
     b->var[var] = (struct core_addr){host, size};
+    if (b->program->backend->bind != NULL)
+        b->program->backend->bind(b, var);
     return NRT_SUCCESS;
 }
 
 void core_binding_copy(struct core_binding *b, const struct core_binding *from)
 {
-    memcpy(b->var, from->var, b->program->sg->var_count * sizeof(b->var[0]));
+    uint32_t count = b->program->sg->var_count;
+
+    memcpy(b->var, from->var, count * sizeof(b->var[0]));
     b->missing = from->missing;
+    for (uint32_t i = 0; b->program->backend->bind != NULL && i < count; i++)
+        b->program->backend->bind(b, i);
 }
 
 void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret_size)

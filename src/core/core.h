@@ -35,6 +35,7 @@ struct run_pool;
 struct core;
 struct core_program;
 struct core_binding;
+struct core_backend; /* core/backend.h */
 
 #define CORE_MAX 2 /* physical cores of a logical core */
 
@@ -127,7 +128,8 @@ struct core_options {
     /* Borrowed for the program's life. NULL: programs with collectives are refused by opcode. The
      * programs of one logical core get the same table. */
     const struct core_outside *outside;
-    const struct diag_sink *sink; /* warnings of the checker; used during create only */
+    const struct core_backend *backend; /* NULL: the walker of records */
+    const struct diag_sink *sink;       /* warnings of the checker; used during create only */
 };
 
 /* Check (isa_check_program) and lower all engines' records, translate all descriptors. Linear in

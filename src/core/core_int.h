@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "core/backend.h"
 #include "core/core.h"
 
 /* Largest variable: sums of steps and sizes stay far from 2^63. */
@@ -167,10 +168,18 @@ struct core_code {
 };
 
 struct core_program {
+    /* The head: backend.c's. */
+    const struct core_backend *backend;
     struct core *core;
     const struct neff_subgraph *sg;
     struct core_options opt;
     struct arena arena;
+    bool *var_used; /* per variable of sg: program_use_var */
+    uint32_t nvar_used;
+    bool uses_peer; /* the back end's to set, as time */
+    struct time_program time;
+    void *own; /* of back ends other than the walker */
+    /* The walker's. */
     struct core_code code[ISA_ENGINES];
     struct kernel_op *kops;
     struct core_cond *waits;
@@ -184,16 +193,12 @@ struct core_program {
     int8_t *queue_engine;   /* per queue set: the engine that triggers it, -1 */
     uint32_t *queue_first;  /* per queue set: its first DMA engine */
     uint32_t *queue_sorted; /* isa_dyn.queue -> index in sg->queues */
-    bool *var_used;         /* needs an address */
-    uint32_t nvar_used;
     struct core_var_index {
         int64_t id;
         uint32_t index;
     } * var_index;         /* by id */
     uint64_t sems_used[4]; /* bit per semaphore that a run may change, on either core */
-    bool uses_peer;
     uint64_t records, descriptors;
-    struct time_program time;
     struct time_xfer *xfers; /* per group; engine_ps lies in the arena */
     size_t cap_xfers;
     struct core_check *check; /* OPENNRT_CHECK, else NULL */
@@ -260,21 +265,20 @@ struct core {
     bool sr_seeded;
     struct core_queue *queues; /* per queue set of the largest program */
     size_t queue_cap;
-    struct core_exec *exec; /* allocated with the core, so a run allocates nothing */
-    uint8_t *staging;       /* DMA_STAGING bytes for conversions */
+    const struct core_backend *running; /* of the run that core_start began; NULL: idle */
+    struct core_exec *exec;             /* allocated with the core, so a run allocates nothing */
+    uint8_t *staging;                   /* DMA_STAGING bytes for conversions */
 };
 
 #define DMA_CHUNK   1024 /* elements converted at once */
 #define DMA_STAGING (DMA_CHUNK * 8 * 4)
-
-enum exec_state { EXEC_IDLE, EXEC_RUNS, EXEC_ENDED };
 
 struct core_exec {
     const struct core_run *run;
     struct core_report *report;
     struct core *core[CORE_MAX];
     unsigned count;
-    enum exec_state state;
+    bool ended;                  /* status and end are final */
     uint32_t ready, later, full; /* bit core * 8 + engine */
     uint32_t turn_left;          /* records that turn_unit may still run before the others */
     uint8_t turn_unit;
@@ -362,6 +366,11 @@ NRT_STATUS place_lower(struct core_program *p, const struct isa_seq *s, uint32_t
 uint8_t *place_resolve(const struct core_place *pl, struct core *c, const struct core_binding *b,
                        const uint32_t *regs, struct err *err);
 
+/* loop.c */
+NRT_STATUS loop_start(const struct core_run *run, struct core_report *report);
+enum core_step loop_run(struct core *core, uint64_t budget, uint64_t *ret_did);
+NRT_STATUS loop_finish(struct core *core);
+
 /* program.c */
 NRT_STATUS program_no_memory(struct err *err);
 /* Groups of one engine by id: those that one trigger starts lie together. */
@@ -411,6 +420,7 @@ void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
 NRT_STATUS check_finish(struct core_check *k, struct err *err);
 
 /* outside.c */
+void outside_wait(struct core *core);
 NRT_STATUS outside_lower(struct core_program *p, const struct isa_seq *s, struct core_op *op,
                          struct err *err);
 

@@ -9,12 +9,7 @@
 
 #include <string.h>
 
-#include "base/broken.h"
-
 #define TURN 4096 /* records an engine runs before the others are looked at */
-#define SLICE                                                                           \
-    65536 /* budget of core_run: how often the outside is driven while engines are busy \
-           */
 
 void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
                unsigned engine)
@@ -75,12 +70,15 @@ static void start_core(struct core_exec *x, unsigned core)
         live_start(c, x->run->neff);
 }
 
-static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct core_report *report)
+NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
 {
+    struct core_exec *x = run->program[0]->core->exec;
+
     x->run = run;
     x->report = report;
     x->count = run->count;
     x->ready = x->later = x->full = 0;
+    x->ended = false;
     x->turn_left = 0;
     x->outside_ps = 0;
     x->stalls = false;
@@ -100,17 +98,8 @@ static NRT_STATUS start(struct core_exec *x, const struct core_run *run, struct 
         const struct core_program *p = run->program[i];
 
         x->core[i] = p->core;
-        if (run->binding[i]->program != p || run->binding[i]->missing != 0)
-            return core_binding_check(run->binding[i], &report->err) != NRT_SUCCESS
-                       ? NRT_INVALID
-                       : err_set(&report->err, NRT_INVALID, "binding of another program");
-        if (p->uses_peer && run->count != 2)
-            return err_set(&report->err, NRT_INVALID,
-                           "the program signals a second core that does not run");
         for (unsigned w = 0; w < 4; w++)
             x->sems_used[w] |= p->sems_used[w];
-        if (p->opt.outside != run->program[0]->opt.outside)
-            return err_set(&report->err, NRT_INVALID, "the programs have different tables");
     }
     x->outside = run->program[0]->opt.outside;
     x->check = run->program[0]->check;
@@ -214,7 +203,7 @@ static enum core_step settle(struct core_exec *x)
     }
     if (x->status == NRT_SUCCESS && nan > 0)
         x->status = NRT_EXEC_COMPLETED_WITH_NUM_ERR;
-    x->state = EXEC_ENDED;
+    x->ended = true;
     return x->end == CORE_END_DONE ? CORE_STEP_DONE : CORE_STEP_FAILED;
 }
 
@@ -248,18 +237,14 @@ static enum core_step advance(struct core_exec *x, uint64_t *left)
     }
 }
 
-enum core_step core_progress(struct core *core, uint64_t budget, uint64_t *ret_did)
+enum core_step loop_run(struct core *core, uint64_t budget, uint64_t *ret_did)
 {
     struct core_exec *x = core->exec;
-    uint64_t left = budget != 0 ? budget : 1, start = left;
+    uint64_t left = budget;
     enum core_step step;
 
-    if (ret_did != NULL)
-        *ret_did = 0;
-    if (x->state != EXEC_RUNS)
-        return x->state == EXEC_IDLE     ? CORE_STEP_IDLE
-               : x->end == CORE_END_DONE ? CORE_STEP_DONE
-                                         : CORE_STEP_FAILED;
+    if (x->ended)
+        return x->end == CORE_END_DONE ? CORE_STEP_DONE : CORE_STEP_FAILED;
     if (cancelled(x->run)) {
         exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
         return settle(x);
@@ -268,51 +253,20 @@ enum core_step core_progress(struct core *core, uint64_t budget, uint64_t *ret_d
     if (x->outside != NULL && outside_progress(x, left) != 0)
         x->stalls = false;
     step = advance(x, &left);
-    if (left != start)
+    if (left != budget)
         x->stalls = false;
     if (step == CORE_STEP_OUTSIDE && outside_stalls(x))
         step = settle(x);
-    if (ret_did != NULL)
-        *ret_did = start - left;
+    *ret_did = budget - left;
     return step;
 }
 
-/* ---- the execution ---- */
-
-NRT_STATUS core_start(const struct core_run *run, struct core_report *report)
-{
-    struct core_exec *x = run->program[0]->core->exec;
-    NRT_STATUS st;
-
-    report->err.status = NRT_SUCCESS;
-    report->err.text[0] = '\0';
-    if (x->state != EXEC_IDLE)
-        st = err_set(&report->err, NRT_FAILURE, "the core runs already");
-    else
-        st = BROKEN(PERF) ? NRT_FAILURE : start(x, run, report);
-    if (st == NRT_SUCCESS) {
-        x->state = EXEC_RUNS;
-        return NRT_SUCCESS;
-    }
-    memset(&report->stats, 0, sizeof(report->stats));
-    report->status = st;
-    report->end = CORE_END_FAULT;
-    report->count = 0;
-    report->core = report->engine = 0;
-    report->record = 0;
-    report->dynamic_dma = false;
-    report->pending_transfers = 0;
-    return st;
-}
-
-NRT_STATUS core_finish(struct core *core)
+NRT_STATUS loop_finish(struct core *core)
 {
     struct core_exec *x = core->exec;
     struct core_report *report = x->report;
 
-    if (x->state == EXEC_IDLE)
-        return NRT_FAILURE;
-    if (x->state == EXEC_RUNS) {
+    if (!x->ended) {
         exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
         settle(x);
     }
@@ -321,20 +275,5 @@ NRT_STATUS core_finish(struct core *core)
     report->stats = x->st;
     if (x->end != CORE_END_DONE)
         report_fill(x);
-    x->state = EXEC_IDLE;
     return report->status;
-}
-
-NRT_STATUS core_run(const struct core_run *run, struct core_report *report)
-{
-    struct core *core = run->program[0]->core;
-    enum core_step step;
-    NRT_STATUS st = core_start(run, report);
-
-    if (st != NRT_SUCCESS)
-        return st;
-    while ((step = core_progress(core, SLICE, NULL)) < CORE_STEP_DONE)
-        if (step == CORE_STEP_OUTSIDE)
-            core_wait(core);
-    return core_finish(core);
 }

@@ -201,12 +201,12 @@ bool outside_stalls(struct core_exec *x)
     return true;
 }
 
-void core_wait(struct core *core)
+void outside_wait(struct core *core)
 {
     const struct core_exec *x = core->exec;
     uint64_t limit = UINT64_MAX, now;
 
-    if (x->state != EXEC_RUNS || x->outside == NULL || x->outside->wait == NULL)
+    if (x->ended || x->outside == NULL || x->outside->wait == NULL)
         return;
     if (x->stalls) {
         now = wall_ns(x->run) - x->stall_since;

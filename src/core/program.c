@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/broken.h"
-
 /* ---- small things ---- */
 
 NRT_STATUS program_no_memory(struct err *err)
@@ -112,13 +110,12 @@ static NRT_STATUS make_tables(struct core_program *p, struct err *err)
     uint32_t engine = 0;
 
     p->var_index = arena_calloc(&p->arena, sg->var_count + 1, sizeof(p->var_index[0]));
-    p->var_used = arena_calloc(&p->arena, sg->var_count + 1, sizeof(p->var_used[0]));
     p->queue_engine = arena_calloc(&p->arena, sg->queue_count + 1, sizeof(p->queue_engine[0]));
     p->queue_sorted = arena_calloc(&p->arena, sg->queue_count + 1, sizeof(p->queue_sorted[0]));
     p->queue_first = arena_calloc(&p->arena, sg->queue_count + 1, sizeof(p->queue_first[0]));
     sorted = arena_calloc(&p->arena, sg->queue_count + 1, sizeof(sorted[0]));
-    if (p->var_index == NULL || p->var_used == NULL || p->queue_engine == NULL ||
-        p->queue_sorted == NULL || p->queue_first == NULL || sorted == NULL)
+    if (p->var_index == NULL || p->queue_engine == NULL || p->queue_sorted == NULL ||
+        p->queue_first == NULL || sorted == NULL)
         return program_no_memory(err);
     for (uint32_t i = 0; i < sg->var_count; i++) {
         if (sg->vars[i].type != NEFF_VAR_STATE_BUFFER && sg->vars[i].size > (uint64_t)CORE_VAR_MAX)
@@ -285,49 +282,28 @@ static void make_time(struct core_program *p)
     p->time.xfer_count = (uint32_t)p->ngroups;
 }
 
-NRT_STATUS core_program_create(struct core *core, const struct neff_subgraph *sg,
-                               const struct core_options *opt, struct core_program **ret,
-                               struct err *err)
+static NRT_STATUS walker_prepare(struct core_program *p, struct err *err)
 {
-    struct core_program *p = mem_zalloc(sizeof(*p));
+    const struct neff_subgraph *sg = p->sg;
     struct isa_check_env env;
-    NRT_STATUS st;
+    NRT_STATUS st = make_tables(p, err);
 
-    if (p == NULL)
-        return program_no_memory(err);
-    if (BROKEN(NEFF)) {
-        mem_free(p);
-        return err_set(err, NRT_FAILURE, "broken on purpose");
-    }
-    p->core = core;
-    p->sg = sg;
-    p->opt = *opt;
-    if (p->opt.lnc == 0)
-        p->opt.lnc = 1;
-    st = make_tables(p, err);
     if (st == NRT_SUCCESS)
         st = make_env(p, &env, err);
     for (unsigned e = 0; e < ISA_ENGINES && st == NRT_SUCCESS; e++)
         if (sg->engines[e].present)
             st = program_engine(p, e, &env, err);
     if (st == NRT_SUCCESS)
-        st = core_queues_grow(core, sg->queue_count, err);
+        st = core_queues_grow(p->core, sg->queue_count, err);
     if (st == NRT_SUCCESS && p->opt.checks != 0)
         st = check_create(p, err);
-    if (st != NRT_SUCCESS) {
-        core_program_destroy(p);
-        return st;
-    }
-    make_time(p);
-    p->opt.sink = NULL;
-    *ret = p;
-    return NRT_SUCCESS;
+    if (st == NRT_SUCCESS)
+        make_time(p);
+    return st;
 }
 
-void core_program_destroy(struct core_program *p)
+static void walker_discard(struct core_program *p)
 {
-    if (p == NULL)
-        return;
     for (unsigned e = 0; e < ISA_ENGINES; e++) {
         mem_free(p->code[e].ops);
         mem_free(p->code[e].opcodes);
@@ -344,11 +320,9 @@ void core_program_destroy(struct core_program *p)
     mem_free(p->dyns);
     mem_free(p->places);
     check_destroy(p->check);
-    arena_fini(&p->arena);
-    mem_free(p);
 }
 
-void core_program_info(const struct core_program *p, struct core_program_info *ret)
+static void walker_info(const struct core_program *p, struct core_program_info *ret)
 {
     *ret = (struct core_program_info){
         .records = p->records,
@@ -363,7 +337,13 @@ void core_program_info(const struct core_program *p, struct core_program_info *r
                       p->records * (sizeof(struct core_op) + sizeof(struct time_cost) + 3)};
 }
 
-const struct time_program *core_program_time(const struct core_program *p)
-{
-    return &p->time;
-}
+const struct core_backend core_walker = {
+    .name = "walker",
+    .prepare = walker_prepare,
+    .discard = walker_discard,
+    .info = walker_info,
+    .start = loop_start,
+    .run = loop_run,
+    .wait = outside_wait,
+    .finish = loop_finish,
+};
