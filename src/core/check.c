@@ -13,7 +13,9 @@
 
 #include <string.h>
 
-#define STRANDS  128 /* engines of both cores, then queue sets */
+#define STRANDS  128 /* engines of both cores, then queue sets, then streams of collectives */
+#define STREAMS  4   /* per core */
+#define COLLS    64  /* collectives under way whose trigger is remembered */
 #define ENGINE0  (2 * ISA_ENGINES)
 #define BEFORE   1u /* access id: host or an earlier execution */
 #define FIRST_ID 2u
@@ -64,7 +66,12 @@ struct core_check {
     uint32_t first_of_run; /* ids below it are of earlier executions */
     uint64_t runs;
     unsigned nstrands;
-    unsigned queue0[CORE_MAX]; /* strand of queue set 0 */
+    unsigned queue0[CORE_MAX];  /* strand of queue set 0 */
+    unsigned stream0[CORE_MAX]; /* of stream 0 */
+    struct {
+        uint32_t serial;
+        struct clock vc;
+    } colls[COLLS]; /* by serial: the stream as the operation began */
     struct clock strand[STRANDS];
     struct history *sem[CORE_MAX][ISA_SEMAPHORES], *event[CORE_MAX][ISA_EVENTS]; /* on demand */
     struct clock pending[CORE_PENDING]; /* of the trigger */
@@ -194,6 +201,8 @@ bool check_start(struct core_check *k, const struct core_exec *x)
     for (unsigned c = 0; c < x->count; c++) {
         k->queue0[c] = k->nstrands;
         k->nstrands += x->run->program[c]->sg->queue_count;
+        k->stream0[c] = k->nstrands;
+        k->nstrands += x->run->program[c]->sg->coll_count > 0 ? STREAMS : 0;
     }
     memset(k->strand, 0, sizeof(k->strand));
     for (unsigned c = 0; c < CORE_MAX; c++)
@@ -605,6 +614,47 @@ void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
     for (unsigned i = 0; i < plan->nfrom; i++)
         touch_side(x, k, id, &plan->from[i], w, i == 0 ? w->src_shift : w->dst_shift, false);
     touch_side(x, k, id, &plan->to, w, w->dst_shift, true);
+}
+
+/* ---- collectives ---- */
+
+static void touch_ranges(const struct core_exec *x, struct core_check *k, uint32_t id,
+                         const struct core_binding *b, const struct neff_coll_range *r,
+                         uint32_t count, bool write)
+{
+    for (uint32_t i = 0; id != 0 && i < count; i++)
+        touch(x, k, id, b->var[r[i].var].host + r[i].off, r[i].size, write);
+}
+
+/* An engine starts an operation on its stream's strand: it may read and write from now on. */
+void check_coll_start(const struct core_exec *x, struct core_check *k, const struct core_trigger *t)
+{
+    const struct neff_coll *c = &t->sg->colls[t->op];
+    unsigned s = k->stream0[t->core] + c->stream % STREAMS, es = engine_strand(t->core, t->engine);
+    uint32_t id;
+
+    join(&k->strand[s], &k->strand[es]);
+    k->strand[es].at[es]++;
+    k->strand[s].at[s]++;
+    id = access_new(k, s, t->core, t->engine, t->record, true);
+    touch_ranges(x, k, id, t->binding, c->in, c->in_count, false);
+    touch_ranges(x, k, id, t->binding, c->out, c->out_count, true);
+    k->colls[t->serial % COLLS].serial = t->serial;
+    k->colls[t->serial % COLLS].vc = k->strand[s];
+}
+
+/* It has ended and raised its semaphore: who waits for that follows it, not what its stream began
+ * since. */
+void check_coll_signal(struct core_check *k, const struct core_trigger *t, int32_t value)
+{
+    unsigned s = k->stream0[t->core] + t->sg->colls[t->op].stream % STREAMS;
+    struct clock now = k->strand[s];
+
+    if (k->colls[t->serial % COLLS].serial == t->serial)
+        k->strand[s] = k->colls[t->serial % COLLS].vc;
+    release(k, s, t->core, false, (unsigned)t->semaphore, value, false);
+    now.at[s]++;
+    k->strand[s] = now;
 }
 
 /* ---- the end ---- */

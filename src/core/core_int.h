@@ -417,6 +417,9 @@ void check_xfer_signal(struct core_check *k, unsigned core, uint32_t queue, unsi
                        unsigned index, int32_t value);
 void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
                 const struct dma_plan *plan, const struct dma_where *w);
+void check_coll_start(const struct core_exec *x, struct core_check *k,
+                      const struct core_trigger *t);
+void check_coll_signal(struct core_check *k, const struct core_trigger *t, int32_t value);
 NRT_STATUS check_finish(struct core_check *k, struct err *err);
 
 /* outside.c */

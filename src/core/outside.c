@@ -77,6 +77,8 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
         return false;
     }
     record_event(x, TIME_EV_COLL, TIME_UNIT(core, engine), 0, 0, (int32_t)op->target, x->serial);
+    if (x->check != NULL)
+        check_coll_start(x, x->check, &t);
     x->serial++;
     return true;
 }
@@ -126,6 +128,8 @@ static void signal_apply(struct core_exec *x, const struct core_signal *s)
         record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)t->semaphore, ISA_UPD_INC, 1,
                      t->serial);
         sem_add(x, t->core, (unsigned)t->semaphore, 1, ps);
+        if (x->check != NULL)
+            check_coll_signal(x->check, t, sem_load(x->core[t->core], (unsigned)t->semaphore));
     }
     if (ps > x->limit_ps)
         exec_fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, t->core, t->engine);

@@ -119,10 +119,10 @@ static const struct core_outside table = {.arg = &O,
                                           .wait = o_wait,
                                           .abandon = o_abandon};
 
-/* Collective 0 has no tensors, collective 1 copies variable 1 to variable 2. */
+/* Collective 0 has no tensors, 1 copies variable 1 to variable 2, 2 does so on another stream. */
 static struct neff_coll_range in_range = {.var = 1, .off = 64, .size = 128};
 static struct neff_coll_range out_range = {.var = 2, .off = 0, .size = 128};
-static struct neff_coll colls[2];
+static struct neff_coll colls[3];
 
 static int setup(void **state)
 {
@@ -141,8 +141,10 @@ static int setup(void **state)
                                   .out = &out_range,
                                   .metadata_var = NEFF_NONE};
     in_range.size = 128;
+    colls[2] = colls[1];
+    colls[2].stream = 2;
     F.c[0].sg.colls = colls;
-    F.c[0].sg.coll_count = 2;
+    F.c[0].sg.coll_count = 3;
     F.opt.outside = &table;
     F.run.now_ns = o_now;
     F.run.now_arg = &O;
@@ -514,6 +516,58 @@ static void collective_takes_device_time(void **state)
     assert_int_equal(F.report.end, CORE_END_TIMEOUT);
 }
 
+/* ---- checks ---- */
+
+/* Dve loads the first word of variable 2, after semaphore 5 has reached `after`. */
+static void load_result(int32_t after)
+{
+    struct isa_record *r = fx_rec(&F, 0, ISA_DVE, ISA_OP_REG_LOAD);
+
+    r->body.s.rd = 1;
+    r->body.s.place_mem = ISA_HBM;
+    r->body.s.place.hbm = (struct isa_hbm){
+        .var_id = 2, .dtype = DT_UINT32, .ndim = 1, .off_reg = ISA_NO_REG, .num = {1}};
+    if (after > 0)
+        fx_wait(r, ISA_WAIT_SEM_GE, 5, after);
+    fx_end(&F, 0, ISA_DVE);
+}
+
+/* What the check says of two operations and the load, or "". */
+static const char *checked(int32_t first, int32_t second, int32_t after)
+{
+    fx_clear(&F);
+    collective(ISA_ACT, first, 5);
+    collective(ISA_ACT, second, 5);
+    fx_end(&F, 0, ISA_ACT);
+    load_result(after);
+    fx_prepare(&F);
+    fx_run(&F, 0);
+    assert_true(F.report.end == CORE_END_CHECK || F.report.end == CORE_END_DONE);
+    return F.report.end == CORE_END_CHECK ? F.report.err.text : "";
+}
+
+static void race_with_a_collective_is_found(void **state)
+{
+    F.opt.checks = CORE_CHECK_RACE;
+    O.steps = 1;
+    assert_string_equal(checked(1, 0, 1), "");
+    assert_string_equal(checked(1, 1, 2), ""); /* one stream: in order */
+    assert_string_equal(checked(1, 0, 0),
+                        "race: dve record 0 register_load reads and transfer of act record 0 "
+                        "trigger_collective writes v2 byte 0, and nothing orders them (4 racing "
+                        "and 0 uninitialised byte accesses)");
+    /* the first has ended, the second of its stream may write already */
+    assert_string_equal(checked(1, 1, 1),
+                        "race: transfer of act record 1 trigger_collective writes and dve record "
+                        "0 register_load reads v2 byte 0, and nothing orders them (4 racing and 0 "
+                        "uninitialised byte accesses)");
+    /* two streams are not in order */
+    assert_string_equal(checked(1, 2, 2),
+                        "race: transfer of act record 0 trigger_collective writes and transfer of "
+                        "act record 1 trigger_collective writes v2 byte 0, and nothing orders "
+                        "them (128 racing and 0 uninitialised byte accesses)");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -534,6 +588,7 @@ int main(void)
         T(own_work_counts_as_progress),
         T(blocking_run_waits_and_stalls),
         T(collective_takes_device_time),
+        T(race_with_a_collective_is_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
