@@ -180,7 +180,8 @@ struct core_run {
     uint64_t timeout_ns;
     uint64_t (*now_ns)(void *arg); /* wall clock of that; NULL: run_now_ns */
     void *now_arg;
-    const int *cancel;          /* read atomically now and then; nonzero ends the run. NULL: none */
+    uint64_t start_ns; /* run_now_ns when it begins, for the live page; 0: it asks the clock */
+    const int *cancel; /* read atomically now and then; nonzero ends the run. NULL: none */
     struct time_events *events; /* NULL: no event record */
     uint32_t neff;              /* shown in the live page */
 };

@@ -434,7 +434,7 @@ void exec_pending_reset(struct core_exec *x);
 void report_fill(struct core_exec *x);
 
 /* live.c */
-void live_start(struct core *c, uint32_t neff);
+void live_start(struct core *c, const struct core_run *run);
 void live_engine(struct core *c, unsigned engine);
 void live_end(struct core *c);
 int32_t *live_semaphores(struct device_live_page *live);

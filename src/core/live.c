@@ -4,9 +4,9 @@
 #include "core/core_int.h"
 
 #include <stdatomic.h>
-#include <time.h>
 
 #include "device/device.h"
+#include "run/run.h"
 
 #define STORE(field, v) atomic_store_explicit(&(field), (v), memory_order_relaxed)
 #define LOAD(field)     atomic_load_explicit(&(field), memory_order_relaxed)
@@ -21,14 +21,13 @@ int32_t *live_semaphores(struct device_live_page *live)
     return (int32_t *)(void *)live->sems;
 }
 
-void live_start(struct core *c, uint32_t neff)
+void live_start(struct core *c, const struct core_run *run)
 {
     struct device_live_page *p = c->live;
-    struct timespec ts;
+    uint64_t now = run->start_ns != 0 ? run->start_ns : run_now_ns();
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    STORE(p->since_us, (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000);
-    STORE(p->neff, neff);
+    STORE(p->since_us, now / 1000);
+    STORE(p->neff, run->neff);
     STORE(p->op_seq, LOAD(p->op_seq) + 1);
     STORE(p->beat, LOAD(p->beat) + 1);
 }

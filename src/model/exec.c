@@ -65,9 +65,11 @@ static uint32_t runnable_with_me(void *arg)
 /* Requests of one logical core run in the order in which they came. */
 static void owner_take(struct model *m, struct logical *lc)
 {
-    struct run_policy policy = {.runnable = runnable_with_me, .arg = m->h->cfg.in};
+    if (__builtin_expect(!run_owner_try(&lc->owner), 0)) {
+        struct run_policy policy = {.runnable = runnable_with_me, .arg = m->h->cfg.in};
 
-    run_owner_take(&lc->owner, &policy);
+        run_owner_take(&lc->owner, &policy);
+    }
 }
 
 /* One NeuronCore node; the core is owned. */
@@ -86,7 +88,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         run_pool_begin(m->h->pool);
     f->events.count = 0;
     f->events.dropped = 0;
-    start = run_now_ns();
+    start = f->run[at].start_ns = run_now_ns();
     status = core_run(&f->run[at], &f->report);
     count_run(m, in, &f->report, run_now_ns() - start);
     if (m->h->pool)
