@@ -82,7 +82,8 @@ static bool is_f32(enum dtype t)
     return t == DT_FP32 || t == DT_FP32R;
 }
 
-/* Sources [off, off + n) of floats into dst, which may be one of the sources at the same place. */
+/* Sources [off, off + n), two at least, of floats into dst, which may be one of the sources at the
+ * same place. */
 static void combine_block(const struct k_vec *v, enum dtype t, enum kernel_combine op,
                           const void *const *src, unsigned nsrc, size_t off, size_t n, void *dst)
 {
@@ -136,7 +137,9 @@ void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src
         size_t len = n - off < BLOCK ? n - off : BLOCK;
         uint8_t *first = (uint8_t *)dst[0] + off * size;
 
-        if (real)
+        if (nsrc == 1)
+            memmove(first, (const uint8_t *)src[0] + off * size, len * size);
+        else if (real)
             combine_block(v, t, op, src, nsrc, off, len, first);
         else
             combine_block_int(t, op, src, nsrc, off, len, first);
