@@ -39,6 +39,28 @@ static bool fd_id(int fd, struct backing_id *ret)
 /* --- shared by both ----------------------------------------------------------------------------
  */
 
+/* At a multiple of a block, so that blocks can be huge pages; anywhere if the address space has no
+ * room to choose in. */
+static void *map_aligned(int fd, uint64_t size)
+{
+    int prot = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_NORESERVE;
+    char *room = mmap(NULL, size + DEVICE_BLOCK, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *p;
+
+    if (room == MAP_FAILED)
+        return mmap(NULL, size, prot, flags, fd, 0);
+    p = room + (size_t)(-(uintptr_t)room % DEVICE_BLOCK);
+    if (mmap(p, size, prot, flags | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        munmap(room, size + DEVICE_BLOCK);
+        return MAP_FAILED;
+    }
+    if (p > room)
+        munmap(room, (size_t)(p - room));
+    munmap(p + size, (size_t)(room + DEVICE_BLOCK - p)); /* never empty */
+    return p;
+}
+
 static NRT_STATUS any_map(const struct device_instance *in, int fd, uint64_t size, char **ret_p,
                           struct err *err)
 {
@@ -46,7 +68,7 @@ static NRT_STATUS any_map(const struct device_instance *in, int fd, uint64_t siz
     struct rlimit rl;
 
     if (!fault_hit(FAULT_MMAP))
-        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        p = map_aligned(fd, size);
     if (p == MAP_FAILED) {
         int e = errno;
 

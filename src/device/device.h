@@ -147,6 +147,10 @@ enum device_access { DEVICE_READ = 1, DEVICE_WRITE = 2, DEVICE_RW = 3 };
  * are backed: a bit test per block. */
 NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
                       enum device_access access, void **ret_p, struct err *err);
+/* Tell that the caller has copied device memory [addr, addr + size), which is mapped, to or from
+ * its own. Blocks that are copied often are moved to huge pages, if the host gives them; the call
+ * that moves one takes a millisecond or so longer. Any thread; never fails. */
+void device_copied(struct device_instance *in, uint64_t addr, uint64_t size);
 /* Copy size bytes from src to device memory. Blocks that the copy covers and that have no memory
  * yet get it by the copy itself, which costs half of backing them first. NRT_INVALID, NRT_RESOURCE
  * as device_map. */

@@ -146,6 +146,7 @@ struct hbm_map {
     int fd;
     const struct backing_ops *ops;
     atomic_bool exposed; /* device_hbm_expose: own extents are backed when they are made */
+    _Atomic uint8_t *copies; /* per block, of this process (huge.c); NULL: not counted */
 };
 
 struct memlog;
@@ -166,6 +167,7 @@ struct device_instance {
     unsigned char *fork_page; /* zeroed by the kernel in a forked child */
     pthread_mutex_t map_lock; /* hbm[]: attaching; taken before head.lock */
     struct hbm_map hbm[TOPO_MAX_HBMS];
+    _Atomic bool huge_refused;    /* the host gives no huge pages afterwards */
     _Atomic uint64_t host_backed; /* bytes this process backed (for cfg.host_limit_bytes) */
     struct memlog *memlog;        /* own lock inside */
     struct log *log;

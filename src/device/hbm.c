@@ -192,6 +192,7 @@ NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base,
         goto out_log;
     }
     m->fd = fd;
+    m->copies = mem_zalloc(in->lay.blocks_per_hbm);
     atomic_store_explicit(&m->base, p, memory_order_release);
     *ret_base = p;
     goto out;
@@ -235,6 +236,8 @@ void hbm_fini(struct device_instance *in)
         munmap(p, in->topo->hbm_bytes);
         close(m->fd);
         atomic_store(&m->base, NULL);
+        mem_free((void *)m->copies);
+        m->copies = NULL;
     }
 }
 
@@ -515,6 +518,8 @@ static void punch_locked(struct device_instance *in, uint32_t hbm, struct span s
         device_point(in);
         for (uint64_t b = s.first; b < s.end; b++) {
             bit_clear(in, hbm, b);
+            if (in->hbm[hbm].copies)
+                atomic_store_explicit(&in->hbm[hbm].copies[b], 0, memory_order_relaxed);
             device_point(in);
         }
         PUT(in, h->reserve_blocks, h->reserve_blocks > n ? h->reserve_blocks - n : 0);

@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Large copies, by what measures best (docs/kernels.md): the C library up to where the second-level
- * cache ends; then the processor's own string copy, where it is a fast one; for what no cache
- * holds, and elsewhere, stores that go around the caches and do not first read what they overwrite.
- */
+/* Large copies, by what measures best. Up to where the second-level cache ends that is the C
+ * library everywhere. Beyond, it is either a copy through the caches (the processor's string copy
+ * where it is a fast one) or stores that go around them and do not first read what they overwrite;
+ * which one, and from what size on, depends on the cache that this process gets of a machine that
+ * others use too, and what the processor says of it does not help (docs/kernels.md). So the first
+ * copies of a size class are made both ways in turns and timed, the later ones by the way that was
+ * fastest. */
 #include "kernel/kernel.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
 #endif
 
+#ifdef __SSE2__
+
 #define STRING_MIN ((size_t)768 << 10)
-#define STREAM_MIN ((size_t)2 << 20)  /* without a fast string copy */
-#define STRING_MAX ((size_t)48 << 20) /* with one */
+#define TRY_SHIFT  21 /* classes begin at 2 MiB, each twice as large as the one before */
+#define CLASSES    6
+#define TRIES      8 /* timed copies of a class, both ways */
 #define LINE       64u
 
-#ifdef __SSE2__
 static void stream_copy(uint8_t *d, const uint8_t *s, size_t n)
 {
-    size_t head = (size_t)(-(uintptr_t)d & (LINE - 1));
-
-    memcpy(d, s, head);
-    d += head;
-    s += head;
-    n -= head;
     for (; n >= LINE; n -= LINE, d += LINE, s += LINE) {
         const __m128i *from = (const __m128i *)(const void *)s;
         __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
@@ -39,20 +40,93 @@ static void stream_copy(uint8_t *d, const uint8_t *s, size_t n)
     _mm_sfence(); /* ordered before whatever announces the data */
     memcpy(d, s, n);
 }
+
+/* A whole line per store, and the source asked for a page ahead: where its pages are small, the
+ * walk of the next page's table is over when the copy gets there. */
+__attribute__((target("avx512f"))) static void stream_copy512(uint8_t *d, const uint8_t *s,
+                                                              size_t n)
+{
+    for (; n >= 4 * LINE; n -= 4 * LINE, d += 4 * LINE, s += 4 * LINE)
+        for (unsigned i = 0; i < 4 * LINE; i += LINE) {
+            _mm_prefetch((const char *)(s + 4096 + i), _MM_HINT_NTA);
+            _mm512_stream_si512((__m512i *)(void *)(d + i), _mm512_loadu_si512(s + i));
+        }
+    _mm_sfence();
+    memcpy(d, s, n);
+}
+
+static void copy_around(void *dst, const void *src, size_t n, bool avx512)
+{
+    uint8_t *d = dst;
+    const uint8_t *s = src;
+    size_t head = (size_t)(-(uintptr_t)d & (LINE - 1));
+
+    memcpy(d, s, head);
+    (avx512 ? stream_copy512 : stream_copy)(d + head, s + head, n - head);
+}
+
+static void copy_through(void *dst, const void *src, size_t n, bool avx512)
+{
+    if (avx512) /* every processor with AVX-512 has the fast string copy */
+        __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+    else
+        memcpy(dst, src, n);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* What was measured of a size class: picoseconds per KiB, the least of each way. Threads that
+ * measure at once may lose a figure to each other; any value is a legal choice. */
+struct copy_class {
+    _Atomic uint32_t tries;
+    _Atomic uint64_t best[2]; /* through, around the caches; 0: none yet */
+};
+
+static void class_copy(struct copy_class *c, void *dst, const void *src, size_t n, bool avx512)
+{
+    uint32_t tries = atomic_load_explicit(&c->tries, memory_order_relaxed);
+    bool timed = tries < TRIES, around;
+    uint64_t start = 0, took, best;
+
+    if (timed) {
+        atomic_store_explicit(&c->tries, tries + 1, memory_order_relaxed);
+        around = tries % 2 != 0;
+        start = now_ns();
+    } else {
+        around = atomic_load_explicit(&c->best[1], memory_order_relaxed) <
+                 atomic_load_explicit(&c->best[0], memory_order_relaxed);
+    }
+    (around ? copy_around : copy_through)(dst, src, n, avx512);
+    if (!timed)
+        return;
+    took = (now_ns() - start) * 1000 / (n >> 10) + 1;
+    best = atomic_load_explicit(&c->best[around], memory_order_relaxed);
+    if (best == 0 || took < best)
+        atomic_store_explicit(&c->best[around], took, memory_order_relaxed);
+}
+
 #endif
 
 void kernel_copy(void *dst, const void *src, size_t n)
 {
 #ifdef __SSE2__
-    /* Every processor with AVX-512 has the fast one. */
-    bool fast = n >= STRING_MIN && __builtin_cpu_supports("avx512f");
+    static struct copy_class classes[CLASSES];
 
-    if (fast && n < STRING_MAX) {
-        __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+    if (n >= (size_t)1 << TRY_SHIFT) {
+        unsigned class = 63u - (unsigned)__builtin_clzll(n) - TRY_SHIFT;
+
+        class_copy(&classes[class < CLASSES ? class : CLASSES - 1], dst, src, n,
+                   __builtin_cpu_supports("avx512f"));
         return;
     }
-    if (n >= STREAM_MIN) {
-        stream_copy(dst, src, n);
+    if (n >= STRING_MIN && __builtin_cpu_supports("avx512f")) {
+        copy_through(dst, src, n, true);
         return;
     }
 #endif

@@ -82,6 +82,14 @@ static NRT_STATUS store_back(struct tensor_store *st, uint64_t off, uint64_t siz
     return status;
 }
 
+#define LARGE ((uint64_t)2 << 20) /* worth telling the device about */
+
+static void store_copied(struct tensor_store *st, uint64_t off, uint64_t size)
+{
+    if (st->place == TENSOR_DEVICE)
+        device_copied(st->in, st->mem.addr + off, size);
+}
+
 static inline bool store_ready(const struct tensor_store *st)
 {
     return __builtin_expect(__atomic_load_n(&st->ready, __ATOMIC_ACQUIRE), 1);
@@ -357,6 +365,8 @@ NRT_STATUS tensor_read(const struct tensor *t, void *buf, uint64_t off, uint64_t
             return status;
     }
     bytes_move(buf, t->va + off, size);
+    if (size >= LARGE)
+        store_copied(t->store, t->off + off, size);
     return NRT_SUCCESS;
 }
 
@@ -374,6 +384,8 @@ NRT_STATUS tensor_write(struct tensor *t, const void *buf, uint64_t off, uint64_
             return status;
     }
     bytes_move(t->va + off, buf, size);
+    if (size >= LARGE)
+        store_copied(t->store, t->off + off, size);
     if (whole)
         store_written(t->store, true);
     return NRT_SUCCESS;
