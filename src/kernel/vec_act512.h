@@ -29,6 +29,8 @@ static inline __mmask16 first(size_t n)
     return n >= 16 ? (__mmask16)0xFFFF : (__mmask16)((1u << n) - 1);
 }
 
+#include "kernel/vec_table512.h"
+
 /* out = e^(in * scale + bias); returns acc + the sum of out. */
 static float exp_sum(float *out, const float *in, float scale, float bias, size_t n, float acc)
 {
@@ -94,25 +96,6 @@ static inline __m512 gelu_tanh512(__m512 x)
     u = _mm512_fmadd_ps(u, _mm512_set1_ps(0.071354814f), _mm512_set1_ps(1.5957691f));
     return gate512(x, sigma512(_mm512_mul_ps(u, x)));
 }
-static inline __m512 gelu512(__m512 x)
-{
-    static const float c[] = {2.29207144e-05f, -0.000108894274f, -0.000141999393f, 0.00495534297f,
-                              -0.0364272669f,  -0.318286031f,    -0.797886908f,    -0.693147123f};
-    const __m512 end = _mm512_set1_ps(F_GELU_END);
-    __m512 a = _mm512_abs_ps(x), y = _mm512_min_ps(end, a), p = _mm512_set1_ps(-1.58964235e-06f);
-    __mmask16 pos = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
-    __mmask16 far = _mm512_cmp_ps_mask(a, end, _CMP_GT_OQ);
-    __m512 r;
-
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        p = _mm512_fmadd_ps(p, y, _mm512_set1_ps(c[i]));
-    p = e512(p);
-    r = _mm512_mul_ps(x, p);
-    r = _mm512_mask_sub_ps(r, pos, x, r);
-    return _mm512_mask_mov_ps(r, far, _mm512_maskz_mov_ps(pos, x));
-}
-LOOP512(gelu, gelu512(x))
 LOOP512(silu, gate512(x, sigma512(x)))
 LOOP512(gelu_sigmoid, gate512(x, sigma512(_mm512_mul_ps(x, _mm512_set1_ps(1.702f)))))
 LOOP512(gelu_tanh, gelu_tanh512(x))

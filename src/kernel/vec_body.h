@@ -552,7 +552,7 @@ static void act_copy(float *out, const float *in, float param, size_t n)
             [ISA_ACT_GELU_APPRX_SIGMOID_DX] = k_act_gelu_sigmoid_dx,                              \
             [ISA_ACT_SILU] = BEST(silu),                                                          \
             [ISA_ACT_SILU_DX] = k_act_silu_dx,                                                    \
-            [ISA_ACT_TANH] = SOFT(tanh),                                                          \
+            [ISA_ACT_TANH] = BEST(tanh),                                                          \
             [ISA_ACT_SOFTPLUS] = SOFT(softplus),                                                  \
             [ISA_ACT_MISH] = SOFT(mish),                                                          \
             [ISA_ACT_ERF] = SOFT(erf),                                                            \
