@@ -352,7 +352,7 @@ static void operation_end(struct coll_comm *c)
 
         c->base[coll_counter_at(c, t->peer, t->channel, t->sem)] += t->value;
     }
-    atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_relaxed);
+    atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
     c->run->plan = NULL;
     coll_bells_ring(c);
 }

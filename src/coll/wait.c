@@ -136,11 +136,19 @@ static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why
 
 /* ---- sleeping ---- */
 
+/* A rank that is gone is missed only if it had not ended this operation: who has ended it may leave
+ * while others still work. */
 static NRT_STATUS look_around(struct coll_comm *c)
 {
-    for (uint32_t r = 0; r < c->n; r++)
-        if (r != c->me && !device_slot_live(c->cfg.in, c->peers[r].slot))
+    for (uint32_t r = 0; r < c->n; r++) {
+        struct coll_publish *pub = &c->peers[r].area->publish;
+
+        if (r == c->me || device_slot_live(c->cfg.in, c->peers[r].slot))
+            continue;
+        /* acquire: what it did before it ended is seen before it is judged */
+        if (atomic_load_explicit(&pub->ended, memory_order_acquire) < c->seq)
             return give_up(c, r, "a rank is gone");
+    }
     return NRT_SUCCESS;
 }
 

@@ -122,10 +122,11 @@ static void rank_run(struct job *job, uint32_t me)
                              .log = r.log};
 
     device_runnable_add(r.in, 1);
-    if (coll_comm_open(&cc, &r.comm, &err))
-        text = err.text;
-    else
-        text = job->body(&r);
+    if (coll_comm_open(&cc, &r.comm, &err)) { /* the others would wait for us at the table */
+        fprintf(stderr, "rank %u: %s\n", me, err.text);
+        abort();
+    }
+    text = job->body(&r);
     if (text)
         snprintf(job->table->text[me], sizeof(job->table->text[me]), "rank %u: %.700s", me, text);
     device_runnable_add(r.in, -1);

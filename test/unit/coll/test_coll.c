@@ -246,11 +246,18 @@ static void sweep(enum ranks_kind kind, const uint32_t *counts, unsigned n, unsi
     }
 }
 
+/* Every rank maps the HBMs it touches for itself: the thread sanitizer has no room for many. */
+#if defined(__SANITIZE_THREAD__)
+#define MOST_THREADS 3
+#else
+#define MOST_THREADS 7
+#endif
+
 static void threads(void **state)
 {
-    static const uint32_t counts[] = {1, 2, 3, 4, 5, 8, 16};
+    static const uint32_t counts[] = {2, 3, 4, 1, 5, 8, 16};
 
-    sweep(RANKS_THREADS, counts, 7, 60);
+    sweep(RANKS_THREADS, counts, MOST_THREADS, 60);
     (void)state;
 }
 
