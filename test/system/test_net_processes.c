@@ -15,18 +15,19 @@
 
 #define WORLD 4
 
-/* --- one rank: rank root world key host, and what to do ----------------------------------------
+/* --- one rank: rank, root, world, key ("-": the key file), rounds, silence in ms ---------------
  */
 
-static struct net_job *helper_job(char **argv, struct log *lg)
+static struct net_job *helper_job(int argc, char **argv, struct log *lg)
 {
     struct net_job_config cfg = {.rank = (uint32_t)atoi(argv[1]),
                                  .root = argv[2],
                                  .world = (uint32_t)atoi(argv[3]),
-                                 .key = argv[4],
+                                 .key = strcmp(argv[4], "-") == 0 ? NULL : argv[4],
                                  .host = "test-host",
                                  .log = lg,
-                                 .join_limit_ms = 5000};
+                                 .join_limit_ms = 5000,
+                                 .dead_ms = argc > 6 ? (uint64_t)atoi(argv[6]) : 0};
     struct err err = {0};
     struct net_job *job;
     char line[ERR_TEXT_MAX + 64];
@@ -45,8 +46,9 @@ static struct net_job *helper_job(char **argv, struct log *lg)
 static int rank_helper(int argc, char **argv)
 {
     struct log *lg = log_open_env();
-    struct net_job *job = helper_job(argv, lg);
+    struct net_job *job = helper_job(argc, argv, lg);
     int rounds = argc > 5 ? atoi(argv[5]) : 0;
+    uint64_t limit_ns = argc > 6 ? 60000000000ull : 5000000000ull;
     struct net_group *g;
     struct err err = {0};
     NRT_STATUS st = NRT_SUCCESS;
@@ -62,7 +64,7 @@ static int rank_helper(int argc, char **argv)
         st = net_op_start(g, i % 3 == 0 ? NET_OP_BARRIER : NET_OP_GATHER, &mine,
                           i % 3 == 0 ? 0 : sizeof(mine), &err);
         if (st == NRT_SUCCESS)
-            st = net_op_wait(g, 5000000000ull, &err);
+            st = net_op_wait(g, limit_ns, &err);
         for (uint32_t k = 0; st == NRT_SUCCESS && i % 3 != 0 && k < net_job_world(job); k++) {
             uint64_t want = (uint64_t)k << 32 | (uint32_t)i;
             size_t size;
@@ -86,7 +88,7 @@ static int rank_helper(int argc, char **argv)
 /* Joins, says so, and then does nothing at all: no progress, no exit. */
 static int idle_helper(int argc, char **argv)
 {
-    struct net_job *job = helper_job(argv, NULL);
+    struct net_job *job = helper_job(argc, argv, NULL);
     char line[16];
 
     if (job == NULL)
