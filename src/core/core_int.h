@@ -60,8 +60,10 @@ struct dma_plan {
     bool has_constant;
     uint8_t rank, tsize; /* PLAN_TRANSPOSE: dimensions, bytes of an element */
     float constant;
-    uint64_t elements; /* of the destination (PLAN_TRANSPOSE: of tsize bytes) */
-    uint64_t bytes;    /* written */
+    uint64_t elements;  /* of the destination (PLAN_TRANSPOSE: of tsize bytes) */
+    uint64_t bytes;     /* written */
+    uint64_t row_bytes; /* of them in a partition, if rows > 0 */
+    uint8_t part, rows; /* rows > 0: row k moves between HBM and partition part + k (rows.c) */
     const float *scale;
     struct dma_side to;
     struct dma_side *from; /* nfrom */
@@ -273,6 +275,22 @@ struct core {
 #define DMA_CHUNK   1024 /* elements converted at once */
 #define DMA_STAGING (DMA_CHUNK * 8 * 4)
 
+struct dma_where { /* base addresses of a transfer */
+    struct core *core;
+    const struct core_binding *b;
+    int64_t src_shift, dst_shift; /* bytes added to from[0] and to (dynamic offsets) */
+};
+
+/* What was put off to run row by row (rows.c): in order, of one core. */
+#define CORE_ROWS 64
+struct core_row_entry {
+    const struct kernel_op *op;  /* this or */
+    const struct dma_plan *plan; /* this */
+    uint8_t part, rows;
+    bool spared;                 /* plan: nobody would see its bytes in SBUF */
+    struct kernel_source source; /* op: operands that spared plans would have brought */
+};
+
 struct core_exec {
     const struct core_run *run;
     struct core_report *report;
@@ -297,6 +315,13 @@ struct core_exec {
     uint16_t free;          /* first unused entry of pending */
     uint32_t npending;
     uint32_t serial;
+    struct core_rows {
+        struct dma_where where;
+        unsigned count;
+        unsigned first, end; /* partitions of all */
+        uint32_t row_bytes;  /* of the largest operand in a partition, at most a step's */
+        struct core_row_entry entry[CORE_ROWS];
+    } rows;
     NRT_STATUS status; /* first failure */
     enum core_end end;
     unsigned fail_core, fail_engine;
@@ -329,13 +354,11 @@ void dma_plan_split(const struct core_program *p, const struct dma_plan *plan, u
                     uint64_t *ret);
 
 /* dma_run.c */
-struct dma_where { /* base addresses of a run */
-    struct core *core;
-    const struct core_binding *b;
-    int64_t src_shift, dst_shift; /* bytes added to from[0] and to (dynamic offsets) */
-};
 /* Returns whether a NaN was generated (only when the core checks). */
 bool dma_plan_run(const struct dma_plan *plan, const struct dma_where *w);
+/* Rows [first, end) of a plan that has rows. */
+void dma_plan_run_rows(const struct dma_plan *plan, const struct dma_where *w, unsigned first,
+                       unsigned end);
 
 struct dma_iter {
     uint8_t *base;
@@ -353,6 +376,9 @@ void dma_iter_init(struct dma_iter *it, const struct dma_side *s, const struct d
 void dma_iter_next(struct dma_iter *it); /* the next run */
 void dma_iter_read(struct dma_iter *it, void *buf, uint64_t n);
 void dma_iter_write(struct dma_iter *it, const void *buf, uint64_t n);
+
+/* rows.c */
+void dma_plan_find_rows(const struct core *core, struct dma_plan *plan); /* PLAN_COPY_NEST */
 
 /* dyn.c */
 NRT_STATUS dyn_lower(struct core_program *p, unsigned engine, const struct isa_record *rec,

@@ -274,6 +274,8 @@ NRT_STATUS dma_plan_copy(struct core_program *p, struct dma_plan *plan, struct e
             return NRT_SUCCESS;
         plan->nest = dma_nest_make(p, &l, 1, 1);
         plan->kind = PLAN_COPY_NEST;
+        if (plan->nest != NULL)
+            dma_plan_find_rows(p->core, plan);
     } else {
         plan->kind = PLAN_FOLD;
         if (s->mapped || d->mapped || !side_elements(s, a, &na) || !side_elements(d, b, &nb) ||

@@ -329,6 +329,19 @@ static void transpose_slow(const struct dma_plan *plan, const struct dma_where *
     }
 }
 
+void dma_plan_run_rows(const struct dma_plan *plan, const struct dma_where *w, unsigned first,
+                       unsigned end)
+{
+    const struct dma_nest *n = plan->nest;
+    const struct dma_nest_dim *k = &n->dim[n->ndim - 1];
+    uint8_t *d = side_base(&plan->to, w) + plan->to.off + w->dst_shift + first * k->dst;
+    const uint8_t *s =
+        side_base(&plan->from[0], w) + plan->from[0].off + w->src_shift + first * k->src;
+
+    for (unsigned i = first; i < end; i++, s += k->src, d += k->dst)
+        copy_nest(n, n->ndim - 1, d, s);
+}
+
 bool dma_plan_run(const struct dma_plan *plan, const struct dma_where *w)
 {
     struct kernel_rng *sr = w->core->kc.stochastic_rounding ? &w->core->dma_rng : NULL;

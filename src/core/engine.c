@@ -120,6 +120,10 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
     case OP_KERNEL: {
         const struct kernel_op *k = &p->kops[op->target];
 
+        if (x->rows.count != 0 && rows_put_kernel(x, k)) {
+            x->st.flops += k->flops;
+            break;
+        }
         st = k->fn(k, &c->kc, e->regs, &x->report->err);
         if (st != NRT_SUCCESS) {
             exec_fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
@@ -139,6 +143,7 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
         break;
     case OP_LOAD:
     case OP_STORE:
+        rows_flush(x);
         return load_store(x, core, engine, op);
     case OP_BRANCH:
         if (op->sub == ISA_BR_ALWAYS || branch_taken(op->sub, (int32_t)e->regs[op->ra], (int32_t)b))

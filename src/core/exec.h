@@ -99,4 +99,11 @@ void xfer_trigger(struct core_exec *x, unsigned core, unsigned engine, const str
 bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
                   uint64_t ps);
 
+/* rows.c. Put: true if the op or plan was put off; false if the caller must run it now, before
+ * which what was put off earlier has run, as far as it matters. */
+bool rows_put_kernel(struct core_exec *x, const struct kernel_op *op);
+bool rows_put_plan(struct core_exec *x, const struct dma_plan *plan, const struct dma_where *where);
+/* Run all that was put off. */
+void rows_flush(struct core_exec *x);
+
 #endif

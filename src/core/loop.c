@@ -172,6 +172,7 @@ static enum core_step settle(struct core_exec *x)
 {
     uint64_t nan = 0, ps = 0;
 
+    rows_flush(x);
     for (unsigned i = 0; i < x->count; i++) {
         struct core *c = x->core[i];
 
@@ -253,6 +254,7 @@ enum core_step loop_run(struct core *core, uint64_t budget, uint64_t *ret_did)
     if (x->outside != NULL && outside_progress(x, left) != 0)
         x->stalls = false;
     step = advance(x, &left);
+    rows_flush(x); /* nothing stays put off between two steps */
     if (left != budget)
         x->stalls = false;
     if (step == CORE_STEP_OUTSIDE && outside_stalls(x))

@@ -100,7 +100,7 @@ void xfer_run_oldest(struct core_exec *x, struct core_queue *q)
 
         if (x->check != NULL)
             check_plan(x, x->check, access, plan, &where);
-        if (dma_plan_run(plan, &where))
+        if (!rows_put_plan(x, plan, &where) && dma_plan_run(plan, &where))
             c->kc.nan_count++;
     }
     q->oldest = w->next;
@@ -170,6 +170,7 @@ bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const str
 
     while (q->oldest != CORE_NOBODY)
         xfer_run_oldest(x, q);
+    rows_flush(x);
     record_event(x, TIME_EV_XFER, TIME_UNIT(core, engine), 0, 0, (int32_t)d->group, serial);
     if (x->check != NULL) {
         for (uint32_t r = 0; d->index_side != 0 && r < d->rows; r++)

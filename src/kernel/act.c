@@ -85,7 +85,7 @@ static NRT_STATUS run_activation(const struct kernel_op *op, struct kernel_core 
 
     if (st != NRT_SUCCESS)
         return st;
-    for (a.r.k = 0; a.r.k < a.r.rec->nrows; a.r.k++)
+    for (; a.r.k < a.r.end; a.r.k++)
         one_row(&a);
     k_run_end(&a.r);
     return NRT_SUCCESS;
@@ -107,5 +107,6 @@ NRT_STATUS k_lower_activation(struct k_lower *l)
     if (rec->opcode == ISA_OP_ACTIVATION_REDUCE)
         rec->reduce_cmd = ISA_RC_RESET_REDUCE;
     l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * 3;
+    k_offer_rows(l, rec, 5);
     return NRT_SUCCESS;
 }

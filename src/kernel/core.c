@@ -90,6 +90,7 @@ NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t s
         return err_set(err, NRT_RESOURCE, "out of host memory for a core's SBUF and PSUM");
     }
     kc->scratch_size = K_SCRATCH_BYTES;
+    kc->row_end = ISA_PARTITIONS;
     /* 128 rows at a time are touched: small pages would not fit the TLB. */
     madvise(kc->sbuf, ISA_PARTITIONS * kc->sbuf_stride, MADV_HUGEPAGE);
     madvise(kc->psum, ISA_PARTITIONS * kc->psum_stride, MADV_HUGEPAGE);

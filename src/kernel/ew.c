@@ -46,7 +46,7 @@ static void move_rows(struct k_run *r, unsigned i)
 {
     const struct k_tile *d = &r->rec->t[0], *s = &r->rec->t[i];
 
-    for (unsigned k = 0; k < r->rec->nrows; k++) {
+    for (unsigned k = r->first; k < r->end; k++) {
         uint8_t *to = k_row(r, 0, k);
         const uint8_t *from = k_row(r, i, k);
 
@@ -86,7 +86,7 @@ static NRT_STATUS run_cast(const struct kernel_op *op, struct kernel_core *kc, c
         return st;
     d = &r.rec->t[0];
     /* Straight from the source's fp32 view into the destination's type. */
-    for (unsigned k = 0; k < r.rec->nrows; k++)
+    for (unsigned k = r.first; k < r.end; k++)
         for (uint32_t i = 0; i < d->n; i += r.chunk) {
             uint32_t n = d->n - i < r.chunk ? d->n - i : r.chunk;
 
@@ -103,7 +103,10 @@ NRT_STATUS k_lower_tensor_copy(struct k_lower *l)
     NRT_STATUS st;
     struct k_rec *rec = k_lower_rec(l, 2, move ? run_move : run_cast, &st);
 
-    return rec == NULL ? st : k_same_shape(l, rec, 0, 1);
+    if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS)
+        return st;
+    k_offer_rows(l, rec, 1);
+    return NRT_SUCCESS;
 }
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
@@ -259,7 +262,10 @@ NRT_STATUS k_lower_tensor_tensor(struct k_lower *l)
         l->op->fn = run_int_tensor_tensor;
         return bits ? k_bit_types(l, rec, 3) : NRT_SUCCESS;
     }
-    return k_float_op(rec->vec, rec->op0) ? NRT_SUCCESS : k_refuse(l, "operator", rec->op0);
+    if (!k_float_op(rec->vec, rec->op0))
+        return k_refuse(l, "operator", rec->op0);
+    k_offer_rows(l, rec, 1);
+    return NRT_SUCCESS;
 }
 
 NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
@@ -282,6 +288,7 @@ NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
         return k_refuse(l, "operator", rec->op0);
     if (rec->op1 != ISA_ALU_NONE && !k_float_op(rec->vec, rec->op1))
         return k_refuse(l, "operator", rec->op1);
+    k_offer_rows(l, rec, 1);
     return NRT_SUCCESS;
 }
 
@@ -298,6 +305,7 @@ NRT_STATUS k_lower_scalar_tensor_tensor(struct k_lower *l)
         return k_refuse(l, "operator", rec->op0);
     if (rec->op1 != ISA_ALU_NONE && !k_float_op(rec->vec, rec->op1))
         return k_refuse(l, "operator", rec->op1);
+    k_offer_rows(l, rec, 1);
     return NRT_SUCCESS;
 }
 
@@ -309,5 +317,8 @@ NRT_STATUS k_lower_reciprocal(struct k_lower *l)
     if (rec == NULL)
         return st;
     l->op->flops = (uint64_t)rec->t[0].n * rec->nrows;
-    return k_same_shape(l, rec, 0, 1);
+    if ((st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS)
+        return st;
+    k_offer_rows(l, rec, 1);
+    return NRT_SUCCESS;
 }

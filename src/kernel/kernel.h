@@ -41,6 +41,8 @@ struct kernel_core {
     struct run_pool *pool;
     void *scratch; /* packing buffers of the matrix kernels, owned by kernel */
     size_t scratch_size;
+    uint32_t row_first, row_end; /* rows that an op covers now: all but inside kernel_run_rows */
+    const struct kernel_source *source; /* the same: operands read elsewhere, or NULL */
 };
 
 /* Allocate the memories (mem_alloc; SBUF mapped lazily, huge pages advised), fill with zeros, seed
@@ -68,7 +70,13 @@ struct kernel_op {
     uint64_t flops;    /* model FLOPs of the record, for counters */
     uint32_t consumed; /* records this op covers: 1, or a run of matmuls of one group */
     uint32_t priv_words;
-    uint64_t priv[29]; /* 256 bytes in all */
+    /* rows > 0: the op cannot fail, and its row k touches nothing but partition part + k of SBUF
+     * and PSUM and that lane's registers, so rows may run apart and in any order. row_bytes: of its
+     * largest operand in a partition. */
+    uint8_t part, rows;
+    uint8_t row_writes; /* bit per operand that is written */
+    uint32_t row_bytes;
+    uint64_t priv[28]; /* 256 bytes in all */
 };
 static_assert(sizeof(struct kernel_op) == 256, "kernel_op is 256 bytes");
 
@@ -81,6 +89,32 @@ struct arena;
 NRT_STATUS kernel_lower(const struct isa_record *records, uint32_t max, struct kernel_core *kc,
                         enum kernel_math math, struct arena *arena, struct kernel_op *ret_op,
                         struct err *err);
+
+/* Where an operand of an op that has rows lies in a partition. */
+struct kernel_range {
+    bool sbuf;       /* else PSUM */
+    bool whole;      /* every byte of [lo, hi) belongs to it */
+    uint32_t lo, hi; /* bytes */
+};
+/* Operand i: the tiles (0 is the destination), then the scalars in tiles. False past the last one;
+ * hi is 0 for one that is absent. */
+bool kernel_op_operand(const struct kernel_op *op, unsigned i, struct kernel_range *ret);
+#define KERNEL_TILES 3 /* tiles of an op that has rows; further operands are scalars */
+
+/* Other memory, at a multiple of four bytes, that holds what tile `tile` would: of row k at row0 +
+ * k * step. */
+struct kernel_source {
+    uint32_t tiles; /* bit per tile */
+    struct {
+        const uint8_t *row0;
+        int64_t step;
+    } tile[KERNEL_TILES];
+};
+
+/* Rows [first, end) of an op that has rows; first <= end <= op->rows. Whoever runs all rows once
+ * has run the op. source: where to read operands instead, or NULL. */
+void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
+                     uint32_t end, const struct kernel_source *source);
 
 /* ---- pieces that DMA uses -------------------------------------------------------------------- */
 

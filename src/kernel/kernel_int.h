@@ -74,8 +74,8 @@ struct k_tile {
 };
 
 struct k_scalar {
-    uint8_t kind, dtype, mem, reg;
-    uint32_t bits; /* F32, I32 */
+    uint8_t kind, dtype, mem, reg, part;
+    uint32_t bits; /* F32, I32; TILE: byte in the partition */
     uint8_t *row;  /* TILE */
 };
 
@@ -113,10 +113,11 @@ struct k_run {
     void *raw, *raw2;
     uint32_t chunk;
     bool copy;
-    uint32_t k;   /* current row */
-    uint32_t pos; /* first element of the current chunk */
-    float sf[3];  /* scalar operands of the current row */
-    bool nan;     /* a NaN was generated */
+    uint32_t first, end; /* rows to run */
+    uint32_t k;          /* current row */
+    uint32_t pos;        /* first element of the current chunk */
+    float sf[3];         /* scalar operands of the current row */
+    bool nan;            /* a NaN was generated */
 };
 
 size_t k_stride(const struct kernel_core *kc, uint8_t mem);
@@ -260,6 +261,9 @@ NRT_STATUS k_check_fold(struct k_lower *l, const struct k_rec *rec, unsigned op,
 NRT_STATUS k_check_pattern(struct k_lower *l, const struct k_rec *rec);
 /* Tiles 0 .. n-1 are integers of one size, as bit operators want. */
 NRT_STATUS k_bit_types(struct k_lower *l, const struct k_rec *rec, unsigned n);
+/* Give the op its rows (kernel.h) if its operands allow: for kernels that loop from k_run.first to
+ * k_run.end and keep nothing from one row to the next. writes: bit per tile that is written. */
+void k_offer_rows(struct k_lower *l, const struct k_rec *rec, unsigned writes);
 /* An operator that the fp32 loops know. */
 bool k_float_op(const struct k_vec *v, unsigned op);
 NRT_STATUS k_refuse(struct k_lower *l, const char *what, unsigned value);

@@ -62,6 +62,66 @@ struct k_rec *k_lower_rec(struct k_lower *l, unsigned ntiles, kernel_fn fn, NRT_
     return rec;
 }
 
+void k_offer_rows(struct k_lower *l, const struct k_rec *rec, unsigned writes)
+{
+    uint32_t bytes = 0;
+
+    if (rec->dynamic || rec->nrows == 0)
+        return;
+    for (unsigned i = 0; i < rec->ntiles; i++) {
+        const struct k_tile *t = &rec->t[i];
+
+        if (t->n == 0)
+            continue;
+        if (t->part != rec->t[0].part || t->nparts != rec->nrows)
+            return;
+        if (t->n * t->esize > bytes)
+            bytes = t->n * t->esize;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        if (rec->s[i].kind == ISA_SC_REG ||
+            (rec->s[i].kind == ISA_SC_TILE && rec->s[i].part != rec->t[0].part))
+            return;
+    l->op->part = rec->t[0].part;
+    l->op->rows = (uint8_t)rec->nrows;
+    l->op->row_bytes = bytes;
+    l->op->row_writes = (uint8_t)writes;
+}
+
+void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
+                     uint32_t end, const struct kernel_source *source)
+{
+    kc->row_first = first;
+    kc->row_end = end;
+    kc->source = source;
+    (void)op->fn(op, kc, NULL, NULL); /* no offset register: nothing to refuse */
+    kc->row_first = 0;
+    kc->row_end = ISA_PARTITIONS;
+    kc->source = NULL;
+}
+
+bool kernel_op_operand(const struct kernel_op *op, unsigned i, struct kernel_range *ret)
+{
+    const struct k_rec *rec = (const struct k_rec *)(uintptr_t)op->priv[0];
+
+    *ret = (struct kernel_range){0};
+    if (i < rec->ntiles) {
+        const struct k_tile *t = &rec->t[i];
+
+        if (t->n != 0)
+            *ret = (struct kernel_range){t->mem == ISA_SBUF, t->contig,
+                                         (uint32_t)((int32_t)t->offset + t->lo),
+                                         (uint32_t)((int32_t)t->offset + t->hi)};
+    } else if (i >= KERNEL_TILES && i < KERNEL_TILES + 3) {
+        const struct k_scalar *s = &rec->s[i - KERNEL_TILES];
+
+        if (s->kind == ISA_SC_TILE)
+            *ret = (struct kernel_range){s->mem == ISA_SBUF, true, s->bits,
+                                         s->bits + (uint32_t)dtype_size((enum dtype)s->dtype)};
+    }
+    return i < KERNEL_TILES + 3;
+}
+
 NRT_STATUS k_refuse(struct k_lower *l, const char *what, unsigned value)
 {
     const struct isa_op_info *info = isa_op_info(l->r->opcode);

@@ -35,7 +35,7 @@ static NRT_STATUS run_tensor_reduce(const struct kernel_op *op, struct kernel_co
         return st;
     outer = rec->t[0].n;
     inner = rec->inner;
-    for (r.k = 0; r.k < rec->nrows; r.k++) {
+    for (; r.k < r.end; r.k++) {
         const float *in = k_read(&r, 1, r.k, 0, rec->t[1].n, r.buf[1]);
         float *out = r.buf[0];
 
@@ -112,6 +112,7 @@ NRT_STATUS k_lower_tensor_reduce(struct k_lower *l)
     }
     if (rec->op0 >= ISA_ALU_COUNT || rec->vec->fold[rec->op0] == NULL)
         return k_refuse(l, "operator", rec->op0);
+    k_offer_rows(l, rec, 1);
     return NRT_SUCCESS;
 }
 
@@ -260,7 +261,7 @@ static NRT_STATUS run_scalar_reduce(const struct kernel_op *op, struct kernel_co
 
     if (st != NRT_SUCCESS)
         return st;
-    for (r.k = 0; r.k < rec->nrows; r.k++) {
+    for (; r.k < r.end; r.k++) {
         r.sf[0] = k_scalar_f32(&r, 0, r.k);
         r.sf[1] = k_scalar_f32(&r, 1, r.k);
         k_fold_begin(&r, &f, rec->reduce_op, rec->t[1].part + r.k, r.sf[1]);
@@ -303,5 +304,6 @@ NRT_STATUS k_lower_scalar_reduce(struct k_lower *l)
     if (!k_float_op(rec->vec, rec->op0))
         return k_refuse(l, "operator", rec->op0);
     l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * 2;
+    k_offer_rows(l, rec, 5);
     return k_check_fold(l, rec, rec->reduce_op, 2);
 }

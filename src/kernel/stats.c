@@ -16,7 +16,7 @@ static NRT_STATUS run_bn_stats(const struct kernel_op *op, struct kernel_core *k
     if (st != NRT_SUCCESS)
         return st;
     n = r.rec->t[1].n;
-    for (r.k = 0; r.k < r.rec->nrows; r.k++) {
+    for (; r.k < r.end; r.k++) {
         const float *in = k_read(&r, 1, r.k, 0, n, r.buf[1]);
         float count[2] = {(float)((n + 1) / 2), (float)(n / 2)}, mean[2], dev[2], out[STATS];
         bool nan = false;
@@ -51,6 +51,7 @@ NRT_STATUS k_lower_bn_stats(struct k_lower *l)
     if (rec->t[1].n == 0 || rec->t[1].nparts != rec->nrows)
         return k_refuse(l, "partitions of operand", 1);
     l->op->flops = (uint64_t)rec->t[1].n * rec->nrows * 4;
+    k_offer_rows(l, rec, 1);
     return NRT_SUCCESS;
 }
 
@@ -86,7 +87,7 @@ static NRT_STATUS run_bn_aggr(const struct kernel_op *op, struct kernel_core *kc
     if (st != NRT_SUCCESS)
         return st;
     n = r.rec->t[1].n;
-    for (r.k = 0; r.k < r.rec->nrows; r.k++) {
+    for (; r.k < r.end; r.k++) {
         const float *in = k_read(&r, 1, r.k, 0, n, r.buf[1]);
         float out[2];
 
@@ -113,5 +114,6 @@ NRT_STATUS k_lower_bn_aggr(struct k_lower *l)
     if (rec->t[1].nparts != rec->nrows)
         return k_refuse(l, "partitions of operand", 1);
     l->op->flops = (uint64_t)rec->t[1].n * rec->nrows * 2;
+    k_offer_rows(l, rec, 1);
     return NRT_SUCCESS;
 }

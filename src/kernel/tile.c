@@ -114,6 +114,7 @@ static NRT_STATUS scalar_resolve(const struct kernel_core *kc, const struct isa_
                            index, s->v, s->part, nrows);
         k->mem = s->mem;
         k->dtype = s->dtype;
+        k->part = s->part;
         k->row = mem_base(kc, s->mem) + s->part * k_stride(kc, s->mem) + s->v;
     }
     return NRT_SUCCESS;
@@ -230,12 +231,19 @@ NRT_STATUS k_run_start(struct k_run *r, const struct k_rec *rec, struct kernel_c
     r->kc = kc;
     r->regs = regs;
     r->nan = false;
-    r->k = r->pos = 0;
+    r->first = kc->row_first;
+    r->end = rec->nrows < kc->row_end ? rec->nrows : kc->row_end;
+    r->k = r->first;
+    r->pos = 0;
     r->copy = rec->copy;
     r->sf[0] = r->sf[1] = r->sf[2] = 0.0f;
     for (unsigned i = 0; i < rec->ntiles; i++) {
         r->row[i] = rec->t[i].row;
         r->stride[i] = k_stride(kc, rec->t[i].mem);
+        if (kc->source != NULL && (kc->source->tiles >> i & 1) != 0) {
+            r->row[i] = (uint8_t *)(uintptr_t)kc->source->tile[i].row0; /* only read */
+            r->stride[i] = (size_t)kc->source->tile[i].step;
+        }
     }
     for (unsigned i = 0; i < K_BUFS; i++)
         r->buf[i] = (float *)(void *)(scratch + i * K_BUF_BYTES);
@@ -566,7 +574,7 @@ void k_elementwise(struct k_run *r, unsigned first, unsigned nin, bool check_nan
     uint32_t total = rec->t[0].n;
     bool note = check_nan && r->kc->check_nan;
 
-    for (r->k = 0; r->k < rec->nrows; r->k++) {
+    for (r->k = r->first; r->k < r->end; r->k++) {
         for (unsigned s = 0; s < 3; s++)
             if (rec->s[s].kind != ISA_SC_NONE)
                 r->sf[s] = k_scalar_f32(r, s, r->k);

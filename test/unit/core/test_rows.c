@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transfers and instructions that may be put off and run row by row (core/rows.c) against a model
+ * that runs every step at once, whole, in program order. Tiles overlap, lie on different partitions
+ * and are overwritten before they were read, in part or in whole; HBM patterns repeat, overlap and
+ * meet each other's destinations: whatever the runtime puts off or spares, memory must end the
+ * same. */
+#include "fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COLUMNS  160   /* floats of a partition that steps touch */
+#define HBM      24576 /* floats of the variable */
+#define STEPS    40
+#define PROGRAMS 400
+
+enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, MEMSET, KINDS };
+
+static struct fx F;
+static unsigned V;
+static float sbuf[ISA_PARTITIONS][COLUMNS], hbm[HBM];
+
+static int setup(void **state)
+{
+    (void)state;
+    fx_init(&F, 1, ISA_V3);
+    V = fx_var(&F, 0, NEFF_VAR_TMP_BUF, sizeof(hbm));
+    fx_queue(&F, 0, NEFF_QUEUE_DATA, 1, ISA_SP);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fx_fini(&F);
+    return 0;
+}
+
+struct tile {
+    unsigned part, rows, column, n;
+};
+
+static const struct {
+    uint8_t part, rows;
+} PARTS[] = {{0, 128}, {0, 128}, {0, 128}, {0, 64}, {64, 64}, {32, 32}, {96, 32}};
+
+static struct tile draw_tile(struct fx_rng *r, unsigned n)
+{
+    unsigned p = fx_below(r, sizeof(PARTS) / sizeof(PARTS[0]));
+
+    return (struct tile){PARTS[p].part, PARTS[p].rows, 16 * fx_below(r, (COLUMNS - n) / 16 + 1), n};
+}
+
+/* Another tile for the same instruction: mostly on the same partitions, often the same. */
+static struct tile draw_other(struct fx_rng *r, const struct tile *t)
+{
+    struct tile o = *t;
+
+    if (fx_below(r, 2))
+        o.column = 16 * fx_below(r, (COLUMNS - t->n) / 16 + 1);
+    if (t->rows == 32 && fx_below(r, 2))
+        o.part = 32 * fx_below(r, 4);
+    return o;
+}
+
+static struct isa_tensor operand(const struct tile *t)
+{
+    return fx_tile(ISA_SBUF, DT_FP32, t->part, t->rows, t->column * 4, t->n);
+}
+
+static float apply(unsigned op, float x, float y)
+{
+    return op == ISA_ALU_ADD ? x + y : op == ISA_ALU_SUBTRACT ? x - y : x > y ? x : y;
+}
+
+/* dst = f(a, b) with all inputs read before; b NULL: the scalar, or column s of each partition. */
+static void model_binary(unsigned op, const struct tile *d, const struct tile *a,
+                         const struct tile *b, float scalar, const struct tile *s)
+{
+    for (unsigned k = 0; k < d->rows; k++) {
+        float v[COLUMNS];
+
+        for (unsigned i = 0; i < d->n; i++)
+            v[i] = apply(op, sbuf[a->part + k][a->column + i],
+                         b   ? sbuf[b->part + k][b->column + i]
+                         : s ? sbuf[s->part + k][s->column]
+                             : scalar);
+        memcpy(&sbuf[d->part + k][d->column], v, d->n * sizeof(v[0]));
+    }
+}
+
+static void step_transfer(struct fx_rng *r, enum step_kind kind, unsigned id)
+{
+    static const unsigned widths[] = {16, 32, 64, 64};
+    struct tile t = draw_tile(r, widths[fx_below(r, 4)]);
+    unsigned step =
+        fx_below(r, 4) == 0 && kind == IN ? 16 * fx_below(r, 3) : t.n + 16 * fx_below(r, 3);
+    unsigned at = fx_below(r, HBM - step * (t.rows - 1) - t.n);
+    int64_t on_chip[] = {1, NEFF_SBUF_STRIDE}, off_chip[] = {1, 4 * (int64_t)step};
+    uint64_t sizes[] = {4 * t.n, t.rows};
+    struct neff_access chip = fx_access(0, t.part * (uint64_t)NEFF_SBUF_STRIDE + t.column * 4, 2,
+                                        on_chip, sizes, DT_FP32);
+    struct neff_access far = fx_access(V, 4 * at, 2, off_chip, sizes, DT_FP32);
+    struct neff_desc *d =
+        fx_desc(&F, NEFF_OP_COPY, kind == IN ? chip : far, kind == IN ? &far : &chip, 1);
+
+    fx_group(&F, 0, ISA_SP, id, 1, d, 1)->semaphore = 0;
+    for (unsigned k = 0; k < t.rows; k++) {
+        float *on = &sbuf[t.part + k][t.column], *off = &hbm[at + k * step];
+
+        memcpy(kind == IN ? on : off, kind == IN ? off : on, t.n * sizeof(*on));
+    }
+}
+
+static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind)
+{
+    static const unsigned ops[] = {ISA_ALU_ADD, ISA_ALU_SUBTRACT, ISA_ALU_MAX};
+    static const unsigned codes[KINDS] = {[BINARY] = ISA_OP_TENSOR_TENSOR,
+                                          [SCALAR] = ISA_OP_TENSOR_SCALAR,
+                                          [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR,
+                                          [REDUCE] = ISA_OP_TENSOR_REDUCE,
+                                          [MEMSET] = ISA_OP_MEMSET};
+    struct tile d = draw_tile(r, 16 << fx_below(r, 4)), a = draw_other(r, &d);
+    struct tile b = draw_other(r, &d), s = draw_other(r, &d);
+    struct isa_record *rec = fx_rec(&F, 0, ISA_DVE, codes[kind]);
+    struct isa_compute *c = &rec->body.c;
+    unsigned op = ops[fx_below(r, 3)];
+    float scalar = (float)(int)fx_below(r, 16) - 8;
+
+    c->op0 = kind == MEMSET ? 0 : (uint8_t)op;
+    c->op1 = ISA_ALU_NONE;
+    c->t[0] = operand(&d);
+    c->t[1] = operand(&a);
+    if (kind == BINARY) {
+        c->t[2] = operand(&b);
+        model_binary(op, &d, &a, &b, 0, NULL);
+    } else if (kind == SCALAR) {
+        c->s[0].kind = ISA_SC_F32;
+        memcpy(&c->s[0].v, &scalar, 4);
+        model_binary(op, &d, &a, NULL, scalar, NULL);
+    } else if (kind == TILE_SCALAR) {
+        /* Outside dst: what a row reads must not depend on what it writes. */
+        s.column = d.column >= 16 ? d.column - 16 : d.column + d.n;
+        c->s[0] =
+            (struct isa_scalar){ISA_SC_TILE, ISA_SBUF, DT_FP32, (uint8_t)s.part, s.column * 4};
+        model_binary(op, &d, &a, NULL, 0, &s);
+    } else if (kind == REDUCE) {
+        c->op0 = ISA_ALU_MAX;
+        c->naxes = 1;
+        d.n = 1;
+        c->t[0] = operand(&d);
+        for (unsigned k = 0; k < d.rows; k++) {
+            float v = sbuf[a.part + k][a.column];
+
+            for (unsigned i = 1; i < a.n; i++)
+                v = apply(ISA_ALU_MAX, v, sbuf[a.part + k][a.column + i]);
+            sbuf[d.part + k][d.column] = v;
+        }
+    } else {
+        memset(&c->t[1], 0, sizeof(c->t[1]));
+        c->s[0].kind = ISA_SC_I32; /* bits */
+        memcpy(&c->s[0].v, &scalar, 4);
+        for (unsigned k = 0; k < d.rows; k++)
+            for (unsigned i = 0; i < d.n; i++)
+                sbuf[d.part + k][d.column + i] = scalar;
+    }
+    return rec;
+}
+
+/* Each step waits for the one before it. */
+static void draw_program(struct fx_rng *r)
+{
+    static const uint8_t often[] = {IN, IN, IN, OUT, BINARY, BINARY, SCALAR, TILE_SCALAR, REDUCE};
+
+    for (unsigned i = 0; i < STEPS; i++) {
+        enum step_kind kind =
+            fx_below(r, 30) == 0 ? MEMSET : (enum step_kind)often[fx_below(r, sizeof(often))];
+        struct isa_record *rec;
+
+        if (kind == IN || kind == OUT) {
+            step_transfer(r, kind, i);
+            rec = fx_trigger(&F, 0, ISA_SP, (int32_t)i);
+        } else {
+            rec = step_compute(r, kind);
+            fx_update(rec, ISA_UPD_INC, 0, 0, 0);
+        }
+        fx_wait(rec, ISA_WAIT_SEM_GE, 0, (int32_t)i);
+    }
+    fx_end(&F, 0, ISA_SP);
+    fx_end(&F, 0, ISA_DVE);
+}
+
+static void chains(void **state)
+{
+    struct fx_rng r = {fx_seed("chains")};
+
+    (void)state;
+    for (unsigned n = 0; n < PROGRAMS; n++) {
+        fx_clear(&F);
+        for (unsigned p = 0; p < ISA_PARTITIONS; p++) {
+            for (unsigned i = 0; i < COLUMNS; i++)
+                sbuf[p][i] = (float)(int)fx_below(&r, 1000);
+            memcpy(fx_sbuf(&F, 0, p, 0), sbuf[p], sizeof(sbuf[p]));
+        }
+        for (unsigned i = 0; i < HBM; i++)
+            hbm[i] = (float)(int)fx_below(&r, 1000);
+        memcpy(F.c[0].mem[V], hbm, sizeof(hbm));
+        draw_program(&r);
+        fx_prepare(&F);
+        if (fx_run(&F, 0) != NRT_SUCCESS)
+            fail_msg("program %u: %s", n, F.text);
+        for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+            if (memcmp(fx_sbuf(&F, 0, p, 0), sbuf[p], sizeof(sbuf[p])) != 0)
+                fail_msg("program %u: partition %u differs from the model", n, p);
+        if (memcmp(F.c[0].mem[V], hbm, sizeof(hbm)) != 0)
+            fail_msg("program %u: HBM differs from the model", n);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(chains, setup, teardown)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
