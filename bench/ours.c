@@ -134,81 +134,141 @@ const char ours_nothing[] = "var a: input f32[16]\n"
                             "    end\n";
 
 #define ROWS "const R = 128\nconst N = 4096\n"
-#define ONE                                  \
-    ROWS "var x: input f32[R, N]\n"          \
-         "var y: output f32[R, N]\n"         \
-         "queue qIn: in owner=sp n=16\n"     \
-         "queue qOut: out owner=sp n=16\n"   \
-         "sem loaded, stored, ready, done\n" \
-         "tile xs: sbuf f32[R, N]\n"         \
-         "tile ys: sbuf f32[R, N]\n"         \
-         "sp:\n"                             \
-         "    dma on qIn -> loaded: xs <- x\n"
-#define STORE                                              \
-    "    wait done >= 1: dma on qOut -> stored: y <- ys\n" \
-    "    wait stored >= 16: end\n"
+/* Tiles of W columns that are worked on in place, three at a time: one arrives, one is computed,
+ * one leaves. %s: the function. */
+static const char activation[] =
+    ROWS "const W = 512\n"
+         "const T = N / W\n"
+         "var x: input f32[R, N]\n"
+         "var y: output f32[R, N]\n"
+         "queue qIn: in owner=sp n=16\n"
+         "queue qOut: out owner=sp n=16\n"
+         "sem loaded, stored, done\n"
+         "tile t: sbuf f32[R, 3, W]\n"
+         "sp:\n"
+         "    dma on qIn -> loaded: t[:, 0, :] <- x[:, 0 : W]\n"
+         "    dma on qIn -> loaded: t[:, 1, :] <- x[:, W : 2 * W]\n"
+         "    repeat i in 0..T {\n"
+         "        wait done >= i + 1, stored >= 16 * i: nop\n"
+         "        if i + 2 < T {\n"
+         "            dma on qIn -> loaded: t[:, (i + 2) %% 3, :] <- "
+         "x[:, (i + 2) * W : (i + 3) * W]\n"
+         "        }\n"
+         "        dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- t[:, i %% 3, :]\n"
+         "    }\n"
+         "    wait stored >= 16 * T: end\n"
+         "act:\n"
+         "    repeat i in 0..T {\n"
+         "        wait loaded >= 16 * (i + 1): activation t[:, i %% 3, :], t[:, i %% 3, :], %s "
+         "-> done++\n"
+         "    }\n";
 
-const char ours_tanh[] = ONE STORE "act:\n"
-                                   "    wait loaded >= 16: activation ys, xs, tanh -> done++\n";
-const char ours_gelu[] = ONE STORE "act:\n"
-                                   "    wait loaded >= 16: activation ys, xs, gelu -> done++\n";
+char *ours_activation_text(const char *function)
+{
+    size_t size = sizeof(activation) + strlen(function);
+    char *text = malloc(size);
+
+    if (!text)
+        exit(1);
+    snprintf(text, size, activation, function);
+    return text;
+}
 
 const char ours_softmax[] =
-    ONE STORE "tile nmax, total, rtotal: sbuf f32[R, 1]\n"
-              "dve:\n"
-              "    wait loaded >= 16: tensor_reduce nmax, xs, max, negate -> ready++\n"
-              "act:\n"
-              "    wait ready >= 1: activation ys, xs, exp, bias = nmax, reduce_op = add, "
-              "reduce_cmd = reset_reduce, reduce_res = total -> ready++\n"
-              "dve:\n"
-              "    wait ready >= 2: reciprocal rtotal, total\n"
-              "    tensor_scalar ys, ys, multiply, rtotal -> done++\n";
-
-const char ours_layernorm[] =
     ROWS "var x: input f32[R, N]\n"
-         "var gamma, beta: input f32[N]\n"
          "var y: output f32[R, N]\n"
          "queue qIn: in owner=sp n=16\n"
          "queue qOut: out owner=sp n=16\n"
          "sem loaded, stored, ready, done\n"
-         "tile xs, gs, bs: sbuf f32[R, N]\n"
-         "tile stats: sbuf f32[R, 8, 6]\n"
+         "tile xs: sbuf f32[R, N]\n"
+         "tile nmax, total, rtotal: sbuf f32[R, 1]\n"
+         "sp:\n"
+         "    dma on qIn -> loaded: xs <- x\n"
+         "    wait done >= 1: dma on qOut -> stored: y <- xs\n"
+         "    wait stored >= 16: end\n"
+         "dve:\n"
+         "    wait loaded >= 16: tensor_reduce nmax, xs, max, negate -> ready++\n"
+         "act:\n"
+         "    wait ready >= 1: activation xs, xs, exp, bias = nmax, reduce_op = add, "
+         "reduce_cmd = reset_reduce, reduce_res = total -> ready++\n"
+         "dve:\n"
+         "    wait ready >= 2: reciprocal rtotal, total\n"
+         "    tensor_scalar xs, xs, multiply, rtotal -> done++\n";
+
+/* gamma and beta go to all partitions, W columns at a time. */
+const char ours_layernorm[] =
+    ROWS "const W = 512\n"
+         "const T = N / W\n"
+         "var x: input f32[R, N]\n"
+         "var gamma, beta: input f32[N]\n"
+         "var y: output f32[R, N]\n"
+         "queue qIn: in owner=sp n=16\n"
+         "queue qOut: out owner=sp n=16\n"
+         "sem loaded, weights, stored, ready, done\n"
+         "tile xs: sbuf f32[R, N]\n"
+         "tile gs, bs: sbuf f32[R, 2, W]\n"
+         "tile stats: sbuf f32[R, T, 6]\n"
          "tile mv: sbuf f32[R, 2]\n"
          "tile eps, rstd: sbuf f32[R, 1]\n"
          "sp:\n"
          "    dma on qIn -> loaded: xs <- x\n"
-         "    dma on qIn -> loaded: gs <- gamma.bcast(R, N)\n"
-         "    dma on qIn -> loaded: bs <- beta.bcast(R, N)\n"
-         "    wait done >= 1: dma on qOut -> stored: y <- xs\n"
+         "    repeat i in 0..T {\n"
+         "        wait done >= (i < 2 ? 0 : i - 1): dma on qIn -> weights: "
+         "gs[:, i % 2, :] <- gamma[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        dma on qIn -> weights: "
+         "bs[:, i % 2, :] <- beta[i * W : (i + 1) * W].bcast(R, W)\n"
+         "    }\n"
+         "    wait done >= T: dma on qOut -> stored: y <- xs\n"
          "    wait stored >= 16: end\n"
          "dve:\n"
          "    memset eps, 1e-5\n"
          "    wait loaded >= 16: nop\n"
-         "    repeat i in 0..8 {\n"
-         "        bn_stats stats[:, i, :], xs[:, i * 512 : (i + 1) * 512]\n"
+         "    repeat i in 0..T {\n"
+         "        bn_stats stats[:, i, :], xs[:, i * W : (i + 1) * W]\n"
          "    }\n"
          "    bn_aggr mv, stats -> ready++\n"
          "act:\n"
          "    wait ready >= 1: activation rstd, mv[:, 1:2], rsqrt, bias = eps -> ready++\n"
          "dve:\n"
-         "    wait ready >= 2: tensor_scalar xs, xs, subtract, mv[:, 0:1], op1 = multiply, "
-         "operand1 = rstd\n"
-         "    wait loaded >= 48: tensor_tensor xs, xs, gs, multiply\n"
-         "    tensor_tensor xs, xs, bs, add -> done++\n";
+         "    wait ready >= 2: nop\n"
+         "    repeat i in 0..T {\n"
+         "        wait weights >= 32 * (i + 1): scalar_tensor_tensor xs[:, i * W : (i + 1) * W], "
+         "xs[:, i * W : (i + 1) * W], subtract, mv[:, 0:1], multiply, gs[:, i % 2, :]\n"
+         "        scalar_tensor_tensor xs[:, i * W : (i + 1) * W], xs[:, i * W : (i + 1) * W], "
+         "multiply, rstd, add, bs[:, i % 2, :] -> done++\n"
+         "    }\n";
 
-const char ours_add[] = ROWS "var a, b: input f32[R, N]\n"
-                             "var y: output f32[R, N]\n"
-                             "queue qIn: in owner=sp n=16\n"
-                             "queue qOut: out owner=sp n=16\n"
-                             "sem loaded, stored, done\n"
-                             "tile as, bs: sbuf f32[R, N]\n"
-                             "sp:\n"
-                             "    dma on qIn -> loaded: as <- a\n"
-                             "    dma on qIn -> loaded: bs <- b\n"
-                             "    wait done >= 1: dma on qOut -> stored: y <- as\n"
-                             "    wait stored >= 16: end\n"
-                             "dve:\n"
-                             "    wait loaded >= 32: tensor_tensor as, as, bs, add -> done++\n";
+/* The sum takes the place of the first addend. */
+const char ours_add[] =
+    ROWS "const W = 512\n"
+         "const T = N / W\n"
+         "var a, b: input f32[R, N]\n"
+         "var y: output f32[R, N]\n"
+         "queue qIn: in owner=sp n=16\n"
+         "queue qOut: out owner=sp n=16\n"
+         "sem loaded, stored, done\n"
+         "tile s, t: sbuf f32[R, 3, W]\n"
+         "sp:\n"
+         "    repeat i in 0..2 {\n"
+         "        dma on qIn -> loaded: s[:, i, :] <- a[:, i * W : (i + 1) * W]\n"
+         "        dma on qIn -> loaded: t[:, i, :] <- b[:, i * W : (i + 1) * W]\n"
+         "    }\n"
+         "    repeat i in 0..T {\n"
+         "        wait done >= i + 1, stored >= 16 * i: nop\n"
+         "        if i + 2 < T {\n"
+         "            dma on qIn -> loaded: s[:, (i + 2) % 3, :] <- "
+         "a[:, (i + 2) * W : (i + 3) * W]\n"
+         "            dma on qIn -> loaded: t[:, (i + 2) % 3, :] <- "
+         "b[:, (i + 2) * W : (i + 3) * W]\n"
+         "        }\n"
+         "        dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- s[:, i % 3, :]\n"
+         "    }\n"
+         "    wait stored >= 16 * T: end\n"
+         "dve:\n"
+         "    repeat i in 0..T {\n"
+         "        wait loaded >= 32 * (i + 1): tensor_tensor s[:, i % 3, :], s[:, i % 3, :], "
+         "t[:, i % 3, :], add -> done++\n"
+         "    }\n";
 
 const char ours_add_sbuf[] = ROWS "var a: input f32[16]\n"
                                   "var b: output f32[16]\n"
