@@ -225,8 +225,15 @@ static void bruck_needs(const struct sched *s, const struct sched_stage *st, uin
     *temp = st->scatter ? links + st->shape->n * s->chunk_elems : 0;
 }
 
+/* Runs of blocks that pass the last rank break into two messages, on each rank in other steps. */
+static uint32_t bruck_key(const struct sched_where *w)
+{
+    return w->st->gather ? w->me : 0;
+}
+
 const struct sched_algorithm sched_bruck = {
     .name = "rdh bruck",
+    .key = bruck_key,
     .needs = bruck_needs,
     .phases = {{"bruck rs open", scatter_once, scatter_open},
                {"bruck rs", scatter_count, scatter_step},

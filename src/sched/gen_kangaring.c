@@ -207,8 +207,23 @@ static void kanga_hop(const struct sched_where *w, uint64_t i, struct sched_iter
         gather_hop(w, &k, hop - k.scatter_hops, round, slice, it);
 }
 
+/* Which of the channels' cycles it leads. */
+static uint32_t kanga_key(const struct sched_where *w)
+{
+    uint32_t key = 0;
+
+    for (uint32_t c = 0; c < w->s->channels; c++) {
+        struct sched_where at = *w;
+
+        at.channel = c;
+        key = key << 1 | kanga_of(&at).leads;
+    }
+    return key;
+}
+
 const struct sched_algorithm sched_kangaring = {
     .name = "kangaring",
+    .key = kanga_key,
     .check = kanga_check,
     .needs = kanga_needs,
     .phases = {{"kangaring open", NULL, kanga_open},

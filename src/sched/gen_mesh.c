@@ -134,10 +134,11 @@ static void scatter_reduce(const struct sched_where *w, const struct mesh *m, ui
     struct sched_place src[MESH_MAX], dst = sched_place_of(w->st->result, w->me);
     uint64_t rounds = sched_rounds(w, 1);
 
-    for (uint32_t chip = 0; chip < m->chips; chip++) {
+    for (uint32_t k = 0; k < m->chips; k++) { /* in the order in which they are sent */
+        uint32_t chip = (m->d + m->chips - k) % m->chips;
         struct sched_link link = mesh_link(w, reducer_of(w, m, chip, m->d, m->l), chip, 0);
 
-        if (chip != m->d) {
+        if (k > 0) {
             src[chip] = sched_emit_arrive(it, w, &link);
         } else if (m->per_chip > 1) {
             src[chip] = sched_place_of(SITE_SLOT, w->me);
@@ -147,11 +148,10 @@ static void scatter_reduce(const struct sched_where *w, const struct mesh *m, ui
         }
     }
     sched_emit_reduce(it, w, range, src, m->chips, &dst, 1);
-    for (uint32_t chip = 0; chip < m->chips; chip++) {
+    for (uint32_t k = 1; k < m->chips; k++) {
+        uint32_t chip = (m->d + m->chips - k) % m->chips;
         struct sched_link link = mesh_link(w, reducer_of(w, m, chip, m->d, m->l), chip, 0);
 
-        if (chip == m->d)
-            continue;
         sched_emit_release(it, w, &link);
         if (round + MESH_SLOTS < rounds)
             sched_emit_post(it, w, &link,
@@ -300,8 +300,16 @@ static void mesh_needs(const struct sched *s, const struct sched_stage *st, uint
     *temp = s->g->nodes > 1 ? *slot : 0;
 }
 
+static uint32_t mesh_key(const struct sched_where *w)
+{
+    struct mesh m = mesh_of(w);
+
+    return m.l + m.per_chip * (w->st->scatter ? sched_key_source(m.d) : 0);
+}
+
 const struct sched_algorithm sched_mesh = {
     .name = "mesh",
+    .key = mesh_key,
     .check = mesh_check,
     .needs = mesh_needs,
     .phases = {{"mesh rs open", scatter_open_count, scatter_open},
@@ -358,17 +366,18 @@ static void one_reduce(const struct sched_where *w, uint64_t round, struct sched
     uint32_t n = w->st->shape->n;
     uint64_t rounds = sched_rounds(w, 1);
 
-    for (uint32_t p = 0; p < n; p++) {
+    src[w->me] = sched_place_of(w->st->source, w->me);
+    for (uint32_t k = 1; k < n; k++) { /* in the order in which they are sent */
+        uint32_t p = (w->me + n - k) % n;
         struct sched_link link = one_link(w, p, p);
 
-        src[p] = p == w->me ? sched_place_of(w->st->source, p) : sched_emit_arrive(it, w, &link);
+        src[p] = sched_emit_arrive(it, w, &link);
     }
     sched_emit_reduce(it, w, range, src, n, &out, 1);
-    for (uint32_t p = 0; p < n; p++) {
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t p = (w->me + n - k) % n;
         struct sched_link link = one_link(w, p, p);
 
-        if (p == w->me)
-            continue;
         sched_emit_release(it, w, &link);
         if (round + MESH_SLOTS < rounds)
             sched_emit_post(it, w, &link,
@@ -413,8 +422,14 @@ static void one_needs(const struct sched *s, const struct sched_stage *st, uint6
     *temp = s->g->nodes > 1 ? *slot : 0;
 }
 
+static uint32_t one_key(const struct sched_where *w)
+{
+    return sched_key_source(w->me);
+}
+
 const struct sched_algorithm sched_mesh_one = {
     .name = "mesh_one",
+    .key = one_key,
     .check = one_check,
     .needs = one_needs,
     .phases = {{"mesh one open", NULL, one_open},

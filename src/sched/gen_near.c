@@ -24,6 +24,7 @@ static void alone(const struct sched_where *w, uint64_t i, struct sched_iter *it
 
 const struct sched_algorithm sched_alone = {
     .name = "copy",
+    .key = sched_key_same,
     .phases = {{"copy", NULL, alone}},
 };
 
@@ -89,8 +90,14 @@ static void direct_close(const struct sched_where *w, uint64_t i, struct sched_i
     sched_emit_wait_all(it, w, done);
 }
 
+static uint32_t near_key(const struct sched_where *w)
+{
+    return w->st->scatter ? sched_key_source(w->me) : 0;
+}
+
 const struct sched_algorithm sched_direct = {
     .name = "direct",
+    .key = near_key,
     .check = near_check,
     .phases = {{"ready", NULL, direct_open},
                {"move", direct_rounds, direct_move},
@@ -164,6 +171,7 @@ static void inline_finish(const struct sched_where *w, uint64_t i, struct sched_
 
 const struct sched_algorithm sched_inline = {
     .name = "inline",
+    .key = near_key,
     .check = inline_check,
     .phases = {{"put", inline_peers, inline_put},
                {"take", inline_peers, inline_take},

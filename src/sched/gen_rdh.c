@@ -534,8 +534,11 @@ static void gather_close(const struct sched_where *w, uint64_t i, struct sched_i
         }                                                                                     \
     }
 
-const struct sched_algorithm sched_rdh = {
-    .name = "rdh", .check = rdh_check, .needs = rdh_needs, .phases = RDH_PHASES};
+const struct sched_algorithm sched_rdh = {.name = "rdh",
+                                          .check = rdh_check,
+                                          .needs = rdh_needs,
+                                          .key = sched_key_same,
+                                          .phases = RDH_PHASES};
 
 /* The same over a number of nodes that is no power of two: an all_reduce only. */
 const struct sched_algorithm sched_fold = {

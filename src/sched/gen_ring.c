@@ -188,8 +188,24 @@ static void ring_needs(const struct sched *s, const struct sched_stage *st, uint
     *temp = st->scatter ? s->req.slots * s->chunk_elems : 0;
 }
 
+static uint32_t ring_key(const struct sched_where *w)
+{
+    uint32_t key = 0;
+
+    for (uint32_t c = 0; c < w->s->channels; c++) {
+        struct sched_where at = *w;
+        struct ring r;
+
+        at.channel = c;
+        r = ring_of(&at);
+        key = key << 2 | (uint32_t)sched_is_net(&at, r.up) << 1 | sched_is_net(&at, r.down);
+    }
+    return key & INT32_MAX;
+}
+
 const struct sched_algorithm sched_ring = {
     .name = "ring",
+    .key = ring_key,
     .needs = ring_needs,
     .phases = {{"ring open", ring_open_count, ring_open},
                {"ring hop", ring_hops_count, ring_hop},

@@ -71,15 +71,17 @@ static NRT_STATUS take_counts(struct sched *s, const struct sched_request *r, st
     uint32_t tensors = is_variable(r->op) || r->op == SCHED_BARRIER ? 0 : r->tensors;
     uint64_t all;
 
+    uint64_t *given = arena_calloc(&s->mem, tensors + 1u, sizeof(*given));
     s->counts = arena_calloc(&s->mem, tensors + 1u, sizeof(*s->counts));
     s->prefix = arena_calloc(&s->mem, tensors + 1u, sizeof(*s->prefix));
-    if (!s->counts || !s->prefix)
+    if (!given || !s->counts || !s->prefix)
         return err_set(err, NRT_RESOURCE, "no memory for a schedule");
     s->req.tensors = tensors;
-    s->req.counts = s->counts;
+    s->req.counts = given;
     for (uint32_t t = 0; t < tensors; t++) {
         uint64_t c = r->counts[t];
 
+        given[t] = c;
         if (r->op == SCHED_ALL_TO_ALL) {
             if (c % s->n != 0)
                 return err_set(err, NRT_INVALID,

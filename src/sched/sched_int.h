@@ -69,8 +69,8 @@ struct sched_part {
 };
 
 struct sched {
-    struct sched_request req; /* with defaults; counts points to own memory */
-    uint64_t *counts;
+    struct sched_request req;  /* with defaults; counts points to own memory */
+    uint64_t *counts;          /* the same, all_to_all per chunk */
     uint64_t *prefix;          /* [tensors + 1]: sums of counts */
     uint32_t *target, *origin; /* PAIRS: [n], SCHED_NOBODY: none */
     const struct topo_group *g;
@@ -106,6 +106,11 @@ struct sched_where {
 /* Group rank of a position of the stage that w->rank belongs to, and the reverse for its own. */
 uint32_t sched_rank_at(const struct sched_where *w, uint32_t position);
 bool sched_is_net(const struct sched_where *w, uint32_t position); /* on another node than I */
+
+/* Key of algorithms whose positions all do the same. */
+uint32_t sched_key_same(const struct sched_where *w);
+/* Which step of a chained reduction takes source i: part of the key where my own is source i. */
+uint32_t sched_key_source(uint32_t i);
 
 /* ---- chunks ---- */
 
@@ -282,6 +287,9 @@ struct sched_algorithm {
     /* Elements of SLOT and TEMP per channel, from slot_at and temp_at. NULL: none. */
     void (*needs)(const struct sched *s, const struct sched_stage *st, uint64_t *slot,
                   uint64_t *temp);
+    /* Positions with equal keys (below 2^31) have the same steps but for names, when all chunks of
+     * the stage have one length; sched_class. NULL: no two positions do. */
+    uint32_t (*key)(const struct sched_where *w);
     struct sched_phase phases[SCHED_PHASES_MAX + 1]; /* ends with a NULL body */
 };
 

@@ -210,18 +210,16 @@ static void one_node(void **state)
     struct place_set p;
     uint32_t did = 0;
 
-    for (uint32_t n = 1; n <= 64; n += n < 20 ? 1 : 1 + draw(6)) {
-        group_open(&p, "trn2.48xlarge", 1, 2, 1, 0, NULL, 0);
-        group_close(&p);
+    for (uint32_t n = 1; n <= 64; n += n < 17 ? 1 : 4 + draw(12)) {
         uint32_t list[64];
 
         for (uint32_t i = 0; i < n; i++)
             list[i] = i;
         group_open(&p, "trn2.48xlarge", 1, 2, 1, 0, list, n);
-        did += sweep_group(&p.group, plain_ops, 6, n <= 16 ? 4 : 1);
+        did += sweep_group(&p.group, plain_ops, 6, n <= 16 ? 2 : 1);
         group_close(&p);
     }
-    assert_true(did > 1000);
+    assert_true(did > 300);
     (void)state;
 }
 
