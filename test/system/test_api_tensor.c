@@ -712,12 +712,13 @@ int main(void)
         cmocka_unit_test(attach_replaces_the_storage_of_this_handle_only),
         cmocka_unit_test(set_adds_replaces_and_finds),
         cmocka_unit_test(completion_is_awaited_polled_and_reset),
-        cmocka_unit_test(hbm_mapping_ends_with_invalid_handle_and_holds_tensors),
-        cmocka_unit_test(memcpy_to_device_stays_in_one_mapping),
         cmocka_unit_test(dmabuf_is_one_or_the_call_is_invalid),
         cmocka_unit_test(efa_and_ids_of_a_software_device),
         cmocka_unit_test(memory_stats_of_any_size_are_written_that_far),
         cmocka_unit_test(tensor_too_large_gives_resource_and_the_next_works),
+        /* these two last: from then on every allocation of this process is backed at once */
+        cmocka_unit_test(memcpy_to_device_stays_in_one_mapping),
+        cmocka_unit_test(hbm_mapping_ends_with_invalid_handle_and_holds_tensors),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
