@@ -145,7 +145,7 @@ struct hbm_map {
     _Atomic(char *) base; /* NULL until first use */
     int fd;
     const struct backing_ops *ops;
-    atomic_bool exposed; /* device_hbm_expose: own extents are backed when they are made */
+    atomic_bool exposed;     /* device_hbm_expose: own extents are backed when they are made */
     _Atomic uint8_t *copies; /* per block, of this process (huge.c); NULL: not counted */
 };
 
