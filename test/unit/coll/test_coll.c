@@ -304,6 +304,12 @@ static const char *kit_open(struct rank *r, struct plan_kit *k, const struct op_
     return NULL;
 }
 
+static void kit_close(struct plan_kit *k)
+{
+    coll_plan_destroy(k->plan);
+    sched_destroy(k->s);
+}
+
 static const struct op_case ring_reduce = {
     .op = SCHED_ALL_REDUCE, .alg = SCHED_RING, .dtype = DT_FP32, .tensors = 1, .counts = {5000}};
 
@@ -327,6 +333,7 @@ static const char *killed_body(struct rank *r)
         if (coll_wait(r->comm, &err))
             break;
     }
+    kit_close(&k);
     if (err.status != NRT_EXEC_HW_ERR_COLLECTIVES)
         return "not the documented status";
     if (!strstr(err.text, "rank 1"))
@@ -362,6 +369,7 @@ static const char *absent_body(struct rank *r)
             return "the message does not name the absent rank";
     }
     ranks_barrier(r); /* rank 2 lives until the others have given up */
+    kit_close(&k);
     return NULL;
 }
 
@@ -392,6 +400,8 @@ static const char *mismatch_body(struct rank *r)
     if (!coll_begin(mine->plan, mine->ts.in_addr, mine->ts.out_addr, &err))
         (void)coll_wait(r->comm, &err);
     ranks_barrier(r);
+    kit_close(&a);
+    kit_close(&b);
     if (err.status != NRT_EXEC_HW_ERR_COLLECTIVES)
         return "the difference was not found";
     return NULL;
@@ -414,6 +424,7 @@ static const char *plan_mismatch_body(struct rank *r)
 
     c.counts[0] += r->me == 1;
     text = kit_open(r, &k, &c);
+    kit_close(&k);
     if (!text || !strstr(text, "differs from"))
         return "plans that differ were accepted";
     return NULL;
