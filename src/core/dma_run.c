@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "run/run.h"
+
 #define STREAM_BYTES (1u << 20) /* from here on kernel_copy chooses the kind of store */
 
 static uint8_t *side_base(const struct dma_side *s, const struct dma_where *w)
@@ -342,6 +344,69 @@ void dma_plan_run_rows(const struct dma_plan *plan, const struct dma_where *w, u
         copy_nest(n, n->ndim - 1, d, s);
 }
 
+/* ---- large copies over the kernel pool ---- */
+
+/* Below this, handing a part to another thread takes longer than copying it. */
+#define SHARE_BYTES (128u << 10)
+#define SHARE_PARTS 16u /* more than threads, which need not all run at the same speed */
+
+struct shared_copy {
+    const struct dma_plan *plan;
+    const struct dma_where *where;
+    unsigned parts;
+};
+
+static void shared_part(void *arg, unsigned part)
+{
+    const struct shared_copy *c = arg;
+    unsigned rows = c->plan->rows;
+
+    dma_plan_run_rows(c->plan, c->where, rows * part / c->parts, rows * (part + 1) / c->parts);
+}
+
+static uint64_t step_size(const struct dma_nest_dim *k)
+{
+    return k->dst < 0 ? (uint64_t)-k->dst : (uint64_t)k->dst;
+}
+
+/* Whether no byte is written twice, so that the order does not show: from the smallest step up,
+ * each is at least as long as what the smaller ones reach. Steps that interleave are not
+ * recognised. */
+static bool writes_once(const struct dma_nest *n)
+{
+    uint64_t reach = n->unit;
+    uint32_t done = 0;
+
+    for (unsigned k = 0; k < n->ndim; k++) {
+        unsigned least = n->ndim;
+
+        for (unsigned i = 0; i < n->ndim; i++)
+            if ((done >> i & 1) == 0 &&
+                (least == n->ndim || step_size(&n->dim[i]) < step_size(&n->dim[least])))
+                least = i;
+        if (step_size(&n->dim[least]) < reach)
+            return false;
+        reach += step_size(&n->dim[least]) * (n->dim[least].n - 1);
+        done |= 1u << least;
+    }
+    return true;
+}
+
+/* Rows lie in different partitions on one side and in HBM on the other: the sides never overlap. */
+static void copy_run(const struct dma_plan *plan, const struct dma_where *w)
+{
+    struct shared_copy c = {plan, w, plan->rows < SHARE_PARTS ? plan->rows : SHARE_PARTS};
+    struct run_pool *pool = w->core->kc.pool;
+
+    if (plan->bytes >= SHARE_BYTES && c.parts > 1 && run_pool_size(pool) > 1 &&
+        writes_once(plan->nest))
+        run_pool_for(pool, c.parts, shared_part, &c);
+    else
+        copy_nest(plan->nest, plan->nest->ndim,
+                  side_base(&plan->to, w) + plan->to.off + w->dst_shift,
+                  side_base(&plan->from[0], w) + plan->from[0].off + w->src_shift);
+}
+
 bool dma_plan_run(const struct dma_plan *plan, const struct dma_where *w)
 {
     struct kernel_rng *sr = w->core->kc.stochastic_rounding ? &w->core->dma_rng : NULL;
@@ -351,9 +416,7 @@ bool dma_plan_run(const struct dma_plan *plan, const struct dma_where *w)
     case PLAN_NOTHING:
         break;
     case PLAN_COPY_NEST:
-        copy_nest(plan->nest, plan->nest->ndim,
-                  side_base(&plan->to, w) + plan->to.off + w->dst_shift,
-                  side_base(&plan->from[0], w) + plan->from[0].off + w->src_shift);
+        copy_run(plan, w);
         break;
     case PLAN_COPY_ITER:
         copy_iter(plan, w);

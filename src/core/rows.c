@@ -155,6 +155,27 @@ static void spare(struct core_rows *r, unsigned i, unsigned count)
         r->entry[k].source = source[k];
 }
 
+/* Whether nobody in the chain reads what others bring, so that row by row is of no use. Only the
+ * last entry can be a transfer back. */
+static bool unrelated(const struct core_rows *r, unsigned count)
+{
+    const struct dma_plan *last = r->entry[count - 1].plan;
+    struct kernel_range in, out;
+
+    for (unsigned i = 0; i < count; i++)
+        if (r->entry[i].plan == NULL)
+            return false;
+    if (last->to.sbuf)
+        return true;
+    out = plan_range(r, last);
+    for (unsigned i = 0; i + 1 < count; i++) {
+        in = plan_range(r, r->entry[i].plan);
+        if (meets(&in, &out))
+            return false;
+    }
+    return true;
+}
+
 void rows_flush(struct core_exec *x)
 {
     struct core_rows *r = &x->rows;
@@ -166,6 +187,12 @@ void rows_flush(struct core_exec *x)
     for (unsigned i = 0; i + 1 < count; i++)
         if (r->entry[i].plan != NULL && r->entry[i].plan->to.sbuf)
             spare(r, i, count);
+    if (unrelated(r, count)) { /* large ones are shared out between host threads */
+        for (unsigned i = 0; i < count; i++)
+            if (!r->entry[i].spared)
+                dma_plan_run(r->entry[i].plan, &r->where);
+        return;
+    }
     step = r->row_bytes >= STEP_BYTES ? 1 : STEP_BYTES / r->row_bytes;
     for (unsigned lo = r->first; lo < r->end; lo += step) {
         unsigned hi = lo + step < r->end ? lo + step : r->end;

@@ -163,6 +163,83 @@ static void one_and_two_threads_agree(void **state)
     run_pool_free(pool);
 }
 
+#define COPY_ROW   4096u
+#define COPY_BYTES (128 * COPY_ROW)
+
+/* 128 rows in HBM, each of blocks: one after the other, rows within blocks, or rows that overlap.
+ */
+static struct neff_access copy_side(struct fx_rng *r, unsigned var, unsigned layout)
+{
+    uint64_t run = 512u << fx_below(r, 4), sizes[3] = {run, COPY_ROW / run, 128};
+    int64_t steps[3] = {1, (int64_t)run, COPY_ROW};
+
+    if (layout == 1) {
+        steps[1] = 128 * (int64_t)run;
+        steps[2] = (int64_t)run;
+    } else if (layout == 2) {
+        steps[2] = 1 + (int64_t)fx_below(r, COPY_ROW - 1);
+    }
+    return fx_access(var, 0, 3, steps, sizes, DT_UINT8);
+}
+
+static uint64_t copy_offset(const struct neff_access *a, uint64_t row, uint64_t at)
+{
+    return row * (uint64_t)a->steps[2] + at / a->sizes[0] * (uint64_t)a->steps[1] +
+           at % a->sizes[0];
+}
+
+/* Transfers that are large enough to be shared out bring the bytes that the pattern names, the last
+ * ones where it names a place twice. */
+static void large_copies_over_host_threads(void **state)
+{
+    static uint8_t want[COPY_BYTES];
+    struct fx_rng r = {fx_seed("large copies")};
+    struct run_pool *pool = run_pool_new(3);
+    struct neff_access sbuf =
+        fx_access(0, 0, 2, (int64_t[]){1, NEFF_SBUF_STRIDE}, (uint64_t[]){COPY_ROW, 128}, DT_UINT8);
+    unsigned var, queue;
+    struct fx f;
+
+    assert_non_null(pool);
+    fx_init(&f, 1, ISA_V3);
+    core_kernel(f.c[0].core)->pool = pool;
+    var = fx_var(&f, 0, NEFF_VAR_INPUT, COPY_BYTES);
+    queue = fx_queue(&f, 0, NEFF_QUEUE_IN, 16, ISA_SP);
+    run_pool_begin(pool);
+    for (unsigned n = 0; n < 60; n++) {
+        bool load = n % 2 == 0;
+        struct neff_access hbm = copy_side(&r, var, n / 2 % 3);
+        uint8_t *mem = f.c[0].mem[var];
+
+        for (uint32_t i = 0; i < COPY_BYTES; i++)
+            mem[i] = (uint8_t)fx_rand(&r);
+        for (unsigned p = 0; p < 128; p++)
+            for (unsigned i = 0; i < COPY_ROW; i++)
+                *fx_sbuf(&f, 0, p, i) = (uint8_t)fx_rand(&r);
+        memcpy(want, mem, COPY_BYTES);
+        for (unsigned p = 0; p < 128; p++)
+            for (unsigned i = 0; i < COPY_ROW; i++)
+                if (load)
+                    want[p * COPY_ROW + i] = mem[copy_offset(&hbm, p, i)];
+                else
+                    want[copy_offset(&hbm, p, i)] = *fx_sbuf(&f, 0, p, i);
+        fx_group(&f, 0, ISA_SP, 0, queue,
+                 fx_desc(&f, NEFF_OP_COPY, load ? sbuf : hbm, load ? &hbm : &sbuf, 1), 1)
+            ->semaphore = 1;
+        fx_trigger(&f, 0, ISA_SP, 0);
+        fx_wait(fx_rec(&f, 0, ISA_SP, ISA_OP_END), ISA_WAIT_SEM_GE, 1, 16);
+        fx_prepare(&f);
+        assert_int_equal(fx_run(&f, 0), NRT_SUCCESS);
+        for (unsigned p = 0; p < 128; p++)
+            assert_memory_equal(load ? fx_sbuf(&f, 0, p, 0) : mem + p * COPY_ROW,
+                                want + p * COPY_ROW, COPY_ROW);
+        fx_clear(&f);
+    }
+    run_pool_end(pool);
+    fx_fini(&f);
+    run_pool_free(pool);
+}
+
 /* Logical cores are independent: two run at the same time on two threads (for the thread
  * sanitizer). */
 static void *drive(void *arg)
@@ -244,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_runs_out_everywhere),
         cmocka_unit_test(one_and_two_threads_agree),
+        cmocka_unit_test(large_copies_over_host_threads),
         cmocka_unit_test(two_cores_at_once),
         cmocka_unit_test(large_programs_load),
     };
