@@ -277,7 +277,7 @@ NRT_STATUS fabric_peer(struct fabric *f, const void *address, size_t size, uint6
                        struct err *err)
 {
     uint8_t own[256];
-    size_t own_size;
+    size_t own_size = 0;
     fi_addr_t at = FI_ADDR_UNSPEC;
     NRT_STATUS st = fabric_address(f, own, &own_size, err);
 
