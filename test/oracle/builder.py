@@ -206,7 +206,7 @@ class Builder:
             if size > limit:
                 return None
             if mem == PSUM and self.bank:
-                base = 2048 * int(self.rng.integers(0, 8))
+                base = 2048 * int(self.rng.integers(0, (limit - size) // 2048 + 1))
             else:
                 base = self.pick([0, limit - size, 4 * int(self.rng.integers(0, (limit - size) // 4 + 1))])
             windows[mem] = Window(base, self.rng.integers(0, 256, (128, size), dtype=np.uint8))
