@@ -99,10 +99,9 @@ static NRT_STATUS take_counts(struct sched *s, const struct sched_request *r, st
     return NRT_SUCCESS;
 }
 
-static NRT_STATUS check_block(const struct sched *s, const char *what, uint32_t rank,
-                              uint64_t displ, uint64_t count, uint64_t elems, struct err *err)
+static NRT_STATUS check_block(const char *what, uint32_t rank, uint64_t displ, uint64_t count,
+                              uint64_t elems, struct err *err)
 {
-    (void)s;
     if (!range_ok(displ, count, elems))
         return err_set(err, NRT_INVALID,
                        "rank %u: %s of %llu elements at %llu is outside its tensor of %llu", rank,
@@ -148,10 +147,10 @@ static NRT_STATUS check_table(const struct sched *s, struct err *err)
         for (uint32_t from = 0; from < s->n; from++) {
             uint64_t count = sched_v_count(s, from, to);
 
-            st = check_block(s, "a sent block", from, sched_v_source(s, from, to), count,
-                             r->in_elems, err);
+            st = check_block("a sent block", from, sched_v_source(s, from, to), count, r->in_elems,
+                             err);
             if (!st)
-                st = check_block(s, "a received block", to, sched_v_target(s, from, to), count,
+                st = check_block("a received block", to, sched_v_target(s, from, to), count,
                                  r->out_elems, err);
             if (st)
                 return st;
