@@ -147,8 +147,38 @@ NEFF_API int neff_build_act_set(struct neff_build *b, int graph, const char *nam
 NEFF_API int neff_build_dve_table(struct neff_build *b, int graph, const void *control,
                                   size_t control_size, const void *datapath, size_t datapath_size,
                                   const void *opcode, size_t opcode_size);
-/* The collectives table as JSON text (neff.md 7.3). */
-NEFF_API int neff_build_collectives(struct neff_build *b, int graph, const char *json);
+
+/* ---- collectives (neff.md 7.3): trigger_collective names an entry by its index ---- */
+
+struct neff_build_coll_range {
+    int var;
+    uint64_t off, size; /* bytes of the variable */
+};
+struct neff_build_coll_group {
+    const uint32_t *ranks; /* in the order that chunks and blocks follow */
+    unsigned count;
+};
+struct neff_build_coll {
+    const char *op;     /* "all_gather", "reduce_scatter", "all_reduce", "all_to_all",
+                           "all_gather_v", "all_to_all_v", "permute", "send", "recv", "barrier" */
+    const char *reduce; /* "add", "min", "max"; NULL: the operation reduces nothing */
+    const char *dtype;  /* a name of neff.md 7.2; NULL: barrier */
+    unsigned stream;    /* 0..3; operations of one stream run in order */
+    const struct neff_build_coll_group *groups;
+    unsigned group_count;
+    const uint32_t (*pairs)[2]; /* permute, send, recv: source and target ranks */
+    unsigned pair_count;
+    const struct neff_build_coll_range *in, *out; /* more than one: coalesced */
+    unsigned in_count, out_count;
+    bool has_metadata; /* the variable-size forms: where the table of counts lies */
+    int metadata_var;
+    uint64_t metadata_off;
+    const char *algorithm; /* "ring", "mesh", ...; NULL: the runtime chooses */
+};
+/* Adds an entry to the subgraph's collectives table; returns its index. What the table's rules
+ * refuse is found by the write. */
+NEFF_API int neff_build_collective(struct neff_build *b, int graph,
+                                   const struct neff_build_coll *c);
 
 /* ---- graph level ---- */
 

@@ -473,7 +473,8 @@ static bool check(struct as *as)
                                     .queue_dynamic = bare ? NULL : l.dynamic,
                                     .dge_ids = l.n_dge ? l.dge : NULL,
                                     .n_dge_ids = l.n_dge,
-                                    .n_collectives = 65536};
+                                    .n_collectives = 65536,
+                                    .collectives = true};
         struct err err = {0};
         unsigned long i;
 

@@ -40,7 +40,8 @@ struct build_graph {
     struct strbuf isa_name;
     bool has_isa;
     int64_t isa_version;
-    struct strbuf collectives;
+    struct strbuf collectives; /* JSON elements, comma-separated */
+    unsigned coll_count;
     unsigned dve_table_count;
 };
 

@@ -95,17 +95,6 @@ int neff_build_dve_table(struct neff_build *b, int graph, const void *control, s
     return e->dve_tables.failed ? build_oom(b) : 0;
 }
 
-int neff_build_collectives(struct neff_build *b, int graph, const char *json)
-{
-    struct build_graph *g = build_graph_at(b, graph);
-
-    if (g == NULL)
-        return -1;
-    strbuf_fini(&g->collectives);
-    strbuf_put(&g->collectives, json);
-    return g->collectives.failed ? build_oom(b) : 0;
-}
-
 /* ---- graph level ---- */
 
 static bool put_node_tensors(struct neff_build *b, const char *key,

@@ -106,7 +106,7 @@ static NRT_STATUS def_put(const struct neff_build *b, int graph, struct build_im
         strbuf_put_json(&s, g->isa_name.s);
         strbuf_printf(&s, ", \"version\": %lld},\n", (long long)g->isa_version);
     }
-    if (g->collectives.len > 0)
+    if (g->coll_count > 0)
         strbuf_put(&s, "  \"collectives\": \"collectives.json\",\n");
     strbuf_put(&s, "  \"dma_queue\": {");
     strbuf_putn(&s, g->queues.s != NULL ? g->queues.s : "", g->queues.len);
@@ -172,9 +172,12 @@ static NRT_STATUS graph_put(struct neff_build *b, int graph, struct build_image 
 
     for (unsigned e = 0; e < NEFF_ENGINE_COUNT && st == NRT_SUCCESS; e++)
         st = engine_put(b, graph, e, img, err);
-    if (st == NRT_SUCCESS && g->collectives.len > 0) {
+    if (st == NRT_SUCCESS && g->coll_count > 0) {
+        struct strbuf s = {0};
+
+        strbuf_printf(&s, "[\n%s\n]\n", g->collectives.s);
         (void)snprintf(name, sizeof(name), "sg%02d/collectives.json", graph);
-        st = image_put(img, name, g->collectives.s, g->collectives.len, false, err);
+        st = image_text(img, name, &s, err);
     }
     return st;
 }

@@ -498,10 +498,139 @@ static void failed_allocations_are_reported(void **state)
     }
 }
 
+/* ---- collectives ---- */
+
+static void collectives_are_read_as_declared(void **state)
+{
+    static const uint32_t first[] = {3, 0}, second[] = {1, 2}, pair[][2] = {{0, 1}, {1, 0}};
+    static const struct neff_build_coll_group groups[] = {{first, 2}, {second, 2}};
+    static const uint64_t shape[] = {64};
+    struct neff_build *b = neff_build_create("colls");
+    int x = neff_build_input(b, 0, "x", "bfloat16", 1, shape);
+    int y = neff_build_output(b, 0, "y", "bfloat16", 1, shape);
+    int m = neff_build_tmp(b, 0, "m \"t\"", 64, 0);
+    struct neff_build_coll_range in[] = {{x, 0, 16}, {x, 16, 4}}, out[] = {{y, 8, 32}, {y, 40, 8}};
+    struct neff_build_coll gather = {.op = "all_gather",
+                                     .dtype = "bfloat16",
+                                     .stream = 2,
+                                     .groups = groups,
+                                     .group_count = 2,
+                                     .in = in,
+                                     .in_count = 2,
+                                     .out = out,
+                                     .out_count = 2,
+                                     .algorithm = "mesh"};
+    struct neff_build_coll swap = {.op = "permute",
+                                   .reduce = "max",
+                                   .dtype = "bfloat16",
+                                   .pairs = pair,
+                                   .pair_count = 2,
+                                   .in = &in[0],
+                                   .in_count = 1,
+                                   .out = &(struct neff_build_coll_range){y, 0, 16},
+                                   .out_count = 1};
+    struct neff_build_coll vary = {.op = "all_to_all_v",
+                                   .dtype = "bfloat16",
+                                   .groups = groups,
+                                   .group_count = 1,
+                                   .in = in,
+                                   .in_count = 1,
+                                   .out = out,
+                                   .out_count = 1,
+                                   .has_metadata = true,
+                                   .metadata_var = m,
+                                   .metadata_off = 8};
+    struct neff_build_coll barrier = {.op = "barrier", .groups = groups, .group_count = 1};
+    const struct neff_coll *c;
+    struct err err = {0};
+    struct neff *n;
+    void *bytes;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(neff_build_program(b, 0, NEFF_SP, "program", 7), 0);
+    assert_int_equal(neff_build_collective(b, 0, &gather), 0);
+    assert_int_equal(neff_build_collective(b, 0, &swap), 1);
+    assert_int_equal(neff_build_collective(b, 0, &vary), 2);
+    assert_int_equal(neff_build_collective(b, 0, &barrier), 3);
+    assert_string_equal(neff_build_error(b), "");
+    assert_int_equal(neff_build_write_memory(b, NULL, &bytes, &size), NRT_SUCCESS);
+    neff_build_destroy(b);
+    if (neff_create(bytes, size, &(struct neff_options){0}, &n, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    assert_int_equal(n->graphs[0].coll_count, 4);
+
+    c = &n->graphs[0].colls[0];
+    assert_int_equal(c->op, NEFF_COLL_ALL_GATHER);
+    assert_int_equal(c->dtype, DT_BF16);
+    assert_int_equal(c->stream, 2);
+    assert_string_equal(c->algorithm, "mesh");
+    assert_int_equal(c->group_count, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(c->groups[0].ranks[i], first[i]); /* the order is the caller's */
+        assert_int_equal(c->groups[1].ranks[i], second[i]);
+        assert_int_equal(c->in[i].var, x);
+        assert_int_equal(c->in[i].off, in[i].off);
+        assert_int_equal(c->in[i].size, in[i].size);
+        assert_int_equal(c->out[i].var, y);
+        assert_int_equal(c->out[i].off, out[i].off);
+        assert_int_equal(c->out[i].size, out[i].size);
+    }
+    c = &n->graphs[0].colls[1];
+    assert_int_equal(c->op, NEFF_COLL_PERMUTE);
+    assert_int_equal(c->reduce, NEFF_REDUCE_MAX);
+    assert_int_equal(c->pair_count, 2);
+    assert_memory_equal(c->pairs, pair, sizeof(pair));
+    assert_null(c->algorithm);
+    c = &n->graphs[0].colls[2];
+    assert_int_equal(c->op, NEFF_COLL_ALL_TO_ALL_V);
+    assert_int_equal(c->metadata_var, m);
+    assert_int_equal(c->metadata_off, 8);
+    c = &n->graphs[0].colls[3];
+    assert_int_equal(c->op, NEFF_COLL_BARRIER);
+    assert_int_equal(c->in_count + c->out_count, 0);
+    neff_destroy(n);
+    neff_build_free(bytes);
+}
+
+static void a_collective_that_breaks_a_rule_is_refused(void **state)
+{
+    static const uint32_t ranks[] = {0, 1};
+    static const struct neff_build_coll_group group = {ranks, 2};
+    static const uint64_t shape[] = {64};
+    struct neff_build *b = neff_build_create("colls");
+    struct neff_build_coll_range in, out;
+    struct neff_build_coll c = {.op = "all_gather",
+                                .dtype = "uint8",
+                                .groups = &group,
+                                .group_count = 1,
+                                .in = &in,
+                                .in_count = 1,
+                                .out = &out,
+                                .out_count = 1};
+    void *bytes;
+    size_t size;
+
+    (void)state;
+    in = out = (struct neff_build_coll_range){neff_build_input(b, 0, "x", "uint8", 1, shape), 0, 8};
+    assert_int_equal(neff_build_program(b, 0, NEFF_SP, "program", 7), 0);
+    assert_int_equal(neff_build_collective(b, 0, &c), 0);
+    assert_int_equal(neff_build_write_memory(b, NULL, &bytes, &size), NRT_INVALID);
+    assert_string_equal(neff_build_error(b),
+                        "sg00/collectives.json: [0]: sizes do not fit all_gather");
+    neff_build_destroy(b);
+
+    b = neff_build_create("colls");
+    assert_int_equal(neff_build_collective(b, 0, &c), -1); /* no such variable in this one */
+    neff_build_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_declared_is_read),
+        cmocka_unit_test(collectives_are_read_as_declared),
+        cmocka_unit_test(a_collective_that_breaks_a_rule_is_refused),
         cmocka_unit_test(every_flipped_bit_of_a_written_file_is_refused),
         cmocka_unit_test(a_file_is_replaced_only_on_success),
         cmocka_unit_test(two_subgraphs_make_an_lnc_2_neff),
