@@ -409,6 +409,8 @@ enum device_hw_error {
     DEVICE_HW_HBM_REPAIRABLE, /* one that can */
     DEVICE_HW_DMA_TX,         /* a DMA engine aborted; arg: engine */
     DEVICE_HW_DMA_RX,
+    DEVICE_HW_DEVICE, /* the device does not answer any more */
+    DEVICE_HW_NQ,     /* the notification queue overflows */
     DEVICE_HW_COUNT
 };
 
@@ -418,11 +420,12 @@ NRT_STATUS device_hw_inject(struct device_instance *in, uint32_t core, enum devi
                             uint32_t arg, uint32_t after, struct err *err);
 /* Asked by whoever executes, once per execution of a physical core: NRT_SUCCESS, or the error has
  * struck: the documented lines are logged, the ECC counter counted and the status is that of api.md
- * section 2 (1201, 1202, 1203, 1205). One load when nothing is injected. */
+ * section 2 (6, 1201, 1202, 1203, 1205). NRT_EXEC_SW_NQ_OVERFLOW leaves log and err to the
+ * caller, who knows the model. One load when nothing is injected. */
 NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err *err);
 
-/* "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "none" (takes an injection
- * back); DEVICE_HW_COUNT for anything else. */
+/* "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "device", "nq-overflow", "none" (takes an
+ * injection back); DEVICE_HW_COUNT for anything else. */
 enum device_hw_error device_hw_error_from_name(const char *name);
 /* OPENNRT_FAULT: a list of <point>:<hit> (base/fault.h: alloc, mmap, file, lock, backing; that hit
  * from now fails) and <error>:<core>[:<after>[:<detail>]] (device_hw_inject). Bad items warn. */

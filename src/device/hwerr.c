@@ -26,6 +26,8 @@ static const struct {
                                   "HBM_UNCORRECTABLE_ERROR", "RELOAD_DRIVER"},
     [DEVICE_HW_DMA_TX] = {NRT_EXEC_HW_ERR_DMA_ABORT, -1, "DMA_ERROR", "RELOAD_DRIVER"},
     [DEVICE_HW_DMA_RX] = {NRT_EXEC_HW_ERR_DMA_ABORT, -1, "DMA_ERROR", "RELOAD_DRIVER"},
+    [DEVICE_HW_DEVICE] = {NRT_HW_ERROR, -1, "", ""},
+    [DEVICE_HW_NQ] = {NRT_EXEC_SW_NQ_OVERFLOW, -1, "", ""},
 };
 
 NRT_STATUS device_hw_inject(struct device_instance *in, uint32_t core, enum device_hw_error kind,
@@ -64,6 +66,15 @@ static void say(struct device_instance *in, enum device_hw_error kind, uint32_t 
                 "Uncorrectable HBM memory error is detected. Execution results may be invalid. "
                 "Please reload the neuron driver or reboot your EC2 instance to recover.");
         break;
+    case DEVICE_HW_DEVICE:
+        err_set(
+            err, kinds[kind].status,
+            "Neuron Device %u has failed: it does not answer any more. Please reload the neuron "
+            "driver or reboot the instance to recover.",
+            dev);
+        break;
+    case DEVICE_HW_NQ: /* not an error of hardware: whoever executes names the model */
+        return;
     default:
         err_set(err, kinds[kind].status, "[MLA %u][NC %u] DMA %s engine %u is in an abort state",
                 dev, nc, kind == DEVICE_HW_DMA_TX ? "TX" : "RX", arg);
@@ -78,6 +89,8 @@ static void say_kernel(struct device_instance *in, enum device_hw_error kind, ui
     char host[65] = "unknown";
     uint32_t dev = topo_core_device(in->topo, core);
 
+    if (!kinds[kind].type[0])
+        return; /* the driver has no record for it */
     if (gethostname(host, sizeof(host)) != 0)
         host[0] = 0;
     host[sizeof(host) - 1] = 0;
@@ -132,8 +145,8 @@ uint64_t device_serial(const struct device_instance *in, uint32_t dev)
 /* --- the variable OPENNRT_FAULT -----------------------------------------------------------------
  */
 
-static const char *const hw_words[DEVICE_HW_COUNT] = {"none",           "sram",   "hbm",
-                                                      "hbm-repairable", "dma-tx", "dma-rx"};
+static const char *const hw_words[DEVICE_HW_COUNT] = {
+    "none", "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "device", "nq-overflow"};
 static const char *const point_words[FAULT_POINT_COUNT] = {"alloc", "mmap", "file", "lock",
                                                            "backing"};
 

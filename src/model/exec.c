@@ -54,6 +54,11 @@ static NRT_STATUS hw_errors(struct model *m, struct instance *in, struct err *er
 
     for (uint32_t c = 0; status == NRT_SUCCESS && c < in->stage_count; c++)
         status = device_hw_check(m->h->cfg.in, in->stage[c].phys->index, err);
+    if (status == NRT_EXEC_SW_NQ_OVERFLOW) {
+        if (!m->h->cfg.dge_notifications)
+            return NRT_SUCCESS; /* nothing is notified of, so nothing overflows */
+        report_nq_overflow(m, in, err);
+    }
     return status;
 }
 

@@ -200,5 +200,7 @@ void frame_cells(struct model *m, struct instance *in, struct frame *f);
 
 /* report.c: the log lines of failed executions */
 void report_failure(struct model *m, struct instance *in, const struct core_report *r);
+/* The line of status 1204, which goes into err as well. */
+void report_nq_overflow(struct model *m, struct instance *in, struct err *err);
 
 #endif

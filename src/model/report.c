@@ -38,6 +38,19 @@ static void report_timeout(struct model *m, const struct phys *p, const struct c
     strbuf_fini(&text);
 }
 
+void report_nq_overflow(struct model *m, struct instance *in, struct err *err)
+{
+    const struct phys *p = in->stage[0].phys;
+
+    err_set(err, NRT_EXEC_SW_NQ_OVERFLOW,
+            "(FATAL-RT-UNDEFINED-STATE) execution timeout (%" PRIu64
+            " ms) on Neuron Device %u NC %u, model %s, waiting for execution completion "
+            "notification, potentially caused by DGE notifications enabled. Please disable it (set "
+            "NEURON_RT_ENABLE_DGE_NOTIFICATIONS to 0) and try again.",
+            m->env.timeout_ns / 1000000, p->device, p->nc, m->neff->name);
+    LOGE(m->h->cfg.log, LOG_TDRV, "exec_wait_round_robin", "%s", err->text);
+}
+
 static void report_oob(struct model *m, const struct phys *p, const struct core_report *r)
 {
     struct log *lg = m->h->cfg.log;

@@ -182,6 +182,29 @@ struct bytes neff_endless(void)
     return neff_finish(b, NULL);
 }
 
+struct bytes neff_endless_dma(void)
+{
+    struct neff_build *b = neff_build_create("endless-dma");
+    uint64_t n = 4;
+    int va = neff_build_input(b, 0, "a", "uint8", 1, &n);
+    int vc = neff_build_output(b, 0, "c", "uint8", 1, &n);
+    struct isa_record *r;
+    struct prog p;
+
+    neff_build_copy(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), va, 0, vc, 0, n);
+    prog_init(&p, ISA_SP);
+    prog_trigger(&p, 0);
+    r = prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, 1);
+    r->nupdates = 1;
+    r->update[0] = (struct isa_update){.kind = ISA_UPD_DEC, .index = 3, .reg = ISA_NO_REG};
+    r = prog_op(&p, ISA_OP_BRANCH);
+    r->body.s.op = ISA_BR_ALWAYS;
+    r->body.s.target = 0;
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
 struct bytes neff_index(void)
 {
     struct neff_build *b = neff_build_create("index");

@@ -41,6 +41,8 @@ struct bytes neff_copy(uint64_t n, bool half);
 struct bytes neff_hang(void);
 /* A loop without end. */
 struct bytes neff_endless(void);
+/* A loop without end of transfers of 4 bytes from "a" to "c", each waited for. */
+struct bytes neff_endless_dma(void);
 /* Reads an element of "a" (8 int32) whose index is the value of "i" (1 int32), to "c" (1 int32). */
 struct bytes neff_index(void);
 /* c = a, n floats rounded to bfloat16 by DMA. */

@@ -148,6 +148,27 @@ static void execute_without_end_is_stopped_by_the_timeout_of_its_load(void **sta
     api_log_clear();
 }
 
+/* 30 s of device time, which many waits for small transfers reach in seconds here. */
+static void execute_without_end_is_stopped_after_30_s_by_default(void **state)
+{
+    nrt_model_t *m;
+    struct io io;
+
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
+    m = load(neff_endless_dma());
+    io_init(&io);
+    io_add(&io, true, "a", DEV, 0, 4);
+    io_add(&io, false, "c", DEV, 0, 4);
+    api_log_clear();
+    assert_int_equal(nrt_execute(m, io.in, io.out), NRT_TIMEOUT);
+    assert_true(api_log_has("execution timeout (30000 ms) on Neuron Device 0 NC 0, model "
+                            "endless-dma, waiting for execution completion notification\n"));
+    PROVES("dump-054");
+    io_fini(&io);
+    assert_ok(nrt_unload(m));
+    api_log_clear();
+}
+
 /* ---- out of bounds, inputs to files ---- */
 
 static void execute_out_of_bounds_gives_the_documented_lines(void **state)
@@ -383,6 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(execute_that_hangs_is_reported_at_once),
         cmocka_unit_test(execute_without_end_is_stopped_by_the_timeout_of_its_load),
+        cmocka_unit_test(execute_without_end_is_stopped_after_30_s_by_default),
         cmocka_unit_test(execute_out_of_bounds_gives_the_documented_lines),
         cmocka_unit_test(execute_dumps_inputs_when_asked),
         cmocka_unit_test(execute_under_a_check_completes_with_an_error),

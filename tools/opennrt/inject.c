@@ -15,7 +15,8 @@ static void help(FILE *to)
         "usage: opennrt inject [--instance NAME] ERROR CORE [AFTER [DETAIL]]\n\n"
         "Makes the next execution of physical core CORE, or the one after AFTER others, meet a\n"
         "hardware error.\n\n"
-        "  ERROR                sram, hbm, hbm-repairable, dma-tx, dma-rx, none (takes it back)\n"
+        "  ERROR                sram, hbm, hbm-repairable, dma-tx, dma-rx, device, nq-overflow\n"
+        "                       (with NEURON_RT_ENABLE_DGE_NOTIFICATIONS), none (takes it back)\n"
         "  DETAIL               metadata of an SRAM error, number of the DMA engine\n"
         "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
         "  -h, --help           this text\n");
