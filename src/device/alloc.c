@@ -31,15 +31,6 @@ const char *device_cat_name(enum device_cat cat)
     return (unsigned)cat < DEVICE_CAT_COUNT ? cat_names[cat] : "unknown";
 }
 
-bool extent_leased(const struct ctl_extent *x)
-{
-    for (unsigned w = 0; w < CTL_GEN_WORDS; w++) {
-        if (atomic_load_explicit(&x->leases[w], memory_order_relaxed))
-            return true;
-    }
-    return false;
-}
-
 /* --- the account of a change -------------------------------------------------------------------
  */
 
@@ -88,7 +79,7 @@ void extent_drop_locked(struct device_instance *in, uint32_t index)
 {
     struct ctl_extent *x = ctl_extent(in, index);
 
-    if (!extent_leased(x))
+    if (!lease_exposes_locked(in, x))
         extent_release_locked(in, index);
     else
         COMMIT(in, x->state, EXT_QUARANTINE);
@@ -232,6 +223,7 @@ static NRT_STATUS extent_take_locked(struct device_instance *in, const struct de
     PUT(in, x->core, a->core);
     PUT(in, x->neff, a->neff);
     PUT(in, x->cat, (uint32_t)a->cat);
+    PUT(in, x->held, 0);
     for (unsigned w = 0; w < CTL_GEN_WORDS; w++)
         atomic_store_explicit(&x->leases[w], 0, memory_order_relaxed);
     COMMIT(in, x->state, EXT_TAKEN);

@@ -256,6 +256,25 @@ NRT_STATUS device_lease_open(struct device_instance *in, const uint32_t *slots, 
 NRT_STATUS device_lease_add(struct device_instance *in, uint64_t lease,
                             const struct device_extent *x, struct err *err);
 NRT_STATUS device_lease_leave(struct device_instance *in, uint64_t lease, struct err *err);
+/* Whether the process that had the slot when the lease was opened lives and has not left: the same
+ * number may have a new owner. */
+bool device_lease_member(struct device_instance *in, uint64_t lease, uint32_t slot);
+
+/* Memory of the program is exposed only while an operation is under way. A member tells where that
+ * can be seen: *busy is not 0 while it is, and stays so after an operation that failed, since a
+ * peer that has been stopped may still write. The word is read by whichever thread frees memory. */
+NRT_STATUS device_lease_watch(struct device_instance *in, uint64_t lease,
+                              const DEVICE_ATOMIC(uint32_t) * busy, struct err *err);
+/* Before leaving. With *busy not 0 what was held stays leased until everybody has left. */
+void device_lease_unwatch(struct device_instance *in, uint64_t lease,
+                          const DEVICE_ATOMIC(uint32_t) * busy);
+/* Lease the extent of this slot that contains [addr, addr + size): freed while every member of
+ * this process that watches is idle, it is free at once; freed otherwise, or left behind by a
+ * death, it is quarantined. *held, zero at first, remembers the extent: the same call for a range
+ * in it takes no lock and costs a few loads. One `held` belongs to one lease and one thread.
+ * NRT_INVALID: no extent of this slot has the range; NRT_INVALID_HANDLE: the lease is not open. */
+NRT_STATUS device_lease_hold(struct device_instance *in, uint64_t lease, uint64_t addr,
+                             uint64_t size, struct device_extent *held, struct err *err);
 
 /* --- account ------------------------------------------------------------------------------------
  */

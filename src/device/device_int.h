@@ -29,7 +29,6 @@
 #define CTL_SLOT_MAX     256u
 #define CTL_GEN_MAX      256u
 #define CTL_GEN_WORDS    (CTL_GEN_MAX / 64)
-#define CTL_SLOT_WORDS   (CTL_SLOT_MAX / 64)
 #define CTL_EXTENT_CHUNK 1024u
 #define CTL_EXTENT_MAX   (1u << 20)
 #define CTL_PATH_MAX     256
@@ -104,27 +103,30 @@ struct ctl_neff {
     char name[256];
 };
 
-/* A lease generation: members leave, the last live one closes it. */
+/* A lease generation: members leave, the last live one closes it. A process may be several members:
+ * one for each of its ranks. */
 struct ctl_gen {
     _Atomic uint32_t state; /* enum ctl_gen_state; stated */
     uint32_t pad;
     uint64_t id;
-    _Atomic uint64_t members[CTL_SLOT_WORDS];
+    _Atomic uint16_t members[CTL_SLOT_MAX]; /* by slot */
 };
 
 struct ctl_extent {
     _Atomic uint32_t state; /* enum ctl_extent_state; stated: the commit word */
     uint32_t hbm;
     uint64_t off;
-    _Atomic uint64_t size; /* a grow or shrink commits by storing it */
-    uint64_t generation;
+    _Atomic uint64_t size;       /* a grow or shrink commits by storing it */
+    _Atomic uint64_t generation; /* also read without the lock (device_lease_hold) */
     uint32_t slot, core, neff;
     uint32_t cat;
     _Atomic uint64_t leases[CTL_GEN_WORDS]; /* generations that expose it */
     /* derived: the tree (extent_tree.c) */
     uint32_t left, right;
     uint64_t first, last, gap;
-    uint64_t pad[2];
+    uint32_t held; /* leased by device_lease_hold: only while an operation is under way */
+    uint32_t pad32;
+    uint64_t pad;
 };
 _Static_assert(sizeof(struct ctl_extent) == 128, "two cache lines");
 _Static_assert(offsetof(struct ctl_head, version) == 8, "frozen: read by every version");
@@ -151,6 +153,13 @@ struct hbm_map {
 
 struct memlog;
 
+/* A rank of this process that is a member of a lease (device_lease_watch). */
+struct lease_watch {
+    struct lease_watch *next;
+    uint64_t lease;
+    const _Atomic uint32_t *busy;
+};
+
 struct device_instance {
     struct device_config cfg; /* strings are owned copies */
     const struct topo_instance *topo;
@@ -170,6 +179,7 @@ struct device_instance {
     _Atomic bool huge_refused;    /* the host gives no huge pages afterwards */
     _Atomic uint64_t host_backed; /* bytes this process backed (for cfg.host_limit_bytes) */
     struct memlog *memlog;        /* own lock inside */
+    struct lease_watch *watches;  /* under the control block's lock */
     struct log *log;
 };
 
@@ -275,6 +285,8 @@ bool tree_refresh(struct device_instance *in, uint32_t hbm, uint32_t index); /* 
 /* Lowest fit at or after `from`; 1 found, 0 no room, -1 the tree is damaged. */
 int tree_find(struct device_instance *in, uint32_t hbm, uint64_t size, uint64_t align,
               uint64_t from, uint64_t *ret_off);
+/* The extent that holds the byte at off; 0: none. */
+uint32_t tree_at(struct device_instance *in, uint32_t hbm, uint64_t off);
 /* Free bytes around [off, off + size): false if an extent other than `skip` overlaps it. */
 bool tree_around(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
                  uint32_t skip, struct extent_gap *ret);
@@ -282,10 +294,12 @@ bool tree_around(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_
 /* --- alloc.c --- */
 void extent_drop_locked(struct device_instance *in, uint32_t index); /* free or quarantine */
 void extent_release_locked(struct device_instance *in, uint32_t index);
-bool extent_leased(const struct ctl_extent *x);
 
 /* --- lease.c --- */
+/* Whether a peer may still write into the extent. */
+bool lease_exposes_locked(const struct device_instance *in, const struct ctl_extent *x);
 void lease_leave_all_locked(struct device_instance *in, uint32_t slot);
+void lease_watches_free(struct device_instance *in);
 void lease_close_dead_locked(struct device_instance *in);
 
 /* --- hbm.c --- */

@@ -127,6 +127,26 @@ static void split(struct tree *t, uint32_t i, uint64_t off, uint32_t *ret_a, uin
     update(t, x);
 }
 
+uint32_t tree_at(struct device_instance *in, uint32_t hbm, uint64_t off)
+{
+    struct tree t = {.in = in, .hbm = hbm};
+    uint32_t i = ctl_hbm(in, hbm)->root;
+
+    for (unsigned depth = 0; i && depth <= DEPTH_MAX; depth++) {
+        struct ctl_extent *x = node(&t, i);
+
+        if (!x)
+            return 0;
+        if (off < x->off)
+            i = x->left;
+        else if (off >= x_end(x))
+            i = x->right;
+        else
+            return i;
+    }
+    return 0;
+}
+
 bool tree_around(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_t size,
                  uint32_t skip, struct extent_gap *ret)
 {

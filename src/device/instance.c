@@ -92,6 +92,7 @@ static void instance_free(struct device_instance *in)
     memlog_destroy(in->memlog);
     pthread_mutex_destroy(&in->map_lock);
     config_free(&in->cfg);
+    lease_watches_free(in);
     mem_free(in);
 }
 
