@@ -99,7 +99,7 @@ NRT_STATUS coll_wait(struct coll_comm *comm, struct err *err);
 /* What a rank does, for tools and messages: read from its area, which nobody trusts. */
 struct coll_view {
     uint32_t rank;
-    bool live;        /* its slot */
+    bool live;        /* its process, and it has not closed the communicator */
     uint64_t started; /* operations begun and ended by it */
     uint64_t ended;
     uint8_t op, alg; /* of the last one begun: enum sched_op, enum sched_alg */

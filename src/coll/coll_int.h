@@ -20,6 +20,7 @@
 #define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
 #define COLL_LINE_SETS 2u
 #define COLL_PIECE     (64u << 10) /* bytes moved before budget is looked at */
+#define COLL_HELD      128u
 
 /* Raised by one sequencer of one rank; its own cache line. */
 struct coll_counters {
@@ -79,6 +80,9 @@ struct coll_comm {
     struct coll_peer *peers;
     struct device_extent extent;
     uint64_t lease;
+    bool watched;                         /* the lease looks at busy */
+    _Atomic uint32_t busy;                /* an operation is under way, or one has failed */
+    struct device_extent held[COLL_HELD]; /* tensors leased, by a hash of the address */
     uint32_t *mine;       /* [n][channels][sem]: values of the counters that I raise */
     uint32_t *base;       /* [n][channels][sem]: of my counters, at the start of the operation */
     uint8_t *staging;     /* [n][SCHED_INLINE_MAX]: lines taken */

@@ -120,6 +120,9 @@ static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
     if (!st) {
         c->lease = all[0];
         st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
+        if (!st)
+            st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
+        c->watched = !st;
     }
 out:
     mem_free(all);
@@ -191,6 +194,8 @@ void coll_comm_close(struct coll_comm *c)
         return;
     if (c->extent.size)
         (void)device_free(c->cfg.in, &c->extent, &ignored); /* quarantined while leased */
+    if (c->watched)
+        device_lease_unwatch(c->cfg.in, c->lease, &c->busy);
     if (c->lease)
         (void)device_lease_leave(c->cfg.in, c->lease, &ignored);
     mem_free(c->run);

@@ -101,6 +101,24 @@ static uint32_t mix(uint32_t h, uint64_t v)
     return h;
 }
 
+/* What the variable forms and permute bring besides their sizes. */
+static uint32_t mix_tables(uint32_t h, const struct coll_plan *p)
+{
+    const struct sched_request *r = sched_request_of(p->s);
+    uint32_t n = p->comm->n;
+
+    for (uint32_t i = 0; r->op == SCHED_PERMUTE && i < n; i++)
+        h = mix(h, sched_target(p->s, i));
+    for (size_t i = 0; r->send_count && i < (size_t)n * n; i++) {
+        if (r->op == SCHED_ALL_GATHER_V && i % n != 0)
+            continue; /* of its table one column is read */
+        h = mix(h, (uint64_t)r->send_count[i] << 32 | r->send_displ[i]);
+    }
+    for (size_t i = 0; r->send_count && r->recv_displ && i < (size_t)n * n; i++)
+        h = mix(h, r->recv_displ[i]);
+    return mix(mix(h, r->in_elems), r->out_elems);
+}
+
 static uint32_t signature_of(const struct coll_plan *p)
 {
     const struct sched_request *r = sched_request_of(p->s);
@@ -118,6 +136,8 @@ static uint32_t signature_of(const struct coll_plan *p)
     h = mix(h, r->tensors);
     for (uint32_t t = 0; t < r->tensors; t++)
         h = mix(h, r->counts[t]);
+    if (r->op == SCHED_PERMUTE || r->op == SCHED_ALL_GATHER_V || r->op == SCHED_ALL_TO_ALL_V)
+        h = mix_tables(h, p);
     return h | 1; /* never 0 */
 }
 

@@ -16,14 +16,21 @@ static uint64_t what_pack(const struct coll_plan *p, uint64_t bytes)
            (bytes & ((UINT64_C(1) << 48) - 1));
 }
 
+/* The variable forms have one tensor and no list of counts. */
+static uint32_t tensor_count(const struct coll_plan *p)
+{
+    const struct sched_request *r = sched_request_of(p->s);
+
+    return r->op == SCHED_ALL_GATHER_V || r->op == SCHED_ALL_TO_ALL_V ? 1 : r->tensors;
+}
+
 static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64_t *in,
                     const uint64_t *out)
 {
     struct coll_publish *pub = &c->peers[c->me].area->publish;
-    const struct sched_request *r = sched_request_of(p->s);
     uint64_t bytes = 0;
 
-    for (uint32_t t = 0; t < r->tensors; t++) {
+    for (uint32_t t = 0; t < tensor_count(p); t++) {
         uint64_t a = sched_tensor_elems(p->s, SCHED_IN, c->me, t);
         uint64_t b = sched_tensor_elems(p->s, SCHED_OUT, c->me, t);
 
@@ -85,6 +92,28 @@ static NRT_STATUS tensors_take(struct coll_plan *p, const uint64_t *in, const ui
     return NRT_SUCCESS;
 }
 
+/* Peers read and write my tensors while the operation is under way, and longer when it fails: from
+ * here on, memory freed under them is not given to anybody else (decision 4). */
+static NRT_STATUS tensors_hold(struct coll_plan *p, const uint64_t *in, const uint64_t *out,
+                               struct err *err)
+{
+    struct coll_comm *c = p->comm;
+
+    for (uint32_t i = 0; i < 2 * tensor_count(p); i++) {
+        enum sched_buf buf = i % 2 ? SCHED_OUT : SCHED_IN;
+        uint64_t addr = (i % 2 ? out : in)[i / 2];
+        uint64_t bytes = sched_tensor_elems(p->s, buf, c->me, i / 2) * p->elem;
+        struct device_extent *held =
+            &c->held[(addr * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (COLL_HELD - 1)];
+        NRT_STATUS st =
+            bytes ? device_lease_hold(c->cfg.in, c->lease, addr, bytes, held, err) : NRT_SUCCESS;
+
+        if (st)
+            return st;
+    }
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *out, struct err *err)
 {
     struct coll_comm *c = p->comm;
@@ -96,8 +125,11 @@ NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *o
     if (p->comm->run->plan)
         return err_set(err, NRT_INVALID, "an operation of this communicator is under way");
     st = tensors_take(p, in, out, err);
+    if (!st)
+        st = tensors_hold(p, in, out, err);
     if (st)
         return st;
+    atomic_store_explicit(&c->busy, 1, memory_order_relaxed);
     c->seq++;
     publish(c, p, in, out);
     run->plan = p;
@@ -353,6 +385,7 @@ static void operation_end(struct coll_comm *c)
         c->base[coll_counter_at(c, t->peer, t->channel, t->sem)] += t->value;
     }
     atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
+    atomic_store_explicit(&c->busy, 0, memory_order_relaxed);
     c->run->plan = NULL;
     coll_bells_ring(c);
 }

@@ -56,7 +56,7 @@ void coll_comm_view(struct coll_comm *c, uint32_t rank, struct coll_view *ret)
 
     *ret = (struct coll_view){
         .rank = rank,
-        .live = rank == c->me || device_slot_live(c->cfg.in, c->peers[rank].slot),
+        .live = rank == c->me || device_lease_member(c->cfg.in, c->lease, c->peers[rank].slot),
         .started = atomic_load_explicit(&pub->started, memory_order_relaxed),
         .ended = atomic_load_explicit(&pub->ended, memory_order_relaxed),
         .op = (uint8_t)(what >> 60),
@@ -106,7 +106,9 @@ static void describe(struct coll_comm *c, uint32_t rank, char *text, size_t size
     struct coll_view v;
 
     coll_comm_view(c, rank, &v);
-    if (v.started < c->seq)
+    if (v.started == 0)
+        snprintf(text, size, "rank %u has not begun any operation", rank);
+    else if (v.started < c->seq)
         snprintf(text, size, "rank %u has not begun it: its last is %s number %" PRIu64 " (%s)",
                  rank, sched_op_name((enum sched_op)v.op), v.started,
                  v.ended == v.started ? "ended" : "under way");
@@ -136,14 +138,15 @@ static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why
 
 /* ---- sleeping ---- */
 
-/* A rank that is gone is missed only if it had not ended this operation: who has ended it may leave
+/* The lease knows who is gone; the slot alone would not, since a new process may have it by now. A
+ * rank that is gone is missed only if it had not ended this operation: who has ended it may leave
  * while others still work. */
 static NRT_STATUS look_around(struct coll_comm *c)
 {
     for (uint32_t r = 0; r < c->n; r++) {
         struct coll_publish *pub = &c->peers[r].area->publish;
 
-        if (r == c->me || device_slot_live(c->cfg.in, c->peers[r].slot))
+        if (r == c->me || device_lease_member(c->cfg.in, c->lease, c->peers[r].slot))
             continue;
         /* acquire: what it did before it ended is seen before it is judged */
         if (atomic_load_explicit(&pub->ended, memory_order_acquire) < c->seq)

@@ -192,6 +192,11 @@ static NRT_STATUS take_pairs(struct sched *s, const struct sched_request *r, str
     return NRT_SUCCESS;
 }
 
+uint32_t sched_target(const struct sched *s, uint32_t rank)
+{
+    return s->target ? s->target[rank] : UINT32_MAX;
+}
+
 static void set_defaults(struct sched *s)
 {
     struct sched_request *r = &s->req;

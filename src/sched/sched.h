@@ -186,6 +186,9 @@ uint32_t sched_channels(const struct sched *s);
 /* Elements of tensor `tensor` at one rank: IN and OUT of the operation. */
 uint64_t sched_tensor_elems(const struct sched *s, enum sched_buf buf, uint32_t rank,
                             uint32_t tensor);
+/* To whom rank sends in a permute or sendrecv; UINT32_MAX: to nobody. Other operations: the same.
+ */
+uint32_t sched_target(const struct sched *s, uint32_t rank);
 /* Elements that SLOT or TEMP of (rank, channel) must hold; LINE: elements of the longest message
  * between two ranks (whoever keeps lines has two sets, used by operations in turn). 0: not used. */
 uint64_t sched_buffer_elems(const struct sched *s, enum sched_buf buf, uint32_t rank,
