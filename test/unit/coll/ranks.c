@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 
 struct ranks_table {
     pthread_barrier_t barrier;
@@ -80,7 +81,24 @@ void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr)
     }
     memset(p, 0xa5, a.size);
     *ret_addr = x.addr;
+    if (!mem_grow((void **)&r->memory, &r->memory_cap, r->memory_count + 1, sizeof(x)))
+        abort();
+    r->memory[r->memory_count++] = x;
     return p;
+}
+
+void rank_memory_free(struct rank *r)
+{
+    struct err err = {0};
+
+    while (r->memory_count > 0)
+        if (device_free(r->in, &r->memory[--r->memory_count], &err)) {
+            fprintf(stderr, "rank_memory_free: %s\n", err.text);
+            abort();
+        }
+    mem_free(r->memory);
+    r->memory = NULL;
+    r->memory_cap = 0;
 }
 
 static void group_make(struct topo_group *g, uint32_t n)
@@ -130,6 +148,7 @@ static void rank_run(struct job *job, uint32_t me)
     if (text)
         snprintf(job->table->text[me], sizeof(job->table->text[me]), "rank %u: %.700s", me, text);
     device_runnable_add(r.in, -1);
+    rank_memory_free(&r);
     coll_comm_close(r.comm);
     device_instance_close(r.in);
     log_close(r.log);

@@ -23,7 +23,9 @@ struct rank {
     struct log *log;
     const struct topo_group *group;
     struct coll_comm *comm;
-    void *arg; /* of the body */
+    void *arg;                    /* of the body */
+    struct device_extent *memory; /* given out by rank_memory */
+    size_t memory_count, memory_cap;
 };
 
 enum ranks_kind { RANKS_THREADS, RANKS_PROCESSES };
@@ -42,5 +44,6 @@ void *ranks_shared(struct rank *r);
 
 /* Device memory of this rank, filled with 0xa5; address in *ret_addr. */
 void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr);
+void rank_memory_free(struct rank *r); /* all of it */
 
 #endif
