@@ -22,6 +22,11 @@ const char *json_key_name(enum json_key k)
     return key_names[k];
 }
 
+const char *json_name(const struct json_doc *d, const struct json_node *n)
+{
+    return n->key_id != K_OTHER ? key_names[n->key_id] : d->text + n->key;
+}
+
 /* One open array or object while parsing. */
 struct frame {
     uint32_t node;
@@ -501,6 +506,18 @@ const struct json_node *json_get(const struct json_doc *d, const struct json_nod
 
     for (uint64_t i = 0; i < obj->u.count; i++, c = json_next(d, c)) {
         if (c->key_id == k)
+            return c;
+    }
+    return NULL;
+}
+
+const struct json_node *json_member(const struct json_doc *d, const struct json_node *obj,
+                                    const char *name)
+{
+    const struct json_node *c = json_first(obj);
+
+    for (uint64_t i = 0; i < obj->u.count; i++, c = json_next(d, c)) {
+        if (strcmp(json_name(d, c), name) == 0)
             return c;
     }
     return NULL;

@@ -1,29 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to neff: JSON text in, a flat tree out. The lexer is yajl's (docs/modules/neff.md has the
- * measurement); the tree is one array of nodes in document order, so that an engine file of a
- * hundred thousand descriptors costs two allocations that grow, not a million small ones. */
+/* Private to neff: the keys that its reader knows, and typed fields with its messages. */
 #ifndef NEFF_JSON_INT_H
 #define NEFF_JSON_INT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "base/err.h"
-#include "base/mem.h"
-
-#define JSON_MAX_DEPTH  32u
-#define JSON_MAX_PARSER 4294967295ull /* published limit of a JSON member, bytes */
-
-enum json_type {
-    JSON_NULL,
-    JSON_BOOL,
-    JSON_INT,  /* fits in 64 signed bits */
-    JSON_REAL, /* any other number */
-    JSON_STRING,
-    JSON_ARRAY,
-    JSON_OBJECT
-};
+#include "neff/json.h"
 
 /* Keys that the reader knows, as small numbers: finding a field compares numbers, not text. */
 /* clang-format off */
@@ -53,58 +33,6 @@ enum json_key {
 };
 
 const char *json_key_name(enum json_key k);
-
-/* 24 bytes. Children of an array or object follow it; next is the node after the whole subtree. */
-struct json_node {
-    union {
-        int64_t i;
-        double d;
-        uint64_t str;   /* JSON_STRING: offset of the text in json_doc.text */
-        uint64_t count; /* elements or members, comment keys not counted */
-        bool b;
-    } u;
-    uint32_t key; /* offset of the member's name in json_doc.text; 0: no name */
-    uint32_t next;
-    uint16_t key_id; /* enum json_key */
-    uint8_t type;    /* enum json_type */
-};
-
-/* Zero-initialise; json_doc_fini frees it. Node 0 is the root. */
-struct json_doc {
-    struct json_node *nodes;
-    size_t count, cap;
-    char *text;
-    size_t text_len, text_cap;
-};
-
-/* Parse the whole of bytes. member names the file in messages (J01): syntax, duplicate keys, depth,
- * numbers outside 64 bits, NUL characters in strings. Members whose key starts with '#' are left
- * out. */
-NRT_STATUS json_parse(struct json_doc *doc, const char *member, const void *bytes, size_t size,
-                      struct err *err);
-void json_doc_fini(struct json_doc *doc);
-
-static inline const char *json_text(const struct json_doc *d, const struct json_node *n)
-{
-    return d->text + n->u.str;
-}
-
-/* Name of a member of an object. */
-static inline const char *json_name(const struct json_doc *d, const struct json_node *n)
-{
-    return n->key_id != K_OTHER ? json_key_name((enum json_key)n->key_id) : d->text + n->key;
-}
-
-/* First child, and the sibling after a child; the caller counts to u.count. */
-static inline const struct json_node *json_first(const struct json_node *n)
-{
-    return n + 1;
-}
-
-static inline const struct json_node *json_next(const struct json_doc *d, const struct json_node *n)
-{
-    return d->nodes + n->next;
-}
 
 /* Member of an object by known key; NULL if absent. */
 const struct json_node *json_get(const struct json_doc *d, const struct json_node *obj,
