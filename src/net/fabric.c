@@ -255,6 +255,13 @@ void fabric_close(struct fabric *f)
     mem_free(f);
 }
 
+void fabric_stop(struct fabric *f)
+{
+    if (f->ep != NULL)
+        fi_close(&f->ep->fid);
+    f->ep = NULL;
+}
+
 const char *fabric_provider(const struct fabric *f)
 {
     return f->info->fabric_attr->prov_name;
@@ -355,11 +362,12 @@ enum fabric_result fabric_send(struct fabric *f, uint64_t peer, uint64_t tag, co
 }
 
 /* The tag says who sends, so that no provider has to be able to receive from one peer only. */
-enum fabric_result fabric_recv(struct fabric *f, uint64_t peer, uint64_t tag, void *p, size_t size,
-                               const struct fabric_memory *m, void *context, int *ret_error)
+enum fabric_result fabric_recv(struct fabric *f, uint64_t tag, uint64_t ignore, void *p,
+                               size_t size, const struct fabric_memory *m, void *context,
+                               int *ret_error)
 {
     return result_of(fi_trecv(f->ep, p, size, m != NULL ? fi_mr_desc(m->mr) : NULL, FI_ADDR_UNSPEC,
-                              tag, 0, context),
+                              tag, ignore, context),
                      ret_error);
 }
 
@@ -376,6 +384,7 @@ static int poll_error(struct fabric *f, struct fabric_completion *out)
         return 0;
     *out = (struct fabric_completion){.context = e.op_context,
                                       .size = e.len,
+                                      .tag = e.tag,
                                       .error = e.err != 0 ? e.err : EIO,
                                       .truncated = e.err == FI_ETRUNC || e.olen > 0};
     return 1;
@@ -393,6 +402,7 @@ int fabric_poll(struct fabric *f, struct fabric_completion *out)
     if (n < 0)
         return (int)n;
     for (ssize_t i = 0; i < n; i++)
-        out[i] = (struct fabric_completion){.context = e[i].op_context, .size = e[i].len};
+        out[i] = (struct fabric_completion){
+            .context = e[i].op_context, .size = e[i].len, .tag = e[i].tag};
     return (int)n;
 }

@@ -17,6 +17,7 @@ enum fabric_result { FABRIC_OK, FABRIC_DONE /* sent and over */, FABRIC_AGAIN, F
 struct fabric_completion {
     void *context;
     size_t size;    /* of a received message */
+    uint64_t tag;   /* of a received message */
     int error;      /* 0, or errno of the operation */
     bool truncated; /* the message was longer than the buffer */
 };
@@ -26,6 +27,9 @@ struct fabric_completion {
 NRT_STATUS fabric_open(const struct addr *local, const char *only, char *why_not, size_t why_size,
                        struct fabric **ret, struct err *err);
 void fabric_close(struct fabric *f);
+/* The endpoint alone: nothing is moved any more, and nothing completes. Only close may follow, and
+ * unregister. */
+void fabric_stop(struct fabric *f);
 const char *fabric_provider(const struct fabric *f);
 NRT_STATUS fabric_address(struct fabric *f, uint8_t buf[256], size_t *ret_size, struct err *err);
 NRT_STATUS fabric_peer(struct fabric *f, const void *address, size_t size, uint64_t *ret,
@@ -37,8 +41,10 @@ void fabric_unregister(struct fabric_memory *m);
 enum fabric_result fabric_send(struct fabric *f, uint64_t peer, uint64_t tag, const void *p,
                                size_t size, const struct fabric_memory *m, void *context,
                                int *ret_error);
-enum fabric_result fabric_recv(struct fabric *f, uint64_t peer, uint64_t tag, void *p, size_t size,
-                               const struct fabric_memory *m, void *context, int *ret_error);
+/* ignore: bits of the tag that may be anything. */
+enum fabric_result fabric_recv(struct fabric *f, uint64_t tag, uint64_t ignore, void *p,
+                               size_t size, const struct fabric_memory *m, void *context,
+                               int *ret_error);
 void fabric_cancel(struct fabric *f, void *context);
 /* At most FABRIC_BATCH completions; negative: errno of a broken queue. */
 int fabric_poll(struct fabric *f, struct fabric_completion *out);

@@ -259,6 +259,16 @@ const struct net_rank *net_job_member(const struct net_job *j, uint32_t rank)
     return j->running && rank < j->s.cfg.world ? &j->ranks[rank] : NULL;
 }
 
+bool net_job_left(struct net_job *j)
+{
+    bool left;
+
+    pthread_mutex_lock(&j->lock);
+    left = j->left;
+    pthread_mutex_unlock(&j->lock);
+    return left;
+}
+
 uint32_t net_job_culprit(struct net_job *j)
 {
     uint32_t culprit;

@@ -123,6 +123,9 @@ bool net_job_authenticated(const struct net_job *job);
 const struct net_rank *net_job_member(const struct net_job *job, uint32_t rank);
 /* The rank whose death or mistake ended the job; NET_NO_RANK: none. */
 uint32_t net_job_culprit(struct net_job *job);
+/* Whether rank 0 has left in order: the job is over, but nobody has failed, and ranks that still
+ * exchange data by other ways may go on. */
+bool net_job_left(struct net_job *job);
 
 /* --- collectives over the bootstrap connections ------------------------------------------------
  */

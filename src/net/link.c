@@ -13,17 +13,27 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "net/fabric_int.h"
+#include "run/run.h"
 
-/* Tag: who sends, and on which channel. */
-#define TAG(rank, channel) ((uint64_t)(rank) << 32 | (channel))
+/* Tag: who sends, on which channel, and what it is part of. The latter is compared when a message
+ * has come, not to find its receive: a difference is a mistake to report. */
+#define TAG_STAMP UINT64_C(0xffff)
+#define TAG_RANK  (TAG_STAMP << 48)
+
+static uint64_t tag_of(uint32_t rank, uint32_t channel, uint16_t stamp)
+{
+    return (uint64_t)rank << 48 | (uint64_t)channel << 16 | stamp;
+}
 
 #define LOOK_EVERY 64 /* turns of progress between two looks at the job */
+#define JOB_BUDGET 4  /* its messages handled in one look */
 
 struct net_request {
     uint8_t provider[FABRIC_CONTEXT]; /* first: completions carry its address */
     struct net_request *next;         /* in the free list, or among those under way */
     struct net_request **at;          /* where the previous one points, while under way */
     uint32_t peer, size;              /* bytes posted, then moved */
+    uint16_t stamp;
     bool send, in_provider, owned;
     bool done;
     struct err failure;
@@ -45,6 +55,8 @@ struct net_link {
     struct net_request *free, *busy;
     struct net_job *job;
     bool job_lost;
+    bool stopped;                /* the endpoint is closed */
+    uint32_t group_free;         /* lowest number of a communicator that was never held */
     char why[ERR_TEXT_MAX - 64]; /* of the last loss */
     unsigned since_look;         /* progress calls since the job was looked at */
     struct net_link_counters counters;
@@ -104,7 +116,7 @@ static void lose_locked(struct net_link *l, uint32_t rank, const char *why)
     }
     snprintf(l->why, sizeof(l->why), "%s", why);
     for (struct net_request *r = l->busy; r != NULL; r = r->next) {
-        if (r->done || !l->peers[r->peer].lost)
+        if (r->done || (r->peer == NET_NO_RANK ? rank != NET_NO_RANK : !l->peers[r->peer].lost))
             continue;
         request_fail(l, r, l->why);
         if (r->in_provider)
@@ -129,13 +141,15 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
 {
     const struct fabric_memory *m = (const struct fabric_memory *)e->memory;
     struct link_peer *p = e->peer < l->world ? &l->peers[e->peer] : NULL;
+    bool anybody = e->peer == NET_NO_RANK;
     struct net_request *r;
     enum fabric_result how;
     int error = 0;
 
-    if (p == NULL || !p->known || p->lost) {
+    if (l->stopped || (anybody ? send || l->job_lost : p == NULL || !p->known || p->lost)) {
         err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer,
-                p != NULL && p->lost ? l->why : "its address is not known");
+                l->stopped || l->job_lost || (p != NULL && p->lost) ? l->why
+                                                                    : "its address is not known");
         return NET_FAILED;
     }
     r = request_new(l);
@@ -146,8 +160,12 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     r->peer = e->peer;
     r->send = send;
     r->size = size;
-    how = send ? fabric_send(l->f, p->at, TAG(l->rank, channel), e->data, size, m, r, &error)
-               : fabric_recv(l->f, p->at, TAG(e->peer, channel), e->data, size, m, r, &error);
+    r->stamp = e->stamp;
+    how =
+        send ? fabric_send(l->f, p->at, tag_of(l->rank, channel, e->stamp), e->data, size, m, r,
+                           &error)
+             : fabric_recv(l->f, tag_of(anybody ? 0 : e->peer, channel, 0),
+                           anybody ? TAG_RANK | TAG_STAMP : TAG_STAMP, e->data, size, m, r, &error);
     r->in_provider = how == FABRIC_OK;
     r->done = how == FABRIC_DONE;
     if (how == FABRIC_AGAIN || how == FABRIC_FAILED) {
@@ -241,6 +259,8 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
         request_fail(l, r, why);
     } else if (c->error != 0) {
         request_fail(l, r, strerror(c->error));
+    } else if (!r->send && (c->tag & TAG_STAMP) != r->stamp) {
+        request_fail(l, r, "it does another operation");
     } else if (!r->done) {
         if (!r->send)
             r->size = (uint32_t)c->size;
@@ -257,10 +277,11 @@ static void look_at_job(struct net_link *l)
     struct err why = {0};
     bool joined;
 
-    if (l->job == NULL || l->job_lost || ++l->since_look < LOOK_EVERY)
+    if (l->job == NULL || l->job_lost)
         return;
     l->since_look = 0;
-    if (net_job_state(l->job, &joined, &why) == NRT_SUCCESS)
+    (void)net_job_progress(l->job, JOB_BUDGET);
+    if (net_job_state(l->job, &joined, &why) == NRT_SUCCESS || net_job_left(l->job))
         return;
     l->job_lost = true;
     lose_locked(l, NET_NO_RANK, why.text);
@@ -272,6 +293,8 @@ static unsigned progress_locked(struct net_link *l, unsigned budget)
     unsigned done = 0;
     int n;
 
+    if (l->stopped)
+        return 0;
     do {
         n = fabric_poll(l->f, c);
         l->counters.polls++;
@@ -282,7 +305,8 @@ static unsigned progress_locked(struct net_link *l, unsigned budget)
     } while (n == FABRIC_BATCH && done < budget);
     if (done == 0)
         l->counters.idle_polls++;
-    look_at_job(l);
+    if (++l->since_look >= LOOK_EVERY)
+        look_at_job(l);
     return done;
 }
 
@@ -295,6 +319,68 @@ unsigned net_link_progress(struct net_link *l, unsigned budget)
     done = progress_locked(l, budget);
     pthread_mutex_unlock(&l->lock);
     return done;
+}
+
+void net_link_look(struct net_link *l)
+{
+    pthread_mutex_lock(&l->lock);
+    look_at_job(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static bool dropped_under_way(const struct net_link *l)
+{
+    for (const struct net_request *r = l->busy; r != NULL; r = r->next) {
+        if (!r->owned && r->in_provider)
+            return true;
+    }
+    return false;
+}
+
+static void stop_locked(struct net_link *l)
+{
+    struct net_request *next;
+
+    snprintf(l->why, sizeof(l->why),
+             "the endpoint was closed, because a peer stopped in the middle of a message");
+    fabric_stop(l->f);
+    l->stopped = true;
+    for (struct net_request *r = l->busy; r != NULL; r = next) {
+        next = r->next;
+        r->in_provider = false;
+        request_fail(l, r, l->why);
+        request_free_if_over(l, r);
+    }
+}
+
+void net_link_settle(struct net_link *l, uint64_t limit_ns)
+{
+    uint64_t end = run_now_ns() + limit_ns;
+
+    pthread_mutex_lock(&l->lock);
+    while (!l->stopped && dropped_under_way(l) && run_now_ns() < end)
+        (void)progress_locked(l, FABRIC_BATCH);
+    if (!l->stopped && dropped_under_way(l))
+        stop_locked(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
+uint32_t net_link_group_free(struct net_link *l)
+{
+    uint32_t n;
+
+    pthread_mutex_lock(&l->lock);
+    n = l->group_free;
+    pthread_mutex_unlock(&l->lock);
+    return n;
+}
+
+void net_link_group_hold(struct net_link *l, uint32_t number)
+{
+    pthread_mutex_lock(&l->lock);
+    if (number >= l->group_free)
+        l->group_free = number + 1;
+    pthread_mutex_unlock(&l->lock);
 }
 
 /* --- memory and peers --------------------------------------------------------------------------
@@ -419,8 +505,12 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
     l->rank = cfg->rank;
     l->world = cfg->world;
     l->peers = mem_calloc(cfg->world, sizeof(*l->peers));
-    st = l->peers == NULL ? err_set(&why, NRT_RESOURCE, "out of memory for %u peers", cfg->world)
-                          : link_start(l, cfg, &why);
+    if (cfg->world > NET_WORLD_MAX)
+        st = err_set(&why, NRT_INVALID, "a world of %u ranks", cfg->world);
+    else if (l->peers == NULL)
+        st = err_set(&why, NRT_RESOURCE, "out of memory for %u peers", cfg->world);
+    else
+        st = link_start(l, cfg, &why);
     if (st != NRT_SUCCESS) {
         LOGE(cfg->log, LOG_NRT, "net_link", "rank %u: %s", cfg->rank, why.text);
         net_link_close(l);

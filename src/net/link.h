@@ -4,6 +4,9 @@
  * works here; the log says which, and why not the others. libfabric is loaded at the first
  * net_link_open.
  *
+ * A channel is a number of 32 bits that the two ends of a message give alike: a communicator has 64
+ * of them, which begin at its net_link_group number times 64.
+ *
  * Threads: a link has one lock; progress of a second thread returns at once. */
 #ifndef NET_LINK_H
 #define NET_LINK_H
@@ -47,10 +50,12 @@ size_t net_link_address(const struct net_link *l, uint8_t buf[NET_ADDRESS_MAX]);
  * NRT_INVALID. */
 NRT_STATUS net_link_peer(struct net_link *l, uint32_t rank, const void *address, size_t size,
                          struct err *err);
-/* Watches a job: when it loses a rank, everything under way with that rank (with every rank, when
- * it is the root or nobody in particular) fails with the job's words. The job must outlive the
+/* Watches a job and makes progress of it, now and then: when it has lost a rank, everything under
+ * way fails with the job's words. Rank 0 leaving in order is no loss. The job must outlive the
  * link. */
 void net_link_watch(struct net_link *l, struct net_job *job);
+/* Looks at the job now. */
+void net_link_look(struct net_link *l);
 /* The same for one rank, or for all with NET_NO_RANK, told directly. why is copied. */
 void net_link_lose(struct net_link *l, uint32_t rank, const char *why);
 
@@ -60,9 +65,24 @@ NRT_STATUS net_memory_register(struct net_link *l, void *p, size_t size, struct 
                                struct err *err);
 void net_memory_release(struct net_link *l, struct net_memory *m); /* NULL is fine */
 
-/* The wire of proxies. Test gives NRT_NETWORK_PROXY_FAILURE for a lost peer, a message longer than
- * what was posted for it, or an error of the provider. */
+/* Numbers of communicators, so that no two that share a pair of ranks share a channel: members tell
+ * each other the lowest number that their link has free, take the largest of them, and hold it.
+ * Communicators of one link are made one after the other. */
+#define NET_LINK_GROUP_CHANNELS 64u
+#define NET_LINK_GROUP_MAX      (UINT32_MAX / NET_LINK_GROUP_CHANNELS)
+uint32_t net_link_group_free(struct net_link *l);
+void net_link_group_hold(struct net_link *l, uint32_t number); /* and all below it */
+
+/* The wire of proxies. A receive from NET_NO_RANK takes a message from anybody. Test gives
+ * NRT_NETWORK_PROXY_FAILURE for a lost peer, a message longer than what was posted for it, or an
+ * error of the provider. */
 struct net_wire net_link_wire(struct net_link *l);
+
+/* After requests were dropped: until the provider has let go of their memory. One that it still
+ * holds after limit_ns (a message half way, from a peer that has stopped) costs the endpoint: it is
+ * closed, and everything on this link fails. Either way nobody reads or writes that memory any
+ * more. */
+void net_link_settle(struct net_link *l, uint64_t limit_ns);
 
 /* Takes completions from the provider: at most budget; returns how many. Never blocks. */
 unsigned net_link_progress(struct net_link *l, unsigned budget);

@@ -313,6 +313,12 @@ static void got_reject(struct net_job *j, const struct msg_reject *m)
              j->s.root_text, j->s.cfg.rank, text);
 }
 
+static void got_bye(struct net_job *j)
+{
+    j->left = j->failure.status == NRT_SUCCESS;
+    job_fail(j, j->m.state == MEMBER_RUNNING, NRT_FAILURE, 0, "rank 0 has left the job");
+}
+
 /* False: not a message for this state. */
 static bool handle(struct net_job *j, const struct msg *m)
 {
@@ -335,7 +341,7 @@ static bool handle(struct net_job *j, const struct msg *m)
     else if (m->type == MSG_RESULT && st == MEMBER_RUNNING)
         group_result(j, &m->u.result);
     else if (m->type == MSG_BYE)
-        job_fail(j, st == MEMBER_RUNNING, NRT_FAILURE, 0, "rank 0 has left the job");
+        got_bye(j);
     else
         return false;
     return true;

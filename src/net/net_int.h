@@ -372,6 +372,7 @@ struct net_job {
     bool keyed;
     struct err failure; /* status NRT_SUCCESS: none */
     uint32_t culprit;
+    bool left; /* rank 0 has said goodbye, and that was the first failure */
 };
 
 NRT_STATUS member_open(struct net_job *j, int local_fd, struct err *err); /* local_fd -1: TCP */

@@ -58,8 +58,10 @@ NRT_STATUS net_proxy_open(const struct net_proxy_config *cfg, struct net_proxy *
                        "a proxy without page, counters or wire, or with more "
                        "than 128 outstanding entries");
     p = mem_zalloc(sizeof(*p));
-    if (p == NULL)
+    if (p == NULL || !mem_grow((void **)&p->ops, &p->ops_cap, 1, sizeof(*p->ops))) {
+        mem_free(p);
         return err_set(err, NRT_RESOURCE, "out of memory for a proxy");
+    }
     p->cfg = *cfg;
     if (p->cfg.outstanding == 0)
         p->cfg.outstanding = NET_OUTSTANDING;
@@ -122,7 +124,8 @@ static void proxy_fail(struct net_proxy *p, const struct err *why)
 {
     err_set(&p->failure, why->status, "%s: %s", p->name, why->text);
     p->counters.errors++;
-    LOGE(p->cfg.log, LOG_NRT, "net_proxy", "%s", p->failure.text);
+    if (!p->cfg.quiet)
+        LOGE(p->cfg.log, LOG_NRT, "net_proxy", "%s", p->failure.text);
     drop_all(p);
 }
 

@@ -47,8 +47,9 @@ struct net_entry {
     const struct net_memory *memory; /* its registration; NULL where the provider needs none */
     uint32_t size;
     uint32_t peer;
-    bool dynamic; /* the size is only the most: a receiver stores what came in *size_now, a sender
-                     takes the size from there */
+    uint16_t stamp; /* what the message is part of: the two sides must say the same */
+    bool dynamic;   /* the size is only the most: a receiver stores what came in *size_now, a sender
+                       takes the size from there */
     uint32_t *size_now; /* with dynamic; must not be NULL then */
 };
 
@@ -80,6 +81,7 @@ struct net_proxy_config {
     void *raised_arg;
     struct net_wire wire;
     struct log *log;            /* may be NULL */
+    bool quiet;                 /* failures are not logged: whoever asks for the state does */
     uint64_t (*now)(void *arg); /* nanoseconds; NULL: the monotonic clock */
     void *now_arg;
     uint32_t outstanding; /* most unreported entries; 0: NET_OUTSTANDING, which is also the most */
@@ -99,8 +101,8 @@ NRT_STATUS net_proxy_open(const struct net_proxy_config *cfg, struct net_proxy *
 void net_proxy_close(struct net_proxy *p); /* drops what is under way. NULL is fine */
 
 /* Appends an operation of n entries (n < 2^31; the array must live until it is over, or until
- * close). It begins when those before are over and the device is ready. NRT_INVALID, NRT_RESOURCE.
- */
+ * close). It begins when those before are over and the device is ready. NRT_INVALID, NRT_RESOURCE
+ * (never when none is pending). */
 NRT_STATUS net_proxy_add(struct net_proxy *p, const struct net_entry *entries, uint32_t n,
                          struct err *err);
 uint32_t net_proxy_pending(const struct net_proxy *p); /* operations added and not over */
