@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Collectives between the ranks of one node: communicators, and the execution of schedules
- * (sched/sched.h) on shared HBM. docs/modules/coll.md explains; docs/spec/collectives.md is the
- * specification.
+/* Collectives: communicators, and the execution of schedules (sched/sched.h) on the HBM that the
+ * ranks of a node share, and over the network between nodes. docs/modules/coll.md explains;
+ * docs/spec/collectives.md is the specification.
  *
  * A communicator has an area in the HBM of each member: counters that the others raise, lines for
  * small payloads, what its rank is doing, and a bell for a rank that sleeps. Peers read and write
- * tensors, channel buffers and areas of each other directly, under a lease (decision 4).
+ * tensors, channel buffers and areas of each other directly, under a lease (decision 4). Members on
+ * other nodes are reached by the rank's link (net/link.h); whoever makes progress of an operation
+ * makes progress of the link.
  *
  * A plan is a schedule compiled for one rank: steps with their memory resolved, except the peers'
  * tensors, whose addresses they publish at the start of every operation. A plan runs any number of
@@ -34,6 +36,8 @@ extern "C" {
 
 struct log;
 struct device_instance;
+struct net_link;
+struct net_job;
 struct coll_comm;
 struct coll_plan;
 
@@ -49,21 +53,28 @@ struct coll_exchange {
 
 struct coll_config {
     struct device_instance *in;
-    const struct topo_group
-        *group;    /* all ranks on one node; borrowed for the communicator's life */
-    uint32_t rank; /* mine: position in the group */
-    uint32_t core; /* my physical core: areas and buffers lie on its HBM */
+    const struct topo_group *group; /* borrowed for the communicator's life */
+    uint32_t rank;                  /* mine: position in the group */
+    uint32_t core;                  /* my physical core: areas and buffers lie on its HBM */
     struct coll_exchange exchange;
+    /* When the group spans nodes: this rank's link, which knows the addresses of all members by
+     * their world rank (topo_group.rank) and watches `job`; it outlives the communicator. */
+    struct net_link *link;
+    struct net_job *job; /* names who was lost; may be NULL */
     uint64_t timeout_ns; /* without anything moving at a rank that I wait for; 0: the default */
     struct log *log;     /* may be NULL */
     uint64_t (*now)(void *arg); /* ns; NULL: the monotonic clock */
     void *now_arg;
 };
 
-/* Collective: every member calls it. NRT_INVALID: the group spans nodes, or the members do not fit
- * each other; NRT_RESOURCE: memory of device or host; or what the exchange returned. Logs. */
+/* Collective: every member calls it. NRT_INVALID: the group spans nodes and there is no link, or
+ * the members do not fit each other; NRT_RESOURCE: memory of device or host; NRT_TIMEOUT,
+ * NRT_NETWORK_PROXY_FAILURE: a member on another node does not answer or cannot be reached; or what
+ * the exchange returned. Logs. */
 NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret, struct err *err);
-/* Not collective: the area stays where it is, under lease, until all live members have left. */
+/* Not collective: the area stays where it is, under lease, until all live members have left. What
+ * the network still has of it is taken back, which takes up to two seconds when a peer has stopped
+ * in the middle of a message. */
 void coll_comm_close(struct coll_comm *comm); /* NULL is fine */
 /* NRT_SUCCESS, or why the communicator is broken. */
 NRT_STATUS coll_comm_status(const struct coll_comm *comm);
@@ -88,18 +99,22 @@ enum coll_state {
     COLL_BLOCKED, /* waits for a peer */
     COLL_FAILED,  /* coll_comm_status tells; err was filled and logged once */
 };
-/* Bounded work on the operation under way: about `budget` steps or as many times 64 KiB. Never
- * blocks. DONE also when none is under way. */
+/* Bounded work on the operation under way: about `budget` steps or as many times 64 KiB, and on the
+ * link. Never blocks, except that a failure takes up to 200 ms to tell other nodes and to take back
+ * memory from the network. DONE also when none is under way. */
 enum coll_state coll_progress(struct coll_comm *comm, unsigned budget);
 /* Until done: spins, yields and sleeps as run/run.h does, watching peers. NRT_SUCCESS;
  * NRT_EXEC_HW_ERR_COLLECTIVES: a member died, does something else, or nothing moved for the
- * timeout; the log names it. */
+ * timeout; NRT_NETWORK_PROXY_FAILURE: a member on another node was lost, or sends what was not
+ * expected. The log names it. */
 NRT_STATUS coll_wait(struct coll_comm *comm, struct err *err);
 
-/* What a rank does, for tools and messages: read from its area, which nobody trusts. */
+/* What a rank does, for tools and messages: read from its area, which nobody trusts; of a rank on
+ * another node, what that node said last (while it waits for long). */
 struct coll_view {
     uint32_t rank;
-    bool live;        /* its process, and it has not closed the communicator */
+    bool live; /* its process, and it has not closed the communicator; true for ranks of other
+                  nodes, which tell what they do */
     uint64_t started; /* operations begun and ended by it */
     uint64_t ended;
     uint8_t op, alg; /* of the last one begun: enum sched_op, enum sched_alg */

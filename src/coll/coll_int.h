@@ -12,6 +12,7 @@
 
 #include "coll/coll.h"
 #include "device/device.h"
+#include "net/link.h"
 #include "run/run.h"
 #include "topo/group.h"
 
@@ -67,7 +68,7 @@ struct coll_area {
      */
 };
 
-struct coll_peer {
+struct coll_peer { /* of this node; others: area is NULL */
     uint32_t slot; /* of the process */
     struct coll_area *area;
     union coll_counter_line *counters; /* mine to raise, [channels]: stride n */
@@ -89,6 +90,7 @@ struct coll_comm {
     uint64_t seq;         /* operations begun */
     bool rung;            /* some peer is */
     struct coll_run *run; /* of the operation under way; plan is NULL when there is none */
+    struct coll_net *net; /* NULL: one node */
     NRT_STATUS status;
     struct err err;
 };
@@ -106,12 +108,31 @@ static inline size_t coll_counter_at(const struct coll_comm *c, uint32_t peer, u
     return ((size_t)peer * c->channels + channel) * SCHED_SEM_COUNT + sem;
 }
 
+/* What ranks tell of themselves: in the same words on this node and between nodes. */
+struct coll_said {
+    uint64_t started, ended, what, steps, wait; /* as in struct coll_publish */
+};
+
+/* Whether the rank is on my node. */
+static inline bool coll_near(const struct coll_comm *c, uint32_t rank)
+{
+    return c->cfg.group->node[rank] == c->cfg.group->node[c->me];
+}
+
 /* Wake peers that sleep, among those raised since the last call. */
 void coll_bells_ring(struct coll_comm *c);
+/* What a rank published last. False: nothing is known of it. */
+bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *ret);
+/* Where the operation under way stands, for messages: "operation 7 (all_reduce by ring), rank 2 in
+ * "ag hop" after 12 steps". */
+#define COLL_WHERE_MAX 192
+void coll_where(const struct coll_comm *c, char *text, size_t size);
 /* Break the communicator on all members; the first failure stays. Logs once here. Returns its
  * status. */
 NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same for what another member wrote into an area or sent. */
+void coll_failure_take(struct coll_comm *c, uint64_t word);
 /* A failure that another member announced. False: none. */
 bool coll_failed_elsewhere(struct coll_comm *c);
 
@@ -125,6 +146,9 @@ struct plan_base {
     uint32_t tensor; /* IN, OUT; LINE: the writer */
     uint64_t bytes;  /* that the steps touch, from p on */
     uint8_t *p;
+    bool wired;          /* messages come from it or go to it */
+    uint8_t *registered; /* p when it was registered with the network */
+    struct net_memory *memory;
 };
 
 struct plan_ref {
@@ -137,9 +161,10 @@ struct plan_step {
     uint8_t kind, sem, nsrc, ndst;
     uint16_t phase;
     uint32_t peer;
-    uint32_t value; /* WAIT; PUT: whether it is the last piece of the message */
-    uint32_t repeat;
-    uint32_t refs; /* first of nsrc + ndst */
+    uint32_t value;  /* WAIT; PUT: whether it is the last piece of the message; NET_*, and WAIT for
+                        SENT or ARRIVED: entries of the wire up to here */
+    uint32_t repeat; /* NET_*, and WAIT for SENT or ARRIVED: number of the wire */
+    uint32_t refs;   /* first of nsrc + ndst */
     uint64_t count;
 };
 
@@ -176,6 +201,8 @@ struct coll_plan {
     size_t total_count, total_cap;
     struct plan_target *targets;
     size_t target_count, target_cap;
+    struct plan_wire *wires;
+    size_t wire_count, wire_cap;
     struct device_extent buffers; /* SLOT and TEMP of all channels */
     bool have_buffers;
     uint64_t *buffer_addr; /* [n]: device address of every member's buffers */
@@ -196,5 +223,67 @@ struct coll_run {
     struct coll_cursor cursor[SCHED_CHANNELS_MAX];
     const struct plan_step *blocked; /* the last step that waited */
 };
+
+/* ---- between nodes (net.c, tell.c) ---- */
+
+/* Messages of one channel with one peer, in one direction, of one operation: entries for the
+ * connector's proxy, in the order of the steps. A message longer than COLL_NET_PIECE is several. */
+struct plan_wire {
+    uint32_t peer, channel;
+    bool send;
+    struct coll_connector *connector;
+    struct net_entry *entries;
+    struct plan_ref *refs; /* where each entry's data lies; stride unused */
+    uint32_t count;
+    size_t entry_cap, ref_cap;
+    uint32_t *ends; /* entries up to each message */
+    uint32_t messages;
+    size_t end_cap;
+    size_t last; /* step of the last message */
+};
+
+#define COLL_NET_PIECE (512u << 10) /* longest message on the wire, bytes */
+
+struct coll_tell;
+struct coll_net {           /* of a communicator over several nodes */
+    uint32_t first_channel; /* of its channels on the link */
+    struct coll_connector *connectors;
+    struct coll_tell *tell;
+};
+
+NRT_STATUS coll_net_open(struct coll_comm *c, uint32_t number, struct err *err);
+void coll_net_close(struct coll_comm *c);
+/* Whom the job has lost, as a position in the group; `otherwise`: nobody that it knows of. */
+uint32_t coll_net_culprit(const struct coll_comm *c, uint32_t otherwise);
+/* Compiling: a NET_* step, whose reference (if it moves anything) has just been added. */
+bool coll_wire_add(struct coll_plan *p, uint32_t channel, struct plan_step *step);
+/* After compiling: proxies, and what WAITs for SENT and ARRIVED wait for. */
+NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err);
+void coll_wires_free(struct coll_plan *p);
+/* An operation begins: the entries get their addresses and go to the proxies. NRT_RESOURCE: memory
+ * cannot be registered; nothing has begun. */
+NRT_STATUS coll_wires_begin(struct coll_plan *p, struct err *err);
+/* NET_*: false: the proxy is not ready. */
+bool coll_net_post(struct coll_comm *c, const struct plan_step *step);
+bool coll_net_reached(struct coll_comm *c, const struct plan_step *step);
+/* Link, proxies and messages about the communicator; how many things happened. */
+unsigned coll_net_progress(struct coll_comm *c);
+/* All entries of the operation are over. False: *ret is a step that is not. */
+bool coll_net_over(struct coll_comm *c, const struct plan_step **ret);
+void coll_wires_end(struct coll_plan *p);
+/* Whether the network may need progress before anything is heard. */
+bool coll_net_busy(const struct coll_comm *c);
+/* No request of ours is left in the network. */
+void coll_net_stop(struct coll_comm *c);
+
+/* What ranks of different nodes tell each other about the communicator itself. Each rank talks to
+ * those with its index on the other nodes, and through its area to those of its own. */
+NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err);
+void coll_tell_drop(struct coll_comm *c);    /* gives back what the network has */
+void coll_tell_free(struct coll_comm *c);    /* after the link has settled */
+void coll_tell_state(struct coll_comm *c);   /* how the ranks of this node stand */
+void coll_tell_failure(struct coll_comm *c); /* bounded */
+unsigned coll_tell_progress(struct coll_comm *c);
+bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret);
 
 #endif

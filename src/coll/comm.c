@@ -44,8 +44,9 @@ struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t chan
 
 struct hello { /* what members tell each other */
     uint64_t magic;
-    uint64_t area; /* device address */
+    uint64_t area; /* device address; means something on its node */
     uint32_t slot, core, n, rank;
+    uint32_t net; /* lowest number that the link has free */
 };
 
 static uint64_t monotonic(void *arg)
@@ -91,6 +92,8 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
                        "rank %u of the group answers as rank %u of %u; the members have different "
                        "groups or versions",
                        rank, h->rank, h->n);
+    if (!coll_near(c, rank))
+        return NRT_SUCCESS;
     st = device_map(c->cfg.in, h->area, coll_area_size(c->n, c->channels), DEVICE_RW, &area, err);
     if (st)
         return st;
@@ -101,24 +104,27 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     return NRT_SUCCESS;
 }
 
-/* The lease is one generation of the instance: its lowest rank opens it for all. */
+/* The lease is one generation of the instance: the rank with index 0 opens it for its node. */
 static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
 {
+    const struct topo_group *g = c->cfg.group;
+    const uint32_t *near = &g->at[g->node[c->me] * g->per_node];
     uint64_t *all = mem_calloc(c->n, sizeof(*all)), mine = 0;
-    uint32_t *slots = mem_calloc(c->n, sizeof(*slots));
+    uint32_t *slots = mem_calloc(g->per_node, sizeof(*slots));
     NRT_STATUS st = NRT_RESOURCE;
 
     if (!all || !slots) {
         err_set(err, st, "no memory for a communicator");
         goto out;
     }
-    for (uint32_t r = 0; r < c->n; r++)
-        slots[r] = c->peers[r].slot;
-    st = c->me == 0 ? device_lease_open(c->cfg.in, slots, c->n, &mine, err) : NRT_SUCCESS;
+    for (uint32_t y = 0; y < g->per_node; y++)
+        slots[y] = c->peers[near[y]].slot;
+    st = c->me == near[0] ? device_lease_open(c->cfg.in, slots, g->per_node, &mine, err)
+                          : NRT_SUCCESS;
     if (!st)
         st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
     if (!st) {
-        c->lease = all[0];
+        c->lease = all[near[0]];
         st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
         if (!st)
             st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
@@ -135,6 +141,7 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
     size_t counters = (size_t)c->n * c->channels * SCHED_SEM_COUNT;
     struct hello mine, *all = mem_calloc(c->n, sizeof(*all));
     NRT_STATUS st = NRT_RESOURCE;
+    uint32_t number = 0;
 
     c->peers = mem_calloc(c->n, sizeof(*c->peers));
     c->mine = mem_calloc(counters, sizeof(*c->mine));
@@ -145,14 +152,25 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
         err_set(err, st, "no memory for a communicator");
     else
         st = area_make(c, err);
-    mine = (struct hello){COLL_MAGIC,  c->extent.addr, device_slot(c->cfg.in),
-                          c->cfg.core, c->n,           c->me};
+    mine = (struct hello){.magic = COLL_MAGIC,
+                          .area = c->extent.addr,
+                          .slot = device_slot(c->cfg.in),
+                          .core = c->cfg.core,
+                          .n = c->n,
+                          .rank = c->me,
+                          .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0};
     if (!st)
         st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
-    for (uint32_t r = 0; r < c->n && !st; r++)
+    for (uint32_t r = 0; r < c->n && !st; r++) {
         st = peer_take(c, r, &all[r], err);
+        number = all[r].net > number ? all[r].net : number;
+    }
     mem_free(all);
-    return st ? st : lease_take(c, err);
+    if (!st)
+        st = lease_take(c, err);
+    if (!st && c->cfg.group->nodes > 1)
+        st = coll_net_open(c, number, err);
+    return st;
 }
 
 NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret, struct err *err)
@@ -160,8 +178,9 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
     struct coll_comm *c;
     NRT_STATUS st;
 
-    if (cfg->group->nodes != 1)
-        return err_set(err, NRT_INVALID, "the group spans %u nodes", cfg->group->nodes);
+    if (cfg->group->nodes != 1 && !cfg->link)
+        return err_set(err, NRT_INVALID, "the group spans %u nodes, and there is no link",
+                       cfg->group->nodes);
     if (cfg->rank >= cfg->group->n)
         return err_set(err, NRT_INVALID, "rank %u of a group of %u", cfg->rank, cfg->group->n);
     c = mem_zalloc(sizeof(*c));
@@ -170,7 +189,8 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
     c->cfg = *cfg;
     c->n = cfg->group->n;
     c->me = cfg->rank;
-    c->channels = TOPO_MAX_CHANNELS;
+    c->channels = cfg->group->flat_channels > TOPO_MAX_CHANNELS ? cfg->group->flat_channels
+                                                                : TOPO_MAX_CHANNELS;
     if (!c->cfg.timeout_ns)
         c->cfg.timeout_ns = COLL_TIMEOUT_NS;
     if (!c->cfg.now)
@@ -192,6 +212,7 @@ void coll_comm_close(struct coll_comm *c)
 
     if (!c)
         return;
+    coll_net_close(c); /* before the memory that messages come from and go to */
     if (c->extent.size)
         (void)device_free(c->cfg.in, &c->extent, &ignored); /* quarantined while leased */
     if (c->watched)
@@ -240,6 +261,8 @@ static void failure_spread(struct coll_comm *c, NRT_STATUS status, uint32_t culp
     uint64_t word = (uint64_t)status << 32 | (culprit + UINT64_C(1)), none;
 
     for (uint32_t r = 0; r < c->n; r++) {
+        if (!c->peers[r].area)
+            continue;
         none = 0;
         atomic_compare_exchange_strong(&c->peers[r].area->failure, &none, word);
         run_word_post(&c->peers[r].area->bell);
@@ -258,23 +281,34 @@ NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, c
     if (c->cfg.log)
         LOGE(c->cfg.log, LOG_NRT, "coll_wait", "%s", c->err.text);
     failure_spread(c, status, culprit);
+    if (c->net && c->net->tell) {
+        coll_tell_failure(c);
+        coll_net_stop(c);
+    }
     return status;
+}
+
+void coll_failure_take(struct coll_comm *c, uint64_t word)
+{
+    uint32_t culprit = (uint32_t)word - 1;
+    NRT_STATUS status = (NRT_STATUS)(word >> 32);
+    char where[COLL_WHERE_MAX];
+
+    coll_where(c, where, sizeof(where));
+    if (status != NRT_NETWORK_PROXY_FAILURE)
+        status = NRT_EXEC_HW_ERR_COLLECTIVES;
+    if (culprit < c->n)
+        coll_fail(c, status, culprit, "%s, was stopped: rank %u failed", where, culprit);
+    else
+        coll_fail(c, status, culprit, "%s, was stopped by another rank", where);
 }
 
 bool coll_failed_elsewhere(struct coll_comm *c)
 {
     uint64_t word = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-    uint32_t culprit = (uint32_t)word - 1;
 
     if (word == 0)
         return false;
-    if (culprit < c->n)
-        coll_fail(c, (NRT_STATUS)(word >> 32), culprit,
-                  "collective operation %" PRIu64 " of rank %u was stopped: rank %u failed", c->seq,
-                  c->me, culprit);
-    else
-        coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, culprit,
-                  "collective operation %" PRIu64 " of rank %u was stopped by another rank", c->seq,
-                  c->me);
+    coll_failure_take(c, word);
     return true;
 }

@@ -237,9 +237,12 @@ static void mark_last(struct plan_channel *ch, struct plan_step *put)
 static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_step *step)
 {
     struct plan_channel *ch = &p->channels[channel];
+    bool message = step->kind == SCHED_NET_SEND || step->kind == SCHED_NET_RECV;
+    bool empty = message && step->count == 0; /* it comes from nowhere */
     struct plan_step *out;
 
-    if (step->kind == SCHED_WAIT || step->kind == SCHED_EXPECT)
+    /* what an operation adds to the counters of messages is their number (net.c) */
+    if ((step->kind == SCHED_WAIT || step->kind == SCHED_EXPECT) && step->sem < SCHED_SEM_SENT)
         if (!total_add(p, channel, step))
             return false;
     if (step->kind == SCHED_EXPECT)
@@ -261,13 +264,13 @@ static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_s
                               .count = step->count};
     if (step->kind == SCHED_PUT)
         mark_last(ch, out);
-    for (unsigned i = 0; i < step->nsrc; i++)
+    for (unsigned i = 0; i < step->nsrc && !empty; i++)
         if (!ref_add(p, ch, &step->src[i], channel, step))
             return false;
-    for (unsigned i = 0; i < step->ndst; i++)
+    for (unsigned i = 0; i < step->ndst && !empty; i++)
         if (!ref_add(p, ch, &step->dst[i], channel, step))
             return false;
-    return true;
+    return !message || coll_wire_add(p, channel, out);
 }
 
 static NRT_STATUS channel_compile(struct coll_plan *p, uint32_t channel, struct err *err)
@@ -331,7 +334,9 @@ static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
         st = no_memory(err);
     for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
         st = channel_compile(p, ch, err);
-    return st ? st : bases_fix(p, err);
+    if (!st)
+        st = bases_fix(p, err);
+    return st ? st : coll_wires_open(p, err);
 }
 
 static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, enum dtype dtype,
@@ -393,6 +398,7 @@ void coll_plan_destroy(struct coll_plan *p)
         mem_free(p->channels[ch].steps);
         mem_free(p->channels[ch].refs);
     }
+    coll_wires_free(p);
     mem_free(p->channels);
     mem_free(p->bases);
     mem_free(p->totals);

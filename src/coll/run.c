@@ -127,6 +127,8 @@ NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *o
     st = tensors_take(p, in, out, err);
     if (!st)
         st = tensors_hold(p, in, out, err);
+    if (!st && p->wire_count)
+        st = coll_wires_begin(p, err);
     if (st)
         return st;
     atomic_store_explicit(&c->busy, 1, memory_order_relaxed);
@@ -336,7 +338,10 @@ static bool execute(struct coll_comm *c, const struct plan_step *step, uint32_t 
 
     switch (step->kind) {
     case SCHED_WAIT:
-        return reached(c, step, channel);
+        return step->sem >= SCHED_SEM_SENT ? coll_net_reached(c, step) : reached(c, step, channel);
+    case SCHED_NET_SEND:
+    case SCHED_NET_RECV:
+        return coll_net_post(c, step);
     case SCHED_SIGNAL:
         counter_raise(c, step, channel);
         return true;
@@ -384,6 +389,7 @@ static void operation_end(struct coll_comm *c)
 
         c->base[coll_counter_at(c, t->peer, t->channel, t->sem)] += t->value;
     }
+    coll_wires_end(p);
     atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
     atomic_store_explicit(&c->busy, 0, memory_order_relaxed);
     c->run->plan = NULL;
@@ -411,12 +417,14 @@ enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
     }
     run->next = (run->next + 1) % channels;
     run->steps += moved;
-    if (c->status)
-        return COLL_FAILED;
-    if (run->left == 0) {
+    if (!c->status && run->left == 0 && coll_net_over(c, &run->blocked)) {
         operation_end(c);
         return COLL_DONE;
     }
+    if (!c->status && c->net)
+        moved += coll_net_progress(c);
+    if (c->status)
+        return COLL_FAILED;
     if (moved)
         return COLL_MOVED;
     coll_bells_ring(c);

@@ -10,6 +10,12 @@
 #define YIELDS   16
 #define LOOK_NS  UINT64_C(100000000) /* a sleeper looks at its peers this often */
 #define PROGRESS 256                 /* budget of one call */
+/* A poll of the network is a system call or two: fewer of them take as long. What comes over the
+ * network rings no bell, so a sleeper with an operation between nodes looks again soon, and later
+ * and later. */
+#define NET_SPINS    32
+#define NET_DOZE_MIN UINT64_C(50000)
+#define NET_DOZE_MAX UINT64_C(2000000)
 
 static void relax(void)
 {
@@ -18,6 +24,11 @@ static void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+static unsigned spins(const struct coll_comm *c)
+{
+    return coll_net_busy(c) ? NET_SPINS : SPINS;
 }
 
 static enum coll_state poll_some(struct coll_comm *c, unsigned polls)
@@ -48,25 +59,42 @@ static void publish_wait(struct coll_comm *c, bool waiting)
     atomic_store_explicit(&pub->wait, waiting && step ? wait_pack(step) : 0, memory_order_relaxed);
 }
 
-void coll_comm_view(struct coll_comm *c, uint32_t rank, struct coll_view *ret)
+bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
 {
-    struct coll_publish *pub = &c->peers[rank].area->publish;
-    uint64_t what = atomic_load_explicit(&pub->what, memory_order_relaxed);
-    uint64_t wait = atomic_load_explicit(&pub->wait, memory_order_relaxed);
+    struct coll_publish *pub;
 
-    *ret = (struct coll_view){
-        .rank = rank,
-        .live = rank == c->me || device_lease_member(c->cfg.in, c->lease, c->peers[rank].slot),
+    if (!coll_near(c, rank))
+        return coll_told(c, rank, ret);
+    pub = &c->peers[rank].area->publish;
+    *ret = (struct coll_said){
         .started = atomic_load_explicit(&pub->started, memory_order_relaxed),
         .ended = atomic_load_explicit(&pub->ended, memory_order_relaxed),
-        .op = (uint8_t)(what >> 60),
-        .alg = (uint8_t)(what >> 56 & 15),
-        .dtype = (uint8_t)(what >> 48),
-        .bytes = what & ((UINT64_C(1) << 48) - 1),
+        .what = atomic_load_explicit(&pub->what, memory_order_relaxed),
         .steps = atomic_load_explicit(&pub->steps, memory_order_relaxed),
-        .waits = wait != 0,
-        .sem = (uint8_t)(wait >> 32),
-        .waits_for = (uint32_t)wait,
+        .wait = atomic_load_explicit(&pub->wait, memory_order_relaxed),
+    };
+    return true;
+}
+
+void coll_comm_view(struct coll_comm *c, uint32_t rank, struct coll_view *ret)
+{
+    struct coll_said said;
+
+    (void)coll_said_by(c, rank, &said);
+    *ret = (struct coll_view){
+        .rank = rank,
+        .live = !coll_near(c, rank) || rank == c->me ||
+                device_lease_member(c->cfg.in, c->lease, c->peers[rank].slot),
+        .started = said.started,
+        .ended = said.ended,
+        .op = (uint8_t)(said.what >> 60),
+        .alg = (uint8_t)(said.what >> 56 & 15),
+        .dtype = (uint8_t)(said.what >> 48),
+        .bytes = said.what & ((UINT64_C(1) << 48) - 1),
+        .steps = said.steps,
+        .waits = said.wait != 0,
+        .sem = (uint8_t)(said.wait >> 32),
+        .waits_for = (uint32_t)said.wait,
     };
 }
 
@@ -76,11 +104,10 @@ static uint64_t pulse(struct coll_comm *c)
     uint64_t sum = 0;
 
     for (uint32_t r = 0; r < c->n; r++) {
-        struct coll_publish *pub = &c->peers[r].area->publish;
+        struct coll_said said;
 
-        sum = sum * 31 + atomic_load_explicit(&pub->started, memory_order_relaxed);
-        sum = sum * 31 + atomic_load_explicit(&pub->ended, memory_order_relaxed);
-        sum = sum * 31 + atomic_load_explicit(&pub->steps, memory_order_relaxed);
+        (void)coll_said_by(c, r, &said);
+        sum = ((sum * 31 + said.started) * 31 + said.ended) * 31 + said.steps;
     }
     return sum;
 }
@@ -103,10 +130,13 @@ static uint32_t root_of(struct coll_comm *c)
 
 static void describe(struct coll_comm *c, uint32_t rank, char *text, size_t size)
 {
+    struct coll_said said;
     struct coll_view v;
 
     coll_comm_view(c, rank, &v);
-    if (v.started == 0)
+    if (!coll_said_by(c, rank, &said))
+        snprintf(text, size, "rank %u has not told where it stands", rank);
+    else if (v.started == 0)
         snprintf(text, size, "rank %u has not begun any operation", rank);
     else if (v.started < c->seq)
         snprintf(text, size, "rank %u has not begun it: its last is %s number %" PRIu64 " (%s)",
@@ -119,21 +149,31 @@ static void describe(struct coll_comm *c, uint32_t rank, char *text, size_t size
         snprintf(text, size, "rank %u stopped after %" PRIu64 " steps", rank, v.steps);
 }
 
-static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why)
+void coll_where(const struct coll_comm *c, char *text, size_t size)
 {
     const struct coll_plan *p = c->run->plan;
     const struct plan_step *step = c->run->blocked;
-    char text[160];
 
+    if (!p)
+        snprintf(text, size, "after operation %" PRIu64 ", rank %u", c->seq, c->me);
+    else
+        snprintf(text, size,
+                 "operation %" PRIu64 " (%s by %s), rank %u in \"%s\" after %" PRIu64 " steps",
+                 c->seq, sched_op_name(sched_request_of(p->s)->op),
+                 sched_alg_name(sched_request_of(p->s)->alg), c->me,
+                 step ? sched_phase_name(p->s, step->phase) : "", c->run->steps);
+}
+
+static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why)
+{
+    const struct plan_step *step = c->run->blocked;
+    char where[COLL_WHERE_MAX], text[160];
+
+    coll_where(c, where, sizeof(where));
     describe(c, culprit, text, sizeof(text));
-    return coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, culprit,
-                     "%s: operation %" PRIu64 " (%s by %s), rank %u waits for %s of rank %u in "
-                     "\"%s\" after %" PRIu64 " steps; %s",
-                     why, c->seq, sched_op_name(sched_request_of(p->s)->op),
-                     sched_alg_name(sched_request_of(p->s)->alg), c->me,
-                     step ? sched_sem_name((enum sched_sem)step->sem) : "nothing",
-                     step ? step->peer : c->me, step ? sched_phase_name(p->s, step->phase) : "",
-                     c->run->steps, text);
+    return coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, culprit, "%s: %s waits for %s of rank %u; %s",
+                     why, where, step ? sched_sem_name((enum sched_sem)step->sem) : "nothing",
+                     step ? step->peer : c->me, text);
 }
 
 /* ---- sleeping ---- */
@@ -144,19 +184,18 @@ static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why
 static NRT_STATUS look_around(struct coll_comm *c)
 {
     for (uint32_t r = 0; r < c->n; r++) {
-        struct coll_publish *pub = &c->peers[r].area->publish;
-
-        if (r == c->me || device_lease_member(c->cfg.in, c->lease, c->peers[r].slot))
+        if (r == c->me || !coll_near(c, r) ||
+            device_lease_member(c->cfg.in, c->lease, c->peers[r].slot))
             continue;
         /* acquire: what it did before it ended is seen before it is judged */
-        if (atomic_load_explicit(&pub->ended, memory_order_acquire) < c->seq)
+        if (atomic_load_explicit(&c->peers[r].area->publish.ended, memory_order_acquire) < c->seq)
             return give_up(c, r, "a rank is gone");
     }
     return NRT_SUCCESS;
 }
 
-/* One sleep of at most LOOK_NS, unless something can be done after all. */
-static enum coll_state doze(struct coll_comm *c)
+/* One sleep of at most limit_ns, unless something can be done after all. */
+static enum coll_state doze(struct coll_comm *c, uint64_t limit_ns)
 {
     struct coll_area *mine = c->peers[c->me].area;
     static const struct run_policy asleep = {.spin_us = RUN_NO_SPIN, .sleep_ms = 100};
@@ -169,7 +208,7 @@ static enum coll_state doze(struct coll_comm *c)
     if (state == COLL_BLOCKED) {
         publish_wait(c, true);
         device_runnable_add(c->cfg.in, -1);
-        (void)run_wait(&mine->bell, seen, LOOK_NS, &asleep);
+        (void)run_wait(&mine->bell, seen, limit_ns, &asleep);
         device_runnable_add(c->cfg.in, 1);
     }
     atomic_store_explicit(&mine->sleeping, 0, memory_order_relaxed);
@@ -184,7 +223,7 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
     for (unsigned i = 0; i < 50 && state == COLL_BLOCKED; i++) {
         if (cpus < 2 || device_runnable(c->cfg.in) > cpus)
             break;
-        state = poll_some(c, SPINS);
+        state = poll_some(c, spins(c));
     }
     for (unsigned i = 0; i < YIELDS && state == COLL_BLOCKED; i++) {
         sched_yield();
@@ -193,28 +232,52 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
     return state;
 }
 
+/* One look at everybody, after sleeping for LOOK_NS in all. */
+struct watch {
+    uint64_t since; /* when the pulse changed last */
+    uint64_t pulse;
+    uint64_t told; /* when other nodes were told how this one stands */
+};
+
+static NRT_STATUS watch_look(struct coll_comm *c, struct watch *w)
+{
+    uint64_t now = c->cfg.now(c->cfg.now_arg), beat = pulse(c);
+
+    if (w->since == 0 || beat != w->pulse)
+        *w = (struct watch){.since = now, .pulse = beat, .told = w->since ? w->told : now};
+    if (c->net) {
+        net_link_look(c->cfg.link);
+        if (now - w->told >= c->cfg.timeout_ns / 8) {
+            coll_tell_state(c);
+            w->told = now;
+        }
+    }
+    if (look_around(c))
+        return c->status;
+    if (now - w->since < c->cfg.timeout_ns)
+        return NRT_SUCCESS;
+    return give_up(c, root_of(c), "nothing moves any more");
+}
+
 /* Blocked: until something moves. */
 static enum coll_state wait_moved(struct coll_comm *c)
 {
-    uint64_t since = 0, last = 0;
+    uint64_t nap = NET_DOZE_MIN, slept = 0;
     enum coll_state state = spin_and_yield(c);
+    struct watch watch = {0};
 
     while (state == COLL_BLOCKED) {
-        uint64_t now = c->cfg.now(c->cfg.now_arg), beat;
+        uint64_t limit = coll_net_busy(c) ? nap : LOOK_NS;
 
-        state = doze(c);
+        state = doze(c, limit);
         if (state != COLL_BLOCKED)
             break;
-        beat = pulse(c);
-        if (since == 0 || beat != last) {
-            since = now;
-            last = beat;
-        }
-        if (look_around(c))
-            return COLL_FAILED;
-        if (c->cfg.now(c->cfg.now_arg) - since >= c->cfg.timeout_ns) {
-            give_up(c, root_of(c), "nothing moves any more");
-            return COLL_FAILED;
+        nap = nap * 2 < NET_DOZE_MAX ? nap * 2 : NET_DOZE_MAX;
+        slept += limit;
+        if (slept >= LOOK_NS) {
+            slept = 0;
+            if (watch_look(c, &watch))
+                return COLL_FAILED;
         }
     }
     publish_wait(c, false);
@@ -227,7 +290,7 @@ NRT_STATUS coll_wait(struct coll_comm *c, struct err *err)
 
     while (state == COLL_MOVED || state == COLL_BLOCKED) {
         if (state == COLL_BLOCKED)
-            state = poll_some(c, SPINS);
+            state = poll_some(c, spins(c));
         if (state == COLL_BLOCKED)
             state = wait_moved(c);
         else if (state == COLL_MOVED)

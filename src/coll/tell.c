@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What ranks of different nodes tell each other about their communicator: that they are there, when
+ * it opens; where the ranks of a node stand, while one of them waits for long; that it has failed.
+ * A rank talks to those with its index on the other nodes. What it learns of a failure it writes
+ * into the areas of its node, where the others find it, so everybody learns of it even if some
+ * ranks have stopped.
+ *
+ * Messages come from the network: sizes and numbers are checked, the rest is only shown. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "coll/coll_int.h"
+
+#define TELL_NS  UINT64_C(100000000) /* longest time spent on telling of a failure */
+#define HELLO_NS UINT64_C(100000)    /* between two looks while the communicator opens */
+
+enum tell_kind { TELL_HELLO, TELL_STATE, TELL_FAILURE };
+
+struct tell_head {
+    uint32_t kind;
+    uint32_t rank;    /* who tells */
+    uint64_t failure; /* as in coll_area */
+    uint64_t count;   /* of struct coll_said that follow: 0, or the ranks of the node by index */
+};
+
+/* One message to the counterparts on all other nodes. */
+struct tell_out {
+    struct net_entry entry;
+    uint8_t *buf;
+    struct net_request **requests; /* [nodes] */
+    bool *due;                     /* [nodes]: not posted yet */
+    uint32_t left;                 /* nodes that it is not over for */
+};
+
+struct coll_tell {
+    uint32_t channel, nodes, node, index;
+    struct net_wire wire;
+    size_t size; /* of the longest message */
+    uint8_t *in;
+    struct net_request *receive; /* NULL: to be posted */
+    struct tell_out state, failure;
+    struct coll_said *said; /* [n] */
+    bool *heard;            /* [n]: said is there */
+    bool *greeted;          /* [nodes] */
+};
+
+/* ---- sending ---- */
+
+static uint32_t counterpart(const struct coll_comm *c, uint32_t node)
+{
+    const struct topo_group *g = c->cfg.group;
+
+    return g->at[node * g->per_node + c->net->tell->index];
+}
+
+static NRT_STATUS out_make(struct coll_tell *t, struct tell_out *o)
+{
+    o->buf = mem_zalloc(t->size);
+    o->requests = mem_calloc(t->nodes, sizeof(struct net_request *));
+    o->due = mem_calloc(t->nodes, sizeof(*o->due));
+    return o->buf && o->requests && o->due ? NRT_SUCCESS : NRT_RESOURCE;
+}
+
+static void out_begin(struct coll_tell *t, struct tell_out *o, size_t size)
+{
+    o->entry = (struct net_entry){.data = o->buf, .size = (uint32_t)size};
+    o->left = t->nodes - 1;
+    for (uint32_t x = 0; x < t->nodes; x++)
+        o->due[x] = x != t->node;
+}
+
+/* A node that cannot be told is done with: its ranks find out by themselves. */
+static void out_progress(struct coll_comm *c, struct tell_out *o)
+{
+    struct coll_tell *t = c->net->tell;
+
+    for (uint32_t x = 0; x < t->nodes && o->left; x++) {
+        struct err ignored = {0};
+        bool over = false;
+        uint32_t size;
+
+        if (o->due[x]) {
+            enum net_posted how;
+
+            o->entry.peer = c->cfg.group->rank[counterpart(c, x)];
+            how = t->wire.post(t->wire.arg, true, t->channel, &o->entry, o->entry.size,
+                               &o->requests[x], &ignored);
+            o->due[x] = how == NET_AGAIN;
+            over = how == NET_FAILED;
+        }
+        if (o->requests[x]) {
+            NRT_STATUS st = t->wire.test(t->wire.arg, o->requests[x], &over, &size, &ignored);
+
+            over = over || st;
+            if (over)
+                o->requests[x] = NULL;
+        }
+        o->left -= over;
+    }
+}
+
+static struct tell_head *out_head(struct coll_comm *c, struct tell_out *o, enum tell_kind kind)
+{
+    struct tell_head *h = (struct tell_head *)o->buf;
+
+    *h = (struct tell_head){.kind = kind, .rank = c->me};
+    return h;
+}
+
+void coll_tell_state(struct coll_comm *c)
+{
+    struct coll_tell *t = c->net->tell;
+    const struct topo_group *g = c->cfg.group;
+    struct tell_out *o = &t->state;
+    struct coll_said *said = (struct coll_said *)(o->buf + sizeof(struct tell_head));
+
+    if (o->left) /* the last one is not over */
+        return;
+    out_head(c, o, TELL_STATE)->count = g->per_node;
+    for (uint32_t y = 0; y < g->per_node; y++)
+        (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said[y]);
+    out_begin(t, o, t->size);
+    out_progress(c, o);
+}
+
+void coll_tell_failure(struct coll_comm *c)
+{
+    struct tell_out *o = &c->net->tell->failure;
+    uint64_t end = run_now_ns() + TELL_NS;
+
+    out_head(c, o, TELL_FAILURE)->failure =
+        atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
+    out_begin(c->net->tell, o, sizeof(struct tell_head));
+    do {
+        out_progress(c, o);
+        (void)net_link_progress(c->cfg.link, 16);
+    } while (o->left && run_now_ns() < end);
+}
+
+/* ---- receiving ---- */
+
+static void heard_state(struct coll_comm *c, const struct tell_head *h,
+                        const struct coll_said *said)
+{
+    const struct topo_group *g = c->cfg.group;
+    uint32_t x = g->node[h->rank];
+
+    for (uint32_t y = 0; y < h->count; y++) {
+        uint32_t r = g->at[x * g->per_node + y];
+
+        c->net->tell->said[r] = said[y];
+        c->net->tell->heard[r] = true;
+    }
+}
+
+/* False: not a message of ours. */
+static bool hear(struct coll_comm *c, size_t size)
+{
+    struct coll_tell *t = c->net->tell;
+    const struct topo_group *g = c->cfg.group;
+    const struct tell_head *h = (const struct tell_head *)t->in;
+
+    if (size < sizeof(*h) || h->rank >= c->n || g->node[h->rank] == t->node ||
+        (h->count != 0 && h->count != g->per_node) ||
+        size != sizeof(*h) + h->count * sizeof(struct coll_said))
+        return false;
+    switch (h->kind) {
+    case TELL_HELLO:
+        t->greeted[g->node[h->rank]] = true;
+        return true;
+    case TELL_STATE:
+        heard_state(c, h, (const struct coll_said *)(h + 1));
+        return true;
+    case TELL_FAILURE:
+        coll_failure_take(c, h->failure);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool receive_post(struct coll_comm *c, struct err *err)
+{
+    struct coll_tell *t = c->net->tell;
+    struct net_entry e = {.data = t->in, .size = (uint32_t)t->size, .peer = NET_NO_RANK};
+
+    return t->wire.post(t->wire.arg, false, t->channel, &e, e.size, &t->receive, err) != NET_FAILED;
+}
+
+/* The link was lost, or somebody talks nonsense. */
+static void tell_fail(struct coll_comm *c, const char *why)
+{
+    uint32_t lost = coll_net_culprit(c, c->n);
+    char where[COLL_WHERE_MAX];
+
+    coll_where(c, where, sizeof(where));
+    coll_fail(c, NRT_NETWORK_PROXY_FAILURE, lost, "%s: %s", where, why);
+}
+
+unsigned coll_tell_progress(struct coll_comm *c)
+{
+    struct coll_tell *t = c->net->tell;
+    struct err err = {0};
+    uint32_t size = 0;
+    bool done = false;
+
+    if (t->state.left)
+        out_progress(c, &t->state);
+    if (t->receive && t->wire.test(t->wire.arg, t->receive, &done, &size, &err)) {
+        t->receive = NULL;
+        tell_fail(c, err.text);
+        return 1;
+    }
+    if (!done && t->receive)
+        return 0;
+    t->receive = NULL;
+    if (done && !hear(c, size))
+        tell_fail(c, "a message about the communicator makes no sense");
+    if (!c->status && !receive_post(c, &err))
+        tell_fail(c, err.text);
+    return done;
+}
+
+bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
+{
+    *ret = c->net->tell->said[rank];
+    return c->net->tell->heard[rank];
+}
+
+/* ---- opening and closing ---- */
+
+static uint32_t not_greeted(const struct coll_tell *t)
+{
+    uint32_t x = 0;
+
+    while (x < t->nodes && (x == t->node || t->greeted[x]))
+        x++;
+    return x;
+}
+
+/* Everybody greets his counterparts: connections are made now and not in the first operation, and
+ * one that cannot be made is named. */
+static NRT_STATUS greet(struct coll_comm *c, struct err *err)
+{
+    struct coll_tell *t = c->net->tell;
+    uint64_t end = c->cfg.now(c->cfg.now_arg) + c->cfg.timeout_ns;
+    struct run_word never = {0};
+    uint32_t x;
+
+    (void)out_head(c, &t->state, TELL_HELLO);
+    out_begin(t, &t->state, sizeof(struct tell_head));
+    while ((x = not_greeted(t)) < t->nodes || t->state.left) {
+        if (net_link_progress(c->cfg.link, 16) + coll_tell_progress(c) == 0)
+            (void)run_wait(&never, 0, HELLO_NS, NULL);
+        net_link_look(c->cfg.link);
+        if (c->status)
+            return err_set(err, c->status, "%s", c->err.text);
+        if (c->cfg.now(c->cfg.now_arg) >= end) {
+            x = x < t->nodes ? x : (t->node + 1) % t->nodes;
+            return err_set(
+                err, NRT_TIMEOUT,
+                "rank %u does not hear from rank %u (world rank %u) on node %u, to which "
+                "it has a link of provider %s",
+                c->me, counterpart(c, x), c->cfg.group->rank[counterpart(c, x)], x,
+                net_link_provider(c->cfg.link));
+        }
+    }
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err)
+{
+    const struct topo_group *g = c->cfg.group;
+    struct coll_tell *t = mem_zalloc(sizeof(*t));
+
+    c->net->tell = t;
+    if (!t)
+        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    t->channel = channel;
+    t->nodes = g->nodes;
+    t->node = g->node[c->me];
+    t->index = g->index[c->me];
+    t->wire = net_link_wire(c->cfg.link);
+    t->size = sizeof(struct tell_head) + g->per_node * sizeof(struct coll_said);
+    t->in = mem_zalloc(t->size);
+    t->said = mem_calloc(c->n, sizeof(*t->said));
+    t->heard = mem_calloc(c->n, sizeof(*t->heard));
+    t->greeted = mem_calloc(t->nodes, sizeof(*t->greeted));
+    if (out_make(t, &t->state) || out_make(t, &t->failure) || !t->in || !t->said || !t->heard ||
+        !t->greeted)
+        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    return greet(c, err);
+}
+
+static void out_drop(struct coll_tell *t, struct tell_out *o)
+{
+    for (uint32_t x = 0; o->requests && x < t->nodes; x++)
+        if (o->requests[x]) {
+            t->wire.drop(t->wire.arg, o->requests[x]);
+            o->requests[x] = NULL;
+        }
+}
+
+void coll_tell_drop(struct coll_comm *c)
+{
+    struct coll_tell *t = c->net->tell;
+
+    if (!t)
+        return;
+    if (t->receive)
+        t->wire.drop(t->wire.arg, t->receive);
+    t->receive = NULL;
+    out_drop(t, &t->state);
+    out_drop(t, &t->failure);
+}
+
+static void out_free(struct tell_out *o)
+{
+    mem_free(o->buf);
+    mem_free(o->requests);
+    mem_free(o->due);
+}
+
+void coll_tell_free(struct coll_comm *c)
+{
+    struct coll_tell *t = c->net->tell;
+
+    if (!t)
+        return;
+    out_free(&t->state);
+    out_free(&t->failure);
+    mem_free(t->in);
+    mem_free(t->said);
+    mem_free(t->heard);
+    mem_free(t->greeted);
+    mem_free(t);
+}
