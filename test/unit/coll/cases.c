@@ -28,6 +28,8 @@ static void draw_way(struct op_case *c, uint64_t salt)
 {
     c->alg = (enum sched_alg)(case_mix(salt + 1) % SCHED_ALG_COUNT);
     c->variant = (enum sched_variant)(case_mix(salt + 2) % SCHED_VARIANT_COUNT);
+    c->intra = (enum sched_alg)(case_mix(salt + 21) % SCHED_HIER);
+    c->inter = (enum sched_alg)(case_mix(salt + 22) % SCHED_HIER);
     if (case_mix(salt + 8) % 4 == 0)
         return;
     if (c->op == SCHED_PERMUTE || c->op == SCHED_SENDRECV)
@@ -218,6 +220,8 @@ NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c
     req = (struct sched_request){.op = c->op,
                                  .alg = c->alg,
                                  .variant = c->variant,
+                                 .intra = c->intra,
+                                 .inter = c->inter,
                                  .group = r->group,
                                  .tensors = c->tensors,
                                  .counts = c->counts,

@@ -16,6 +16,7 @@ struct op_case {
     enum sched_op op;
     enum sched_alg alg;
     enum sched_variant variant;
+    enum sched_alg intra, inter; /* of SCHED_HIER */
     enum dtype dtype;
     enum kernel_combine reduce;
     uint32_t tensors;

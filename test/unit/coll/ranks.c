@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/link.h"
 
 struct ranks_table {
     pthread_barrier_t barrier;
@@ -20,10 +21,18 @@ struct ranks_table {
     _Alignas(64) uint8_t shared[4096];
 };
 
+static uint8_t shared_last[sizeof(((struct ranks_table *)0)->shared)];
+
+const void *ranks_shared_last(void)
+{
+    return shared_last;
+}
+
 struct job {
     struct ranks_table *table;
     char dir[64];
-    uint32_t n;
+    uint32_t n, nodes;
+    const char *provider;
     uint64_t timeout_ms;
     const char *(*body)(struct rank *r);
     void *arg;
@@ -66,10 +75,8 @@ void ranks_die(struct rank *r)
 
 void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr)
 {
-    struct device_alloc a = {.core = r->me * 2, /* LNC 2 */
-                             .neff = DEVICE_NONE,
-                             .cat = DEVICE_CAT_TENSOR,
-                             .size = size ? size : 64};
+    struct device_alloc a = {
+        .core = r->core, .neff = DEVICE_NONE, .cat = DEVICE_CAT_TENSOR, .size = size ? size : 64};
     struct device_extent x;
     struct err err = {0};
     void *p;
@@ -101,29 +108,63 @@ void rank_memory_free(struct rank *r)
     r->memory_cap = 0;
 }
 
-static void group_make(struct topo_group *g, uint32_t n)
+static void group_make(struct topo_group *g, uint32_t nodes, uint32_t per_node)
 {
     struct topo_fabric fabric;
     struct topo_world world;
     struct err err = {0};
 
     if (topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err) ||
-        topo_world_init(&world, &fabric, 2, 1, n, &err) ||
+        topo_world_init(&world, &fabric, 2, nodes, per_node, &err) ||
         topo_group_init(g, &world, NULL, 0, &err)) {
         fprintf(stderr, "group: %s\n", err.text);
         abort();
     }
 }
 
+struct card { /* a rank's address */
+    uint32_t size;
+    uint8_t address[NET_ADDRESS_MAX];
+};
+
+static void link_make(struct rank *r, const char *provider)
+{
+    struct net_link_config cfg = {
+        .rank = r->me, .world = r->n, .provider = provider, .log = r->log};
+    struct card mine = {0}, *all = mem_calloc(r->n, sizeof(*all));
+    struct err err = {0};
+
+    if (!all || net_link_open(&cfg, &r->link, &err))
+        goto failed;
+    mine.size = (uint32_t)net_link_address(r->link, mine.address);
+    (void)exchange(r, &mine, sizeof(mine), all, &err);
+    for (uint32_t i = 0; i < r->n; i++)
+        if (net_link_peer(r->link, i, all[i].address, all[i].size, &err))
+            goto failed;
+    mem_free(all);
+    return;
+failed: /* the others would wait for us at the table */
+    fprintf(stderr, "rank %u: %s\n", r->me, err.text);
+    abort();
+}
+
 static void rank_run(struct job *job, uint32_t me)
 {
+    uint32_t per_node = job->n / job->nodes;
+    char name[16];
     struct device_config cfg = {.type = "trn2.48xlarge", .dir = job->dir, .report_dir = job->dir};
     struct topo_group group;
-    struct rank r = {.me = me, .n = job->n, .table = job->table, .arg = job->arg};
+    struct rank r = {.me = me,
+                     .n = job->n,
+                     .core = me % per_node * 2, /* LNC 2 */
+                     .table = job->table,
+                     .arg = job->arg};
     struct err err = {0};
     const char *text = NULL;
 
-    group_make(&group, job->n);
+    group_make(&group, job->nodes, per_node);
+    snprintf(name, sizeof(name), "node%u", me / per_node);
+    cfg.name = name;
     r.group = &group;
     r.log = log_open_env();
     cfg.log = r.log;
@@ -131,11 +172,14 @@ static void rank_run(struct job *job, uint32_t me)
         fprintf(stderr, "rank %u: %s\n", me, err.text);
         abort();
     }
+    if (job->nodes > 1)
+        link_make(&r, job->provider);
     struct coll_config cc = {.in = r.in,
                              .group = &group,
                              .rank = me,
-                             .core = me * 2,
+                             .core = r.core,
                              .exchange = {&r, exchange},
+                             .link = r.link,
                              .timeout_ns = job->timeout_ms * 1000000,
                              .log = r.log};
 
@@ -150,6 +194,7 @@ static void rank_run(struct job *job, uint32_t me)
     device_runnable_add(r.in, -1);
     rank_memory_free(&r);
     coll_comm_close(r.comm);
+    net_link_close(r.link);
     device_instance_close(r.in);
     log_close(r.log);
     topo_group_fini(&group);
@@ -201,8 +246,21 @@ static void run_processes(struct job *job)
 const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
                       const char *(*body)(struct rank *r), void *arg)
 {
+    return ranks_run_nodes(kind, 1, n, NULL, timeout_ms, body, arg);
+}
+
+const char *ranks_run_nodes(enum ranks_kind kind, uint32_t nodes, uint32_t per_node,
+                            const char *provider, uint64_t timeout_ms,
+                            const char *(*body)(struct rank *r), void *arg)
+{
     static char text[768];
-    struct job job = {.n = n, .timeout_ms = timeout_ms, .body = body, .arg = arg};
+    uint32_t n = nodes * per_node;
+    struct job job = {.n = n,
+                      .nodes = nodes,
+                      .provider = provider,
+                      .timeout_ms = timeout_ms,
+                      .body = body,
+                      .arg = arg};
     pthread_barrierattr_t attr;
     char cmd[128];
 
@@ -223,6 +281,7 @@ const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
     text[0] = 0;
     for (uint32_t i = 0; i < n && !text[0]; i++)
         strcpy(text, job.table->text[i]);
+    memcpy(shared_last, job.table->shared, sizeof(shared_last));
     munmap(job.table, sizeof(*job.table));
     snprintf(cmd, sizeof(cmd), "rm -rf %s", job.dir);
     if (system(cmd) != 0)

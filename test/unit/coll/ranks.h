@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ranks of one node as threads of this process or as processes: each opens the instance for itself
- * and meets the others through a table in shared memory. */
+/* Ranks of one node or several as threads of this process or as processes: each opens its node's
+ * instance for itself and meets the others through a table in shared memory. Nodes are named
+ * instances, with links over loopback between them. */
 #ifndef TEST_UNIT_COLL_RANKS_H
 #define TEST_UNIT_COLL_RANKS_H
 
@@ -12,16 +13,18 @@
 #include "topo/group.h"
 
 #define RANKS_MAX   64
-#define RANKS_BLOCK 64 /* bytes that a rank gives to one exchange */
+#define RANKS_BLOCK 320 /* bytes that a rank gives to one exchange */
 
 struct ranks_table; /* shared by all */
 
 struct rank {
     uint32_t me, n;
+    uint32_t core; /* physical, on its node */
     struct ranks_table *table;
     struct device_instance *in;
     struct log *log;
     const struct topo_group *group;
+    struct net_link *link; /* NULL: one node */
     struct coll_comm *comm;
     void *arg;                    /* of the body */
     struct device_extent *memory; /* given out by rank_memory */
@@ -35,12 +38,19 @@ enum ranks_kind { RANKS_THREADS, RANKS_PROCESSES };
  * well, else the first text (static). Bodies of processes are forked copies: arg is read only. */
 const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
                       const char *(*body)(struct rank *r), void *arg);
+/* The same on several nodes of per_node ranks each, over the provider given (NULL: the first that
+ * works). */
+const char *ranks_run_nodes(enum ranks_kind kind, uint32_t nodes, uint32_t per_node,
+                            const char *provider, uint64_t timeout_ms,
+                            const char *(*body)(struct rank *r), void *arg);
 /* The same, and process `victim` is killed with SIGKILL when it calls ranks_die. */
 void ranks_die(struct rank *r);
 /* All ranks wait for all. */
 void ranks_barrier(struct rank *r);
 /* A page that all ranks share, zero at first. */
 void *ranks_shared(struct rank *r);
+/* What the page held when the last run ended. */
+const void *ranks_shared_last(void);
 
 /* Device memory of this rank, filled with 0xa5; address in *ret_addr. */
 void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr);
