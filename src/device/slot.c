@@ -24,10 +24,14 @@ struct identity {
     uint64_t start_ticks, pid_ns;
 };
 
+/* When this process began: of its first thread, since emulators of user programs make up a
+ * /proc/self/stat in which every thread reads its own beginning. */
 static uint64_t self_start_ticks(void)
 {
     char buf[1024];
-    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+
+    snprintf(buf, sizeof(buf), "/proc/self/task/%d/stat", (int)getpid());
+    int fd = open(buf, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, buf, sizeof(buf) - 1) : -1;
 
     if (fd >= 0)

@@ -50,9 +50,6 @@ static void *worker_run(void *arg)
 
 static void threads_share_an_instance(void **state)
 {
-    if (runner_emulated()) /* its robust mutexes between threads and processes do not hold */
-        skip();
-
     struct fixture *f = fixture_new("trn1.2xlarge");
     struct device_instance *in = fixture_open(f), *other = fixture_open(f);
     struct worker w[4];
@@ -181,9 +178,6 @@ static void check_sums(struct device_instance *in, const struct sums *s, const b
 
 static void account_of_many_processes_is_their_sum(void **state)
 {
-    if (runner_emulated()) /* its robust mutexes between threads and processes do not hold */
-        skip();
-
     enum { N = 8 };
     struct fixture *f = fixture_new("trn1.2xlarge");
     struct device_instance *in = fixture_open(f);
@@ -252,9 +246,6 @@ static int helper_lock(int argc, char **argv)
 
 static void stopped_lock_holder_is_named(void **state)
 {
-    if (runner_emulated()) /* its robust mutexes between threads and processes do not hold */
-        skip();
-
     struct fixture *f = fixture_new("trn1.2xlarge");
     struct runner_proc p = {0};
     const char *args[] = {f->dir, NULL};
