@@ -75,6 +75,15 @@ struct coll_peer { /* of this node; others: area is NULL */
     bool rung;                         /* raised something since its bell was looked at */
 };
 
+/* What a rank whose operation is blocked has seen of the others. */
+struct coll_watch {
+    uint64_t since; /* when the pulse changed last; 0: not looked at in this operation */
+    uint64_t pulse;
+    uint64_t told;  /* when other nodes were told how this one stands */
+    uint64_t nap;   /* of the next sleep while the network may bring something */
+    uint64_t slept; /* since the last look */
+};
+
 struct coll_comm {
     struct coll_config cfg;
     uint32_t n, me, channels;
@@ -90,6 +99,7 @@ struct coll_comm {
     uint64_t seq;         /* operations begun */
     bool rung;            /* some peer is */
     struct coll_run *run; /* of the operation under way; plan is NULL when there is none */
+    struct coll_watch watch;
     struct coll_net *net; /* NULL: one node */
     NRT_STATUS status;
     struct err err;
@@ -135,6 +145,11 @@ NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, c
 void coll_failure_take(struct coll_comm *c, uint64_t word);
 /* A failure that another member announced. False: none. */
 bool coll_failed_elsewhere(struct coll_comm *c);
+
+/* An operation is blocked: one sleep of at most limit_ns, or until a peer raises something, and now
+ * and then a look at the peers, which fails the communicator when one is gone or when nothing has
+ * moved for cfg.timeout_ns. Says what happened meanwhile, as coll_progress does. */
+enum coll_state coll_doze(struct coll_comm *c, uint64_t limit_ns);
 
 /* ---- plans ---- */
 

@@ -133,6 +133,7 @@ NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *o
         return st;
     atomic_store_explicit(&c->busy, 1, memory_order_relaxed);
     c->seq++;
+    c->watch.since = 0;
     publish(c, p, in, out);
     run->plan = p;
     run->left = sched_channels(p->s);

@@ -195,7 +195,7 @@ static NRT_STATUS look_around(struct coll_comm *c)
 }
 
 /* One sleep of at most limit_ns, unless something can be done after all. */
-static enum coll_state doze(struct coll_comm *c, uint64_t limit_ns)
+static enum coll_state sleep_once(struct coll_comm *c, uint64_t limit_ns)
 {
     struct coll_area *mine = c->peers[c->me].area;
     static const struct run_policy asleep = {.spin_us = RUN_NO_SPIN, .sleep_ms = 100};
@@ -233,18 +233,16 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
 }
 
 /* One look at everybody, after sleeping for LOOK_NS in all. */
-struct watch {
-    uint64_t since; /* when the pulse changed last */
-    uint64_t pulse;
-    uint64_t told; /* when other nodes were told how this one stands */
-};
-
-static NRT_STATUS watch_look(struct coll_comm *c, struct watch *w)
+static NRT_STATUS watch_look(struct coll_comm *c)
 {
     uint64_t now = c->cfg.now(c->cfg.now_arg), beat = pulse(c);
+    struct coll_watch *w = &c->watch;
 
-    if (w->since == 0 || beat != w->pulse)
-        *w = (struct watch){.since = now, .pulse = beat, .told = w->since ? w->told : now};
+    if (w->since == 0 || beat != w->pulse) {
+        w->told = w->since ? w->told : now;
+        w->since = now;
+        w->pulse = beat;
+    }
     if (c->net) {
         net_link_look(c->cfg.link);
         if (now - w->told >= c->cfg.timeout_ns / 8) {
@@ -259,28 +257,38 @@ static NRT_STATUS watch_look(struct coll_comm *c, struct watch *w)
     return give_up(c, root_of(c), "nothing moves any more");
 }
 
+enum coll_state coll_doze(struct coll_comm *c, uint64_t limit_ns)
+{
+    struct coll_watch *w = &c->watch;
+    uint64_t most = LOOK_NS;
+    enum coll_state state;
+
+    if (coll_net_busy(c)) {
+        most = w->nap > NET_DOZE_MIN ? w->nap : NET_DOZE_MIN;
+        w->nap = most * 2 < NET_DOZE_MAX ? most * 2 : NET_DOZE_MAX;
+    }
+    if (limit_ns < most)
+        most = limit_ns;
+    state = sleep_once(c, most);
+    if (state != COLL_BLOCKED) {
+        w->nap = w->slept = 0;
+        publish_wait(c, false);
+        return state;
+    }
+    w->slept += most;
+    if (w->slept < LOOK_NS)
+        return state;
+    w->slept = 0;
+    return watch_look(c) ? COLL_FAILED : COLL_BLOCKED;
+}
+
 /* Blocked: until something moves. */
 static enum coll_state wait_moved(struct coll_comm *c)
 {
-    uint64_t nap = NET_DOZE_MIN, slept = 0;
     enum coll_state state = spin_and_yield(c);
-    struct watch watch = {0};
 
-    while (state == COLL_BLOCKED) {
-        uint64_t limit = coll_net_busy(c) ? nap : LOOK_NS;
-
-        state = doze(c, limit);
-        if (state != COLL_BLOCKED)
-            break;
-        nap = nap * 2 < NET_DOZE_MAX ? nap * 2 : NET_DOZE_MAX;
-        slept += limit;
-        if (slept >= LOOK_NS) {
-            slept = 0;
-            if (watch_look(c, &watch))
-                return COLL_FAILED;
-        }
-    }
-    publish_wait(c, false);
+    while (state == COLL_BLOCKED)
+        state = coll_doze(c, LOOK_NS);
     return state;
 }
 
