@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "coll/choose.h"
+
+#include "sched/select.h"
+
+/* Larger side of the operation at one rank, bytes: what the documented table asks for. */
+static uint64_t wish_bytes(const struct coll_wish *w, uint32_t n)
+{
+    uint64_t elem = w->op == SCHED_BARRIER ? 0 : dtype_size(w->dtype), sum = 0;
+
+    if (w->op == SCHED_ALL_GATHER_V || w->op == SCHED_ALL_TO_ALL_V)
+        return elem * (w->in_elems > w->out_elems ? w->in_elems : w->out_elems);
+    for (uint32_t t = 0; t < w->tensors; t++)
+        sum += w->counts[t] * elem;
+    return w->op == SCHED_ALL_GATHER || w->op == SCHED_REDUCE_SCATTER ? sum * n : sum;
+}
+
+static NRT_STATUS algorithm(const struct topo_group *g, const struct coll_wish *w,
+                            struct sched_request *r, struct err *err)
+{
+    struct sched_question q = {.op = w->op, .size = wish_bytes(w, g->n), .dims = g->dims};
+    struct sched_rules rules;
+    struct sched_choice c;
+    enum sched_alg forced = SCHED_ALG_COUNT;
+    NRT_STATUS st;
+
+    sched_rules_default(&rules);
+    if (w->algorithm) {
+        forced = sched_alg_from_name(w->algorithm);
+        if (forced == SCHED_ALG_COUNT)
+            return err_set(err, NRT_INVALID, "unknown algorithm %s", w->algorithm);
+        if (!sched_alg_can(forced, w->op, &g->dims))
+            return err_set(err, NRT_INVALID, "%s cannot do %s among these %u ranks", w->algorithm,
+                           sched_op_name(w->op), g->n);
+        (void)sched_rules_prefer(&rules, forced); /* the default table leaves room */
+    }
+    st = sched_select(&rules, &q, &c, err);
+    if (st)
+        return st;
+    r->alg = c.alg;
+    r->intra = c.intra;
+    r->inter = c.inter;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_choose(const struct topo_group *g, const struct coll_wish *w, struct sched **ret,
+                       struct err *err)
+{
+    static const enum sched_variant order[] = {SCHED_INLINE, SCHED_DIRECT, SCHED_STAGED};
+    struct sched_request r = {.op = w->op,
+                              .group = g,
+                              .tensors = w->tensors,
+                              .counts = w->counts,
+                              .elem_size =
+                                  w->op == SCHED_BARRIER ? 1 : (uint32_t)dtype_size(w->dtype),
+                              .in_place = w->in_place,
+                              .send_count = w->send_count,
+                              .send_displ = w->send_displ,
+                              .recv_displ = w->recv_displ,
+                              .in_elems = w->in_elems,
+                              .out_elems = w->out_elems,
+                              .pairs = w->pairs,
+                              .pair_count = w->pair_count};
+    NRT_STATUS st = algorithm(g, w, &r, err);
+
+    for (unsigned i = 0; !st && i < sizeof(order) / sizeof(order[0]); i++) {
+        struct err why = {0};
+
+        r.variant = order[i];
+        st = sched_create(&r, ret, &why);
+        if (!st)
+            return st;
+        if (st != NRT_FAILURE || i + 1 == sizeof(order) / sizeof(order[0]))
+            return err_set(err, st == NRT_FAILURE ? NRT_INVALID : st, "%s", why.text);
+        st = NRT_SUCCESS; /* not this variant */
+    }
+    return st;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what an operation asks for to its schedule: the documented table chooses the algorithm, and
+ * of its variants the first is taken that can do it: inline, direct, staged. Pure. */
+#ifndef COLL_CHOOSE_H
+#define COLL_CHOOSE_H
+
+#include "base/dtype.h"
+#include "base/err.h"
+#include "kernel/kernel.h"
+#include "sched/sched.h"
+#include "topo/group.h"
+
+struct coll_wish {
+    enum sched_op op;
+    enum dtype dtype; /* ignored by a barrier */
+    enum kernel_combine reduce;
+    bool in_place;
+    uint32_t tensors;
+    const uint64_t *counts; /* as sched_request has them */
+    const struct topo_pair *pairs;
+    uint32_t pair_count;
+    /* the variable-size forms, as sched_request has them: the caller's, for the schedule's life */
+    const uint32_t *send_count, *send_displ, *recv_displ;
+    uint64_t in_elems, out_elems;
+    const char *algorithm; /* forced; NULL: the table's */
+};
+
+/* NRT_INVALID: no such algorithm, or it cannot do this; and the errors of sched_create. */
+NRT_STATUS coll_choose(const struct topo_group *g, const struct coll_wish *w, struct sched **ret,
+                       struct err *err);
+
+#endif

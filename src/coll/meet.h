@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How the ranks of a world meet and exchange bytes outside of the device: over the bootstrap job
+ * when NEURON_RT_ROOT_COMM_ID is set, and through a table of this process when it is not and the
+ * world fits the process's own cores. A world of one rank meets nobody.
+ *
+ * Threads: a meet may be used by several threads as long as they use different lists of ranks or
+ * tags; all members of a list enter its exchanges in the same order. */
+#ifndef COLL_MEET_H
+#define COLL_MEET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct log;
+struct net_job;
+struct coll_house; /* ranks of one process, see coll_house_create */
+struct coll_meet;
+
+/* Where a rank is: what it tells the others when it joins. */
+struct coll_place {
+    uint64_t instance; /* device_instance_serial: ranks with equal ones share memory */
+    uint32_t core;     /* first physical core of its logical core, over the instance */
+    uint32_t lnc;
+    uint32_t slot;
+    char type[36]; /* of the instance */
+};
+
+/* Meeting place of the ranks that are threads of this process. */
+NRT_STATUS coll_house_create(struct coll_house **ret, struct err *err);
+void coll_house_destroy(struct coll_house *h); /* nobody is in it; NULL is fine */
+
+struct coll_meet_config {
+    uint32_t rank, world;
+    struct coll_place place;
+    struct coll_house *house;
+    uint32_t local_max;   /* ranks that this process could hold: its logical cores */
+    const char *instance; /* name of the instance, for messages */
+    struct log *log;      /* may be NULL */
+    const struct diag_sink *sink;
+};
+
+/* Blocks until all ranks are there, which may take any time (a peer may be compiling): the
+ * documented lines say every 120 s who is missing. NRT_INVALID: rank and world do not fit each
+ * other or what another rank said, no root although one is needed, or a malformed one; NRT_FAILURE:
+ * a rank died, rank 0 cannot listen; NRT_TIMEOUT: OPENNRT_JOIN_TIMEOUT; NRT_RESOURCE. Logs. */
+NRT_STATUS coll_meet_open(const struct coll_meet_config *cfg, struct coll_meet **ret,
+                          struct err *err);
+void coll_meet_close(struct coll_meet *m); /* NULL is fine */
+
+uint32_t coll_meet_world(const struct coll_meet *m);
+const struct coll_place *coll_meet_place(const struct coll_meet *m, uint32_t rank);
+struct net_job *coll_meet_job(struct coll_meet *m); /* NULL: the ranks meet in this process */
+
+/* What the members of a list gave, in its order: part i is [off[i], off[i + 1]) of data. */
+struct coll_parts {
+    uint8_t *data;
+    size_t *off; /* n + 1 */
+};
+void coll_parts_free(struct coll_parts *p);
+
+/* Every rank of the list (its order is part of its name; this rank is in it; NULL: the world) gives
+ * bytes and gets those of all. tag tells apart what different users of one list do. Blocks until
+ * all have given. NRT_FAILURE: a rank has died or left; NRT_INVALID: the members do not agree;
+ * NRT_RESOURCE. Logs. */
+NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
+                            const void *mine, size_t size, struct coll_parts *ret, struct err *err);
+
+#endif

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams: what a program's trigger_collective starts. Operations of one stream run one after the
+ * other, streams side by side, all by the thread that drives the core: in the trigger itself (so
+ * that peers get what is ready at once), whenever the core looks, and while it waits.
+ *
+ * On the way of an operation nothing allocates or makes a system call, unless the thread sleeps. */
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "coll/coll_int.h"
+#include "coll/world_int.h"
+
+#define BUDGET   256u  /* of one look at an operation */
+#define POLLS    64u   /* looks between two counts of the CPUs */
+#define SPINS    2000u /* rounds of POLLS, while the ranks that run fit the CPUs */
+#define YIELDS   16u
+#define SHORT_NS 1000000 /* a sleep on one bell while operations of other streams are under way */
+
+/* ---- ended operations ---- */
+
+static struct core_signal *signal_new(struct coll_streams *s, const struct core_trigger *t)
+{
+    uint32_t cap = TOPO_MAX_STREAMS * STREAM_DEPTH; /* all that can be under way */
+    struct core_signal *ret = &s->ended[(s->ended_first + s->ended_count++) % cap];
+
+    /* Device time: how long an operation lasts is not costed yet, and when the others entered it is
+     * not known in this run's time. */
+    *ret = (struct core_signal){.of = *t};
+    return ret;
+}
+
+static void op_done(struct coll_streams *s, struct stream *st)
+{
+    signal_new(s, &st->op[st->first].t);
+    st->first = (st->first + 1) % STREAM_DEPTH;
+    st->count--;
+    st->running = false;
+}
+
+/* The operation fails the run; it stays where it is until the run has been abandoned. */
+static void op_failed(struct coll_streams *s, struct stream *st, NRT_STATUS status,
+                      const char *text)
+{
+    const struct stream_op *op = &st->op[st->first];
+    struct core_signal *ret;
+
+    if (s->failed)
+        return;
+    s->failed = true;
+    s->err = (struct err){0};
+    err_set(&s->err, status, "%s", text);
+    s->suspected = true;
+    s->suspect = (struct coll_suspect){
+        .core = op->t.core, .op = op->t.op, .count = s->table->count[op->t.core]};
+    ret = signal_new(s, &op->t);
+    ret->status = status;
+    ret->text = s->err.text;
+}
+
+/* ---- tensors ---- */
+
+static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+    return a < b + b_size && b < a + a_size;
+}
+
+/* Where input i overlaps an output although the operation was not declared in place, it is sent
+ * from a copy: an output may be written before a peer has read the input. */
+static NRT_STATUS input_copy(struct coll_streams *s, struct coll_entry *e, uint32_t i,
+                             struct err *err)
+{
+    struct device_alloc a = {.core = e->comm->rank->core,
+                             .neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_COLL,
+                             .size = e->c->in[i].size,
+                             .align = 4096,
+                             .name = "copy of a collective's input"};
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (e->copy[i].size == 0)
+        st = device_alloc(s->in, &a, &e->copy[i], err);
+    if (!st)
+        e->addr[i] = e->copy[i].addr;
+    return st;
+}
+
+static bool input_overlaps(const struct coll_entry *e, uint32_t i)
+{
+    if (e->in_place)
+        return false;
+    for (uint32_t k = 0; k < e->outputs; k++)
+        if (overlap(e->addr[i], e->c->in[i].size, e->addr[e->inputs + k], e->c->out[k].size))
+            return true;
+    return false;
+}
+
+static const struct neff_coll_range *range_of(const struct coll_entry *e, uint32_t i)
+{
+    return i < e->inputs ? &e->c->in[i] : &e->c->out[i - e->inputs];
+}
+
+/* The binding's memory has changed since the last operation of this entry, or this is the first. */
+static NRT_STATUS tensors_find(struct coll_streams *s, struct coll_entry *e,
+                               const struct core_binding *b, struct err *err)
+{
+    uint64_t size;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < e->inputs + e->outputs; i++) {
+        const struct neff_coll_range *r = range_of(e, i);
+
+        e->host[i] = core_binding_get(b, r->var, &size);
+        e->addr[i] = 0;
+        if (r->size && !device_va_addr(s->in, (const uint8_t *)e->host[i] + r->off, &e->addr[i]))
+            return err_set(err, NRT_FAILURE, "a tensor of a collective is not in device memory");
+    }
+    for (uint32_t i = 0; i < e->inputs && !st; i++)
+        if (input_overlaps(e, i))
+            st = input_copy(s, e, i, err);
+    return st;
+}
+
+static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
+                               const struct core_binding *b, struct err *err)
+{
+    uint64_t size;
+    bool same = true;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < e->inputs + e->outputs && same; i++)
+        same = core_binding_get(b, range_of(e, i)->var, &size) == e->host[i];
+    if (!same)
+        st = tensors_find(s, e, b, err);
+    for (uint32_t i = 0; i < e->inputs && !st; i++) {
+        void *to;
+
+        if (e->copy[i].size == 0 || e->addr[i] != e->copy[i].addr)
+            continue;
+        st = device_map(s->in, e->addr[i], e->c->in[i].size, DEVICE_RW, &to, err);
+        if (!st)
+            memcpy(to, (const uint8_t *)e->host[i] + e->c->in[i].off, e->c->in[i].size);
+    }
+    return st;
+}
+
+/* ---- operations ---- */
+
+static void op_begin(struct coll_streams *s, struct stream *st)
+{
+    struct stream_op *op = &st->op[st->first];
+    struct coll_entry *e = op->e;
+    struct err err = {0};
+    NRT_STATUS status = NRT_SUCCESS;
+
+    if (e->kind == ENTRY_IDLE) {
+        op_done(s, st);
+        return;
+    }
+    status = tensors_take(s, e, op->t.binding, &err);
+    if (!status)
+        status = coll_begin(e->plan, e->addr, e->addr + e->inputs, &err);
+    if (status) { /* the others must not wait for it */
+        (void)coll_fail(e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, e->comm->me, "%s", err.text);
+        op_failed(s, st, status, err.text);
+        return;
+    }
+    st->running = true;
+}
+
+/* Whether anything moved. */
+static bool stream_progress(struct coll_streams *s, struct stream *st)
+{
+    bool moved = false;
+
+    while (st->count > 0) {
+        struct coll_comm *c;
+
+        if (!st->running) {
+            op_begin(s, st);
+            if (s->failed)
+                return true;
+            moved = true;
+            continue;
+        }
+        c = st->op[st->first].e->comm->comm;
+        switch (coll_progress(c, BUDGET)) {
+        case COLL_DONE:
+            op_done(s, st);
+            moved = true;
+            break;
+        case COLL_MOVED:
+            return true;
+        case COLL_BLOCKED:
+            return moved;
+        case COLL_FAILED:
+            op_failed(s, st, coll_comm_status(c), c->err.text);
+            return true;
+        }
+    }
+    return moved;
+}
+
+static bool streams_progress(struct coll_streams *s)
+{
+    bool moved = false;
+
+    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
+
+        moved |= stream_progress(s, &s->stream[i]);
+        if (s->stream[i].count == 0)
+            s->busy &= ~(1u << i);
+    }
+    return moved;
+}
+
+/* ---- the table of functions (core/core.h) ---- */
+
+static NRT_STATUS outside_trigger(void *arg, const struct core_trigger *t, struct err *err)
+{
+    struct coll_streams *s = arg;
+    struct coll_entry *e;
+    struct stream *st;
+
+    if (!s->table || t->core >= CORE_MAX || t->op >= s->table->count[t->core])
+        return err_set(err, NRT_INVALID, "the model has no collective %u", t->op);
+    e = &s->table->entry[t->core][t->op];
+    st = &s->stream[e->stream];
+    if (st->count == STREAM_DEPTH)
+        return NRT_QUEUE_FULL;
+    st->op[(st->first + st->count++) % STREAM_DEPTH] = (struct stream_op){*t, e};
+    s->busy |= 1u << e->stream;
+    if (!s->failed && stream_progress(s, st) && st->count == 0)
+        s->busy &= ~(1u << e->stream);
+    return NRT_SUCCESS;
+}
+
+static uint64_t outside_progress(void *arg, uint64_t budget)
+{
+    struct coll_streams *s = arg;
+
+    (void)budget; /* one look at each stream */
+    return s->busy && !s->failed && streams_progress(s);
+}
+
+static bool outside_take(void *arg, struct core_signal *ret)
+{
+    struct coll_streams *s = arg;
+
+    if (s->ended_count == 0)
+        return false;
+    *ret = s->ended[s->ended_first];
+    s->ended_first = (s->ended_first + 1) % (TOPO_MAX_STREAMS * STREAM_DEPTH);
+    s->ended_count--;
+    return true;
+}
+
+static bool outside_outstanding(void *arg)
+{
+    const struct coll_streams *s = arg;
+
+    return s->busy != 0 || s->ended_count != 0;
+}
+
+/* Operations outstanding have their own limit (see coll_judge), which names who is missing; so the
+ * core's never strikes while there are any. */
+static uint64_t outside_beat(void *arg)
+{
+    struct coll_streams *s = arg;
+
+    return ++s->beats;
+}
+
+static void outside_abandon(void *arg)
+{
+    struct coll_streams *s = arg;
+
+    for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++) {
+        struct stream *st = &s->stream[i];
+
+        if (st->running)
+            (void)coll_fail(st->op[st->first].e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES,
+                            st->op[st->first].e->comm->me,
+                            "the execution of rank %u ended before its operation",
+                            st->op[st->first].e->comm->me);
+        st->count = 0;
+        st->running = false;
+    }
+    s->busy = 0;
+    s->ended_count = 0;
+}
+
+/* ---- waiting ---- */
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Looks for as long as spinning is right; true: something moved. */
+static bool spin(struct coll_streams *s)
+{
+    unsigned cpus = run_cpu_count();
+
+    for (unsigned i = 0; i < SPINS; i++) {
+        for (unsigned k = 0; k < POLLS; k++) {
+            if (streams_progress(s))
+                return true;
+            relax();
+        }
+        if (cpus < 2 || device_runnable(s->in) > cpus)
+            break;
+    }
+    for (unsigned i = 0; i < YIELDS; i++) {
+        sched_yield();
+        if (streams_progress(s))
+            return true;
+    }
+    return false;
+}
+
+static void outside_wait(void *arg, uint64_t limit_ns)
+{
+    struct coll_streams *s = arg;
+
+    if (s->failed || s->ended_count || !s->busy || spin(s))
+        return;
+    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1) {
+        struct stream *st = &s->stream[__builtin_ctz(left)];
+        struct coll_comm *c = st->op[st->first].e->comm->comm;
+        bool only = (s->busy & (s->busy - 1)) == 0;
+
+        if (!only && limit_ns > SHORT_NS)
+            limit_ns = SHORT_NS;
+        if (coll_doze(c, limit_ns, s->timeout_ns) != COLL_BLOCKED)
+            return;
+    }
+}
+
+void streams_init(struct coll_rank *r)
+{
+    struct coll_streams *s = &r->streams;
+
+    s->in = r->w->cfg.in;
+    s->live = device_live(s->in, r->core);
+    r->outside = (struct core_outside){.arg = s,
+                                       .trigger = outside_trigger,
+                                       .progress = outside_progress,
+                                       .take = outside_take,
+                                       .outstanding = outside_outstanding,
+                                       .beat = outside_beat,
+                                       .wait = outside_wait,
+                                       .abandon = outside_abandon};
+}
+
+void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
+{
+    struct coll_streams *s = &t->rank->streams;
+
+    s->table = t;
+    s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX;
+    s->failed = s->suspected = false;
+}
+
+bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret)
+{
+    *ret = t->rank->streams.suspect;
+    return t->rank->streams.suspected;
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The collectives of a model on one rank: who takes part in each entry, with which communicator,
+ * and the plan that carries it out. All ranks of a model walk their tables in the same order, and
+ * so meet in the same order. */
+#include <string.h>
+
+#include "base/log.h"
+#include "coll/world_int.h"
+
+/* What is known of one entry before its communicator exists. */
+struct draft {
+    struct coll_entry *e;
+    uint32_t core, index;  /* subgraph and number in its table */
+    const uint32_t *ranks; /* of the group, as the meet counts them */
+    uint32_t n, me;
+    uint64_t signature;
+};
+
+struct maker {
+    struct coll_world *w;
+    struct coll_rank *r;
+    const struct coll_table_config *cfg;
+    struct coll_table *t;
+    struct draft *drafts;
+    size_t count;
+    struct err *err;
+};
+
+static NRT_STATUS no_memory(struct maker *m)
+{
+    return err_set(m->err, NRT_RESOURCE, "no memory for the collectives of a model");
+}
+
+static NRT_STATUS entry_fail(struct maker *m, const struct draft *d, NRT_STATUS st,
+                             const char *text)
+{
+    return err_set(m->err, st, "%s: [%u]: %s", m->cfg->neff->graphs[d->core].coll_member, d->index,
+                   text);
+}
+
+/* ---- who takes part ---- */
+
+/* Rank `model` of the model as the meet counts. */
+static uint32_t meet_rank(const struct maker *m, uint32_t model)
+{
+    return m->cfg->count == 1 ? 0 : m->r->id - m->cfg->rank + model;
+}
+
+static NRT_STATUS members_set(struct maker *m, struct draft *d, const uint32_t *ranks, uint32_t n)
+{
+    uint32_t *copy = arena_calloc(&m->t->mem, n, sizeof(*copy));
+
+    if (!copy)
+        return no_memory(m);
+    d->me = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        copy[i] = meet_rank(m, ranks[i]);
+        if (ranks[i] == m->cfg->rank)
+            d->me = i;
+    }
+    d->ranks = copy;
+    d->n = n;
+    return NRT_SUCCESS;
+}
+
+/* The ranks of the pairs, each once, ascending. */
+static NRT_STATUS members_of_pairs(struct maker *m, struct draft *d)
+{
+    const struct neff_coll *c = d->e->c;
+    uint32_t *list = mem_calloc((size_t)c->pair_count * 2, sizeof(*list)), n = 0;
+    NRT_STATUS st;
+
+    if (!list)
+        return no_memory(m);
+    for (uint32_t i = 0; i < 2 * c->pair_count; i++) {
+        uint32_t rank = c->pairs[i / 2][i % 2], at = n;
+
+        while (at > 0 && list[at - 1] >= rank)
+            at--;
+        if (at < n && list[at] == rank)
+            continue;
+        memmove(list + at + 1, list + at, (n - at) * sizeof(*list));
+        list[at] = rank;
+        n++;
+    }
+    st = members_set(m, d, list, n);
+    mem_free(list);
+    return st;
+}
+
+/* The group that this rank is in; none: it takes no part. */
+static NRT_STATUS members_find(struct maker *m, struct draft *d)
+{
+    const struct neff_coll *c = d->e->c;
+
+    d->me = UINT32_MAX;
+    if (c->group_count == 0)
+        return members_of_pairs(m, d);
+    for (uint32_t g = 0; g < c->group_count && d->me == UINT32_MAX; g++) {
+        NRT_STATUS st = NRT_SUCCESS;
+
+        for (uint32_t i = 0; i < c->groups[g].rank_count; i++)
+            if (c->groups[g].ranks[i] == m->cfg->rank)
+                st = members_set(m, d, c->groups[g].ranks, c->groups[g].rank_count);
+        if (st)
+            return st;
+    }
+    return NRT_SUCCESS;
+}
+
+/* ---- what tells entries apart ---- */
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    for (unsigned i = 0; i < 8; i++)
+        h = (h ^ (uint8_t)(v >> 8 * i)) * UINT64_C(1099511628211);
+    return h;
+}
+
+/* Send and receive are the two ends of one operation. */
+static unsigned op_kind(enum neff_coll_op op)
+{
+    return op == NEFF_COLL_RECV ? NEFF_COLL_SEND : op;
+}
+
+/* Both sides are the same memory (5.3: the smaller side lies in the larger at this rank's place).
+ */
+static bool in_place(const struct draft *d)
+{
+    const struct neff_coll *c = d->e->c;
+
+    for (uint32_t i = 0; i < c->in_count; i++) {
+        const struct neff_coll_range *in = &c->in[i], *out = &c->out[i];
+        uint64_t in_off = in->off, out_off = out->off;
+
+        if (c->op == NEFF_COLL_ALL_GATHER)
+            out_off += d->me * in->size;
+        if (c->op == NEFF_COLL_REDUCE_SCATTER)
+            in_off += d->me * out->size;
+        if (in->var != out->var || in_off != out_off)
+            return false;
+    }
+    return c->in_count > 0;
+}
+
+static uint64_t signature_of(const struct draft *d)
+{
+    const struct coll_entry *e = d->e;
+    const struct neff_coll *c = e->c;
+    uint64_t h = UINT64_C(14695981039346656037);
+
+    h = mix(h, op_kind(c->op));
+    h = mix(h, (uint64_t)c->reduce << 32 | c->dtype);
+    h = mix(h, (uint64_t)c->in_count << 32 | c->out_count);
+    for (uint32_t i = 0; i < c->in_count; i++)
+        h = mix(mix(h, c->in[i].size), c->out[i].size);
+    for (uint32_t i = 0; i < c->pair_count; i++)
+        h = mix(h, (uint64_t)c->pairs[i][0] << 32 | c->pairs[i][1]);
+    for (const char *p = c->algorithm; p && *p; p++)
+        h = mix(h, (uint8_t)*p);
+    return (h & ~SHARED_IN_PLACE) | (in_place(d) ? SHARED_IN_PLACE : 0);
+}
+
+/* ---- plans ---- */
+
+static NRT_STATUS pairs_find(struct maker *m, const struct draft *d, struct topo_pair **ret,
+                             uint32_t *ret_count)
+{
+    const struct neff_coll *c = d->e->c;
+    struct topo_pair *pairs = mem_calloc(c->pair_count, sizeof(*pairs));
+    uint32_t n = 0;
+
+    if (!pairs)
+        return no_memory(m);
+    for (uint32_t i = 0; i < c->pair_count; i++) {
+        uint32_t ends[2], found = 0;
+
+        for (unsigned k = 0; k < 2; k++)
+            for (uint32_t r = 0; r < d->n; r++)
+                if (d->ranks[r] == meet_rank(m, c->pairs[i][k])) {
+                    ends[k] = r;
+                    found++;
+                }
+        if (found == 1) {
+            mem_free(pairs);
+            return entry_fail(m, d, NRT_INVALID, "a pair leaves its group");
+        }
+        if (found == 2)
+            pairs[n++] = (struct topo_pair){ends[0], ends[1]};
+    }
+    *ret = pairs;
+    *ret_count = n;
+    return NRT_SUCCESS;
+}
+
+static enum sched_op sched_op_of(enum neff_coll_op op)
+{
+    static const enum sched_op ops[NEFF_COLL_OP_COUNT] = {
+        [NEFF_COLL_ALL_GATHER] = SCHED_ALL_GATHER,
+        [NEFF_COLL_REDUCE_SCATTER] = SCHED_REDUCE_SCATTER,
+        [NEFF_COLL_ALL_REDUCE] = SCHED_ALL_REDUCE,
+        [NEFF_COLL_ALL_TO_ALL] = SCHED_ALL_TO_ALL,
+        [NEFF_COLL_ALL_GATHER_V] = SCHED_ALL_GATHER_V,
+        [NEFF_COLL_ALL_TO_ALL_V] = SCHED_ALL_TO_ALL_V,
+        [NEFF_COLL_PERMUTE] = SCHED_PERMUTE,
+        [NEFF_COLL_SEND] = SCHED_PERMUTE,
+        [NEFF_COLL_RECV] = SCHED_PERMUTE,
+        [NEFF_COLL_BARRIER] = SCHED_BARRIER};
+
+    return ops[op];
+}
+
+static enum kernel_combine combine_of(enum neff_coll_reduce r)
+{
+    return r == NEFF_REDUCE_MIN   ? KERNEL_COMBINE_MIN
+           : r == NEFF_REDUCE_MAX ? KERNEL_COMBINE_MAX
+                                  : KERNEL_COMBINE_SUM;
+}
+
+static NRT_STATUS plan_find(struct maker *m, struct draft *d)
+{
+    struct coll_entry *e = d->e;
+    const struct neff_coll *c = e->c;
+    uint64_t counts[SCHED_TENSORS_MAX];
+    struct topo_pair *pairs = NULL;
+    struct coll_wish wish = {.op = sched_op_of(c->op),
+                             .dtype = c->dtype,
+                             .reduce = combine_of(c->reduce),
+                             .in_place = e->in_place,
+                             .tensors = c->in_count,
+                             .counts = counts,
+                             .algorithm = c->algorithm};
+    struct err why = {0};
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < c->in_count; i++)
+        counts[i] = (c->op == NEFF_COLL_REDUCE_SCATTER ? c->out[i].size : c->in[i].size) /
+                    dtype_size(c->dtype);
+    if (c->pair_count)
+        st = pairs_find(m, d, &pairs, &wish.pair_count);
+    wish.pairs = pairs;
+    if (!st) {
+        st = shared_plan_get(e->comm, &wish, &e->plan, &why);
+        if (st)
+            entry_fail(m, d, st, why.text);
+    }
+    mem_free(pairs);
+    return st;
+}
+
+/* ---- entries ---- */
+
+static NRT_STATUS entry_check(struct maker *m, const struct draft *d)
+{
+    const struct neff_coll *c = d->e->c;
+
+    if (c->in_count > SCHED_TENSORS_MAX)
+        return entry_fail(m, d, NRT_INVALID, "more than 64 coalesced tensors");
+    if (c->metadata_var != NEFF_NONE)
+        return entry_fail(m, d, NRT_INVALID, "the variable-size forms cannot be executed yet");
+    if (c->op == NEFF_COLL_PERMUTE && c->reduce != NEFF_REDUCE_NONE)
+        return entry_fail(m, d, NRT_INVALID, "a permute that reduces cannot be executed");
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS entry_draft(struct maker *m, struct draft *d, uint32_t core, uint32_t index)
+{
+    struct coll_entry *e = &m->t->entry[core][index];
+    NRT_STATUS st;
+
+    e->c = &m->cfg->neff->graphs[core].colls[index];
+    e->stream = (uint8_t)e->c->stream;
+    e->inputs = e->c->in_count;
+    e->outputs = e->c->out_count;
+    e->host = arena_calloc(&m->t->mem, (size_t)e->inputs + e->outputs, sizeof(*e->host));
+    e->addr = arena_calloc(&m->t->mem, (size_t)e->inputs + e->outputs, sizeof(*e->addr));
+    e->copy = arena_calloc(&m->t->mem, e->inputs, sizeof(*e->copy));
+    if (!e->host || !e->addr || !e->copy)
+        return no_memory(m);
+    *d = (struct draft){.e = e, .core = core, .index = index};
+    st = entry_check(m, d);
+    if (!st)
+        st = members_find(m, d);
+    if (st || d->me == UINT32_MAX)
+        return st;
+    e->kind = ENTRY_FIXED;
+    d->signature = signature_of(d);
+    return NRT_SUCCESS;
+}
+
+static bool same_comm(const struct draft *a, const struct draft *b)
+{
+    return a->e->kind != ENTRY_IDLE && b->e->kind != ENTRY_IDLE && a->n == b->n &&
+           a->e->stream == b->e->stream &&
+           memcmp(a->ranks, b->ranks, a->n * sizeof(*a->ranks)) == 0;
+}
+
+/* The communicator of the first entry that has none yet, and the plans of all that use it. */
+static NRT_STATUS comm_make(struct maker *m, size_t first)
+{
+    struct draft *head = &m->drafts[first];
+    struct shared_want want = {.alone = m->cfg->count == 1,
+                               .n = head->n,
+                               .me = head->me,
+                               .stream = head->e->stream,
+                               .ranks = head->ranks,
+                               .member = m->cfg->neff->graphs[head->core].coll_member};
+    uint64_t *signature = mem_calloc(m->count, sizeof(*signature));
+    uint32_t *entry = mem_calloc(m->count, sizeof(*entry));
+    struct shared_comm *c = NULL;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (!signature || !entry ||
+        !mem_grow((void **)&m->t->comms, &m->t->comm_cap, m->t->comm_count + 1,
+                  sizeof(*m->t->comms)))
+        st = no_memory(m);
+    for (size_t i = first; i < m->count && !st; i++)
+        if (same_comm(head, &m->drafts[i])) {
+            signature[want.count] = m->drafts[i].signature;
+            entry[want.count++] = m->drafts[i].index;
+        }
+    want.signature = signature;
+    want.entry = entry;
+    if (!st)
+        st = shared_comm_get(m->r, &want, &c, m->err);
+    if (!st)
+        m->t->comms[m->t->comm_count++] = c;
+    for (size_t i = first, k = 0; i < m->count && !st; i++)
+        if (same_comm(head, &m->drafts[i])) {
+            m->drafts[i].e->comm = c;
+            m->drafts[i].e->in_place = signature[k++] & SHARED_IN_PLACE;
+            st = plan_find(m, &m->drafts[i]);
+        }
+    mem_free(signature);
+    mem_free(entry);
+    return st;
+}
+
+/* ---- tables ---- */
+
+static NRT_STATUS streams_check(struct maker *m)
+{
+    const struct device_instance *in = m->w->cfg.in;
+    const struct topo_instance *type = device_topo(in);
+    unsigned streams = 0;
+    struct topo_cc cc;
+
+    for (size_t i = 0; i < m->count; i++)
+        if (m->drafts[i].e->stream >= streams)
+            streams = m->drafts[i].e->stream + 1u;
+    if (streams == 0)
+        return NRT_SUCCESS;
+    return topo_cc_cores(type, device_lnc(in), m->r->core % type->cores_per_device / device_lnc(in),
+                         streams, 0, &cc, m->err);
+}
+
+static NRT_STATUS table_fill(struct maker *m)
+{
+    const struct neff *neff = m->cfg->neff;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t c = 0; c < neff->graph_count; c++) {
+        m->t->count[c] = neff->graphs[c].coll_count;
+        m->t->entry[c] = arena_calloc(&m->t->mem, m->t->count[c], sizeof(*m->t->entry[c]));
+        if (!m->t->entry[c])
+            return no_memory(m);
+        m->count += m->t->count[c];
+    }
+    m->drafts = mem_calloc(m->count, sizeof(*m->drafts));
+    if (!m->drafts)
+        return no_memory(m);
+    m->count = 0;
+    for (uint32_t c = 0; c < neff->graph_count; c++)
+        for (uint32_t i = 0; i < m->t->count[c] && !st; i++)
+            st = entry_draft(m, &m->drafts[m->count++], c, i);
+    if (!st)
+        st = streams_check(m);
+    for (size_t i = 0; i < m->count && !st; i++)
+        if (m->drafts[i].e->kind != ENTRY_IDLE && !m->drafts[i].e->comm)
+            st = comm_make(m, i);
+    return st;
+}
+
+static NRT_STATUS world_check(const struct maker *m)
+{
+    const struct coll_table_config *c = m->cfg;
+
+    if (c->count == 1)
+        return NRT_SUCCESS;
+    if (!m->r->meet)
+        return err_set(m->err, NRT_INVALID, "logical core %u has no global communicator", c->vnc);
+    if (m->r->id < c->rank || m->r->id - c->rank + (uint64_t)c->count > m->r->count)
+        return err_set(m->err, NRT_INVALID,
+                       "rank %u of a world of %u does not fit global rank %u of %u: the ranks of a "
+                       "model follow each other in the global communicator, which is made for the "
+                       "largest world (nrt_build_global_comm)",
+                       c->rank, c->count, m->r->id, m->r->count);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_table_create(struct coll_world *w, const struct coll_table_config *cfg,
+                             struct coll_table **ret, struct err *err)
+{
+    struct maker m = {.w = w, .r = &w->ranks[cfg->vnc], .cfg = cfg, .err = err};
+    NRT_STATUS st;
+
+    m.t = mem_zalloc(sizeof(*m.t));
+    if (!m.t)
+        return no_memory(&m);
+    m.t->rank = m.r;
+    pthread_mutex_lock(&m.r->lock);
+    st = world_check(&m);
+    if (!st)
+        st = table_fill(&m);
+    pthread_mutex_unlock(&m.r->lock);
+    mem_free(m.drafts);
+    if (st) {
+        coll_table_destroy(m.t);
+        return st;
+    }
+    *ret = m.t;
+    return NRT_SUCCESS;
+}
+
+static void entry_fini(struct coll_rank *r, struct coll_entry *e)
+{
+    struct err ignored = {0};
+
+    for (uint32_t i = 0; e->copy && i < e->inputs; i++)
+        if (e->copy[i].size)
+            (void)device_free(r->w->cfg.in, &e->copy[i], &ignored);
+}
+
+void coll_table_destroy(struct coll_table *t)
+{
+    struct coll_rank *r;
+
+    if (!t)
+        return;
+    r = t->rank;
+    pthread_mutex_lock(&r->lock);
+    for (unsigned c = 0; c < CORE_MAX; c++)
+        for (uint32_t i = 0; t->entry[c] && i < t->count[c]; i++)
+            entry_fini(r, &t->entry[c][i]);
+    while (t->comm_count)
+        shared_comm_put(t->comms[--t->comm_count]);
+    pthread_mutex_unlock(&r->lock);
+    mem_free(t->comms);
+    arena_fini(&t->mem);
+    mem_free(t);
+}
+
+NRT_STATUS coll_table_status(const struct coll_table *t, struct err *err)
+{
+    for (size_t i = 0; i < t->comm_count; i++) {
+        NRT_STATUS st = coll_comm_status(t->comms[i]->comm);
+
+        if (st)
+            return err_set(err, st, "a communicator of %u ranks is broken by an operation before",
+                           t->comms[i]->n);
+    }
+    return NRT_SUCCESS;
+}

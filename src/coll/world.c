@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A process's logical cores as ranks: joining a world, where everybody is, exchanges of the host.
+ */
+#include "coll/world.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "coll/world_int.h"
+
+#define TAG_HOST UINT32_C(0x686f7374) /* exchanges that are not part of a load */
+
+static struct coll_place place_of(const struct coll_rank *r)
+{
+    const struct device_instance *in = r->w->cfg.in;
+    struct coll_place p = {.instance = device_instance_serial(in),
+                           .core = r->core,
+                           .lnc = device_lnc(in),
+                           .slot = device_slot(in)};
+
+    strncpy(p.type, device_topo(in)->name, sizeof(p.type) - 1);
+    return p;
+}
+
+/* ---- where the ranks are ---- */
+
+/* The number of an instance among the nodes of a world, which count in the order of the ranks. */
+static uint32_t node_of(uint64_t *nodes, uint32_t *count, uint64_t instance)
+{
+    for (uint32_t i = *count; i-- > 0;)
+        if (nodes[i] == instance)
+            return i;
+    nodes[*count] = instance;
+    return (*count)++;
+}
+
+static NRT_STATUS place_check(const struct coll_rank *r, const struct coll_place *p, uint32_t rank,
+                              struct err *err)
+{
+    const struct topo_instance *type = device_topo(r->w->cfg.in);
+
+    if (strcmp(p->type, type->name) != 0 || p->lnc != device_lnc(r->w->cfg.in))
+        return err_set(
+            err, NRT_INVALID,
+            "rank %u is on a %s with logical cores of %u, this rank on a %s with %u: all "
+            "nodes of a job have one type and one NEURON_LOGICAL_NC_CONFIG",
+            rank, p->type, p->lnc, type->name, device_lnc(r->w->cfg.in));
+    if (p->core >= topo_core_count(type) || p->core % p->lnc != 0)
+        return err_set(err, NRT_INVALID, "rank %u says that it is on core %u", rank, p->core);
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS places_fill(const struct coll_rank *r, const struct coll_meet *m,
+                              struct topo_place *places, uint32_t *ret_nodes, struct err *err)
+{
+    uint32_t n = coll_meet_world(m), chip_cores = device_topo(r->w->cfg.in)->cores_per_device;
+    uint64_t *nodes = mem_calloc(n, sizeof(*nodes));
+    NRT_STATUS st = NRT_SUCCESS;
+
+    *ret_nodes = 0;
+    if (!nodes)
+        return err_set(err, NRT_RESOURCE, "no memory for a world of %u ranks", n);
+    for (uint32_t i = 0; i < n && !st; i++) {
+        const struct coll_place *p = coll_meet_place(m, i);
+
+        st = place_check(r, p, i, err);
+        if (!st)
+            places[i] = (struct topo_place){.node = node_of(nodes, ret_nodes, p->instance),
+                                            .chip = (uint16_t)(p->core / chip_cores),
+                                            .core = (uint16_t)(p->core % chip_cores / p->lnc)};
+    }
+    mem_free(nodes);
+    return st;
+}
+
+/* places: room for every rank of m; borrowed by the result. */
+static NRT_STATUS topo_make(const struct coll_rank *r, const struct coll_meet *m,
+                            struct topo_place *places, struct topo_world *ret, struct err *err)
+{
+    struct topo_fabric fabric;
+    uint32_t nodes;
+    NRT_STATUS st = places_fill(r, m, places, &nodes, err);
+
+    if (!st)
+        st = topo_fabric_init(&fabric, device_topo(r->w->cfg.in), 1, err);
+    if (!st)
+        st = topo_world_init(ret, &fabric, device_lnc(r->w->cfg.in), nodes, 0, err);
+    if (!st)
+        st = topo_world_set_places(ret, places, coll_meet_world(m), err);
+    return st;
+}
+
+/* ---- ranks ---- */
+
+static NRT_STATUS meet_open(struct coll_rank *r, uint32_t id, uint32_t count,
+                            struct topo_place **ret_places, struct topo_world *topo,
+                            struct coll_meet **ret, struct err *err)
+{
+    struct coll_world *w = r->w;
+    struct coll_meet_config cfg = {.rank = id,
+                                   .world = count,
+                                   .place = place_of(r),
+                                   .house = w->house,
+                                   .local_max = w->count,
+                                   .instance = device_instance_name(w->cfg.in),
+                                   .log = w->cfg.log,
+                                   .sink = &w->cfg.sink};
+    struct topo_place *places = mem_calloc(count, sizeof(*places));
+    struct coll_meet *m = NULL;
+    NRT_STATUS st;
+
+    if (!places)
+        return err_set(err, NRT_RESOURCE, "no memory for a world of %u ranks", count);
+    st = coll_meet_open(&cfg, &m, err); /* logs */
+    if (!st && (st = topo_make(r, m, places, topo, err)) != NRT_SUCCESS)
+        LOGE(w->cfg.log, LOG_NRT, "coll_world_join", "%s", err->text);
+    if (st) {
+        coll_meet_close(m);
+        mem_free(places);
+        return st;
+    }
+    *ret_places = places;
+    *ret = m;
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS rank_init(struct coll_world *w, uint32_t vnc, struct err *err)
+{
+    struct coll_rank *r = &w->ranks[vnc];
+
+    r->w = w;
+    r->vnc = vnc;
+    r->core = device_vnc_core(w->cfg.in, w->cfg.first_vnc + vnc);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_mutex_init(&r->host, NULL);
+    streams_init(r);
+    return meet_open(r, 0, 1, &r->place_alone, &r->topo_alone, &r->alone, err);
+}
+
+static void rank_fini(struct coll_rank *r)
+{
+    coll_meet_close(r->meet);
+    coll_meet_close(r->alone);
+    mem_free(r->places);
+    mem_free(r->place_alone);
+    pthread_mutex_destroy(&r->host);
+    pthread_mutex_destroy(&r->lock);
+}
+
+static struct coll_rank *rank_of(struct coll_world *w, uint32_t vnc, struct err *err)
+{
+    if (vnc < w->count)
+        return &w->ranks[vnc];
+    err_set(err, NRT_INVALID, "logical core %u is not one of the %u that this process owns", vnc,
+            w->count);
+    return NULL;
+}
+
+/* ---- worlds ---- */
+
+NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
+                             struct err *err)
+{
+    struct coll_world *w = mem_zalloc(sizeof(*w));
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (w)
+        w->ranks = mem_calloc(cfg->vnc_count, sizeof(*w->ranks));
+    if (!w || !w->ranks) {
+        mem_free(w);
+        return err_set(err, NRT_RESOURCE, "no memory for the ranks of this process");
+    }
+    w->cfg = *cfg;
+    st = coll_house_create(&w->house, err);
+    for (; w->count < cfg->vnc_count && !st; w->count++)
+        st = rank_init(w, w->count, err);
+    if (st) {
+        coll_world_destroy(w);
+        return st;
+    }
+    *ret = w;
+    return NRT_SUCCESS;
+}
+
+void coll_world_destroy(struct coll_world *w)
+{
+    if (!w)
+        return;
+    for (uint32_t i = 0; i < w->count; i++)
+        rank_fini(&w->ranks[i]);
+    coll_house_destroy(w->house);
+    mem_free(w->ranks);
+    mem_free(w);
+}
+
+const struct core_outside *coll_world_outside(struct coll_world *w, uint32_t vnc)
+{
+    return &w->ranks[vnc].outside;
+}
+
+static NRT_STATUS refuse(struct coll_world *w, struct err *err)
+{
+    LOGE(w->cfg.log, LOG_NRT, "coll_world_join", "%s", err->text);
+    return err->status;
+}
+
+NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint32_t count,
+                           struct err *err)
+{
+    struct coll_rank *r = rank_of(w, vnc, err);
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (!r)
+        return refuse(w, err);
+    if (count == 0 || id >= count) {
+        err_set(err, NRT_INVALID, "rank %u of a world of %u: ranks go from 0 to the world size - 1",
+                id, count);
+        return refuse(w, err);
+    }
+    pthread_mutex_lock(&r->lock);
+    if (r->meet && (r->id != id || r->count != count)) {
+        err_set(err, NRT_INVALID,
+                "logical core %u is rank %u of %u already, not rank %u of %u: the global "
+                "communicator is made once, for the largest world",
+                vnc, r->id, r->count, id, count);
+        st = refuse(w, err);
+    } else if (!r->meet) {
+        st = meet_open(r, id, count, &r->places, &r->topo, &r->meet, err);
+        r->id = id;
+        r->count = count;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return st;
+}
+
+bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uint32_t *ret_count)
+{
+    struct coll_rank *r = &w->ranks[vnc];
+    bool joined;
+
+    pthread_mutex_lock(&r->lock);
+    joined = r->meet != NULL;
+    *ret_id = r->id;
+    *ret_count = r->count;
+    pthread_mutex_unlock(&r->lock);
+    return joined;
+}
+
+NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *mine, size_t size,
+                             void *all, struct err *err)
+{
+    struct coll_rank *r = rank_of(w, vnc, err);
+    struct coll_parts parts;
+    struct coll_meet *m;
+    uint32_t id, count;
+    NRT_STATUS st;
+
+    if (!r)
+        return refuse(w, err);
+    if (!coll_world_joined(w, vnc, &id, &count)) {
+        err_set(err, NRT_INVALID, "logical core %u has no global communicator", vnc);
+        return refuse(w, err);
+    }
+    m = r->meet; /* stays from now on */
+    pthread_mutex_lock(&r->host);
+    st = coll_meet_gather(m, NULL, 0, TAG_HOST, mine, size, &parts, err); /* logs */
+    pthread_mutex_unlock(&r->host);
+    if (st)
+        return st;
+    for (uint32_t i = 0; i < count && !st; i++)
+        if (parts.off[i + 1] - parts.off[i] != size) {
+            err_set(err, NRT_INVALID, "rank %u gives %zu bytes, rank %u gives %zu", i,
+                    parts.off[i + 1] - parts.off[i], id, size);
+            st = refuse(w, err);
+        }
+    if (!st && size)
+        memcpy(all, parts.data, size * count);
+    coll_parts_free(&parts);
+    return st;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Collectives of a process: which rank each of its logical cores is, the communicators that its
+ * models share, and the streams through which their programs start operations.
+ * docs/modules/coll.md explains; docs/spec/collectives.md 2, 3 and 14 and neff.md 7.3 are the
+ * facts.
+ *
+ *   coll_world          one per session
+ *     rank              one per logical core: its global communicator (id and world size), its
+ *                       streams, the communicators of its models
+ *       coll_table      one per model that is loaded on the core: its collectives, ready to run
+ *
+ * A communicator belongs to a list of ranks in its order and to a stream: the same ranks in another
+ * order, or on another stream, are another one. Models with the same list share it, and the plans
+ * of operations that are the same in all but their tensors.
+ *
+ * vnc counts from the first logical core that the process owns.
+ *
+ * Threads: joining, the barrier and making tables block until the other ranks come and may be
+ * called by one thread per logical core at a time each; different cores do not wait for each other.
+ * A core's table of functions (coll_world_outside) belongs to the thread that drives the core.
+ *
+ * Errors: who knows first logs once. */
+#ifndef COLL_WORLD_H
+#define COLL_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/core.h"
+#include "neff/neff.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct log;
+struct device_instance;
+struct coll_world;
+struct coll_table;
+
+struct coll_world_config {
+    struct device_instance *in; /* borrowed; the cores are claimed */
+    struct log *log;            /* borrowed, may be NULL */
+    uint32_t first_vnc;         /* over the instance */
+    uint32_t vnc_count;         /* owned logical cores */
+    struct diag_sink sink;      /* warnings about variables */
+};
+NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
+                             struct err *err);
+/* After all tables; nobody is in a call. NULL is fine. */
+void coll_world_destroy(struct coll_world *w);
+
+/* Make the global communicator of a logical core: rank id of count. Again with the same numbers:
+ * nothing happens. Blocks until all ranks have come. NRT_INVALID: vnc or id out of range, or the
+ * core is another rank already; and the errors of coll_meet_open. */
+NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint32_t count,
+                           struct err *err);
+/* Whether the core has one, and then which rank it is. */
+bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uint32_t *ret_count);
+/* Over the global communicator of a joined core. Every rank gives `size` bytes (the same on all);
+ * all has room for count times that, in rank order. A barrier is size 0. NRT_INVALID: not joined,
+ * or sizes differ; NRT_FAILURE: a rank has died or left; NRT_RESOURCE. */
+NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *mine, size_t size,
+                             void *all, struct err *err);
+
+/* What the core gives to core_program_create: one table per logical core. */
+const struct core_outside *coll_world_outside(struct coll_world *w, uint32_t vnc);
+
+struct coll_table_config {
+    uint32_t vnc;
+    const struct neff *neff; /* checked for `count` ranks; borrowed for the table's life */
+    /* The model's rank and world size. 1: the core alone. Else the core has joined a world of at
+     * least that many; rank i of the model is the global rank that is i ranks after the one that is
+     * rank 0: the ranks of a model follow each other. */
+    uint32_t rank, count;
+};
+/* Make ready all collectives of a model; collective over the ranks of each group. NRT_INVALID:
+ * more streams than the core has CC-cores, an operation that cannot be carried out (the text names
+ * member and entry), or the ranks' tables differ; NRT_RESOURCE; NRT_FAILURE: a rank has died. */
+NRT_STATUS coll_table_create(struct coll_world *w, const struct coll_table_config *cfg,
+                             struct coll_table **ret, struct err *err);
+/* Not collective; no execution of the model is under way. NULL is fine. */
+void coll_table_destroy(struct coll_table *t);
+
+/* The next run of the core is of this model: called by the thread that drives the core, before
+ * core_start. timeout_ns: of that run (0: none). */
+void coll_table_use(struct coll_table *t, uint64_t timeout_ns);
+/* Why the collectives of the model cannot be executed any more: what broke one of its
+ * communicators. NRT_SUCCESS: nothing did. By the thread that drives the core. */
+NRT_STATUS coll_table_status(const struct coll_table *t, struct err *err);
+
+/* Which operation of its model the core was in when its run failed: entry of the collectives table
+ * of subgraph `core`, of how many. False: none. */
+struct coll_suspect {
+    unsigned core;
+    uint32_t op, count;
+};
+bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
