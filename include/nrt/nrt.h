@@ -211,6 +211,20 @@ NRT_STATUS nrt_get_visible_vnc_count(uint32_t *vnc_count);
 NRT_STATUS nrt_load(const void *neff_bytes, size_t size, int32_t vnc, int32_t vnc_count,
                     nrt_model_t **model);
 
+/* nrt_load for a rank of a world: the NEFF's collectives work between the ctx_device_count ranks
+ * that load it, of which this is number ctx_device_id. Blocks until they do, however long that
+ * takes. The core's global communicator is made with these numbers if it has none. A model may have
+ * fewer ranks than the global communicator: they follow each other there, its rank 0 being
+ * ctx_device_id ranks before this one. vnc_count: -1 or 1. Ranks of one process load from one
+ * thread each; with more than one process NEURON_RT_ROOT_COMM_ID says where rank 0 listens. Errors
+ * of nrt_load, and NRT_INVALID: the numbers do not fit each other or those of other ranks, two
+ * ranks with one id, the ranks' NEFFs differ, a collective that cannot be carried out, the variable
+ * is missing or malformed; NRT_FAILURE: a rank has died, or rank 0 cannot listen; NRT_TIMEOUT:
+ * OPENNRT_JOIN_TIMEOUT. */
+NRT_STATUS nrt_load_collectives(const void *neff_bytes, size_t size, int32_t vnc, int32_t vnc_count,
+                                uint32_t ctx_device_id, uint32_t ctx_device_count,
+                                nrt_model_t **model);
+
 /* Wait for the model's executions and free what it holds; the handle is dead afterwards. */
 NRT_STATUS nrt_unload(nrt_model_t *model);
 
@@ -314,6 +328,16 @@ NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t *output_tensor,
 
 /* Set the tensor's count of completions to 0. */
 NRT_STATUS nrt_tensor_reset_output_completion(nrt_tensor_t *output_tensor);
+
+/* ---- Collectives ---- */
+
+/* Make the global communicator of a core: rank g_device_id of g_device_count, the largest world of
+ * all NEFFs to be run. Blocks until all ranks are there. Again with the same numbers: NRT_SUCCESS.
+ * NRT_INVALID: the core is not owned, is another rank already, the id is not below the count, two
+ * ranks have one id or the ranks disagree about the count, NEURON_RT_ROOT_COMM_ID is missing or
+ * malformed; NRT_FAILURE: the ranks cannot meet; NRT_TIMEOUT: OPENNRT_JOIN_TIMEOUT; NRT_RESOURCE.
+ */
+NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
 
 /* ---- Device addresses and memory ---- */
 

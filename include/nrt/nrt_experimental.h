@@ -72,6 +72,16 @@ NRT_STATUS nrt_get_model_info(const nrt_model_t *model, nrt_model_info_t *info, 
  * without bytes. */
 NRT_STATUS nrt_set_pool_eng_ucode(const nrt_ucode_info *ucode_info);
 
+/* Wait until all ranks of the core's global communicator have come here. It is made with these
+ * numbers if there is none; errors of nrt_build_global_comm, and NRT_FAILURE: a rank has died. */
+NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
+
+/* Give rank_input_size bytes of host memory, the same number on every rank, and get those of all
+ * ranks in their order: output has room for g_device_count times that. Errors of nrt_barrier;
+ * NRT_INVALID also: the ranks' sizes differ. */
+NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count,
+                          uint32_t rank_input_size, void *input, void *output);
+
 /* Copy to device memory mapped into this process (nrt_tensor_get_va, nrt_get_hbm_mmap_va). size 0:
  * nothing. NRT_INVALID: [dest, dest + size) is not in one such mapping. */
 NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t size);

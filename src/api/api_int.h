@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "coll/world.h"
 #include "device/device.h"
 #include "model/model.h"
 #include "nrt/nrt.h"
@@ -34,6 +35,7 @@ struct api {
     uint32_t session;     /* of the current or last nrt_init */
     struct log *log;
     struct device_instance *in;
+    struct coll_world *world; /* ranks and collectives of the owned cores */
     struct model_host *host;
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
@@ -95,6 +97,9 @@ struct api_topo {
 };
 NRT_STATUS api_topo_env(struct api_topo *ret, struct err *err);
 
+/* nrt_load and nrt_load_collectives; the arguments have been checked. */
+NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
+                          const struct model_where *where, nrt_model_t **model);
 /* End of a model: also used by nrt_close. */
 void api_model_destroy(struct api_model *am);
 void api_bindings_destroy(struct binding *b);

@@ -15,8 +15,8 @@ void api_model_destroy(struct api_model *am)
     mem_free(am);
 }
 
-API_EXPORT NRT_STATUS nrt_load(const void *neff_bytes, size_t size, int32_t vnc, int32_t vnc_count,
-                               nrt_model_t **model)
+NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
+                          const struct model_where *where, nrt_model_t **model)
 {
     struct run_caller caller;
     struct api_model *am;
@@ -24,27 +24,21 @@ API_EXPORT NRT_STATUS nrt_load(const void *neff_bytes, size_t size, int32_t vnc,
     uint64_t token;
     NRT_STATUS status;
 
-    API_NEED_READY();
-    API_NEED(neff_bytes && model, "neff_bytes or model is NULL");
-    API_NEED(vnc >= -1, "vnc is below -1");
-    API_NEED(vnc_count == -1 || vnc_count > 0, "vnc_count is 0 or below -1");
-
     run_caller_enter(&caller);
     am = mem_zalloc(sizeof(*am));
     if (am)
         am->bindings = api_bindings_create();
     if (!am || !am->bindings) {
-        status = api_fail(__func__, NRT_RESOURCE, "no host memory for a model");
+        status = api_fail(func, NRT_RESOURCE, "no host memory for a model");
         goto out_free;
     }
-    status = model_load(api_.host, neff_bytes, size, vnc, vnc_count < 0 ? 1 : (uint32_t)vnc_count,
-                        &am->m, &err);
+    status = model_load(api_.host, neff_bytes, size, where, &am->m, &err);
     if (status != NRT_SUCCESS)
         goto out_free; /* logged there */
 
     token = handle_new(&api_.models, api_.session, am);
     if (!token) {
-        status = api_fail(__func__, NRT_RESOURCE, "no room for another model");
+        status = api_fail(func, NRT_RESOURCE, "no room for another model");
         model_unload(am->m);
         goto out_free;
     }
@@ -58,6 +52,18 @@ out_free:
     mem_free(am);
     run_caller_leave(&caller);
     return status;
+}
+
+API_EXPORT NRT_STATUS nrt_load(const void *neff_bytes, size_t size, int32_t vnc, int32_t vnc_count,
+                               nrt_model_t **model)
+{
+    struct model_where where = {.vnc = vnc, .vnc_count = vnc_count < 0 ? 1 : (uint32_t)vnc_count};
+
+    API_NEED_READY();
+    API_NEED(neff_bytes && model, "neff_bytes or model is NULL");
+    API_NEED(vnc >= -1, "vnc is below -1");
+    API_NEED(vnc_count == -1 || vnc_count > 0, "vnc_count is 0 or below -1");
+    return api_model_load(__func__, neff_bytes, size, &where, model);
 }
 
 static NRT_STATUS bad_model(const char *func)

@@ -68,7 +68,7 @@ static void table_forget(struct handle_table *t)
 
 /* In the child nothing of the parent is released: the session is put aside and never touched again.
  * Volatile, so that the pointers stay somewhere. */
-static void *volatile forgotten_[3];
+static void *volatile forgotten_[4];
 
 static void forked_child(void)
 {
@@ -76,8 +76,10 @@ static void forked_child(void)
         forgotten_[0] = api_.in;
         forgotten_[1] = api_.host;
         forgotten_[2] = api_.log;
+        forgotten_[3] = api_.world;
         api_.in = NULL;
         api_.host = NULL;
+        api_.world = NULL;
         api_.log = NULL;
     }
     atomic_store(&api_.state, API_UNINIT);
@@ -193,6 +195,8 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     struct model_host_config hc = {.log = lg};
     struct device_config cfg = {0};
     struct device_instance *in = NULL;
+    struct coll_world_config wc = {.log = lg, .sink = sink};
+    struct coll_world *world = NULL;
     struct model_host *host = NULL;
     struct cores_wish wish;
     NRT_STATUS status;
@@ -215,7 +219,14 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
         goto out_instance;
     *ret_where = "nrt_init";
 
+    wc.in = in;
+    wc.first_vnc = wish.first;
+    wc.vnc_count = wish.count;
+    status = coll_world_create(&wc, &world, err);
+    if (status != NRT_SUCCESS)
+        goto out_instance;
     hc.in = in;
+    hc.world = world;
     hc.first_vnc = wish.first;
     hc.vnc_count = wish.count;
     hc.check_nan = nan_is_error(&sink);
@@ -223,7 +234,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     hc.dge_notifications = settings_bool("NEURON_RT_ENABLE_DGE_NOTIFICATIONS", false, &sink);
     status = model_host_create(&hc, &host, err);
     if (status != NRT_SUCCESS)
-        goto out_instance;
+        goto out_world;
     if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
         device_cores_reset(in); /* the memories of a core are the process's own: new */
     device_fault_env(in, &sink);
@@ -233,12 +244,15 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
              "synchronous");
 
     api_.in = in;
+    api_.world = world;
     api_.host = host;
     api_.first_vnc = wish.first;
     api_.vnc_count = wish.count;
     api_.dump_inputs_on = dump_inputs_env(&sink);
     return NRT_SUCCESS;
 
+out_world:
+    coll_world_destroy(world);
 out_instance:
     device_instance_close(in);
     return status;
@@ -311,10 +325,12 @@ API_EXPORT void nrt_close(void)
     while ((obj = handle_take_any(&api_.tensors, &tensors)))
         tensor_destroy(obj);
     model_host_destroy(api_.host);
+    coll_world_destroy(api_.world);
     device_instance_close(api_.in);
     LOGI(api_.log, LOG_NRT, __func__, "closed");
     log_close(api_.log);
     api_.host = NULL;
+    api_.world = NULL;
     api_.in = NULL;
     api_.log = NULL;
 

@@ -85,6 +85,14 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     uint64_t start;
     NRT_STATUS status;
 
+    if (in->colls) {
+        status = coll_table_status(in->colls, err);
+        if (status != NRT_SUCCESS) {
+            LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
+            return status;
+        }
+        coll_table_use(in->colls, m->env.timeout_ns);
+    }
     if (in->stage[0].has[EXT_CELLS] || in->stage[1].has[EXT_CELLS])
         frame_cells(m, in, f);
     copy_in(m, nd, f);

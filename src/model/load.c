@@ -106,6 +106,26 @@ static NRT_STATUS check_encoding(const struct neff_subgraph *sg, struct err *err
     return NRT_SUCCESS;
 }
 
+static bool has_collectives(const struct model *m)
+{
+    for (uint32_t c = 0; c < m->neff->graph_count; c++)
+        if (m->neff->graphs[c].coll_count > 0)
+            return true;
+    return false;
+}
+
+static uint32_t vnc_of(const struct model *m, const struct instance *in)
+{
+    return in->lc->vnc - m->h->cfg.first_vnc;
+}
+
+static const struct core_outside *outside_of(const struct model *m, const struct instance *in)
+{
+    return m->h->cfg.world && has_collectives(m)
+               ? coll_world_outside(m->h->cfg.world, vnc_of(m, in))
+               : NULL;
+}
+
 static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c, struct err *err)
 {
     struct core_options opt = {.lnc = m->h->lnc,
@@ -114,6 +134,7 @@ static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c
                                .sr_seed = m->env.sr_seed,
                                .check_nan = m->h->cfg.check_nan,
                                .checks = m->env.checks,
+                               .outside = outside_of(m, in),
                                .sink = &m->h->sink};
     struct stage *st = &in->stage[c];
     NRT_STATUS status = check_encoding(st->sg, err);
@@ -141,6 +162,17 @@ static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct er
     return status;
 }
 
+/* With the other ranks, when everything that this one needs for itself is there. */
+static NRT_STATUS instance_meet(struct model *m, struct instance *in, struct err *err)
+{
+    struct coll_table_config cfg = {
+        .vnc = vnc_of(m, in), .neff = m->neff, .rank = m->rank, .count = m->world};
+
+    if (!outside_of(m, in))
+        return NRT_SUCCESS;
+    return coll_table_create(m->h->cfg.world, &cfg, &in->colls, err);
+}
+
 static void instance_remove(struct model *m, struct instance *in)
 {
     while (in->frames) {
@@ -149,6 +181,7 @@ static void instance_remove(struct model *m, struct instance *in)
         in->frames = f->next;
         frame_destroy(m, f);
     }
+    coll_table_destroy(in->colls);
     pthread_mutex_lock(&in->lc->stage);
     for (uint32_t c = 0; c < in->stage_count; c++)
         stage_remove(m, in, c);
@@ -169,6 +202,8 @@ static NRT_STATUS stage_all(struct model *m, uint32_t first, uint32_t count, str
         in->lc = &m->h->cores[first + m->instance_count];
         pthread_mutex_init(&in->frames_lock, NULL);
         status = instance_stage(m, in, err);
+        if (status == NRT_SUCCESS)
+            status = instance_meet(m, in, err);
         if (status != NRT_SUCCESS) {
             m->instance_count++;
             return status;
@@ -220,7 +255,7 @@ static NRT_STATUS neff_open(struct model *m, const void *bytes, size_t size, str
                                .allow_legacy = m->env.allow_legacy,
                                .weights_shared = h->cfg.share_weights,
                                .sbuf_partition_bytes = isa_sbuf_bytes(h->gen),
-                               .world_size = 1};
+                               .world_size = m->world};
     char arch[8] = "";
     NRT_STATUS status;
 
@@ -284,8 +319,19 @@ static bool is_solo(const struct model *m)
     return m->node_count == 1 && !m->nodes[0].n->is_cpu && m->mid_count == 0;
 }
 
-NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int32_t vnc,
-                      uint32_t vnc_count, struct model **ret, struct err *err)
+/* The core's global communicator, if it has none yet. */
+static NRT_STATUS join_world(struct model *m, uint32_t first, const struct model_where *where,
+                             struct err *err)
+{
+    uint32_t id, count;
+
+    if (where->world == 0 || coll_world_joined(m->h->cfg.world, first, &id, &count))
+        return NRT_SUCCESS;
+    return coll_world_join(m->h->cfg.world, first, where->rank, where->world, err);
+}
+
+NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
+                      const struct model_where *where, struct model **ret, struct err *err)
 {
     struct model *m = mem_zalloc(sizeof(*m));
     struct log *lg = h->cfg.log;
@@ -301,6 +347,8 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int3
         return err_set(err, NRT_RESOURCE, "no host memory for a model");
     }
     m->h = h;
+    m->rank = where->rank;
+    m->world = where->world ? where->world : 1;
     env_read(h, &m->env);
 
     status = neff_open(m, bytes, size, err);
@@ -317,16 +365,20 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int3
         goto out_model;
 
     m->solo = is_solo(m);
-    status = take_cores(m, vnc, vnc_count, &first, err);
+    status = take_cores(m, where->vnc, where->vnc_count, &first, err);
     if (status != NRT_SUCCESS) {
         logged = true;
         goto out_model;
     }
-    status = stage_all(m, first, vnc_count, err);
-    if (status != NRT_SUCCESS) {
+    status = join_world(m, first, where, err);
+    logged = status != NRT_SUCCESS;
+    if (!logged) {
+        status = stage_all(m, first, where->vnc_count, err);
         /* The device room reports its own shortages. */
         logged = status == NRT_RESOURCE || status == NRT_TIMEOUT || log_unknown_code(lg, err);
-        give_cores(h, first, vnc_count);
+    }
+    if (status != NRT_SUCCESS) {
+        give_cores(h, first, where->vnc_count);
         goto out_model;
     }
     log_loaded(m);

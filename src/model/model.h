@@ -27,6 +27,7 @@ extern "C" {
 #endif
 
 struct log;
+struct coll_world;
 struct model_host;
 struct model;
 
@@ -37,6 +38,8 @@ struct model;
 struct model_host_config {
     struct device_instance *in; /* borrowed; its cores are claimed */
     struct log *log;            /* borrowed, may be NULL */
+    struct coll_world *world;   /* borrowed: who carries out collectives, of the same cores; NULL:
+                                   NEFFs with collectives are refused */
     uint32_t first_vnc;         /* over the instance */
     uint32_t vnc_count;         /* owned logical cores */
     bool check_nan;             /* numerical errors are reported */
@@ -58,11 +61,20 @@ struct model_tensor {
     enum dtype dtype; /* DT_INVALID: the NEFF does not say */
 };
 
-/* Load onto vnc_count logical cores from vnc (counted from the first owned; -1: choose). Reads the
- * per-load variables of the environment (behaviour.md 1.1). Borrows bytes for the call. The text of
- * a failure is logged here and given in err. */
-NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size, int32_t vnc,
-                      uint32_t vnc_count, struct model **ret, struct err *err);
+/* Where a model is loaded, and who it is to its collectives. */
+struct model_where {
+    int32_t vnc;        /* first logical core, counted from the first owned; -1: choose */
+    uint32_t vnc_count; /* instances; 1 when world is not 0 */
+    /* Rank of a world: the ranks load together, and the core's global communicator is made if it
+     * has none. world 0: alone; each instance is a world of its own. */
+    uint32_t rank, world;
+};
+
+/* Reads the per-load variables of the environment (behaviour.md 1.1). Borrows bytes for the call.
+ * With collectives over several ranks it blocks until the others load, too. The text of a failure
+ * is logged and given in err. */
+NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
+                      const struct model_where *where, struct model **ret, struct err *err);
 /* Nobody may be using the model. */
 void model_unload(struct model *m);
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "coll/world.h"
 #include "core/core.h"
 #include "device/scratchpad.h"
 #include "model/model.h"
@@ -143,6 +144,7 @@ struct instance {
     struct logical *lc;
     uint32_t stage_count;
     struct stage stage[CORE_MAX];
+    struct coll_table *colls; /* NULL: the NEFF has no collectives */
     pthread_mutex_t frames_lock;
     struct frame *frames; /* free ones; the only one when solo */
     /* What the address cells (pointer, dge-table) hold now; owner word. */
@@ -156,6 +158,7 @@ struct model {
     struct neff *neff;
     struct load_env env;
     uint32_t id;
+    uint32_t rank, world; /* of its collectives; world at least 1 */
     struct arena arena;
     uint32_t in_count, out_count;
     struct model_tensor *in, *out;

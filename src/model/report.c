@@ -18,10 +18,21 @@ static void source_text(const struct core_report *r, char *buf, size_t size)
         snprintf(buf, size, " (%s:%u)", e->file, e->line);
 }
 
+/* Where the engines were, and the semaphores. */
+static void report_engines(struct model *m, const struct phys *p, const struct core_report *r)
+{
+    struct strbuf text = {0};
+
+    core_report_text(r, &text);
+    if (text.s && text.len)
+        LOGE(m->h->cfg.log, LOG_TDRV, "exec_log_engines", "[ND %u][NC %u] state of the engines\n%s",
+             p->device, p->nc, text.s);
+    strbuf_fini(&text);
+}
+
 static void report_timeout(struct model *m, const struct phys *p, const struct core_report *r)
 {
     struct log *lg = m->h->cfg.log;
-    struct strbuf text = {0};
     uint64_t ms =
         r->end == CORE_END_HANG ? r->stats.device_ns / 1000000 : m->env.timeout_ns / 1000000;
 
@@ -31,11 +42,7 @@ static void report_timeout(struct model *m, const struct phys *p, const struct c
         " ms) on Neuron Device %u NC %u, model %s, waiting for execution completion notification%s",
         ms, p->device, p->nc, m->neff->name,
         r->end == CORE_END_HANG ? " (nothing outstanding can wake the engines)" : "");
-    core_report_text(r, &text);
-    if (text.s && text.len)
-        LOGE(lg, LOG_TDRV, "exec_log_engines", "[ND %u][NC %u] state of the engines\n%s", p->device,
-             p->nc, text.s);
-    strbuf_fini(&text);
+    report_engines(m, p, r);
 }
 
 void report_nq_overflow(struct model *m, struct instance *in, struct err *err)
@@ -66,6 +73,23 @@ static void report_oob(struct model *m, const struct phys *p, const struct core_
          p->device, p->nc, m->neff->name);
 }
 
+/* A collective that failed; the room that knows has logged what happened to it. */
+static void report_collective(struct model *m, struct instance *in, const struct core_report *r)
+{
+    struct log *lg = m->h->cfg.log;
+    struct coll_suspect s;
+    const struct phys *p;
+
+    if (!in->colls || !coll_table_suspect(in->colls, &s))
+        return;
+    p = in->stage[s.core].phys;
+    LOGE(lg, LOG_TDRV, "exec_wait_round_robin",
+         "missing collectives status on Neuron Device %u NC %u, model %s - suspected hang in "
+         "collectives operation %u out of %u",
+         p->device, p->nc, m->neff->name, s.op, s.count);
+    report_engines(m, p, r);
+}
+
 void report_failure(struct model *m, struct instance *in, const struct core_report *r)
 {
     unsigned core = r->core < in->stage_count ? r->core : 0;
@@ -75,7 +99,13 @@ void report_failure(struct model *m, struct instance *in, const struct core_repo
     switch (r->end) {
     case CORE_END_HANG:
     case CORE_END_TIMEOUT:
+    case CORE_END_STALL:
         report_timeout(m, in->stage[0].phys, r);
+        break;
+    case CORE_END_OUTSIDE:
+        LOGE(lg, LOG_TDRV, "exec_wait_round_robin", "[ND %u][NC %u] %s on model %s", p->device,
+             p->nc, r->err.text, m->neff->name);
+        report_collective(m, in, r);
         break;
     case CORE_END_OOB:
         report_oob(m, p, r);

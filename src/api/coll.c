@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks: docs/spec/api.md 4.4 (function 9), 4.9 and 7 (functions 75 and 76). */
+#include <inttypes.h>
+
+#include "api/api_int.h"
+
+API_EXPORT NRT_STATUS nrt_load_collectives(const void *neff_bytes, size_t size, int32_t vnc,
+                                           int32_t vnc_count, uint32_t ctx_device_id,
+                                           uint32_t ctx_device_count, nrt_model_t **model)
+{
+    struct model_where where = {
+        .vnc = vnc, .vnc_count = 1, .rank = ctx_device_id, .world = ctx_device_count};
+
+    API_NEED_READY();
+    API_NEED(neff_bytes && model, "neff_bytes or model is NULL");
+    API_NEED(vnc >= -1, "vnc is below -1");
+    API_NEED(vnc_count == -1 || vnc_count == 1, "vnc_count is neither -1 nor 1");
+    if (ctx_device_id >= ctx_device_count)
+        return api_fail(__func__, NRT_INVALID,
+                        "rank ctx_device_id %" PRIu32 " is not below ctx_device_count %" PRIu32,
+                        ctx_device_id, ctx_device_count);
+    return api_model_load(__func__, neff_bytes, size, &where, model);
+}
+
+/* The core's global communicator; a failure is logged where it is known. */
+static NRT_STATUS join(const char *func, int32_t vnc, uint32_t id, uint32_t count)
+{
+    struct err err = {0};
+
+    if (!api_ready())
+        return api_refuse(func);
+    if (vnc < 0 || (uint32_t)vnc >= api_.vnc_count)
+        return api_fail(func, NRT_INVALID, "vnc %" PRId32 " is not one of the %" PRIu32 " owned",
+                        vnc, api_.vnc_count);
+    if (id >= count)
+        return api_fail(func, NRT_INVALID,
+                        "rank g_device_id %" PRIu32 " is not below g_device_count %" PRIu32, id,
+                        count);
+    return coll_world_join(api_.world, (uint32_t)vnc, id, count, &err);
+}
+
+static NRT_STATUS gather(const char *func, int32_t vnc, uint32_t id, uint32_t count,
+                         const void *input, size_t size, void *output)
+{
+    struct run_caller caller;
+    struct err err = {0};
+    NRT_STATUS status;
+
+    run_caller_enter(&caller);
+    status = join(func, vnc, id, count);
+    if (status == NRT_SUCCESS)
+        status = coll_world_gather(api_.world, (uint32_t)vnc, input, size, output, &err);
+    run_caller_leave(&caller);
+    return status;
+}
+
+API_EXPORT NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id,
+                                            uint32_t g_device_count)
+{
+    struct run_caller caller;
+    NRT_STATUS status;
+
+    run_caller_enter(&caller);
+    status = join(__func__, vnc, g_device_id, g_device_count);
+    run_caller_leave(&caller);
+    return status;
+}
+
+API_EXPORT NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count)
+{
+    return gather(__func__, vnc, g_device_id, g_device_count, NULL, 0, NULL);
+}
+
+API_EXPORT NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count,
+                                     uint32_t rank_input_size, void *input, void *output)
+{
+    API_NEED_READY();
+    API_NEED(rank_input_size == 0 || (input && output), "input or output is NULL");
+    return gather(__func__, vnc, g_device_id, g_device_count, input, rank_input_size, output);
+}
