@@ -13,7 +13,8 @@
 
 /* The engine starts entry 0 of the collectives table and goes on; it could compute here. The
  * runtime raises the semaphore when the sum is in y. */
-static const char program[] = "sem done\n"
+static const char program[] = ".name allreduce\n"
+                              "sem done\n"
                               "sp:\n"
                               "    trigger_collective 0, done\n"
                               "    wait done >= 1: end\n";

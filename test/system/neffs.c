@@ -148,6 +148,35 @@ struct bytes neff_copy(uint64_t n, bool half)
     return neff_finish(b, NULL);
 }
 
+struct bytes neff_all_reduce(unsigned ranks, uint64_t n)
+{
+    struct neff_build *b = neff_build_create("all_reduce");
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &n), 0, 4 * n};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &n), 0, 4 * n};
+    uint32_t list[64];
+    struct neff_build_coll_group group = {list, ranks};
+    struct prog p;
+
+    for (uint32_t r = 0; r < ranks; r++)
+        list[r] = r;
+    neff_build_collective(b, 0,
+                          &(struct neff_build_coll){.op = "all_reduce",
+                                                    .reduce = "add",
+                                                    .dtype = "float32",
+                                                    .groups = &group,
+                                                    .group_count = 1,
+                                                    .in = &in,
+                                                    .in_count = 1,
+                                                    .out = &out,
+                                                    .out_count = 1});
+    prog_init(&p, ISA_SP);
+    prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE)->body.s.first = 1 + 3;
+    prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
 struct bytes neff_hang(void)
 {
     struct neff_build *b = neff_build_create("hang");

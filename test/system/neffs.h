@@ -37,6 +37,8 @@ struct bytes neff_nothing(uint64_t n);
 struct bytes neff_add(uint64_t n);
 /* c = a, n bytes; of c only the first half is written when half. */
 struct bytes neff_copy(uint64_t n, bool half);
+/* c = the sum of the a of all ranks, n floats. */
+struct bytes neff_all_reduce(unsigned ranks, uint64_t n);
 /* The engine waits for semaphore 9, which nothing raises. */
 struct bytes neff_hang(void);
 /* A loop without end. */

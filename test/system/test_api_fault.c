@@ -20,7 +20,7 @@
 #include "proves.h"
 #include "runner.h"
 
-static struct bytes big, graph;
+static struct bytes big, graph, sum;
 
 static unsigned open_fds(void)
 {
@@ -57,7 +57,7 @@ static struct bytes neff_big(void)
 struct things {
     nrt_tensor_t *t[8];
     nrt_tensor_set_t *in, *out;
-    nrt_model_t *m, *g;
+    nrt_model_t *m, *g, *s;
     nrt_tensor_info_array_t *info;
 };
 
@@ -177,7 +177,12 @@ static NRT_STATUS tour(struct things *k)
     TRY(nrt_execute_repeat(k->m, k->in, k->out, 2));
     TRY(nrt_load(graph.data, graph.size, 0, -1, &k->g));
     TRY(nrt_execute(k->g, k->in, k->out));
-    TRY(nrt_tensor_check_output_completion(k->t[1], 0, 3));
+    TRY(nrt_build_global_comm(0, 0, 1));
+    TRY(nrt_barrier(0, 0, 1));
+    TRY(nrt_all_gather(0, 0, 1, sizeof(buf), buf, mine));
+    TRY(nrt_load_collectives(sum.data, sum.size, 0, -1, 0, 1, &k->s));
+    TRY(nrt_execute(k->s, k->in, k->out));
+    TRY(nrt_tensor_check_output_completion(k->t[1], 0, 4));
     TRY(nrt_tensor_reset_output_completion(k->t[1]));
     return NRT_SUCCESS;
 }
@@ -193,6 +198,8 @@ static void give_back(struct things *k)
         assert_ok(nrt_unload(k->g));
     if (k->m)
         assert_ok(nrt_unload(k->m));
+    if (k->s)
+        assert_ok(nrt_unload(k->s));
     if (k->info)
         assert_ok(nrt_free_model_tensor_info(k->info));
     nrt_destroy_tensor_set(&k->in);
@@ -411,6 +418,7 @@ static int setup(void **state)
     api_env("trn1.2xlarge", 0);
     setenv("OPENNRT_HOST_THREADS", "1", 1);
     big = neff_big();
+    sum = neff_all_reduce(1, 16);
     graph = neff_graph(16, "double_it", "negate_it", lib, size);
     free(lib);
     return 0;
@@ -419,6 +427,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     neff_free(&big);
+    neff_free(&sum);
     neff_free(&graph);
     api_env_end();
     return 0;
