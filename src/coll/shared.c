@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "coll/world_int.h"
 #include "device/device.h"
+#include "net/job.h"
+#include "net/link.h"
 
 /* ---- what members agree on ---- */
 
@@ -145,6 +147,50 @@ static struct shared_comm *comm_make(struct coll_rank *r, const struct shared_wa
     return c;
 }
 
+/* The rank's link to other nodes, with the addresses of these members: opened for the first group
+ * that needs it. */
+static NRT_STATUS link_open(struct coll_rank *r, struct err *err)
+{
+    struct net_link_config cfg = {.rank = r->id, .world = r->count, .log = r->w->cfg.log};
+    struct net_job_config jc = {0};
+
+    if (r->link)
+        return NRT_SUCCESS;
+    net_job_config_env(&jc, &r->w->cfg.sink);
+    cfg.root = jc.root;
+    if (!r->linked)
+        r->linked = mem_calloc(r->count, sizeof(*r->linked));
+    if (!r->linked)
+        return err_set(err, NRT_RESOURCE, "no memory for %u ranks", r->count);
+    return net_link_open(&cfg, &r->link, err);
+}
+
+static NRT_STATUS members_link(struct shared_comm *c, struct err *err)
+{
+    struct coll_rank *r = c->rank;
+    uint8_t address[NET_ADDRESS_MAX];
+    struct coll_parts all;
+    NRT_STATUS st = link_open(r, err);
+
+    if (!st)
+        st = coll_meet_gather(c->meet, c->ranks, c->n, c->stream, address,
+                              net_link_address(r->link, address), &all, err);
+    if (st)
+        return st;
+    for (uint32_t i = 0; i < c->n && !st; i++) {
+        uint32_t rank = c->ranks[i];
+
+        if (r->linked[rank])
+            continue;
+        st = net_link_peer(r->link, rank, all.data + all.off[i], all.off[i + 1] - all.off[i], err);
+        r->linked[rank] = !st;
+    }
+    coll_parts_free(&all);
+    if (!st)
+        net_link_watch(r->link, coll_meet_job(c->meet));
+    return st;
+}
+
 static NRT_STATUS comm_open(struct shared_comm *c, struct err *err)
 {
     const struct coll_world_config *wc = &c->rank->w->cfg;
@@ -158,6 +204,11 @@ static NRT_STATUS comm_open(struct shared_comm *c, struct err *err)
     NRT_STATUS st = topo_group_init(&c->group, c->alone ? &c->rank->topo_alone : &c->rank->topo,
                                     c->ranks, c->n, err);
 
+    if (!st && c->group.nodes > 1) {
+        st = members_link(c, err);
+        cfg.link = c->rank->link;
+        cfg.job = coll_meet_job(c->meet);
+    }
     return st ? st : coll_comm_open(&cfg, &c->comm, err);
 }
 

@@ -158,6 +158,7 @@ static void op_begin(struct coll_streams *s, struct stream *st)
         op_done(s, st);
         return;
     }
+    e->comm->comm->cfg.timeout_ns = s->timeout_ns;
     status = tensors_take(s, e, op->t.binding, &err);
     if (!status)
         status = coll_begin(e->plan, e->addr, e->addr + e->inputs, &err);
@@ -264,7 +265,7 @@ static bool outside_outstanding(void *arg)
     return s->busy != 0 || s->ended_count != 0;
 }
 
-/* Operations outstanding have their own limit (see coll_judge), which names who is missing; so the
+/* Operations outstanding have their own limit (see coll_doze), which names who is missing; so the
  * core's never strikes while there are any. */
 static uint64_t outside_beat(void *arg)
 {
@@ -338,7 +339,7 @@ static void outside_wait(void *arg, uint64_t limit_ns)
 
         if (!only && limit_ns > SHORT_NS)
             limit_ns = SHORT_NS;
-        if (coll_doze(c, limit_ns, s->timeout_ns) != COLL_BLOCKED)
+        if (coll_doze(c, limit_ns) != COLL_BLOCKED)
             return;
     }
 }

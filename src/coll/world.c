@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "coll/world_int.h"
+#include "net/link.h"
 
 #define TAG_HOST UINT32_C(0x686f7374) /* exchanges that are not part of a load */
 
@@ -139,8 +140,10 @@ static NRT_STATUS rank_init(struct coll_world *w, uint32_t vnc, struct err *err)
 
 static void rank_fini(struct coll_rank *r)
 {
+    net_link_close(r->link);
     coll_meet_close(r->meet);
     coll_meet_close(r->alone);
+    mem_free(r->linked);
     mem_free(r->places);
     mem_free(r->place_alone);
     pthread_mutex_destroy(&r->host);

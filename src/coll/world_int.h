@@ -16,6 +16,7 @@
 
 #define STREAM_DEPTH 64u /* operations that a stream holds, the one under way included */
 
+struct net_link;
 struct coll_rank;
 
 /* A schedule and its plan, used by every operation of the communicator that is the same but for its
@@ -111,6 +112,8 @@ struct coll_rank {
     struct coll_meet *meet; /* NULL: not joined */
     uint32_t id, count;
     struct coll_meet *alone; /* for models of one rank */
+    struct net_link *link;   /* to other nodes; NULL: not needed yet */
+    bool *linked;            /* [count]: ranks whose address the link has */
     struct topo_world topo, topo_alone;
     struct topo_place *places, *place_alone; /* of the two */
     struct shared_comm *comms;               /* under lock */
