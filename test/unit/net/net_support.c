@@ -145,3 +145,23 @@ void ranks_teardown(struct ranks *r)
     log_tap_fini(&r->tap);
     log_close(r->log);
 }
+
+static bool never(void *arg)
+{
+    return --*(int *)arg == 0;
+}
+
+void ranks_steps(struct ranks *r, int n)
+{
+    ranks_until(r, never, &n);
+}
+
+void ranks_expect_failure(struct ranks *r, uint32_t slot, NRT_STATUS want, const char *text)
+{
+    struct err err = {0};
+    bool joined;
+
+    assert_int_equal(net_job_state(r->job[slot], &joined, &err), want);
+    if (strstr(err.text, text) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", text, err.text);
+}

@@ -49,6 +49,10 @@ NRT_STATUS ranks_open(struct ranks *r, uint32_t rank, struct err *err);
 void ranks_until(struct ranks *r, bool (*done)(void *arg), void *arg);
 /* Opens those that are not open, and makes progress until all have joined. */
 void ranks_join(struct ranks *r);
+/* So many rounds of progress of all ranks, whatever they bring. */
+void ranks_steps(struct ranks *r, int n);
+/* The job of a slot has failed with this status and a message that contains the text. */
+void ranks_expect_failure(struct ranks *r, uint32_t slot, NRT_STATUS want, const char *text);
 void ranks_teardown(struct ranks *r);
 
 #endif
