@@ -287,8 +287,8 @@ struct core_row_entry {
     const struct kernel_op *op;  /* this or */
     const struct dma_plan *plan; /* this */
     uint8_t part, rows;
-    bool spared;                 /* plan: nobody would see its bytes in SBUF */
-    struct kernel_source source; /* op: operands that spared plans would have brought */
+    bool spared; /* plan: nobody would see its bytes in SBUF, or an op writes them to HBM itself */
+    struct kernel_elsewhere elsewhere; /* op: operands that are in HBM instead */
 };
 
 struct core_exec {

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Row by row: a transfer from HBM into SBUF, the instructions that work on what it brought, and the
- * transfer of their result back are put off and then run together, a few partitions at a time, so
- * that every byte between them is read from the first-level cache. All signals, clocks and counts
- * happen at their usual time; only bytes move late. Nobody can tell (decision 7): what may be put
- * off cannot fail and touches, for its row k, one partition of SBUF and PSUM and its lane's
+/* Row by row: transfers from HBM into SBUF, the instructions that work on what they brought, and
+ * the transfers of their results back are put off and then run together, a few partitions at a
+ * time, so that every byte between them is read from the first-level cache. All signals, clocks and
+ * counts happen at their usual time; only bytes move late. Nobody can tell (decision 7): what may
+ * be put off cannot fail and touches, for its row k, one partition of SBUF and PSUM and its lane's
  * registers, so rows of different partitions cannot disturb each other; the HBM sides of one chain
  * do not overlap where one is written; and whatever else looks at memory, or ends the run, first
- * runs what was put off. Runs that signal other ranks put nothing off. A transfer whose bytes are
- * all overwritten later in the chain is spared: the instructions up to that one read the bytes in
- * HBM. */
+ * runs what was put off. Runs that signal other ranks put nothing off.
+ *
+ * Bytes that the chain itself overwrites later need not be in SBUF meanwhile. A transfer of such
+ * bytes into SBUF is spared: the instructions up to that one read them in HBM. And where such bytes
+ * are an instruction's result that a transfer takes to HBM, the instruction writes them there
+ * itself. What the chain leaves in SBUF is what it would leave otherwise. */
 #include "core/exec.h"
 
 /* Bytes of one operand that a step of the chain may cover: two such fill the first-level cache. */
@@ -52,12 +55,12 @@ static void entry_run(const struct core_rows *r, const struct core_row_entry *e,
         return;
     if (e->op != NULL)
         kernel_run_rows(e->op, &r->where.core->kc, first, end,
-                        e->source.tiles != 0 ? &e->source : NULL);
+                        e->elsewhere.tiles != 0 ? &e->elsewhere : NULL);
     else if (!e->spared)
         dma_plan_run_rows(e->plan, &r->where, first, end);
 }
 
-/* ---- sparing transfers ---- */
+/* ---- bytes that need not be in SBUF ---- */
 
 /* Where a plan's rows lie in their partitions. */
 static struct kernel_range plan_range(const struct core_rows *r, const struct dma_plan *plan)
@@ -77,34 +80,47 @@ static bool meets(const struct kernel_range *a, const struct kernel_range *b)
     return a->sbuf && b->sbuf && a->lo < b->hi && b->lo < a->hi;
 }
 
-/* A transfer that may be spared, as the chain goes on after it. */
-struct spare {
+/* Bytes that lie in HBM as well as in SBUF, as the chain goes on. */
+struct twin {
     unsigned part, rows;
-    struct kernel_range at; /* of its bytes in SBUF; lo rises as they are overwritten */
-    const uint8_t *row0;    /* of byte lo in HBM */
+    struct kernel_range at; /* in SBUF; lo rises as they are overwritten */
+    uint8_t *row0;          /* of byte lo in HBM */
     int64_t step;
 };
 
-/* Entry e writes range o: false if it leaves bytes that are still wanted after others. */
-static bool overwrite(struct spare *s, const struct core_row_entry *e, const struct kernel_range *o)
+/* False if ops could not use the bytes in HBM. */
+static bool twin_make(const struct core_rows *r, const struct core_row_entry *e, struct twin *ret)
 {
-    uint32_t hi = o->hi < s->at.hi ? o->hi : s->at.hi;
+    const struct dma_plan *plan = e->plan;
+    const struct dma_side *far = plan->to.sbuf ? &plan->from[0] : &plan->to;
+    const struct dma_nest_dim *rows = &plan->nest->dim[plan->nest->ndim - 1];
 
-    if (!o->whole || o->lo > s->at.lo || e->part > s->part || e->part + e->rows < s->part + s->rows)
+    *ret = (struct twin){e->part, e->rows, plan_range(r, plan),
+                         r->where.b->var[far->var].host + far->off,
+                         plan->to.sbuf ? rows->src : rows->dst};
+    return ret->at.whole && ((uintptr_t)ret->row0 | (uintptr_t)ret->step) % 4 == 0;
+}
+
+/* Entry e writes range o: false if it leaves bytes that are still wanted after others. */
+static bool overwrite(struct twin *t, const struct core_row_entry *e, const struct kernel_range *o)
+{
+    uint32_t hi = o->hi < t->at.hi ? o->hi : t->at.hi;
+
+    if (!o->whole || o->lo > t->at.lo || e->part > t->part || e->part + e->rows < t->part + t->rows)
         return false;
-    s->row0 += hi - s->at.lo;
-    s->at.lo = hi;
+    t->row0 += hi - t->at.lo;
+    t->at.lo = hi;
     return true;
 }
 
-/* Op e: what it reads of the transfer's bytes becomes a source. False if the transfer must run. */
-static bool spare_op(struct spare *s, const struct core_row_entry *e, struct kernel_source *ret)
+/* Op e: what it reads of the bytes it is to read in HBM. False if they must be in SBUF. */
+static bool pass_op(struct twin *t, const struct core_row_entry *e, struct kernel_elsewhere *ret)
 {
-    bool inside = e->part >= s->part && e->part + e->rows <= s->part + s->rows;
+    bool inside = e->part >= t->part && e->part + e->rows <= t->part + t->rows;
     struct kernel_range o, written = {0};
 
     for (unsigned i = 0; kernel_op_operand(e->op, i, &o); i++) {
-        if (!meets(&o, &s->at))
+        if (!meets(&o, &t->at))
             continue;
         if ((e->op->row_writes >> i & 1) != 0) {
             if (i != 0)
@@ -112,66 +128,109 @@ static bool spare_op(struct spare *s, const struct core_row_entry *e, struct ker
             written = o; /* after all reads */
             continue;
         }
-        if (i >= KERNEL_TILES || !inside || o.lo < s->at.lo || o.hi > s->at.hi)
+        if (i >= KERNEL_TILES || !inside || o.lo < t->at.lo || o.hi > t->at.hi)
             return false;
         ret->tiles |= 1u << i;
-        ret->tile[i].row0 = s->row0 + (e->part - s->part) * s->step + (o.lo - s->at.lo);
-        ret->tile[i].step = s->step;
+        ret->tile[i].row0 = t->row0 + (e->part - t->part) * t->step + (o.lo - t->at.lo);
+        ret->tile[i].step = t->step;
     }
-    return !written.sbuf || overwrite(s, e, &written);
+    return !written.sbuf || overwrite(t, e, &written);
 }
 
-static bool spare_plan(const struct core_rows *r, struct spare *s, const struct core_row_entry *e)
+static bool pass_plan(const struct core_rows *r, struct twin *t, const struct core_row_entry *e)
 {
     struct kernel_range o = plan_range(r, e->plan);
 
-    return !meets(&o, &s->at) || (e->plan->to.sbuf && overwrite(s, e, &o));
+    return !meets(&o, &t->at) || (e->plan->to.sbuf && overwrite(t, e, &o));
 }
 
-/* Spare entry i if later ones overwrite all it brings and only ops read that before. */
-static void spare(struct core_rows *r, unsigned i, unsigned count)
+/* If the entries after number i overwrite all of t and none but ops reads it before: true, and
+ * these read it in HBM. */
+static bool twin_suffices(struct core_rows *r, struct twin *t, unsigned i, unsigned count)
 {
-    struct core_row_entry *e = &r->entry[i];
-    const struct dma_side *from = &e->plan->from[0];
-    struct kernel_source source[CORE_ROWS];
-    struct spare s = {e->part, e->rows, plan_range(r, e->plan),
-                      r->where.b->var[from->var].host + from->off,
-                      e->plan->nest->dim[e->plan->nest->ndim - 1].src};
+    struct kernel_elsewhere elsewhere[CORE_ROWS];
     unsigned end = i + 1;
 
-    if (!s.at.whole || ((uintptr_t)s.row0 | (uintptr_t)s.step) % 4 != 0)
-        return;
-    for (; s.at.lo < s.at.hi; end++) {
+    for (; t->at.lo < t->at.hi; end++) {
         struct core_row_entry *later = &r->entry[end];
 
         if (end == count)
-            return;
-        source[end] = later->source;
-        if (later->op != NULL ? !spare_op(&s, later, &source[end]) : !spare_plan(r, &s, later))
-            return;
+            return false;
+        elsewhere[end] = later->elsewhere;
+        if (later->op != NULL ? !pass_op(t, later, &elsewhere[end]) : !pass_plan(r, t, later))
+            return false;
     }
-    e->spared = true;
     for (unsigned k = i + 1; k < end; k++)
-        r->entry[k].source = source[k];
+        r->entry[k].elsewhere = elsewhere[k];
+    return true;
 }
 
-/* Whether nobody in the chain reads what others bring, so that row by row is of no use. Only the
- * last entry can be a transfer back. */
+/* The op before entry i whose result, all of it and nothing else, lies at t, and which nothing
+ * between them reads or writes; or NULL. */
+static struct core_row_entry *writer(struct core_rows *r, const struct twin *t, unsigned i)
+{
+    while (i-- > 0) {
+        struct core_row_entry *e = &r->entry[i];
+        struct kernel_range o;
+        bool touches = false, all = false, more = false;
+
+        if (e->op == NULL) {
+            o = plan_range(r, e->plan);
+            if (meets(&o, &t->at))
+                return NULL;
+            continue;
+        }
+        for (unsigned k = 0; kernel_op_operand(e->op, k, &o); k++) {
+            if (!meets(&o, &t->at))
+                continue;
+            touches = true;
+            if (k == 0)
+                all = o.whole && o.lo == t->at.lo && o.hi == t->at.hi;
+            else
+                more |= (e->op->row_writes >> k & 1) != 0;
+        }
+        if (touches)
+            return all && !more && e->part == t->part && e->rows == t->rows ? e : NULL;
+    }
+    return NULL;
+}
+
+/* Spare entry i, a transfer, if nobody would miss it. */
+static void spare(struct core_rows *r, unsigned i, unsigned count)
+{
+    struct core_row_entry *e = &r->entry[i], *from = NULL;
+    struct twin t;
+    uint8_t *row0;
+
+    if (!twin_make(r, e, &t))
+        return;
+    row0 = t.row0;
+    if ((!e->plan->to.sbuf && (from = writer(r, &t, i)) == NULL) || !twin_suffices(r, &t, i, count))
+        return;
+    e->spared = true;
+    if (from == NULL)
+        return;
+    from->elsewhere.tiles |= 1;
+    from->elsewhere.tile[0].row0 = row0;
+    from->elsewhere.tile[0].step = t.step;
+}
+
+/* Whether nobody in the chain reads what others bring, so that row by row is of no use. */
 static bool unrelated(const struct core_rows *r, unsigned count)
 {
-    const struct dma_plan *last = r->entry[count - 1].plan;
-    struct kernel_range in, out;
+    for (unsigned i = 0; i < count; i++) {
+        struct kernel_range in, out;
 
-    for (unsigned i = 0; i < count; i++)
         if (r->entry[i].plan == NULL)
             return false;
-    if (last->to.sbuf)
-        return true;
-    out = plan_range(r, last);
-    for (unsigned i = 0; i + 1 < count; i++) {
-        in = plan_range(r, r->entry[i].plan);
-        if (meets(&in, &out))
-            return false;
+        if (r->entry[i].plan->to.sbuf)
+            continue;
+        out = plan_range(r, r->entry[i].plan);
+        for (unsigned k = 0; k < i; k++) {
+            in = plan_range(r, r->entry[k].plan);
+            if (r->entry[k].plan->to.sbuf && meets(&in, &out))
+                return false;
+        }
     }
     return true;
 }
@@ -184,8 +243,8 @@ void rows_flush(struct core_exec *x)
     if (count == 0)
         return;
     r->count = 0;
-    for (unsigned i = 0; i + 1 < count; i++)
-        if (r->entry[i].plan != NULL && r->entry[i].plan->to.sbuf)
+    for (unsigned i = 0; i < count; i++)
+        if (r->entry[i].plan != NULL)
             spare(r, i, count);
     if (unrelated(r, count)) { /* large ones are shared out between host threads */
         for (unsigned i = 0; i < count; i++)
@@ -234,25 +293,55 @@ bool rows_put_kernel(struct core_exec *x, const struct kernel_op *op)
     return true;
 }
 
-/* Whether an HBM destination meets a source that the chain has yet to read. */
-static bool overwrites(const struct core_rows *r, const struct dma_plan *plan)
+/* The bytes of a plan in HBM: those of row k in [lo + k * step, + width). */
+struct far_side {
+    const uint8_t *lo, *hi; /* of all rows */
+    int64_t step, width;
+};
+
+static struct far_side far_side(const struct dma_plan *plan, const struct core_binding *b)
 {
-    const struct core_binding *b = r->where.b;
-    const uint8_t *lo = b->var[plan->to.var].host + plan->to.lo;
-    const uint8_t *hi = b->var[plan->to.var].host + plan->to.hi;
+    const struct dma_side *s = plan->to.sbuf ? &plan->from[0] : &plan->to;
+    const struct dma_nest_dim *rows = &plan->nest->dim[plan->nest->ndim - 1];
+    int64_t step = plan->to.sbuf ? rows->src : rows->dst;
+    const uint8_t *host = b->var[s->var].host;
+
+    return (struct far_side){host + s->lo, host + s->hi, step,
+                             s->hi - s->lo - step * (plan->rows - 1)};
+}
+
+/* Whether no byte belongs to both. Rows of one step, as those of column blocks of a matrix, may lie
+ * between each other's. */
+static bool apart(const struct far_side *a, const struct far_side *b)
+{
+    int64_t shift;
+
+    if (a->hi <= b->lo || b->hi <= a->lo)
+        return true;
+    if (a->step != b->step || a->step <= 0)
+        return false;
+    shift = (b->lo - a->lo) % a->step;
+    if (shift < 0)
+        shift += a->step;
+    return shift >= a->width && shift + b->width <= a->step;
+}
+
+/* Whether the plan may join the chain: of HBM sides, none that is written meets another. */
+static bool joins(const struct core_rows *r, const struct dma_plan *plan,
+                  const struct dma_where *where)
+{
+    struct far_side f = far_side(plan, where->b), o;
 
     for (unsigned i = 0; i < r->count; i++) {
-        const struct dma_side *s;
-        const uint8_t *host;
+        const struct dma_plan *p = r->entry[i].plan;
 
-        if (r->entry[i].plan == NULL)
+        if (p == NULL || (p->to.sbuf && plan->to.sbuf))
             continue;
-        s = &r->entry[i].plan->from[0];
-        host = b->var[s->var].host;
-        if (lo < host + s->hi && host + s->lo < hi)
-            return true;
+        o = far_side(p, where->b);
+        if (!apart(&f, &o))
+            return false;
     }
-    return false;
+    return true;
 }
 
 /* Whether a chain may begin with this transfer. A chain goes on with any plan of
@@ -267,16 +356,13 @@ static bool starts(const struct core_exec *x, const struct dma_plan *plan,
 bool rows_put_plan(struct core_exec *x, const struct dma_plan *plan, const struct dma_where *where)
 {
     struct core_rows *r = &x->rows;
-    bool in = plan->to.sbuf;
 
-    if (plan->rows == 0 || r->count == CORE_ROWS || (!in && r->count > 0 && overwrites(r, plan)))
+    if (plan->rows == 0 || r->count == CORE_ROWS || !joins(r, plan, where))
         rows_flush(x);
     if (r->count == 0 && !starts(x, plan, where))
         return false;
     r->where = *where;
     append(r, (struct core_row_entry){.plan = plan, .part = plan->part, .rows = plan->rows},
            plan->row_bytes);
-    if (!in) /* the result leaves: nothing follows that would find it in the cache */
-        rows_flush(x);
     return true;
 }

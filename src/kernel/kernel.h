@@ -42,7 +42,7 @@ struct kernel_core {
     void *scratch; /* packing buffers of the matrix kernels, owned by kernel */
     size_t scratch_size;
     uint32_t row_first, row_end; /* rows that an op covers now: all but inside kernel_run_rows */
-    const struct kernel_source *source; /* the same: operands read elsewhere, or NULL */
+    const struct kernel_elsewhere *elsewhere; /* the same: operands that lie there, or NULL */
 };
 
 /* Allocate the memories (mem_alloc; SBUF mapped lazily, huge pages advised), fill with zeros, seed
@@ -101,20 +101,20 @@ struct kernel_range {
 bool kernel_op_operand(const struct kernel_op *op, unsigned i, struct kernel_range *ret);
 #define KERNEL_TILES 3 /* tiles of an op that has rows; further operands are scalars */
 
-/* Other memory, at a multiple of four bytes, that holds what tile `tile` would: of row k at row0 +
- * k * step. */
-struct kernel_source {
+/* Other memory, at a multiple of four bytes, that stands for tiles of an op: the lowest byte of row
+ * k lies at row0 + k * step, the others as they would in the partition. */
+struct kernel_elsewhere {
     uint32_t tiles; /* bit per tile */
     struct {
-        const uint8_t *row0;
+        uint8_t *row0;
         int64_t step;
     } tile[KERNEL_TILES];
 };
 
 /* Rows [first, end) of an op that has rows; first <= end <= op->rows. Whoever runs all rows once
- * has run the op. source: where to read operands instead, or NULL. */
+ * has run the op. elsewhere: operands that do not lie where the op says, or NULL. */
 void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
-                     uint32_t end, const struct kernel_source *source);
+                     uint32_t end, const struct kernel_elsewhere *elsewhere);
 
 /* ---- pieces that DMA uses -------------------------------------------------------------------- */
 

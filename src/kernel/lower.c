@@ -89,15 +89,15 @@ void k_offer_rows(struct k_lower *l, const struct k_rec *rec, unsigned writes)
 }
 
 void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
-                     uint32_t end, const struct kernel_source *source)
+                     uint32_t end, const struct kernel_elsewhere *elsewhere)
 {
     kc->row_first = first;
     kc->row_end = end;
-    kc->source = source;
+    kc->elsewhere = elsewhere;
     (void)op->fn(op, kc, NULL, NULL); /* no offset register: nothing to refuse */
     kc->row_first = 0;
     kc->row_end = ISA_PARTITIONS;
-    kc->source = NULL;
+    kc->elsewhere = NULL;
 }
 
 bool kernel_op_operand(const struct kernel_op *op, unsigned i, struct kernel_range *ret)

@@ -240,9 +240,9 @@ NRT_STATUS k_run_start(struct k_run *r, const struct k_rec *rec, struct kernel_c
     for (unsigned i = 0; i < rec->ntiles; i++) {
         r->row[i] = rec->t[i].row;
         r->stride[i] = k_stride(kc, rec->t[i].mem);
-        if (kc->source != NULL && (kc->source->tiles >> i & 1) != 0) {
-            r->row[i] = (uint8_t *)(uintptr_t)kc->source->tile[i].row0; /* only read */
-            r->stride[i] = (size_t)kc->source->tile[i].step;
+        if (kc->elsewhere != NULL && (kc->elsewhere->tiles >> i & 1) != 0) {
+            r->row[i] = kc->elsewhere->tile[i].row0 - rec->t[i].lo;
+            r->stride[i] = (size_t)kc->elsewhere->tile[i].step;
         }
     }
     for (unsigned i = 0; i < K_BUFS; i++)

@@ -6,6 +6,7 @@
  * same. */
 #include "fixture.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,12 +14,14 @@
 
 #include <cmocka.h>
 
-#define COLUMNS  160   /* floats of a partition that steps touch */
-#define HBM      24576 /* floats of the variable */
+#define COLUMNS  160 /* floats of a partition that steps touch */
+#define PITCH    192 /* floats from row to row where transfers move column blocks of a matrix */
+#define MATRIX   (ISA_PARTITIONS * PITCH)
+#define HBM      (6 * MATRIX) /* floats of the variable */
 #define STEPS    40
-#define PROGRAMS 400
+#define PROGRAMS 600
 
-enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, MEMSET, KINDS };
+enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, MEMSET, KINDS };
 
 static struct fx F;
 static unsigned V;
@@ -42,6 +45,7 @@ static int teardown(void **state)
 
 struct tile {
     unsigned part, rows, column, n;
+    bool backwards; /* element i lies n - 1 - i columns on */
 };
 
 static const struct {
@@ -52,7 +56,8 @@ static struct tile draw_tile(struct fx_rng *r, unsigned n)
 {
     unsigned p = fx_below(r, sizeof(PARTS) / sizeof(PARTS[0]));
 
-    return (struct tile){PARTS[p].part, PARTS[p].rows, 16 * fx_below(r, (COLUMNS - n) / 16 + 1), n};
+    return (struct tile){PARTS[p].part, PARTS[p].rows, 16 * fx_below(r, (COLUMNS - n) / 16 + 1), n,
+                         false};
 }
 
 /* Another tile for the same instruction: mostly on the same partitions, often the same. */
@@ -64,12 +69,23 @@ static struct tile draw_other(struct fx_rng *r, const struct tile *t)
         o.column = 16 * fx_below(r, (COLUMNS - t->n) / 16 + 1);
     if (t->rows == 32 && fx_below(r, 2))
         o.part = 32 * fx_below(r, 4);
+    o.backwards = fx_below(r, 8) == 0;
     return o;
 }
 
 static struct isa_tensor operand(const struct tile *t)
 {
-    return fx_tile(ISA_SBUF, DT_FP32, t->part, t->rows, t->column * 4, t->n);
+    unsigned first = t->backwards ? t->column + t->n - 1 : t->column;
+    struct isa_tensor ret = fx_tile(ISA_SBUF, DT_FP32, t->part, t->rows, first * 4, t->n);
+
+    if (t->backwards)
+        ret.dim[0].step = -1;
+    return ret;
+}
+
+static float *cell(const struct tile *t, unsigned k, unsigned i)
+{
+    return &sbuf[t->part + k][t->column + (t->backwards ? t->n - 1 - i : i)];
 }
 
 static float apply(unsigned op, float x, float y)
@@ -85,46 +101,98 @@ static void model_binary(unsigned op, const struct tile *d, const struct tile *a
         float v[COLUMNS];
 
         for (unsigned i = 0; i < d->n; i++)
-            v[i] = apply(op, sbuf[a->part + k][a->column + i],
-                         b   ? sbuf[b->part + k][b->column + i]
+            v[i] = apply(op, *cell(a, k, i),
+                         b   ? *cell(b, k, i)
                          : s ? sbuf[s->part + k][s->column]
                              : scalar);
-        memcpy(&sbuf[d->part + k][d->column], v, d->n * sizeof(v[0]));
+        for (unsigned i = 0; i < d->n; i++)
+            *cell(d, k, i) = v[i];
     }
 }
 
-static void step_transfer(struct fx_rng *r, enum step_kind kind, unsigned id)
+/* Rows of t and of the variable, which begin at float `at`, step apart. */
+static void put_transfer(enum step_kind kind, unsigned id, const struct tile *t, unsigned at,
+                         unsigned step)
 {
-    static const unsigned widths[] = {16, 32, 64, 64};
-    struct tile t = draw_tile(r, widths[fx_below(r, 4)]);
-    unsigned step =
-        fx_below(r, 4) == 0 && kind == IN ? 16 * fx_below(r, 3) : t.n + 16 * fx_below(r, 3);
-    unsigned at = fx_below(r, HBM - step * (t.rows - 1) - t.n);
     int64_t on_chip[] = {1, NEFF_SBUF_STRIDE}, off_chip[] = {1, 4 * (int64_t)step};
-    uint64_t sizes[] = {4 * t.n, t.rows};
-    struct neff_access chip = fx_access(0, t.part * (uint64_t)NEFF_SBUF_STRIDE + t.column * 4, 2,
+    uint64_t sizes[] = {4 * t->n, t->rows};
+    struct neff_access chip = fx_access(0, t->part * (uint64_t)NEFF_SBUF_STRIDE + t->column * 4, 2,
                                         on_chip, sizes, DT_FP32);
     struct neff_access far = fx_access(V, 4 * at, 2, off_chip, sizes, DT_FP32);
     struct neff_desc *d =
         fx_desc(&F, NEFF_OP_COPY, kind == IN ? chip : far, kind == IN ? &far : &chip, 1);
 
     fx_group(&F, 0, ISA_SP, id, 1, d, 1)->semaphore = 0;
-    for (unsigned k = 0; k < t.rows; k++) {
-        float *on = &sbuf[t.part + k][t.column], *off = &hbm[at + k * step];
+    for (unsigned k = 0; k < t->rows; k++) {
+        float *on = &sbuf[t->part + k][t->column], *off = &hbm[at + k * step];
 
-        memcpy(kind == IN ? on : off, kind == IN ? off : on, t.n * sizeof(*on));
+        memcpy(kind == IN ? on : off, kind == IN ? off : on, t->n * sizeof(*on));
     }
 }
 
-static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind)
+/* last: a tile of a step before; the transfer often takes it, or puts something in its place. */
+static void step_transfer(struct fx_rng *r, enum step_kind kind, unsigned id, struct tile *last)
+{
+    static const unsigned widths[] = {16, 32, 64, 64};
+    bool again = fx_below(r, 2) != 0;
+    struct tile t = draw_tile(r, widths[fx_below(r, 4)]), o = t;
+    unsigned step, at;
+
+    if (again) {
+        t = *last;
+        if (fx_below(r, 4) == 0) {
+            t.part = o.part;
+            t.rows = o.rows;
+        }
+    }
+    step = kind == IN && fx_below(r, 4) == 0 ? 16 * fx_below(r, 3)
+           : fx_below(r, 2)                  ? PITCH
+                                             : t.n + 16 * fx_below(r, 3);
+    at = step == PITCH && fx_below(r, 8) != 0
+             ? MATRIX * fx_below(r, HBM / MATRIX) + 16 * fx_below(r, (PITCH - t.n) / 16 + 1)
+             : fx_below(r, HBM - step * (t.rows - 1) - t.n);
+    put_transfer(kind, id, &t, at, step);
+    if (fx_below(r, 2))
+        *last = t;
+}
+
+/* d = a op scalar, and the largest of it into one column, often one of the tile near. */
+static void step_fold(struct fx_rng *r, struct isa_compute *c, const struct tile *d,
+                      const struct tile *a, float scalar, const struct tile *near)
+{
+    struct tile m = draw_other(r, d);
+
+    if (fx_below(r, 2))
+        m.column = near->column + fx_below(r, near->n);
+    m.n = 1;
+    m.backwards = false;
+    c->reduce_op = ISA_ALU_MAX;
+    c->reduce_cmd = ISA_RC_RESET_REDUCE;
+    c->t[2] = operand(&m);
+    c->s[0].kind = ISA_SC_F32;
+    memcpy(&c->s[0].v, &scalar, 4);
+    for (unsigned k = 0; k < d->rows; k++) {
+        float v[COLUMNS], max = -INFINITY;
+
+        for (unsigned i = 0; i < d->n; i++)
+            v[i] = apply(c->op0, *cell(a, k, i), scalar);
+        for (unsigned i = 0; i < d->n; i++) {
+            *cell(d, k, i) = v[i];
+            max = v[i] > max ? v[i] : max;
+        }
+        *cell(&m, k, 0) = max;
+    }
+}
+
+static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, struct tile *last)
 {
     static const unsigned ops[] = {ISA_ALU_ADD, ISA_ALU_SUBTRACT, ISA_ALU_MAX};
-    static const unsigned codes[KINDS] = {[BINARY] = ISA_OP_TENSOR_TENSOR,
-                                          [SCALAR] = ISA_OP_TENSOR_SCALAR,
-                                          [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR,
-                                          [REDUCE] = ISA_OP_TENSOR_REDUCE,
-                                          [MEMSET] = ISA_OP_MEMSET};
-    struct tile d = draw_tile(r, 16 << fx_below(r, 4)), a = draw_other(r, &d);
+    static const unsigned codes[KINDS] = {
+        [BINARY] = ISA_OP_TENSOR_TENSOR,      [SCALAR] = ISA_OP_TENSOR_SCALAR,
+        [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR, [REDUCE] = ISA_OP_TENSOR_REDUCE,
+        [FOLD] = ISA_OP_TENSOR_SCALAR_REDUCE, [MEMSET] = ISA_OP_MEMSET};
+    bool again = fx_below(r, 3) == 0; /* on what the step before wrote */
+    struct tile d = again ? *last : draw_tile(r, 16 << fx_below(r, 4)), a = draw_other(r, &d);
     struct tile b = draw_other(r, &d), s = draw_other(r, &d);
     struct isa_record *rec = fx_rec(&F, 0, ISA_DVE, codes[kind]);
     struct isa_compute *c = &rec->body.c;
@@ -154,27 +222,33 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind)
         d.n = 1;
         c->t[0] = operand(&d);
         for (unsigned k = 0; k < d.rows; k++) {
-            float v = sbuf[a.part + k][a.column];
+            float v = *cell(&a, k, 0);
 
             for (unsigned i = 1; i < a.n; i++)
-                v = apply(ISA_ALU_MAX, v, sbuf[a.part + k][a.column + i]);
-            sbuf[d.part + k][d.column] = v;
+                v = apply(ISA_ALU_MAX, v, *cell(&a, k, i));
+            *cell(&d, k, 0) = v;
         }
+    } else if (kind == FOLD) {
+        step_fold(r, c, &d, &a, scalar, last);
     } else {
         memset(&c->t[1], 0, sizeof(c->t[1]));
         c->s[0].kind = ISA_SC_I32; /* bits */
         memcpy(&c->s[0].v, &scalar, 4);
         for (unsigned k = 0; k < d.rows; k++)
             for (unsigned i = 0; i < d.n; i++)
-                sbuf[d.part + k][d.column + i] = scalar;
+                *cell(&d, k, i) = scalar;
     }
+    if (fx_below(r, 3))
+        *last = d;
     return rec;
 }
 
 /* Each step waits for the one before it. */
 static void draw_program(struct fx_rng *r)
 {
-    static const uint8_t often[] = {IN, IN, IN, OUT, BINARY, BINARY, SCALAR, TILE_SCALAR, REDUCE};
+    static const uint8_t often[] = {IN,     IN,     IN,          OUT,    OUT, BINARY,
+                                    BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD};
+    struct tile last = draw_tile(r, 64);
 
     for (unsigned i = 0; i < STEPS; i++) {
         enum step_kind kind =
@@ -182,10 +256,10 @@ static void draw_program(struct fx_rng *r)
         struct isa_record *rec;
 
         if (kind == IN || kind == OUT) {
-            step_transfer(r, kind, i);
+            step_transfer(r, kind, i, &last);
             rec = fx_trigger(&F, 0, ISA_SP, (int32_t)i);
         } else {
-            rec = step_compute(r, kind);
+            rec = step_compute(r, kind, &last);
             fx_update(rec, ISA_UPD_INC, 0, 0, 0);
         }
         fx_wait(rec, ISA_WAIT_SEM_GE, 0, (int32_t)i);
