@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the groups of a job do: barriers and gathers, members that fail them, ranks as threads. */
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,7 +8,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "base/fault.h"
 #include "net_support.h"
 #include "run/run.h"
 #include "runner.h"
