@@ -114,6 +114,9 @@ NRT_STATUS conn_read(struct conn *c, struct err *err)
         return NRT_SUCCESS;
     if (want > c->limit)
         want = c->limit;
+    if (c->in_len >= want)
+        return NRT_SUCCESS; /* messages that nobody has looked at yet; receiving 0 bytes is no end
+                             */
     if (want > c->in_cap && !mem_grow((void **)&c->in, &c->in_cap, want, 1))
         return err_set(err, NRT_RESOURCE, "out of memory for a message of the bootstrap");
     do
@@ -150,6 +153,45 @@ NRT_STATUS conn_next(struct conn *c, struct msg *ret, bool *ret_have, struct err
     c->in_used = total;
     *ret_have = true;
     return msg_parse(c->in, total, ret, err);
+}
+
+size_t conn_take(struct conn *c, void *p, size_t n)
+{
+    ssize_t got;
+
+    drop_used(c);
+    if (c->in_len > 0) {
+        if (n > c->in_len)
+            n = c->in_len;
+        memcpy(p, c->in, n);
+        c->in_used = n;
+        drop_used(c);
+        return n;
+    }
+    if (c->ended || n == 0)
+        return 0;
+    do
+        got = recv(c->fd, p, n, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got > 0)
+        return (size_t)got;
+    if (got == 0)
+        conn_end(c, 0);
+    else if (errno != EAGAIN && errno != EWOULDBLOCK)
+        conn_end(c, errno);
+    return 0;
+}
+
+size_t conn_give(struct conn *c, const void *p, size_t n)
+{
+    ssize_t sent;
+
+    if (c->out != NULL || n == 0)
+        return 0;
+    do
+        sent = send(c->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    return sent > 0 ? (size_t)sent : 0; /* an error: as in conn_flush, the read will see the end */
 }
 
 static void set_int(int fd, int level, int name, int value)

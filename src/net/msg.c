@@ -213,6 +213,45 @@ static void get_fail(struct reader *r, struct msg_fail *m)
     m->text = get_text(r, MSG_TEXT_MAX - 1);
 }
 
+static struct msg_home get_home(struct reader *r)
+{
+    struct msg_home h = {0};
+
+    h.pid = (uint32_t)get_num(r, 4);
+    h.slot = (uint32_t)get_num(r, 4);
+    h.serial = get_num(r, 8);
+    h.host = get_text(r, NET_HOST_MAX - 1);
+    return h;
+}
+
+static void get_call(struct reader *r, struct msg_call *m)
+{
+    const uint8_t *body = r->p;
+
+    m->from = (uint32_t)get_num(r, 4);
+    m->to = (uint32_t)get_num(r, 4);
+    m->port = (uint32_t)get_num(r, 2);
+    m->unkeyed = get_flag(r);
+    m->nonce = take(r, MSG_NONCE);
+    m->home = get_home(r);
+    m->signed_part = (struct msg_bytes){.p = body, .n = (uint32_t)(r->p - body)};
+    m->mac = take(r, MSG_MAC);
+}
+
+static void get_transfer(struct reader *r, enum msg_type type, struct msg_transfer *m)
+{
+    m->index = get_num(r, 8);
+    if (type == MSG_GOT || type == MSG_KEPT)
+        return;
+    m->size = get_num(r, 8);
+    if (type == MSG_WANT)
+        return;
+    m->how = (uint8_t)get_num(r, 1);
+    if (m->how >= MSG_HOW_END)
+        r->bad = true;
+    m->addr = get_num(r, 8);
+}
+
 static void get_body(struct reader *r, struct msg *m)
 {
     switch (m->type) {
@@ -245,6 +284,18 @@ static void get_body(struct reader *r, struct msg *m)
         break;
     case MSG_FAIL:
         get_fail(r, &m->u.fail);
+        break;
+    case MSG_CALL:
+        get_call(r, &m->u.call);
+        break;
+    case MSG_PAIRED:
+        m->u.paired = get_home(r);
+        break;
+    case MSG_WANT:
+    case MSG_HAVE:
+    case MSG_GOT:
+    case MSG_KEPT:
+        get_transfer(r, m->type, &m->u.transfer);
         break;
     default: /* MSG_BYE has no body */
         break;
@@ -437,6 +488,37 @@ static void put_result(struct writer *w, const struct msg_result *m)
     put_bytes(w, &m->parts);
 }
 
+static void put_home(struct writer *w, const struct msg_home *h)
+{
+    put_num(w, h->pid, 4);
+    put_num(w, h->slot, 4);
+    put_num(w, h->serial, 8);
+    put_text(w, &h->host);
+}
+
+/* Without the proof. */
+static void put_call(struct writer *w, const struct msg_call *m)
+{
+    put_num(w, m->from, 4);
+    put_num(w, m->to, 4);
+    put_num(w, m->port, 2);
+    put_num(w, m->unkeyed, 1);
+    put(w, m->nonce, MSG_NONCE);
+    put_home(w, &m->home);
+}
+
+static void put_transfer(struct writer *w, enum msg_type type, const struct msg_transfer *m)
+{
+    put_num(w, m->index, 8);
+    if (type == MSG_GOT || type == MSG_KEPT)
+        return;
+    put_num(w, m->size, 8);
+    if (type == MSG_WANT)
+        return;
+    put_num(w, m->how, 1);
+    put_num(w, m->addr, 8);
+}
+
 static void put_body(struct writer *w, const struct msg *m)
 {
     switch (m->type) {
@@ -468,6 +550,18 @@ static void put_body(struct writer *w, const struct msg *m)
         break;
     case MSG_FAIL:
         put_fail(w, &m->u.fail);
+        break;
+    case MSG_CALL:
+        put_call(w, &m->u.call);
+        break;
+    case MSG_PAIRED:
+        put_home(w, &m->u.paired);
+        break;
+    case MSG_WANT:
+    case MSG_HAVE:
+    case MSG_GOT:
+    case MSG_KEPT:
+        put_transfer(w, m->type, &m->u.transfer);
         break;
     default:
         break;
@@ -509,7 +603,8 @@ struct frame *msg_build(const struct msg *m, msg_sign *sign, void *arg)
 {
     struct writer w = {0};
     struct frame *f;
-    size_t proof = m->type == MSG_JOIN || m->type == MSG_WELCOME ? MSG_MAC : 0;
+    size_t proof =
+        m->type == MSG_JOIN || m->type == MSG_CALL || m->type == MSG_WELCOME ? MSG_MAC : 0;
 
     put_body(&w, m);
     f = frame_new(m->type, w.n + proof);

@@ -40,6 +40,13 @@ enum msg_type {
     MSG_RESULT,        /* root: everybody's parts */
     MSG_FAIL,          /* root: an operation, or the whole job, has failed */
     MSG_BYE,           /* either: I leave in order */
+    /* Pairs (pair.h); they use CHALLENGE, REJECT, WELCOME, FAIL and BYE, too. */
+    MSG_CALL,   /* sender: who calls whom, and the proof */
+    MSG_PAIRED, /* receiver: an accept has been found for you */
+    MSG_WANT,   /* receiver: memory for your next message */
+    MSG_HAVE,   /* sender: the message, or where it is */
+    MSG_GOT,    /* receiver: I have it */
+    MSG_KEPT,   /* sender: it was mine while you read it */
     MSG_TYPE_END
 };
 
@@ -125,6 +132,37 @@ struct msg_fail {
     struct msg_text text;
 };
 
+/* Whose memory a process can read: the instance that it is attached to, and its slot there. */
+struct msg_home {
+    uint32_t pid, slot;
+    uint64_t serial; /* of the instance */
+    struct msg_text host;
+};
+
+struct msg_call {
+    uint32_t from, to; /* cores */
+    uint32_t port;     /* the caller's bootstrap port */
+    uint8_t unkeyed;
+    const uint8_t *nonce;
+    struct msg_home home;
+    const uint8_t *mac; /* as in a join */
+    struct msg_bytes signed_part;
+};
+
+enum msg_how {
+    MSG_HOW_STREAM,   /* the bytes follow the frame */
+    MSG_HOW_DEVICE,   /* read them at this device address */
+    MSG_HOW_TOO_LONG, /* not sent: longer than what is wanted */
+    MSG_HOW_END
+};
+
+struct msg_transfer { /* WANT, HAVE; GOT and KEPT have the index only */
+    uint64_t index;   /* of the message in its pair, from 0 */
+    uint64_t size;
+    uint8_t how;   /* enum msg_how; HAVE only */
+    uint64_t addr; /* with MSG_HOW_DEVICE */
+};
+
 /* One message; views point into the frame. */
 struct msg {
     enum msg_type type;
@@ -138,6 +176,9 @@ struct msg {
         struct msg_op op;
         struct msg_result result;
         struct msg_fail fail;
+        struct msg_call call;
+        struct msg_home paired;
+        struct msg_transfer transfer;
     } u;
 };
 
@@ -165,8 +206,8 @@ struct frame {
 };
 void frame_drop(struct frame *f); /* NULL is fine */
 
-/* A frame with one reference; NULL: memory, or sign failed. For JOIN and WELCOME sign is called
- * with the part of the body that precedes the proof, and writes the proof; NULL: zeros. */
+/* A frame with one reference; NULL: memory, or sign failed. For JOIN, CALL and WELCOME sign is
+ * called with the part of the body that precedes the proof, and writes the proof; NULL: zeros. */
 typedef bool msg_sign(void *arg, const uint8_t *body, size_t size, uint8_t mac[MSG_MAC]);
 struct frame *msg_build(const struct msg *m, msg_sign *sign, void *arg);
 /* A roster and a result are built from what the root holds. */
@@ -249,6 +290,11 @@ NRT_STATUS conn_read(struct conn *c, struct err *err);
 NRT_STATUS conn_next(struct conn *c, struct msg *ret, bool *ret_have, struct err *err);
 /* What every socket of ours needs: non-blocking, close on exec, no delay, dead peers noticed. */
 void conn_tune(int fd, uint64_t dead_ms);
+/* Bytes outside frames, between two of them: moves at most n now and returns how many. take reads
+ * what follows the last message of conn_next; give writes, when nothing is queued. The end of the
+ * stream shows in c->ended. */
+size_t conn_take(struct conn *c, void *p, size_t n);
+size_t conn_give(struct conn *c, const void *p, size_t n);
 
 /* --- the root (root.c) -------------------------------------------------------------------------
  */

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A set of pairs: the inbox, progress, the thread, making and ending. */
+#include "net/pair.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/fd.h"
+#include "device/device.h"
+#include "net/pair_int.h"
+#include "run/run.h"
+
+#define EVENTS 32
+/* The thread looks at the clock so often, whatever the timers say. */
+#define SLEEP_MAX_NS UINT64_C(250000000)
+
+struct pair_core *pairs_core(const struct net_pairs *s, uint32_t core)
+{
+    struct pair_core *c = s->cores;
+
+    while (c != NULL && c->core != core)
+        c = c->next;
+    return c;
+}
+
+static void wake(struct net_pairs *s)
+{
+    const uint64_t one = 1;
+
+    if (write(s->wake_fd, &one, sizeof(one)) < 0)
+        return; /* the counter is full: it is awake already */
+}
+
+/* For others than progress, which gives the lock away when somebody waits for it. */
+static void pairs_lock(struct net_pairs *s)
+{
+    atomic_fetch_add_explicit(&s->others, 1, memory_order_relaxed);
+    pthread_mutex_lock(&s->lock);
+    atomic_fetch_sub_explicit(&s->others, 1, memory_order_relaxed);
+}
+
+/* --- progress ----------------------------------------------------------------------------------
+ */
+
+static void take_pairs(struct net_pairs *s, struct net_pair *p)
+{
+    while (p != NULL) {
+        struct net_pair *next = p->next, **at;
+        struct pair_core *c = pairs_core(s, p->core);
+
+        p->next = NULL;
+        if (c == NULL) { /* it left meanwhile */
+            pair_fail(p, NRT_FAILURE, "logical core %u was closed", p->core);
+        } else {
+            for (at = &c->pairs; *at != NULL; at = &(*at)->next)
+                ;
+            *at = p;
+            core_match(c);
+        }
+        p = next;
+    }
+}
+
+static unsigned inbox_take(struct net_pairs *s)
+{
+    struct net_pair *pairs;
+    struct net_transfer *t;
+    unsigned n = 0;
+
+    pthread_mutex_lock(&s->inbox_lock);
+    pairs = s->new_pairs;
+    t = s->new_transfers;
+    s->new_pairs = NULL;
+    s->new_pairs_last = &s->new_pairs;
+    s->new_transfers = NULL;
+    s->new_transfers_last = &s->new_transfers;
+    pthread_mutex_unlock(&s->inbox_lock);
+    take_pairs(s, pairs);
+    for (; t != NULL; n++) {
+        struct net_transfer *next = t->next;
+
+        pair_add(t->pair, t);
+        t = next;
+    }
+    return n;
+}
+
+static void source_event(struct net_pairs *s, struct source *src)
+{
+    uint64_t count;
+
+    if (src->kind == SOURCE_LISTEN)
+        core_accept((struct pair_core *)src);
+    else if (src->kind == SOURCE_CONN)
+        line_event(s, (struct line *)src);
+    else
+        while (read(s->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+            ;
+}
+
+/* Timers, and pairs that could go on at once; whether one still could. */
+static bool tick(struct net_pairs *s, unsigned *done)
+{
+    uint64_t now = pairs_now(s);
+    bool more = false;
+
+    half_tick(s, now);
+    for (struct pair_core *c = s->cores; c != NULL; c = c->next) {
+        core_tick(c, now);
+        for (struct net_pair *p = c->pairs; p != NULL; p = p->next) {
+            if (p->more) {
+                pair_move(p);
+                ++*done;
+            }
+            pair_tick(p, now);
+            more |= p->more;
+        }
+    }
+    return more;
+}
+
+/* *ret_more: there is work that no descriptor tells of. */
+static unsigned progress_locked(struct net_pairs *s, unsigned budget, bool *ret_more)
+{
+    struct epoll_event events[EVENTS];
+    unsigned done = 0;
+    int n;
+
+    do {
+        done += inbox_take(s);
+        n = epoll_wait(s->s.epoll_fd, events, EVENTS, 0);
+        for (int i = 0; i < n; i++)
+            source_event(s, events[i].data.ptr);
+        if (n > 0)
+            done += (unsigned)n;
+        *ret_more = tick(s, &done);
+        lines_sweep(s);
+    } while ((n > 0 || *ret_more) && done < budget &&
+             atomic_load_explicit(&s->others, memory_order_relaxed) == 0);
+    return done;
+}
+
+unsigned net_pairs_progress(struct net_pairs *s, unsigned budget)
+{
+    unsigned done;
+    bool more;
+
+    if (pthread_mutex_trylock(&s->lock) != 0)
+        return 0;
+    done = progress_locked(s, budget, &more);
+    pthread_mutex_unlock(&s->lock);
+    return done;
+}
+
+static uint64_t next_timer(const struct net_pairs *s)
+{
+    uint64_t at = s->half != NULL ? s->half->deadline : UINT64_MAX, other;
+
+    for (const struct pair_core *c = s->cores; c != NULL; c = c->next) {
+        other = core_next_timer(c);
+        at = other < at ? other : at;
+        for (const struct net_pair *p = c->pairs; p != NULL; p = p->next) {
+            other = pair_next_timer(p);
+            at = other < at ? other : at;
+        }
+    }
+    return at;
+}
+
+static void *thread_main(void *arg)
+{
+    struct net_pairs *s = arg;
+    struct pollfd fd = {.fd = s->s.epoll_fd, .events = POLLIN};
+
+    while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
+        uint64_t now, timer, ns = SLEEP_MAX_NS;
+        struct timespec ts;
+        bool more;
+
+        pthread_mutex_lock(&s->lock);
+        progress_locked(s, EVENTS, &more);
+        now = pairs_now(s);
+        timer = next_timer(s);
+        pthread_mutex_unlock(&s->lock);
+        if (atomic_load_explicit(&s->others, memory_order_relaxed) > 0)
+            sched_yield();
+        if (timer <= now)
+            ns = 0;
+        else if (timer - now < ns)
+            ns = timer - now;
+        ts.tv_sec = 0;
+        ts.tv_nsec = (long)ns;
+        if (!more)
+            ppoll(&fd, 1, &ts, NULL);
+    }
+    return NULL;
+}
+
+/* --- cores -------------------------------------------------------------------------------------
+ */
+
+static void core_free(struct pair_core *c)
+{
+    if (c->listen_fd >= 0)
+        close(c->listen_fd);
+    mem_free(c);
+}
+
+NRT_STATUS net_pairs_listen(struct net_pairs *s, uint32_t core, struct err *err)
+{
+    struct pair_core *c = mem_zalloc(sizeof(*c));
+    NRT_STATUS st;
+
+    if (c == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for logical core %u", core);
+    c->set = s;
+    c->core = core;
+    c->listen_fd = -1;
+    pairs_lock(s);
+    st = pairs_core(s, core) != NULL
+             ? err_set(err, NRT_FAILURE, "logical core %u is in use already", core)
+             : core_listen(c, err);
+    if (st == NRT_SUCCESS) {
+        c->next = s->cores;
+        s->cores = c;
+    } else {
+        core_free(c);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return st;
+}
+
+static void pair_leave(struct net_pair *p, struct net_pairs_left *ret)
+{
+    struct msg bye = {.type = MSG_BYE};
+    int state = atomic_load_explicit(&p->state, memory_order_relaxed);
+
+    if (state == PAIR_MEETING)
+        ret->unconnected++;
+    for (const struct net_transfer *t = p->first; t != NULL; t = t->next)
+        ret->in_flight++;
+    if (state == PAIR_CONNECTED && p->first == NULL) {
+        line_send(p->set, p->line, msg_build(&bye, NULL, NULL));
+        if (p->line != NULL)
+            p->line->bye = true;
+    }
+    pair_fail(p, NRT_FAILURE, "logical core %u was closed", p->core);
+}
+
+static void core_leave(struct net_pairs *s, struct pair_core **at, struct net_pairs_left *ret)
+{
+    struct pair_core *c = *at;
+
+    while (c->pairs != NULL) {
+        struct net_pair *p = c->pairs;
+
+        c->pairs = p->next;
+        p->next = NULL;
+        pair_leave(p, ret);
+    }
+    core_hang_up(c);
+    *at = c->next;
+    core_free(c);
+    lines_sweep(s);
+}
+
+void net_pairs_leave(struct net_pairs *s, uint32_t core, struct net_pairs_left *ret)
+{
+    struct pair_core **at = &s->cores;
+
+    *ret = (struct net_pairs_left){0};
+    pairs_lock(s);
+    inbox_take(s);
+    while (*at != NULL && (*at)->core != core)
+        at = &(*at)->next;
+    if (*at != NULL)
+        core_leave(s, at, ret);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* --- pairs and transfers -----------------------------------------------------------------------
+ */
+
+NRT_STATUS net_pair_open(struct net_pairs *s, bool send, const char *ip, uint32_t peer_core,
+                         uint32_t core, struct net_pair **ret, struct err *err)
+{
+    struct net_pair *p = mem_zalloc(sizeof(*p));
+    NRT_STATUS st;
+
+    if (p == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for a communicator");
+    p->set = s;
+    p->send = send;
+    p->core = core;
+    p->peer_core = peer_core;
+    p->last = &p->first;
+    p->limit_at = s->cfg.limit_ns == 0 ? UINT64_MAX : pairs_now(s) + s->cfg.limit_ns;
+    st = pair_address(p, ip, s->cfg.port, err);
+    if (st != NRT_SUCCESS) {
+        mem_free(p);
+        return st;
+    }
+    pthread_mutex_lock(&s->inbox_lock);
+    *s->new_pairs_last = p;
+    s->new_pairs_last = &p->next;
+    pthread_mutex_unlock(&s->inbox_lock);
+    wake(s);
+    *ret = p;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS net_pair_state(const struct net_pair *p, bool *ret_done, struct err *err)
+{
+    int state = atomic_load_explicit(&p->state, memory_order_acquire);
+
+    if (state == PAIR_FAILED)
+        return err_set(err, p->failure.status, "%s", p->failure.text);
+    *ret_done = state == PAIR_CONNECTED;
+    return NRT_SUCCESS;
+}
+
+void net_pair_free(struct net_pair *p)
+{
+    mem_free(p);
+}
+
+NRT_STATUS net_transfer_start(struct net_pair *p, const struct net_pair_memory *m,
+                              struct net_transfer **ret, struct err *err)
+{
+    struct net_pairs *s = p->set;
+    struct net_transfer *t;
+    bool done = false;
+
+    if (net_pair_state(p, &done, err) != NRT_SUCCESS)
+        return NRT_FAILURE;
+    if (!done)
+        return err_set(err, NRT_FAILURE, "the communicator is not connected");
+    if (atomic_fetch_add_explicit(&p->pending, 1, memory_order_relaxed) >= NET_PAIR_PENDING_MAX) {
+        atomic_fetch_sub_explicit(&p->pending, 1, memory_order_relaxed);
+        return err_set(err, NRT_RESOURCE,
+                       "%u requests of this communicator have not been tested to their end",
+                       NET_PAIR_PENDING_MAX);
+    }
+    t = mem_zalloc(sizeof(*t));
+    if (t == NULL) {
+        atomic_fetch_sub_explicit(&p->pending, 1, memory_order_relaxed);
+        return err_set(err, NRT_RESOURCE, "out of memory for a request");
+    }
+    t->pair = p;
+    t->m = *m;
+    pthread_mutex_lock(&s->inbox_lock);
+    *s->new_transfers_last = t;
+    s->new_transfers_last = &t->next;
+    pthread_mutex_unlock(&s->inbox_lock);
+    wake(s);
+    *ret = t;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS net_transfer_test(const struct net_transfer *t, bool *ret_done, uint64_t *ret_size,
+                             struct err *err)
+{
+    int state = atomic_load_explicit(&t->state, memory_order_acquire);
+
+    if (state == TRANSFER_FAILED)
+        return err_set(err, t->failure.status, "%s", t->failure.text);
+    *ret_done = state == TRANSFER_DONE;
+    if (*ret_done)
+        *ret_size = t->size;
+    return NRT_SUCCESS;
+}
+
+void net_transfer_free(struct net_transfer *t)
+{
+    if (t == NULL)
+        return;
+    atomic_fetch_sub_explicit(&t->pair->pending, 1, memory_order_relaxed);
+    mem_free(t);
+}
+
+/* --- making and ending -------------------------------------------------------------------------
+ */
+
+/* What the helpers of the bootstrap need of a job's configuration. */
+static void setup_fill(struct net_pairs *s, const struct net_pairs_config *cfg)
+{
+    struct net_job_config *c = &s->s.cfg;
+    char host[256] = "localhost";
+
+    s->cfg = *cfg;
+    s->cfg.key = s->cfg.cpus = NULL;
+    memset(s->cfg.key_dirs, 0, sizeof(s->cfg.key_dirs));
+    c->unkeyed = cfg->unkeyed;
+    c->log = cfg->log;
+    c->now = cfg->now;
+    c->now_arg = cfg->now_arg;
+    c->handshake_ms = cfg->handshake_ms != 0 ? cfg->handshake_ms : 10000;
+    c->half_open_max = cfg->half_open_max != 0 ? cfg->half_open_max : 64;
+    c->dead_ms = 20000;
+    if (gethostname(host, sizeof(host) - 1) != 0)
+        snprintf(host, sizeof(host), "localhost");
+    for (size_t i = 0; i < sizeof(s->host) - 1 && host[i] != '\0'; i++)
+        s->host[i] = host[i] >= 0x20 && host[i] <= 0x7e ? host[i] : '?';
+}
+
+static NRT_STATUS descriptors_open(struct net_pairs *s, struct err *err)
+{
+    s->s.epoll_fd = fd_keep(epoll_create1(EPOLL_CLOEXEC));
+    s->wake_fd = fd_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    s->wake_src.kind = SOURCE_WAKE;
+    if (s->s.epoll_fd < 0 || s->wake_fd < 0 ||
+        !source_watch(&s->s, s->wake_fd, &s->wake_src, true, false))
+        return err_set(err, NRT_RESOURCE, "no descriptor for send and receive: %s",
+                       strerror(errno));
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS pairs_start(struct net_pairs *s, const struct net_pairs_config *cfg,
+                              struct err *err)
+{
+    struct net_job_config kc = {.key = cfg->key,
+                                .key_dirs = {cfg->key_dirs[0], cfg->key_dirs[1], cfg->key_dirs[2]}};
+    struct run_cpus cpus;
+    NRT_STATUS st = key_load(&kc, &s->s.key, err);
+
+    if (st == NRT_SUCCESS)
+        st = descriptors_open(s, err);
+    if (st != NRT_SUCCESS || cfg->by_hand)
+        return st;
+    st = run_thread_start(&s->thread, thread_main, s, "nrt-sendrecv", err);
+    s->threaded = st == NRT_SUCCESS;
+    if (s->threaded && cfg->cpus != NULL && run_cpus_parse(cfg->cpus, &cpus))
+        (void)run_thread_pin(s->thread, &cpus); /* CPUs that are not there: any */
+    return st;
+}
+
+NRT_STATUS net_pairs_open(const struct net_pairs_config *cfg, struct net_pairs **ret,
+                          struct err *err)
+{
+    struct net_pairs *s = mem_zalloc(sizeof(*s));
+    NRT_STATUS st;
+
+    *ret = NULL;
+    if (s == NULL)
+        return err_set(err, NRT_RESOURCE, "out of memory for send and receive");
+    s->s.epoll_fd = s->wake_fd = -1;
+    s->new_pairs_last = &s->new_pairs;
+    s->new_transfers_last = &s->new_transfers;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->inbox_lock, NULL);
+    setup_fill(s, cfg);
+    st = pairs_start(s, cfg, err);
+    if (st != NRT_SUCCESS)
+        net_pairs_close(s);
+    else
+        *ret = s;
+    return st;
+}
+
+void net_pairs_close(struct net_pairs *s)
+{
+    struct net_pairs_left left = {0};
+
+    if (s == NULL)
+        return;
+    if (s->threaded) {
+        atomic_store_explicit(&s->stop, true, memory_order_release);
+        wake(s);
+        pthread_join(s->thread, NULL);
+    }
+    inbox_take(s);
+    while (s->cores != NULL)
+        core_leave(s, &s->cores, &left);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
+    if (s->s.epoll_fd >= 0)
+        close(s->s.epoll_fd);
+    explicit_bzero(&s->s.key, sizeof(s->s.key));
+    pthread_mutex_destroy(&s->inbox_lock);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s);
+}

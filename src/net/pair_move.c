@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transfers of a pair. The receiver tells in advance what it wants (WANT), so that nothing is sent
+ * that has no place; the sender answers each with the bytes, or, inside one instance, with the
+ * device address where they are (HAVE), and keeps them until the receiver says that it has them
+ * (GOT).
+ *
+ * Reading the sender's HBM directly: nobody but the owner of memory ever writes it, so a death on
+ * either side cannot hurt a third process that gets the memory next. What a receiver reads while
+ * the sender dies may be another's; it counts only when the sender has said, after the reading,
+ * that it still had it (KEPT). */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/base.h"
+#include "device/device.h"
+#include "net/pair_int.h"
+
+#define LOOK_NS UINT64_C(500000000) /* between two looks whether a peer of this instance lives */
+#define TURN_NS UINT64_C(200000)    /* of one pair, while others wait for theirs */
+
+/* --- ends --------------------------------------------------------------------------------------
+ */
+
+static void memory_release(struct net_transfer *t)
+{
+    if (t->m.release != NULL)
+        t->m.release(t->m.arg);
+    t->m.release = NULL;
+}
+
+/* The first transfer of the pair is over. From the store on it belongs to whoever tests it. */
+static void first_over(struct net_pair *p, NRT_STATUS status, const char *why)
+{
+    struct net_transfer *t = p->first;
+
+    p->first = t->next;
+    if (p->first == NULL)
+        p->last = &p->first;
+    if (p->fresh == t)
+        p->fresh = t->next;
+    if (p->busy == t)
+        p->busy = NULL;
+    p->ended++;
+    memory_release(t);
+    if (status != NRT_SUCCESS)
+        err_set(&t->failure, status, "%s", why);
+    atomic_store_explicit(&t->state, status == NRT_SUCCESS ? TRANSFER_DONE : TRANSFER_FAILED,
+                          memory_order_release);
+}
+
+void pair_fail(struct net_pair *p, NRT_STATUS status, const char *fmt, ...)
+{
+    struct msg m = {.type = MSG_FAIL,
+                    .u.fail = {.whole_job = 1, .status = (uint32_t)status, .culprit = p->core}};
+    va_list ap;
+
+    if (atomic_load_explicit(&p->state, memory_order_relaxed) == PAIR_FAILED)
+        return;
+    va_start(ap, fmt);
+    err_vset(&p->failure, status, fmt, ap);
+    va_end(ap);
+    if (p->line != NULL) {
+        /* In the middle of a message only the end of the stream can be said. */
+        if (p->line->phase == LINE_PAIRED && !p->line->bye && !(p->send && p->busy != NULL)) {
+            m.u.fail.text = msg_text_of(p->failure.text);
+            (void)conn_send(&p->line->c, msg_build(&m, NULL, NULL));
+        }
+        line_kill(p->set, p->line);
+    }
+    p->busy = NULL;
+    while (p->first != NULL)
+        first_over(p, status, p->failure.text);
+    atomic_store_explicit(&p->state, PAIR_FAILED, memory_order_release);
+}
+
+static void protocol_fail(struct net_pair *p, const char *what)
+{
+    pair_fail(p, NRT_FAILURE, "%s (host %s, pid %u) broke the protocol: %s", p->name, p->line->host,
+              p->line->pid, what);
+}
+
+void pair_paired(struct net_pair *p, struct line *k)
+{
+    k->phase = LINE_PAIRED;
+    p->line = k;
+    snprintf(p->name + strlen(p->name), sizeof(p->name) - strlen(p->name), " (host %.40s, pid %u)",
+             k->host, k->pid);
+    p->moved_at = p->look_at = pairs_now(p->set);
+    atomic_store_explicit(&p->state, PAIR_CONNECTED, memory_order_release);
+}
+
+static bool same_instance(const struct net_pair *p)
+{
+    return p->line->serial == device_instance_serial(p->set->cfg.in);
+}
+
+/* --- sending -----------------------------------------------------------------------------------
+ */
+
+static void say_transfer(struct net_pair *p, enum msg_type type, uint64_t index, uint64_t size,
+                         enum msg_how how, uint64_t addr)
+{
+    struct msg m = {
+        .type = type,
+        .u.transfer = {.index = index, .size = size, .how = (uint8_t)how, .addr = addr}};
+
+    line_send(p->set, p->line, msg_build(&m, NULL, NULL));
+}
+
+static bool connected(const struct net_pair *p)
+{
+    return atomic_load_explicit(&p->state, memory_order_relaxed) == PAIR_CONNECTED;
+}
+
+/* A transfer that the receiver has no room for: it fails on both sides, and what follows does not.
+ * Those before it end first, since transfers end in order. */
+static void too_long(struct net_pair *p, struct net_transfer *t)
+{
+    char why[ERR_TEXT_MAX];
+
+    if (p->first != t)
+        return;
+    snprintf(why, sizeof(why), "%" PRIu64 " bytes were sent where %s wants at most %" PRIu64,
+             t->size, p->name, p->want[t->index % NET_PAIR_PENDING_MAX]);
+    p->told++;
+    say_transfer(p, MSG_HAVE, t->index, t->size, MSG_HOW_TOO_LONG, 0);
+    if (connected(p))
+        first_over(p, NRT_FAILURE, why);
+}
+
+/* The next transfer that the receiver wants is announced; true when something was done. */
+static bool announce(struct net_pair *p)
+{
+    struct net_transfer *t = p->fresh;
+    bool direct;
+
+    if (t == NULL || t->index >= p->wants)
+        return false;
+    if (t->size > p->want[t->index % NET_PAIR_PENDING_MAX]) {
+        uint64_t told = p->told;
+
+        too_long(p, t);
+        return connected(p) && p->told != told;
+    }
+    direct = t->m.device && t->size > 0 && same_instance(p);
+    p->fresh = t->next;
+    p->told++;
+    t->all = t->size == 0;
+    if (!direct && !t->all)
+        p->busy = t;
+    say_transfer(p, MSG_HAVE, t->index, t->size, direct ? MSG_HOW_DEVICE : MSG_HOW_STREAM,
+                 t->m.addr);
+    return connected(p);
+}
+
+/* Bytes of the message under way; false: no more can go now. */
+static bool stream(struct net_pair *p)
+{
+    struct net_transfer *t = p->busy;
+    uint64_t left = t->size - t->at;
+    size_t n;
+
+    if (conn_pending(&p->line->c))
+        conn_flush(&p->line->c);
+    n = conn_give(&p->line->c, (uint8_t *)t->m.p + t->at, left < PAIR_PIECE ? left : PAIR_PIECE);
+    t->at += n;
+    if (n > 0)
+        p->moved_at = pairs_now(p->set);
+    if (t->at == t->size && !conn_pending(&p->line->c)) {
+        t->all = true;
+        p->busy = NULL;
+        return true;
+    }
+    return n > 0;
+}
+
+static void say_kept(struct net_pair *p)
+{
+    for (; p->kept_due > 0 && connected(p); p->kept_due--)
+        say_transfer(p, MSG_KEPT, p->kept_next - p->kept_due, 0, MSG_HOW_STREAM, 0);
+}
+
+static bool send_some(struct net_pair *p)
+{
+    if (p->busy != NULL)
+        return stream(p);
+    say_kept(p);
+    return connected(p) && announce(p);
+}
+
+static void got_want(struct net_pair *p, const struct msg_transfer *m)
+{
+    if (m->index != p->wants || m->index >= p->ended + NET_PAIR_PENDING_MAX) {
+        protocol_fail(p, "it wants messages out of order, or too many");
+        return;
+    }
+    p->want[m->index % NET_PAIR_PENDING_MAX] = m->size;
+    p->wants++;
+}
+
+static void got_got(struct net_pair *p, const struct msg_transfer *m)
+{
+    struct net_transfer *t = p->first;
+
+    if (t == NULL || m->index != t->index || m->index >= p->told || t == p->busy) {
+        protocol_fail(p, "it has what was not sent");
+        return;
+    }
+    if (!t->all) { /* it was read in place */
+        p->kept_due++;
+        p->kept_next = t->index + 1;
+        t->at = t->size;
+        if (p->busy == NULL)
+            say_kept(p);
+        if (!connected(p))
+            return;
+    }
+    first_over(p, NRT_SUCCESS, NULL);
+}
+
+/* --- receiving ---------------------------------------------------------------------------------
+ */
+
+static void announce_wants(struct net_pair *p)
+{
+    while (connected(p) && p->fresh != NULL) {
+        struct net_transfer *t = p->fresh;
+
+        p->fresh = t->next;
+        p->told++;
+        say_transfer(p, MSG_WANT, t->index, t->m.size, MSG_HOW_STREAM, 0);
+    }
+}
+
+static struct net_transfer *transfer_at(const struct net_pair *p, uint64_t index)
+{
+    struct net_transfer *t = p->first;
+
+    while (t != NULL && t->index != index)
+        t = t->next;
+    return t;
+}
+
+/* Those at the head that nothing is missing of. */
+static void receives_end(struct net_pair *p)
+{
+    while (p->first != NULL && p->first->all && !p->first->reads)
+        first_over(p, NRT_SUCCESS, NULL);
+}
+
+/* All bytes are here. Read in place, they count when the sender has confirmed. */
+static void received(struct net_pair *p)
+{
+    struct net_transfer *t = p->busy;
+
+    p->busy = NULL;
+    t->all = true;
+    say_transfer(p, MSG_GOT, t->index, 0, MSG_HOW_STREAM, 0);
+    if (connected(p))
+        receives_end(p);
+}
+
+static void got_have(struct net_pair *p, const struct msg_transfer *m)
+{
+    struct net_transfer *t = transfer_at(p, p->wants);
+    char why[ERR_TEXT_MAX];
+
+    /* wants counts HAVEs here: each is the answer to one WANT */
+    if (t == NULL || m->index != p->wants || m->index >= p->told) {
+        protocol_fail(p, "it sent what nobody wants");
+        return;
+    }
+    p->wants++;
+    if (m->how == MSG_HOW_TOO_LONG) {
+        if (t != p->first || m->size <= t->m.size) {
+            protocol_fail(p, "it gave up a message that would have been possible");
+            return;
+        }
+        snprintf(why, sizeof(why), "%s sent %" PRIu64 " bytes where %" PRIu64 " fit", p->name,
+                 m->size, t->m.size);
+        first_over(p, NRT_FAILURE, why);
+        return;
+    }
+    if (m->size > t->m.size || (m->how == MSG_HOW_DEVICE && !same_instance(p))) {
+        protocol_fail(p, "it sent more than fits, or from another instance's memory");
+        return;
+    }
+    t->size = m->size;
+    t->reads = m->how == MSG_HOW_DEVICE && m->size > 0;
+    t->from = m->addr;
+    p->busy = t;
+    if (t->size == 0)
+        received(p);
+}
+
+static void got_kept(struct net_pair *p, const struct msg_transfer *m)
+{
+    struct net_transfer *t = p->first;
+
+    if (t == NULL || t->index != m->index || !t->reads || !t->all) {
+        protocol_fail(p, "it kept what was not read");
+        return;
+    }
+    first_over(p, NRT_SUCCESS, NULL);
+    receives_end(p); /* in order: what came over the connection has waited for it */
+}
+
+/* Reads a piece of the sender's memory. */
+static void read_some(struct net_pair *p)
+{
+    struct net_transfer *t = p->busy;
+    uint64_t left = t->size - t->at, n = left < PAIR_PIECE ? left : PAIR_PIECE, from;
+    struct err why = {0};
+    void *src;
+
+    if (t->from > UINT64_MAX - t->at) {
+        protocol_fail(p, "its message is at no address");
+        return;
+    }
+    from = t->from + t->at;
+    if (device_map(p->set->cfg.in, from, n, DEVICE_READ, &src, &why) != NRT_SUCCESS) {
+        pair_fail(p, NRT_FAILURE, "a message of %s cannot be read: %s", p->name, why.text);
+        return;
+    }
+    memcpy((uint8_t *)t->m.p + t->at, src, n);
+    t->at += n;
+    p->moved_at = pairs_now(p->set);
+    if (t->at == t->size)
+        received(p);
+}
+
+/* Bytes of a message that comes over the connection; false: no more are there now. */
+static bool take_some(struct net_pair *p)
+{
+    struct net_transfer *t = p->busy;
+    uint64_t left = t->size - t->at;
+    size_t n =
+        conn_take(&p->line->c, (uint8_t *)t->m.p + t->at, left < PAIR_PIECE ? left : PAIR_PIECE);
+
+    t->at += n;
+    if (n > 0)
+        p->moved_at = pairs_now(p->set);
+    if (t->at == t->size)
+        received(p);
+    return n > 0;
+}
+
+/* --- messages ----------------------------------------------------------------------------------
+ */
+
+static void got_fail(struct net_pair *p, const struct msg_fail *m)
+{
+    char text[MSG_TEXT_MAX];
+
+    msg_text_copy(text, sizeof(text), &m->text);
+    p->line->bye = true;
+    pair_fail(p, NRT_FAILURE, "%s gave up: %s", p->name, text);
+}
+
+static void handle(struct net_pair *p, const struct msg *m)
+{
+    p->moved_at = pairs_now(p->set);
+    if (m->type == MSG_FAIL) {
+        got_fail(p, &m->u.fail);
+    } else if (m->type == MSG_BYE) {
+        p->line->bye = true;
+        pair_fail(p, NRT_FAILURE, "%s has closed its side", p->name);
+    } else if (p->send && m->type == MSG_WANT) {
+        got_want(p, &m->u.transfer);
+    } else if (p->send && m->type == MSG_GOT) {
+        got_got(p, &m->u.transfer);
+    } else if (!p->send && m->type == MSG_HAVE) {
+        got_have(p, &m->u.transfer);
+    } else if (!p->send && m->type == MSG_KEPT) {
+        got_kept(p, &m->u.transfer);
+    } else {
+        protocol_fail(p, "a message that does not belong there");
+    }
+}
+
+/* One message, if there is one and it may be looked at; false: nothing. */
+static bool message_some(struct net_pair *p)
+{
+    struct err why = {0};
+    struct msg m;
+    bool have;
+
+    if (conn_next(&p->line->c, &m, &have, &why) != NRT_SUCCESS) {
+        protocol_fail(p, why.text);
+        return false;
+    }
+    if (have)
+        handle(p, &m);
+    return have && connected(p);
+}
+
+static void lost(struct net_pair *p)
+{
+    int error = p->line->c.error;
+
+    pair_fail(p, NRT_FAILURE,
+              "RX, connection closed by remote peer: %s has died or was cut off (%s)", p->name,
+              error != 0 ? strerror(error) : "end of stream");
+}
+
+/* Input: bytes of a message under way, else messages. */
+static bool input_some(struct net_pair *p)
+{
+    if (!p->send && p->busy != NULL && !p->busy->reads)
+        return take_some(p);
+    if (!p->send && p->busy != NULL) {
+        read_some(p);
+        return connected(p);
+    }
+    return message_some(p);
+}
+
+/* True: there may be more. */
+static bool move_once(struct net_pair *p)
+{
+    bool more = input_some(p);
+
+    if (connected(p) && p->send)
+        more |= send_some(p);
+    else if (connected(p))
+        announce_wants(p);
+    return more && connected(p);
+}
+
+void pair_move(struct net_pair *p)
+{
+    uint64_t end = pairs_now(p->set) + TURN_NS;
+
+    p->more = connected(p);
+    while (p->more && pairs_now(p->set) < end)
+        p->more = move_once(p);
+    if (!connected(p))
+        return;
+    if (!p->more && p->line->c.ended)
+        lost(p);
+    else
+        line_watch(p->set, p->line);
+}
+
+void pair_event(struct net_pair *p)
+{
+    bool reading = !p->send && p->busy != NULL;
+    struct err why = {0};
+
+    conn_flush(&p->line->c);
+    /* The buffer takes messages only; bytes go to where they belong, and while the sender's memory
+     * is read nothing needs to be heard. */
+    if (!reading && conn_read(&p->line->c, &why) != NRT_SUCCESS) {
+        pair_fail(p, NRT_FAILURE, "%s", why.text);
+        return;
+    }
+    pair_move(p);
+}
+
+/* --- new transfers and time --------------------------------------------------------------------
+ */
+
+void pair_add(struct net_pair *p, struct net_transfer *t)
+{
+    t->index = p->started++;
+    t->size = t->m.size;
+    t->next = NULL;
+    if (p->first == NULL)
+        p->moved_at = pairs_now(p->set);
+    *p->last = t;
+    p->last = &t->next;
+    if (p->fresh == NULL)
+        p->fresh = t;
+    p->more = true;
+    if (!connected(p)) {
+        while (p->first != NULL)
+            first_over(p, NRT_FAILURE, p->failure.text);
+    }
+}
+
+void pair_tick(struct net_pair *p, uint64_t now)
+{
+    uint64_t limit = p->set->cfg.limit_ns;
+
+    if (!connected(p))
+        return;
+    /* now may be a little older than the last movement */
+    if (limit != 0 && p->first != NULL && now > p->moved_at && now - p->moved_at >= limit) {
+        pair_fail(p, NRT_TIMEOUT,
+                  "nothing moved for %llu ms in %s message %" PRIu64 " of %" PRIu64
+                  " bytes %s %s: %s",
+                  (unsigned long long)(limit / NSEC_PER_MS), p->send ? "sending" : "receiving",
+                  p->first->index, p->first->size, p->send ? "to" : "from", p->name,
+                  p->send ? (p->wants > p->first->index ? "it does not take it"
+                                                        : "it has not called recv_tensor")
+                          : (p->wants > p->first->index ? "the rest does not come"
+                                                        : "it has not called send_tensor"));
+        return;
+    }
+    if (now < p->look_at)
+        return;
+    p->look_at = now + LOOK_NS;
+    if (same_instance(p) && !device_slot_live(p->set->cfg.in, p->line->slot))
+        pair_fail(p, NRT_FAILURE, "%s has died", p->name);
+}
+
+uint64_t pair_next_timer(const struct net_pair *p)
+{
+    uint64_t limit = p->set->cfg.limit_ns, at = UINT64_MAX;
+
+    if (!connected(p))
+        return UINT64_MAX;
+    if (same_instance(p))
+        at = p->look_at;
+    if (limit != 0 && p->first != NULL && p->moved_at + limit < at)
+        at = p->moved_at + limit;
+    return at;
+}
