@@ -77,7 +77,7 @@ uint64_t handle_new(struct handle_table *t, uint32_t session, void *obj)
     if (!s)
         return 0;
 
-    token = (uint64_t)t->kind << 62 |
+    token = (uint64_t)t->kind << HANDLE_KIND_SHIFT |
             (uint64_t)(session & SESSION_MASK) << (HANDLE_INDEX_BITS + HANDLE_GEN_BITS) |
             (uint64_t)s->gen << HANDLE_INDEX_BITS | s->index;
     s->obj = obj;

@@ -3,7 +3,7 @@
  * index of a slot. It is looked up before anything is dereferenced, so a freed, foreign or invented
  * handle is refused and never followed.
  *
- *    63 62 61        50 49                      22 21                0
+ *    63 61 60        50 49                      22 21                0
  *   +-----+------------+--------------------------+------------------+
  *   |kind |  session   |        generation        |      index       |
  *   +-----+------------+--------------------------+------------------+
@@ -23,12 +23,19 @@
 
 #define HANDLE_INDEX_BITS   22
 #define HANDLE_GEN_BITS     28
-#define HANDLE_SESSION_BITS 12
+#define HANDLE_SESSION_BITS 11
+#define HANDLE_KIND_SHIFT   (HANDLE_INDEX_BITS + HANDLE_GEN_BITS + HANDLE_SESSION_BITS)
 #define HANDLE_CHUNK        1024
 #define HANDLE_CHUNKS       ((1u << HANDLE_INDEX_BITS) / HANDLE_CHUNK)
 #define HANDLE_EXCL         0x80000000u
 
-enum handle_kind { HANDLE_TENSOR = 1, HANDLE_SET = 2, HANDLE_MODEL = 3 };
+enum handle_kind {
+    HANDLE_TENSOR = 1,
+    HANDLE_SET = 2,
+    HANDLE_MODEL = 3,
+    HANDLE_COMM = 4,
+    HANDLE_REQUEST = 5
+};
 
 struct handle_slot {
     _Atomic uint64_t token; /* 0: not in use */
