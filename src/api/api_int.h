@@ -39,7 +39,7 @@ struct api {
     struct model_host *host;
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
-    struct handle_table tensors, sets, models;
+    struct handle_table tensors, sets, models, comms, requests;
 };
 
 extern struct api api_;
@@ -108,6 +108,11 @@ struct binding *api_bindings_create(void);
 /* The information dump, after an execution that failed (behaviour.md 5). */
 void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc);
 bool api_infodump_wanted(NRT_STATUS status);
+
+/* Send and receive (sendrecv.c): closes what a session has left open, before the rest of the
+ * session ends; and forgets all, in the child of a fork. */
+void api_sendrecv_end(void);
+void api_sendrecv_forget(void);
 
 /* Inputs to files (behaviour.md 8.4). */
 void api_dump_inputs(const struct model *m, const struct model_arg *in);

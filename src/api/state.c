@@ -15,7 +15,9 @@
 struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
                    .tensors = HANDLE_TABLE_INIT(HANDLE_TENSOR),
                    .sets = HANDLE_TABLE_INIT(HANDLE_SET),
-                   .models = HANDLE_TABLE_INIT(HANDLE_MODEL)};
+                   .models = HANDLE_TABLE_INIT(HANDLE_MODEL),
+                   .comms = HANDLE_TABLE_INIT(HANDLE_COMM),
+                   .requests = HANDLE_TABLE_INIT(HANDLE_REQUEST)};
 
 /* ---- messages ---- */
 
@@ -87,6 +89,9 @@ static void forked_child(void)
     table_forget(&api_.tensors);
     table_forget(&api_.sets);
     table_forget(&api_.models);
+    table_forget(&api_.comms);
+    table_forget(&api_.requests);
+    api_sendrecv_forget();
 }
 
 static pthread_once_t once_ = PTHREAD_ONCE_INIT;
@@ -318,6 +323,7 @@ API_EXPORT void nrt_close(void)
         goto out_unlock;
 
     atomic_store_explicit(&api_.state, API_CLOSED, memory_order_release);
+    api_sendrecv_end();
     while ((obj = handle_take_any(&api_.models, &models)))
         api_model_destroy(obj);
     while ((obj = handle_take_any(&api_.sets, &sets)))

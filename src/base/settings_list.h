@@ -58,7 +58,7 @@
     X(NEURON_RT_DEBUG_OUTPUT_DIR, PATH, "unset", Y, "where device prints of tensors go") \
     X(NEURON_RT_GPSIMD_STDOUT_QUEUE_SIZE_BYTES, INT, "0", Y, "buffer of device printf, a power of two up to 131072; 0 is off") \
     X(NEURON_RT_ASYNC_SENDRECV_EXPERIMENTAL_ENABLED, BOOL, "0", Y, "tensor send and receive") \
-    X(NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT, INT, "unset", Y, "TCP port of tensor send and receive") \
+    X(NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT, INT, "45645", Y, "tensor send and receive: logical core n listens at this TCP port + n") \
     X(NEURON_RT_ULTRASERVER_MODE, WORD, "unset", P, "UltraServer mode given by the deployment") \
     X(NEURON_RT_ULTRASERVER_SERVER_ID, TEXT, "unset", P, "UltraServer id given by the deployment") \
     X(NEURON_RT_ULTRASERVER_NODE_ID, INT, "unset", P, "node of the UltraServer given by the deployment") \

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The worked example of docs/api.md is what it says: its files are taken out of the page, assembled, compiled, run.
+"""The worked example of a page is what it says: its files are taken out of the page, assembled, compiled, run.
 
 usage: test_guide.py PAGE OPENNRT LIBNRT INCLUDE CC..."""
 import os
@@ -14,22 +14,44 @@ cc = sys.argv[5:]
 text = open(page, encoding='utf-8').read()
 files = dict(re.findall(r'<!-- file: (\S+) -->\n```\w*\n(.*?)```', text, re.S))
 output = re.search(r'<!-- output -->\n```\n(.*?)```', text, re.S).group(1)
-assert set(files) == {'add.nasm', 'first.c'}, files.keys()
 
 libdir = os.path.dirname(os.path.abspath(lib))
 instance = 'guide%d' % os.getpid()
 env = dict(os.environ, OPENNRT_INSTANCE=instance, LD_LIBRARY_PATH=libdir)
+
+
+def compile_it(tmp, source):
+    subprocess.run([*cc, source, '-o', source[:-2], '-Wall', '-Werror', '-I', include, '-L', libdir, '-L.', '-lnrt'],
+                   cwd=tmp, env=env, check=True)
+
+
+def first(tmp):
+    assert set(files) == {'add.nasm', 'first.c'}, files.keys()
+    subprocess.run([opennrt, 'asm', 'add.nasm', '-o', 'add.neff'], cwd=tmp, env=env, check=True)
+    compile_it(tmp, 'first.c')
+    return subprocess.run(['./first'], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def talk(tmp):
+    """The commands of the page, with a port of this test's own."""
+    assert set(files) == {'talk.c'}, files.keys()
+    commands = re.search(r'\n((?:    [^\n]+\n)*    wait; cat first.txt\n)', text).group(1)
+    port = str(11000 + os.getpid() % 1000)
+    assert '45645' in commands and 'gcc talk.c -o talk -lnrt' in commands
+    commands = commands.replace('45645', port).replace('gcc talk.c -o talk -lnrt', 'true')
+    compile_it(tmp, 'talk.c')
+    return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
+                          timeout=60).stdout
+
+
 with tempfile.TemporaryDirectory() as tmp:
     for name, body in files.items():
         with open(os.path.join(tmp, name), 'w', encoding='utf-8') as f:
             f.write(body)
     if not os.path.exists(os.path.join(libdir, 'libnrt.so')):
         os.symlink(os.path.abspath(lib), os.path.join(tmp, 'libnrt.so'))
-    subprocess.run([opennrt, 'asm', 'add.nasm', '-o', 'add.neff'], cwd=tmp, env=env, check=True)
-    subprocess.run([*cc, 'first.c', '-o', 'first', '-Wall', '-Werror', '-I', include, '-L', libdir, '-L.', '-lnrt'],
-                   cwd=tmp, env=env, check=True)
     try:
-        got = subprocess.run(['./first'], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
+        got = {'api.md': first, 'sendrecv.md': talk}[os.path.basename(page)](tmp)
     finally:
         subprocess.run([opennrt, 'reset', '-i', instance], env=env, stdout=subprocess.DEVNULL)
 assert got == output, (got, output)
