@@ -204,7 +204,7 @@ static void json_row(struct strbuf *to, const struct cc_options *o, const struct
                      unsigned stream, bool many)
 {
     const char *gb = o->gib ? "GiB/s" : "GB/s";
-    char name[CELL_MAX];
+    char name[CELL_MAX], text[CELL_MAX];
 
     strbuf_put(to, "        {\n");
     if (many)
@@ -229,8 +229,9 @@ static void json_row(struct strbuf *to, const struct cc_options *o, const struct
     for (unsigned i = 0; i < o->stat_count; i++) {
         stat_name(name, sizeof(name), o->stats[i]);
         strbuf_printf(to, ",\n            \"%s\": ", name);
-        json_double(to, o->stats[i] == CC_STAT_AVG ? rint(row->stats[i] * 100) / 100
-                                                   : rint(row->stats[i]));
+        /* as the table shows it */
+        cc_round_text(text, sizeof(text), row->stats[i]);
+        json_double(to, o->stats[i] == CC_STAT_AVG ? strtod(text, NULL) : rint(row->stats[i]));
     }
     if (o->show_algorithm)
         strbuf_printf(to, ",\n            \"algorithm\": \"%s\"", row->algorithm);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The NEFF of a rank. The text form declares tensors and programs, the builder the collectives. An
+ * engine triggers an operation, waits until it has ended, and triggers the next: so operations of a
+ * stream follow each other as dependent ones do, and streams run beside each other. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "job.h"
+#include "neff/asm.h"
+#include "sched/select.h"
+
+#define NAME_MAX_BYTES 48
+#define GROUPS_MAX     16u /* of a NEFF */
+
+static const char *const engines[CC_STREAMS_MAX] = {"sp", "act", "dve", "pool"};
+
+static uint64_t at_least_one(uint64_t n)
+{
+    return n > 0 ? n : 1; /* an empty range still lies in a variable */
+}
+
+/* ---- the text ---- */
+
+static void variables_put(struct strbuf *t, const struct cc_job *j, const struct cc_case *cases,
+                          uint32_t ops)
+{
+    char name[NAME_MAX_BYTES];
+
+    for (unsigned s = 0; s < j->stream_count; s++) {
+        const struct cc_case *c = &cases[s];
+
+        for (uint32_t b = 0; b < cc_job_buffers(j, s, ops); b++)
+            for (unsigned p = 0; p < c->parts; p++) {
+                cc_tensor_name(name, sizeof(name), s, b, p, "in");
+                strbuf_printf(t, "var %s: input %s[%llu]\n", name, dtype_name(c->dtype),
+                              (unsigned long long)at_least_one(c->in[p]));
+                cc_tensor_name(name, sizeof(name), s, b, p, "out");
+                strbuf_printf(t, "var %s: output %s[%llu]\n", name, dtype_name(c->dtype),
+                              (unsigned long long)at_least_one(c->out[p]));
+            }
+        if (cc_op_varies(c->op)) {
+            cc_table_name(name, sizeof(name), s);
+            strbuf_printf(t, "var %s: input uint32[%u, %u]\n", name,
+                          c->tables.has_recv_displ ? 4 : 3, c->n);
+        }
+    }
+}
+
+static void op_put(struct strbuf *t, unsigned s, uint32_t entry)
+{
+    strbuf_printf(t,
+                  "        trigger_collective %u, done%u\n"
+                  "        wait done%u >= 1 -> done%u--\n",
+                  entry, s, s, s);
+}
+
+/* first: index of the stream's first entry of the collectives table. */
+static void engine_put(struct strbuf *t, const struct cc_job *j, unsigned s, uint32_t ops,
+                       uint32_t first)
+{
+    uint32_t all = ops * j->stream[s].ops_per_iter, buffers = cc_job_buffers(j, s, ops);
+
+    strbuf_printf(t, "%s:\n    for i in 0..%u {\n", engines[s], all / buffers);
+    for (uint32_t b = 0; b < buffers; b++)
+        op_put(t, s, first + b);
+    strbuf_put(t, "    }\n");
+    for (uint32_t b = 0; b < all % buffers; b++)
+        op_put(t, s, first + b);
+    strbuf_put(t, "    end\n");
+}
+
+static void text_put(struct strbuf *t, const struct cc_job *j, const struct cc_case *cases,
+                     uint32_t ops)
+{
+    uint32_t first = 0;
+
+    strbuf_printf(t, ".name nccom_test\n.arch v%u\n%s", (unsigned)j->type->arch,
+                  j->lnc == 2 ? ".lnc 2\n" : "");
+    for (unsigned s = 0; s < j->stream_count; s++)
+        strbuf_printf(t, "sem done%u\n", s);
+    variables_put(t, j, cases, ops);
+    strbuf_put(t, "if core == 0 {\n"); /* the second physical core has nothing to do */
+    for (unsigned s = 0; s < j->stream_count; s++) {
+        engine_put(t, j, s, ops, first);
+        first += cc_job_buffers(j, s, ops);
+    }
+    strbuf_put(t, "} else {\nsp:\n    end\n}\n");
+}
+
+/* ---- the collectives ---- */
+
+static const char *neff_op(enum cc_op op)
+{
+    static const char *const names[CC_OP_COUNT] = {
+        [CC_ALL_REDUCE] = "all_reduce",     [CC_ALL_GATHER] = "all_gather",
+        [CC_ALL_GATHER_V] = "all_gather_v", [CC_REDUCE_SCATTER] = "reduce_scatter",
+        [CC_SENDRECV] = "permute",          [CC_ALL_TO_ALL] = "all_to_all",
+        [CC_ALL_TO_ALL_V] = "all_to_all_v", [CC_PERMUTE] = "permute"};
+
+    return names[op];
+}
+
+/* The groups of one operation: all, or where there are more than a NEFF may have, the rank's own.
+ */
+static unsigned groups_of(const struct cc_grouping *g, uint32_t rank,
+                          struct neff_build_coll_group ret[GROUPS_MAX])
+{
+    uint32_t own = 0, position;
+
+    if (g->groups > GROUPS_MAX) {
+        (void)cc_rank_place(g, rank, &own, &position); /* in none: it takes no part in the first */
+        ret[0] = (struct neff_build_coll_group){g->ranks + (size_t)own * g->size, g->size};
+        return 1;
+    }
+    for (uint32_t i = 0; i < g->groups; i++)
+        ret[i] = (struct neff_build_coll_group){g->ranks + (size_t)i * g->size, g->size};
+    return g->groups;
+}
+
+/* One entry of the table. var: of the buffer's first tensor; table: the variable of counts. */
+static void entry_add(struct neff_build *b, const struct cc_job *j, const struct cc_case *cases,
+                      unsigned s, uint32_t buffer, uint32_t rank, int var, int table)
+{
+    const struct cc_case *c = &cases[s];
+    const struct cc_data d = cc_job_data(j, cases, s, buffer);
+    struct neff_build_coll_range in[CC_PARTS_MAX], out[CC_PARTS_MAX];
+    struct neff_build_coll_group groups[GROUPS_MAX];
+    struct neff_build_coll e = {.op = neff_op(c->op),
+                                .reduce = cc_op_reduces(c->op) ? "add" : NULL,
+                                .dtype = dtype_name(c->dtype),
+                                .stream = s,
+                                .in = in,
+                                .out = out,
+                                .in_count = c->parts,
+                                .out_count = c->parts,
+                                .has_metadata = cc_op_varies(c->op),
+                                .metadata_var = table};
+
+    for (unsigned p = 0; p < c->parts; p++) {
+        in[p] =
+            (struct neff_build_coll_range){var + (int)(2 * p), 0, c->in[p] * dtype_size(c->dtype)};
+        out[p] = (struct neff_build_coll_range){var + (int)(2 * p) + 1, 0,
+                                                c->out[p] * dtype_size(c->dtype)};
+    }
+    if (d.pairs != NULL) {
+        e.pairs = (const uint32_t(*)[2])d.pairs->pair;
+        e.pair_count = d.pairs->count;
+    } else {
+        e.groups = groups;
+        e.group_count = groups_of(d.groups, rank, groups);
+    }
+    neff_build_collective(b, 0, &e); /* an error sticks to the builder */
+}
+
+static void entries_add(struct neff_build *b, const struct cc_job *j, const struct cc_case *cases,
+                        uint32_t rank, uint32_t ops)
+{
+    int var = 0; /* numbers of variables follow their declaration */
+
+    for (unsigned s = 0; s < j->stream_count; s++) {
+        uint32_t buffers = cc_job_buffers(j, s, ops);
+        int each = (int)(2 * cases[s].parts), table = var + (int)buffers * each;
+
+        for (uint32_t k = 0; k < buffers; k++, var += each)
+            entry_add(b, j, cases, s, k, rank, var, table);
+        var += cc_op_varies(cases[s].op);
+    }
+}
+
+NRT_STATUS cc_job_neff(const struct cc_job *j, const struct cc_case *cases, uint32_t rank,
+                       uint32_t ops, void **ret_bytes, size_t *ret_size, struct err *err)
+{
+    struct neff_asm_options ao = {.file = "nccom-test"};
+    struct neff_build_options bo = {.level = 1};
+    struct neff_error why = {0};
+    struct neff_build *b;
+    struct strbuf text = {0};
+    NRT_STATUS st;
+
+    text_put(&text, j, cases, ops);
+    if (text.failed) {
+        strbuf_fini(&text);
+        return err_set(err, NRT_RESOURCE, "out of host memory");
+    }
+    st = neff_asm_text(text.s, text.len, &ao, &b, NULL, &why);
+    strbuf_fini(&text);
+    if (st != NRT_SUCCESS)
+        return err_set(err, st, "%s", why.text);
+    entries_add(b, j, cases, rank, ops);
+    st = neff_build_write_memory(b, &bo, ret_bytes, ret_size);
+    if (st != NRT_SUCCESS)
+        err_set(err, st, "%s", neff_build_error(b));
+    neff_build_destroy(b);
+    return st;
+}
+
+/* ---- what the runtime chooses ---- */
+
+static enum sched_op sched_op_of(enum cc_op op)
+{
+    static const enum sched_op ops[CC_OP_COUNT] = {
+        [CC_ALL_REDUCE] = SCHED_ALL_REDUCE,     [CC_ALL_GATHER] = SCHED_ALL_GATHER,
+        [CC_ALL_GATHER_V] = SCHED_ALL_GATHER_V, [CC_REDUCE_SCATTER] = SCHED_REDUCE_SCATTER,
+        [CC_SENDRECV] = SCHED_PERMUTE,          [CC_ALL_TO_ALL] = SCHED_ALL_TO_ALL,
+        [CC_ALL_TO_ALL_V] = SCHED_ALL_TO_ALL_V, [CC_PERMUTE] = SCHED_PERMUTE};
+
+    return ops[op];
+}
+
+/* The first of the variants that can do it, as the runtime takes them. */
+static const char *variant_of(const struct sched_choice *choice, const struct cc_case *c,
+                              const struct topo_group *g)
+{
+    static const enum sched_variant order[] = {SCHED_INLINE, SCHED_DIRECT, SCHED_STAGED};
+    struct sched_request r = {.op = sched_op_of(c->op),
+                              .alg = choice->alg,
+                              .intra = choice->intra,
+                              .inter = choice->inter,
+                              .group = g,
+                              .tensors = c->parts,
+                              .counts = c->op == CC_REDUCE_SCATTER ? c->out : c->in,
+                              .elem_size = (uint32_t)dtype_size(c->dtype)};
+
+    if (cc_op_varies(c->op) || r.op == SCHED_PERMUTE)
+        return "";
+    for (unsigned i = 0; i < 3; i++) {
+        struct sched *s;
+
+        r.variant = order[i];
+        if (sched_create(&r, &s, NULL) == NRT_SUCCESS) {
+            sched_destroy(s);
+            return sched_variant_name(order[i]);
+        }
+    }
+    return "";
+}
+
+const char *cc_job_algorithm(const struct cc_job *j, const struct cc_case *c, unsigned stream,
+                             const char **ret_variant)
+{
+    const struct cc_grouping *l = &j->groups[stream].list[0];
+    uint64_t in = cc_case_in_bytes(c), out = cc_case_out_bytes(c);
+    struct sched_question q = {.op = sched_op_of(c->op), .size = in > out ? in : out};
+    const char *name = "";
+    struct sched_choice choice;
+    struct sched_rules rules;
+    struct topo_fabric fabric;
+    struct topo_world world;
+    struct topo_group g;
+
+    *ret_variant = "";
+    if (topo_fabric_init(&fabric, j->type, 1, NULL) != NRT_SUCCESS ||
+        topo_world_init(&world, &fabric, j->lnc, j->o.nodes, j->o.ranks / j->o.nodes, NULL) !=
+            NRT_SUCCESS ||
+        topo_group_init(&g, &world, l->ranks, l->size, NULL) != NRT_SUCCESS)
+        return name;
+    q.dims = g.dims;
+    sched_rules_default(&rules);
+    if (sched_select(&rules, &q, &choice, NULL) == NRT_SUCCESS) {
+        name = sched_choice_printed(&choice);
+        *ret_variant = variant_of(&choice, c, &g);
+    }
+    topo_group_fini(&g);
+    return name;
+}
