@@ -365,7 +365,7 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     struct coll_streams *s = &t->rank->streams;
 
     s->table = t;
-    s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX;
+    s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->suspected = false;
 }
 
