@@ -20,43 +20,38 @@
 
 /* ---- ended operations ---- */
 
-static struct core_signal *signal_new(struct coll_streams *s, const struct core_trigger *t)
+static struct stream_op *stream_op(struct stream *st, uint32_t i)
 {
-    uint32_t cap = TOPO_MAX_STREAMS * STREAM_DEPTH; /* all that can be under way */
-    struct core_signal *ret = &s->ended[(s->ended_first + s->ended_count++) % cap];
+    return &st->op[(st->first + i) % STREAM_DEPTH];
+}
 
-    /* Device time: how long an operation lasts is not costed yet, and when the others entered it is
-     * not known in this run's time. */
-    *ret = (struct core_signal){.of = *t};
-    return ret;
+static struct coll_comm *running_comm(struct stream *st)
+{
+    return stream_op(st, st->ended)->e->comm->comm;
 }
 
 static void op_done(struct coll_streams *s, struct stream *st)
 {
-    signal_new(s, &st->op[st->first].t);
-    st->first = (st->first + 1) % STREAM_DEPTH;
-    st->count--;
+    s->order[(s->order_first + s->order_count++) % sizeof(s->order)] = (uint8_t)(st - s->stream);
     st->running = false;
+    if (++st->ended == st->count)
+        s->busy &= ~(1u << (st - s->stream));
 }
 
 /* The operation fails the run; it stays where it is until the run has been abandoned. */
 static void op_failed(struct coll_streams *s, struct stream *st, NRT_STATUS status,
                       const char *text)
 {
-    const struct stream_op *op = &st->op[st->first];
-    struct core_signal *ret;
-
     if (s->failed)
         return;
     s->failed = true;
+    s->told = false;
+    s->failure = stream_op(st, st->ended)->t;
     s->err = (struct err){0};
     err_set(&s->err, status, "%s", text);
     s->suspected = true;
     s->suspect = (struct coll_suspect){
-        .core = op->t.core, .op = op->t.op, .count = s->table->count[op->t.core]};
-    ret = signal_new(s, &op->t);
-    ret->status = status;
-    ret->text = s->err.text;
+        .core = s->failure.core, .op = s->failure.op, .count = s->table->count[s->failure.core]};
 }
 
 /* ---- tensors ---- */
@@ -149,10 +144,10 @@ static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
 
 static void op_begin(struct coll_streams *s, struct stream *st)
 {
-    struct stream_op *op = &st->op[st->first];
+    struct stream_op *op = stream_op(st, st->ended);
     struct coll_entry *e = op->e;
     struct err err = {0};
-    NRT_STATUS status = NRT_SUCCESS;
+    NRT_STATUS status;
 
     if (e->kind == ENTRY_IDLE) {
         op_done(s, st);
@@ -162,7 +157,7 @@ static void op_begin(struct coll_streams *s, struct stream *st)
     status = tensors_take(s, e, op->t.binding, &err);
     if (!status)
         status = coll_begin(e->plan, e->addr, e->addr + e->inputs, &err);
-    if (status) { /* the others must not wait for it */
+    if (__builtin_expect(status != NRT_SUCCESS, 0)) { /* the others must not wait for it */
         (void)coll_fail(e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, e->comm->me, "%s", err.text);
         op_failed(s, st, status, err.text);
         return;
@@ -175,17 +170,18 @@ static bool stream_progress(struct coll_streams *s, struct stream *st)
 {
     bool moved = false;
 
-    while (st->count > 0) {
+    while (st->ended < st->count) {
         struct coll_comm *c;
 
         if (!st->running) {
+            moved = true;
             op_begin(s, st);
             if (s->failed)
                 return true;
-            moved = true;
-            continue;
+            if (!st->running)
+                continue;
         }
-        c = st->op[st->first].e->comm->comm;
+        c = running_comm(st);
         switch (coll_progress(c, BUDGET)) {
         case COLL_DONE:
             op_done(s, st);
@@ -207,13 +203,8 @@ static bool streams_progress(struct coll_streams *s)
 {
     bool moved = false;
 
-    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1) {
-        unsigned i = (unsigned)__builtin_ctz(left);
-
-        moved |= stream_progress(s, &s->stream[i]);
-        if (s->stream[i].count == 0)
-            s->busy &= ~(1u << i);
-    }
+    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1)
+        moved |= stream_progress(s, &s->stream[__builtin_ctz(left)]);
     return moved;
 }
 
@@ -222,6 +213,7 @@ static bool streams_progress(struct coll_streams *s)
 static NRT_STATUS outside_trigger(void *arg, const struct core_trigger *t, struct err *err)
 {
     struct coll_streams *s = arg;
+    struct stream_op *op;
     struct coll_entry *e;
     struct stream *st;
 
@@ -231,10 +223,12 @@ static NRT_STATUS outside_trigger(void *arg, const struct core_trigger *t, struc
     st = &s->stream[e->stream];
     if (st->count == STREAM_DEPTH)
         return NRT_QUEUE_FULL;
-    st->op[(st->first + st->count++) % STREAM_DEPTH] = (struct stream_op){*t, e};
+    op = stream_op(st, st->count++);
+    op->t = *t;
+    op->e = e;
     s->busy |= 1u << e->stream;
-    if (!s->failed && stream_progress(s, st) && st->count == 0)
-        s->busy &= ~(1u << e->stream);
+    if (!s->failed)
+        (void)stream_progress(s, st);
     return NRT_SUCCESS;
 }
 
@@ -243,18 +237,45 @@ static uint64_t outside_progress(void *arg, uint64_t budget)
     struct coll_streams *s = arg;
 
     (void)budget; /* one look at each stream */
-    return s->busy && !s->failed && streams_progress(s);
+    return s->busy && streams_progress(s);
+}
+
+static bool outside_poll(void *arg)
+{
+    struct coll_streams *s = arg;
+
+    for (unsigned i = 0; i < POLLS; i++)
+        if (streams_progress(s))
+            return true;
+    return false;
 }
 
 static bool outside_take(void *arg, struct core_signal *ret)
 {
     struct coll_streams *s = arg;
+    struct stream *st;
 
-    if (s->ended_count == 0)
+    /* Device time: how long an operation lasts is not costed yet, and when the others entered it is
+     * not known in this run's time; both stay 0. */
+    ret->status = NRT_SUCCESS;
+    ret->text = NULL;
+    ret->arrival_ps = ret->lasts_ps = 0;
+    if (s->order_count > 0) {
+        st = &s->stream[s->order[s->order_first]];
+        s->order_first = (s->order_first + 1) % sizeof(s->order);
+        s->order_count--;
+        ret->of = st->op[st->first].t;
+        st->first = (st->first + 1) % STREAM_DEPTH;
+        st->ended--;
+        st->count--;
+        return true;
+    }
+    if (!s->failed || s->told)
         return false;
-    *ret = s->ended[s->ended_first];
-    s->ended_first = (s->ended_first + 1) % (TOPO_MAX_STREAMS * STREAM_DEPTH);
-    s->ended_count--;
+    s->told = true;
+    ret->of = s->failure;
+    ret->status = s->err.status;
+    ret->text = s->err.text;
     return true;
 }
 
@@ -262,7 +283,7 @@ static bool outside_outstanding(void *arg)
 {
     const struct coll_streams *s = arg;
 
-    return s->busy != 0 || s->ended_count != 0;
+    return s->busy != 0 || s->order_count != 0;
 }
 
 /* Operations outstanding have their own limit (see coll_doze), which names who is missing; so the
@@ -281,16 +302,17 @@ static void outside_abandon(void *arg)
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++) {
         struct stream *st = &s->stream[i];
 
-        if (st->running)
-            (void)coll_fail(st->op[st->first].e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES,
-                            st->op[st->first].e->comm->me,
-                            "the execution of rank %u ended before its operation",
-                            st->op[st->first].e->comm->me);
-        st->count = 0;
+        if (st->running) {
+            struct shared_comm *c = stream_op(st, st->ended)->e->comm;
+
+            (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me,
+                            "the execution of rank %u ended before its operation", c->me);
+        }
+        st->first = st->ended = st->count = 0;
         st->running = false;
     }
     s->busy = 0;
-    s->ended_count = 0;
+    s->order_first = s->order_count = 0;
 }
 
 /* ---- waiting ---- */
@@ -307,16 +329,16 @@ static void relax(void)
 /* Looks for as long as spinning is right; true: something moved. */
 static bool spin(struct coll_streams *s)
 {
-    unsigned cpus = run_cpu_count();
-
+    if (s->cpus == 0)
+        s->cpus = run_cpu_count();
     for (unsigned i = 0; i < SPINS; i++) {
+        if (s->cpus < 2 || device_runnable(s->in) > s->cpus)
+            break;
         for (unsigned k = 0; k < POLLS; k++) {
             if (streams_progress(s))
                 return true;
             relax();
         }
-        if (cpus < 2 || device_runnable(s->in) > cpus)
-            break;
     }
     for (unsigned i = 0; i < YIELDS; i++) {
         sched_yield();
@@ -330,18 +352,13 @@ static void outside_wait(void *arg, uint64_t limit_ns)
 {
     struct coll_streams *s = arg;
 
-    if (s->failed || s->ended_count || !s->busy || spin(s))
+    if (s->failed || s->order_count || !s->busy || spin(s))
         return;
-    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1) {
-        struct stream *st = &s->stream[__builtin_ctz(left)];
-        struct coll_comm *c = st->op[st->first].e->comm->comm;
-        bool only = (s->busy & (s->busy - 1)) == 0;
-
-        if (!only && limit_ns > SHORT_NS)
-            limit_ns = SHORT_NS;
-        if (coll_doze(c, limit_ns) != COLL_BLOCKED)
-            return;
-    }
+    if (s->busy & (s->busy - 1) && limit_ns > SHORT_NS)
+        limit_ns = SHORT_NS;
+    for (uint32_t left = s->busy; left; left &= left - 1)
+        if (coll_doze(running_comm(&s->stream[__builtin_ctz(left)]), limit_ns) != COLL_BLOCKED)
+            return; /* what it was, the next look tells */
 }
 
 void streams_init(struct coll_rank *r)
@@ -353,6 +370,7 @@ void streams_init(struct coll_rank *r)
     r->outside = (struct core_outside){.arg = s,
                                        .trigger = outside_trigger,
                                        .progress = outside_progress,
+                                       .poll = outside_poll,
                                        .take = outside_take,
                                        .outstanding = outside_outstanding,
                                        .beat = outside_beat,
@@ -366,7 +384,8 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
 
     s->table = t;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
-    s->failed = s->suspected = false;
+    s->failed = s->told = s->suspected = false;
+    s->cpus = 0;
 }
 
 bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret)

@@ -81,22 +81,26 @@ struct stream_op {
     struct coll_entry *e;
 };
 
+/* op[first ...]: `ended` operations whose signal was not taken, then those to be carried out. */
 struct stream {
     struct stream_op op[STREAM_DEPTH];
-    uint32_t first, count;
-    bool running; /* op[first] has begun */
+    uint32_t first, ended, count; /* count: all of them */
+    bool running;                 /* op[first + ended] has begun */
 };
 
 struct coll_streams {
     struct device_instance *in;
     struct coll_table *table; /* of the run */
     uint64_t timeout_ns;
-    uint32_t busy; /* bit per stream with operations */
+    uint32_t busy; /* bit per stream with operations to be carried out */
     uint64_t beats;
     struct stream stream[TOPO_MAX_STREAMS];
-    struct core_signal ended[TOPO_MAX_STREAMS * STREAM_DEPTH];
-    uint32_t ended_first, ended_count;
-    bool failed; /* an operation failed: what runs is abandoned */
+    uint8_t order[TOPO_MAX_STREAMS * STREAM_DEPTH]; /* streams, as their operations ended */
+    uint32_t order_first, order_count;
+    bool failed;                 /* an operation failed with err: what runs is abandoned */
+    bool told;                   /* its signal was taken */
+    struct core_trigger failure; /* its trigger */
+    unsigned cpus; /* of the thread that drives the core; 0: not counted in this run */
     struct coll_suspect suspect;
     bool suspected;
     struct err err;

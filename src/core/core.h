@@ -96,6 +96,10 @@ struct core_outside {
     /* Work for what was started, at most about `budget` steps; returns how many were done. May be
      * called when there is nothing to do. */
     uint64_t (*progress)(void *arg, uint64_t budget);
+    /* The core has nothing else to do and something is outstanding: look for a short while, some
+     * microseconds, for something to do, and do it. False: nothing came. It spares the core the
+     * look at the clock and the call of wait that follow. NULL: none. */
+    bool (*poll)(void *arg);
     /* The next signal, in the order in which the outside decided them; false: none now. */
     bool (*take)(void *arg, struct core_signal *ret);
     /* Whether a signal may still come without any engine doing anything: accepted operations whose

@@ -75,7 +75,8 @@ uint32_t exec_turn(struct core_exec *x, unsigned core, unsigned engine, uint32_t
 /* OP_COLLECTIVE; false: the engine cannot go on now, or the run failed. */
 bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op);
 uint64_t outside_progress(struct core_exec *x, uint64_t budget); /* steps done */
-uint64_t outside_take(struct core_exec *x);                      /* signals taken */
+bool outside_poll(struct core_exec *x);
+uint64_t outside_take(struct core_exec *x); /* signals taken */
 /* The core can do nothing by itself and nothing came: true when that has lasted for the wall-time
  * limit, and the run has failed. */
 bool outside_stalls(struct core_exec *x);

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define TURN 4096 /* records an engine runs before the others are looked at */
+#define TURN    4096 /* records an engine runs before the others are looked at */
+#define OUTSIDE 64   /* and before the outside may work, which no order depends on */
 
 void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
                unsigned engine)
@@ -216,10 +217,12 @@ static enum core_step advance(struct core_exec *x, uint64_t *left)
         while ((x->ready | x->turn_left) != 0) {
             if (*left == 0)
                 return CORE_STEP_BUDGET;
-            did = turn(x, *left);
+            did = turn(x, x->outside != NULL && *left > OUTSIDE ? OUTSIDE : *left);
             *left -= did;
             if (x->status != NRT_SUCCESS)
                 return settle(x);
+            if (x->outside != NULL && (x->ready | x->turn_left) != 0)
+                (void)outside_progress(x, *left);
         }
         if (*left == 0)
             return CORE_STEP_BUDGET;
@@ -232,6 +235,8 @@ static enum core_step advance(struct core_exec *x, uint64_t *left)
         if (x->outside == NULL || !x->outside->outstanding(x->outside->arg))
             return settle(x);
         did = outside_progress(x, *left);
+        if (did == 0 && outside_poll(x))
+            did = 1;
         if (did == 0)
             return CORE_STEP_OUTSIDE;
         *left -= did < *left ? did : *left;

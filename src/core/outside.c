@@ -156,6 +156,11 @@ uint64_t outside_progress(struct core_exec *x, uint64_t budget)
     return x->outside->progress(x->outside->arg, budget < STEPS ? budget : STEPS);
 }
 
+bool outside_poll(struct core_exec *x)
+{
+    return x->outside->poll != NULL && x->outside->poll(x->outside->arg);
+}
+
 /* ---- the end ---- */
 
 /* The engine to name: the first that waits, else (all ended, an operation did not) the first. */
