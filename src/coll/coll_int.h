@@ -50,7 +50,8 @@ struct coll_publish {
     _Atomic uint64_t started, ended; /* operations */
     _Atomic uint64_t what;           /* op, alg, dtype, bytes: see what_pack */
     _Atomic uint64_t steps;
-    _Atomic uint64_t wait;                  /* 0: none; else 1, sem, peer: see wait_pack */
+    _Atomic uint64_t wait;                  /* 0: none; else for what: see wait_pack */
+    _Atomic uint32_t wait_for;              /* value of the counter, or number of the line */
     _Atomic uint64_t in[SCHED_TENSORS_MAX]; /* device addresses of the tensors of `started` */
     _Atomic uint64_t out[SCHED_TENSORS_MAX];
 };
@@ -90,6 +91,10 @@ struct coll_comm {
     struct coll_peer *peers;
     struct device_extent extent;
     uint64_t lease;
+    const uint32_t *near; /* ranks of my node, near_count */
+    uint32_t near_count;
+    uint32_t *near_slot;                  /* and their slots */
+    bool *near_live;                      /* as the last look found them */
     bool watched;                         /* the lease looks at busy */
     _Atomic uint32_t busy;                /* an operation is under way, or one has failed */
     struct device_extent held[COLL_HELD]; /* tensors leased, by a hash of the address */
@@ -190,6 +195,12 @@ struct plan_channel {
     size_t ref_count, ref_cap;
 };
 
+/* Lines that a message of PUT or TAKE fills; an empty one fills one. */
+static inline uint64_t coll_lines_of(uint64_t bytes)
+{
+    return bytes > COLL_LINE_DATA ? (bytes + COLL_LINE_DATA - 1) / COLL_LINE_DATA : 1;
+}
+
 struct plan_total { /* what one operation adds to a counter of mine */
     uint32_t peer;
     uint16_t channel;
@@ -237,6 +248,7 @@ struct coll_run {
     uint64_t steps;
     struct coll_cursor cursor[SCHED_CHANNELS_MAX];
     const struct plan_step *blocked; /* the last step that waited */
+    uint32_t blocked_channel;
 };
 
 /* ---- between nodes (net.c, tell.c) ---- */

@@ -104,35 +104,33 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     return NRT_SUCCESS;
 }
 
-/* The lease is one generation of the instance: the rank with index 0 opens it for its node. */
+/* The lease is one generation of the instance: the rank with index 0 opens it for its node. Nobody
+ * raises a counter of mine before my area is leased: hence the second exchange, in which everybody
+ * says that it is. */
 static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
 {
-    const struct topo_group *g = c->cfg.group;
-    const uint32_t *near = &g->at[g->node[c->me] * g->per_node];
     uint64_t *all = mem_calloc(c->n, sizeof(*all)), mine = 0;
-    uint32_t *slots = mem_calloc(g->per_node, sizeof(*slots));
     NRT_STATUS st = NRT_RESOURCE;
 
-    if (!all || !slots) {
-        err_set(err, st, "no memory for a communicator");
-        goto out;
-    }
-    for (uint32_t y = 0; y < g->per_node; y++)
-        slots[y] = c->peers[near[y]].slot;
-    st = c->me == near[0] ? device_lease_open(c->cfg.in, slots, g->per_node, &mine, err)
-                          : NRT_SUCCESS;
+    if (!all)
+        return err_set(err, st, "no memory for a communicator");
+    for (uint32_t y = 0; y < c->near_count; y++)
+        c->near_slot[y] = c->peers[c->near[y]].slot;
+    st = c->me == c->near[0] ? device_lease_open(c->cfg.in, c->near_slot, c->near_count, &mine, err)
+                             : NRT_SUCCESS;
     if (!st)
         st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
     if (!st) {
-        c->lease = all[near[0]];
+        c->lease = all[c->near[0]];
         st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
-        if (!st)
-            st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
+    }
+    if (!st) {
+        st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
         c->watched = !st;
     }
-out:
+    if (!st)
+        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
     mem_free(all);
-    mem_free(slots);
     return st;
 }
 
@@ -148,7 +146,10 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
     c->base = mem_calloc(counters, sizeof(*c->base));
     c->staging = mem_aligned(64, (size_t)c->n * SCHED_INLINE_MAX);
     c->run = mem_zalloc(sizeof(*c->run));
-    if (!c->run || !all || !c->peers || !c->mine || !c->base || !c->staging)
+    c->near_slot = mem_calloc(c->near_count, sizeof(*c->near_slot));
+    c->near_live = mem_calloc(c->near_count, sizeof(*c->near_live));
+    if (!c->run || !all || !c->peers || !c->mine || !c->base || !c->staging || !c->near_slot ||
+        !c->near_live)
         err_set(err, st, "no memory for a communicator");
     else
         st = area_make(c, err);
@@ -189,6 +190,8 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
     c->cfg = *cfg;
     c->n = cfg->group->n;
     c->me = cfg->rank;
+    c->near = &cfg->group->at[cfg->group->node[c->me] * cfg->group->per_node];
+    c->near_count = cfg->group->per_node;
     c->channels = cfg->group->flat_channels > TOPO_MAX_CHANNELS ? cfg->group->flat_channels
                                                                 : TOPO_MAX_CHANNELS;
     if (!c->cfg.timeout_ns)
@@ -224,6 +227,8 @@ void coll_comm_close(struct coll_comm *c)
     mem_free(c->mine);
     mem_free(c->base);
     mem_free(c->staging);
+    mem_free(c->near_slot);
+    mem_free(c->near_live);
     mem_free(c);
 }
 

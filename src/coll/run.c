@@ -242,10 +242,8 @@ static bool take(struct coll_comm *c, const struct plan_step *step)
     struct coll_line *line =
         coll_area_lines(c->peers[c->me].area, c->n, c->channels, c->seq & 1, step->peer);
     uint8_t *to = c->staging + (size_t)step->peer * SCHED_INLINE_MAX;
-    uint64_t bytes = step->count * p->elem, lines = bytes / COLL_LINE_DATA;
+    uint64_t bytes = step->count * p->elem, lines = coll_lines_of(bytes);
 
-    if (bytes % COLL_LINE_DATA != 0 || bytes == 0)
-        lines++;
     /* the last is written last, so most of the time one look is enough */
     for (uint64_t i = lines; i-- > 0;) {
         uint32_t seq = atomic_load_explicit(&line[i].seq, memory_order_acquire);
@@ -370,6 +368,7 @@ static uint64_t channel_progress(struct coll_comm *c, uint32_t channel, unsigned
 
         if (!execute(c, step, channel, cur, budget)) {
             run->blocked = step;
+            run->blocked_channel = channel;
             return moved + (cur->done + cur->repeat != before);
         }
         cur->step++;
@@ -418,6 +417,9 @@ enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
     }
     run->next = (run->next + 1) % channels;
     run->steps += moved;
+    if (moved) /* who waits for me sees that I live, also while I do not wait myself */
+        atomic_store_explicit(&c->peers[c->me].area->publish.steps, run->steps,
+                              memory_order_relaxed);
     if (!c->status && run->left == 0 && coll_net_over(c, &run->blocked)) {
         operation_end(c);
         return COLL_DONE;
@@ -426,8 +428,8 @@ enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
         moved += coll_net_progress(c);
     if (c->status)
         return COLL_FAILED;
+    coll_bells_ring(c); /* also when I moved: the caller may not come back soon */
     if (moved)
         return COLL_MOVED;
-    coll_bells_ring(c);
     return coll_failed_elsewhere(c) ? COLL_FAILED : COLL_BLOCKED;
 }

@@ -45,9 +45,41 @@ static enum coll_state poll_some(struct coll_comm *c, unsigned polls)
 
 /* ---- what is going on ---- */
 
-static uint64_t wait_pack(const struct plan_step *step)
+#define WAIT_LINE UINT64_C(1) << 62
+
+/* 1, whether for a line, channel, counter, whom. */
+static uint64_t wait_pack(const struct plan_step *step, uint32_t channel)
 {
-    return UINT64_C(1) << 63 | (uint64_t)step->sem << 32 | step->peer;
+    return UINT64_C(1) << 63 | (step->kind == SCHED_TAKE ? WAIT_LINE : 0) |
+           (uint64_t)channel << 40 | (uint64_t)step->sem << 32 | step->peer;
+}
+
+static uint32_t wait_value(const struct coll_comm *c, const struct plan_step *step)
+{
+    if (step->kind == SCHED_TAKE)
+        return (uint32_t)coll_lines_of(step->count * c->run->plan->elem) - 1;
+    return c->base[coll_counter_at(c, step->peer, c->run->blocked_channel, step->sem)] +
+           step->value;
+}
+
+/* Whether what a rank of my node waits for is there. It does not move because it is not run. */
+static bool wait_is_over(const struct coll_comm *c, uint32_t rank)
+{
+    struct coll_area *a = c->peers[rank].area;
+    uint64_t wait = atomic_load_explicit(&a->publish.wait, memory_order_relaxed);
+    uint32_t value = atomic_load_explicit(&a->publish.wait_for, memory_order_relaxed);
+    uint32_t peer = (uint32_t)wait, channel = wait >> 40 & 255, sem = wait >> 32 & 255;
+
+    if (peer >= c->n || channel >= c->channels || sem >= SCHED_SEM_COUNT)
+        return false;
+    if (wait & WAIT_LINE)
+        return value < COLL_LINES &&
+               atomic_load_explicit(
+                   &coll_area_lines(a, c->n, c->channels, c->seq & 1, peer)[value].seq,
+                   memory_order_relaxed) == (uint32_t)c->seq;
+    return (int32_t)(atomic_load_explicit(&coll_area_counters(a, c->n, channel, peer)->c.sem[sem],
+                                          memory_order_relaxed) -
+                     value) >= 0;
 }
 
 static void publish_wait(struct coll_comm *c, bool waiting)
@@ -56,7 +88,13 @@ static void publish_wait(struct coll_comm *c, bool waiting)
     const struct plan_step *step = c->run->blocked;
 
     atomic_store_explicit(&pub->steps, c->run->steps, memory_order_relaxed);
-    atomic_store_explicit(&pub->wait, waiting && step ? wait_pack(step) : 0, memory_order_relaxed);
+    if (waiting && step) {
+        atomic_store_explicit(&pub->wait_for, wait_value(c, step), memory_order_relaxed);
+        atomic_store_explicit(&pub->wait, wait_pack(step, c->run->blocked_channel),
+                              memory_order_relaxed);
+    } else {
+        atomic_store_explicit(&pub->wait, 0, memory_order_relaxed);
+    }
 }
 
 bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
@@ -79,12 +117,14 @@ bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *re
 void coll_comm_view(struct coll_comm *c, uint32_t rank, struct coll_view *ret)
 {
     struct coll_said said;
+    bool live = true;
 
     (void)coll_said_by(c, rank, &said);
+    if (coll_near(c, rank) && rank != c->me)
+        (void)device_lease_look(c->cfg.in, c->lease, &c->peers[rank].slot, 1, &live, NULL);
     *ret = (struct coll_view){
         .rank = rank,
-        .live = !coll_near(c, rank) || rank == c->me ||
-                device_lease_member(c->cfg.in, c->lease, c->peers[rank].slot),
+        .live = live,
         .started = said.started,
         .ended = said.ended,
         .op = (uint8_t)(said.what >> 60),
@@ -112,7 +152,8 @@ static uint64_t pulse(struct coll_comm *c)
     return sum;
 }
 
-/* From me along "waits for" to the first rank that waits for nobody, or is seen twice. */
+/* From me along "waits for" to the first rank that waits for nobody, or has what it waits for, or
+ * is seen twice. */
 static uint32_t root_of(struct coll_comm *c)
 {
     uint32_t at = c->me;
@@ -122,6 +163,8 @@ static uint32_t root_of(struct coll_comm *c)
 
         coll_comm_view(c, at, &v);
         if (!v.waits || v.started != c->seq || v.waits_for >= c->n)
+            break;
+        if (at != c->me && coll_near(c, at) && wait_is_over(c, at))
             break;
         at = v.waits_for;
     }
@@ -142,6 +185,11 @@ static void describe(struct coll_comm *c, uint32_t rank, char *text, size_t size
         snprintf(text, size, "rank %u has not begun it: its last is %s number %" PRIu64 " (%s)",
                  rank, sched_op_name((enum sched_op)v.op), v.started,
                  v.ended == v.started ? "ended" : "under way");
+    else if (v.waits && coll_near(c, rank) && rank != c->me && wait_is_over(c, rank))
+        snprintf(text, size,
+                 "rank %u has had %s of rank %u for long and does not go on: it has been stopped, "
+                 "or its host is too busy",
+                 rank, sched_sem_name((enum sched_sem)v.sem), v.waits_for);
     else if (v.waits && v.waits_for < c->n)
         snprintf(text, size, "rank %u waits for %s of rank %u after %" PRIu64 " steps", rank,
                  sched_sem_name((enum sched_sem)v.sem), v.waits_for, v.steps);
@@ -167,7 +215,7 @@ void coll_where(const struct coll_comm *c, char *text, size_t size)
 static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why)
 {
     const struct plan_step *step = c->run->blocked;
-    char where[COLL_WHERE_MAX], text[160];
+    char where[COLL_WHERE_MAX], text[200];
 
     coll_where(c, where, sizeof(where));
     describe(c, culprit, text, sizeof(text));
@@ -183,13 +231,22 @@ static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why
  * while others still work. */
 static NRT_STATUS look_around(struct coll_comm *c)
 {
-    for (uint32_t r = 0; r < c->n; r++) {
-        if (r == c->me || !coll_near(c, r) ||
-            device_lease_member(c->cfg.in, c->lease, c->peers[r].slot))
+    if (device_lease_look(c->cfg.in, c->lease, c->near_slot, c->near_count, c->near_live, NULL))
+        return NRT_SUCCESS; /* nobody can tell now; the next look, or the timeout */
+    for (uint32_t i = 0; i < c->near_count; i++) {
+        uint32_t r = c->near[i];
+
+        if (r == c->me || c->near_live[i])
             continue;
         /* acquire: what it did before it ended is seen before it is judged */
-        if (atomic_load_explicit(&c->peers[r].area->publish.ended, memory_order_acquire) < c->seq)
+        if (atomic_load_explicit(&c->peers[r].area->publish.ended, memory_order_acquire) >= c->seq)
+            continue;
+        uint64_t word = atomic_load_explicit(&c->peers[r].area->failure, memory_order_relaxed);
+
+        if (!word)
             return give_up(c, r, "a rank is gone");
+        coll_failure_take(c, word); /* it has left because of that, faster than I was told */
+        return c->status;
     }
     return NRT_SUCCESS;
 }

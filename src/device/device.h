@@ -256,9 +256,11 @@ NRT_STATUS device_lease_open(struct device_instance *in, const uint32_t *slots, 
 NRT_STATUS device_lease_add(struct device_instance *in, uint64_t lease,
                             const struct device_extent *x, struct err *err);
 NRT_STATUS device_lease_leave(struct device_instance *in, uint64_t lease, struct err *err);
-/* Whether the process that had the slot when the lease was opened lives and has not left: the same
- * number may have a new owner. */
-bool device_lease_member(struct device_instance *in, uint64_t lease, uint32_t slot);
+/* For each slot, whether the process that had it when the lease was opened lives and has not left:
+ * the same number may have a new owner. NRT_TIMEOUT: the lock's holder is stopped, so that nobody
+ * can tell; NRT_UNINITIALIZED. ret_member is unchanged then. */
+NRT_STATUS device_lease_look(struct device_instance *in, uint64_t lease, const uint32_t *slots,
+                             unsigned slot_count, bool *ret_member, struct err *err);
 
 /* Memory of the program is exposed only while an operation is under way. A member tells where that
  * can be seen: *busy is not 0 while it is, and stays so after an operation that failed, since a

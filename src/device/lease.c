@@ -177,18 +177,20 @@ NRT_STATUS device_lease_leave(struct device_instance *in, uint64_t lease, struct
     return st;
 }
 
-bool device_lease_member(struct device_instance *in, uint64_t lease, uint32_t slot)
+NRT_STATUS device_lease_look(struct device_instance *in, uint64_t lease, const uint32_t *slots,
+                             unsigned slot_count, bool *ret_member, struct err *err)
 {
+    NRT_STATUS st = lease_enter(in, err);
     uint32_t gi;
 
-    if (slot >= in->lay.slots)
-        return false;
-    if (lease_enter(in, NULL) != NRT_SUCCESS)
-        return true; /* nobody can tell now */
-    struct ctl_gen *g = gen_find(in, lease, &gi);
-    bool member = g && members_of(g, slot) && slot_live_locked(in, slot);
+    if (st != NRT_SUCCESS)
+        return st;
+    const struct ctl_gen *g = gen_find(in, lease, &gi);
+    for (unsigned i = 0; i < slot_count; i++)
+        ret_member[i] = g && slots[i] < in->lay.slots && members_of(g, slots[i]) &&
+                        slot_live_locked(in, slots[i]);
     ctl_unlock(in);
-    return member;
+    return NRT_SUCCESS;
 }
 
 /* --- what is leased only while an operation is under way ---------------------------------------

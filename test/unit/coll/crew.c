@@ -65,6 +65,7 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     struct crew_seat *s = arg;
     struct crew_table *t = s->crew;
     uint32_t k = atomic_load(&t->step[s->rank.me]) + 1;
+    uint64_t end = run_now_ns() + s->limit_ms * 1000000;
 
     if (size > RANKS_BLOCK)
         return err_set(err, NRT_RESOURCE, "the test's table has %d bytes a rank", RANKS_BLOCK);
@@ -75,8 +76,11 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
         uint32_t seen = run_word_load(&t->bell);
 
         while (atomic_load(&t->step[r]) < k) {
-            if (atomic_load(&t->dead[r]))
-                return err_set(err, NRT_FAILURE, "rank %u is gone", r);
+            for (uint32_t d = 0; d < s->rank.n; d++) /* who waits for the dead comes no more */
+                if (atomic_load(&t->dead[d]) && atomic_load(&t->step[d]) < k)
+                    return err_set(err, NRT_FAILURE, "rank %u is gone", d);
+            if (s->limit_ms && run_now_ns() >= end)
+                return err_set(err, NRT_TIMEOUT, "rank %u has not come", r);
             run_wait(&t->bell, seen, 100000000, NULL);
             seen = run_word_load(&t->bell);
         }
@@ -85,14 +89,28 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     return NRT_SUCCESS;
 }
 
-NRT_STATUS crew_sit(struct crew_seat *s, struct crew_table *t, uint32_t me, uint32_t n,
-                    uint64_t timeout_ms, struct err *err)
+static void group_make(struct topo_group *g, const uint32_t *cores, uint32_t n)
+{
+    struct topo_fabric fabric;
+    struct topo_world world;
+    struct err err = {0};
+
+    if (topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err) ||
+        topo_world_init(&world, &fabric, 2, 1, CREW_MAX, &err) ||
+        topo_group_init(g, &world, cores, n, &err)) {
+        fprintf(stderr, "group: %s\n", err.text);
+        abort();
+    }
+}
+
+NRT_STATUS crew_sit(struct crew_seat *s, struct crew_table *t, const uint32_t *cores, uint32_t me,
+                    uint32_t n, uint64_t timeout_ms, struct err *err)
 {
     s->crew = t;
     s->rank.me = me;
     s->rank.n = n;
-    s->rank.core = me * 2; /* LNC 2 */
-    ranks_group(&s->group, 1, n);
+    s->rank.core = cores[me] * 2; /* LNC 2 */
+    group_make(&s->group, cores, n);
     s->rank.group = &s->group;
     struct coll_config cc = {.in = s->rank.in,
                              .group = &s->group,

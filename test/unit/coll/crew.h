@@ -34,15 +34,18 @@ bool crew_await(struct crew_table *t, unsigned mark, uint64_t value, unsigned li
 void crew_restart(struct crew_table *t);
 void crew_dead(struct crew_table *t, uint32_t rank);
 
-/* A rank of a communicator over the first n cores of a trn2.48xlarge. */
+/* A rank of a communicator on a trn2.48xlarge. */
 struct crew_seat {
     struct rank rank; /* in, log set by the caller before crew_sit */
     struct crew_table *crew;
     struct topo_group group;
+    uint64_t limit_ms; /* of an exchange; 0: none */
 };
-/* NRT_FAILURE: a rank died before everybody had come; else as coll_comm_open. */
-NRT_STATUS crew_sit(struct crew_seat *s, struct crew_table *t, uint32_t me, uint32_t n,
-                    uint64_t timeout_ms, struct err *err);
+/* cores: logical ones, all below CREW_MAX, in the order of the ranks. NRT_FAILURE, from here and
+ * from coll_plan_create: a rank died before everybody had come; NRT_TIMEOUT: one did not come;
+ * else as coll_comm_open. */
+NRT_STATUS crew_sit(struct crew_seat *s, struct crew_table *t, const uint32_t *cores, uint32_t me,
+                    uint32_t n, uint64_t timeout_ms, struct err *err);
 void crew_leave(struct crew_seat *s);
 
 /* The instance in `dir` for this process; aborts with a message where there is none. */

@@ -108,7 +108,7 @@ void rank_memory_free(struct rank *r)
     r->memory_cap = 0;
 }
 
-void ranks_group(struct topo_group *g, uint32_t nodes, uint32_t per_node)
+static void group_make(struct topo_group *g, uint32_t nodes, uint32_t per_node)
 {
     struct topo_fabric fabric;
     struct topo_world world;
@@ -162,7 +162,7 @@ static void rank_run(struct job *job, uint32_t me)
     struct err err = {0};
     const char *text = NULL;
 
-    ranks_group(&group, job->nodes, per_node);
+    group_make(&group, job->nodes, per_node);
     snprintf(name, sizeof(name), "node%u", me / per_node);
     cfg.name = name;
     r.group = &group;

@@ -52,9 +52,6 @@ void *ranks_shared(struct rank *r);
 /* What the page held when the last run ended. */
 const void *ranks_shared_last(void);
 
-/* Nodes of type trn2.48xlarge with the first per_node logical cores of each; the caller ends it. */
-void ranks_group(struct topo_group *g, uint32_t nodes, uint32_t per_node);
-
 /* Device memory of this rank, filled with 0xa5; address in *ret_addr. */
 void *rank_memory(struct rank *r, uint64_t size, uint64_t *ret_addr);
 void rank_memory_free(struct rank *r); /* all of it */

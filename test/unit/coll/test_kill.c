@@ -64,6 +64,7 @@ struct kill_run {
 
 static uint64_t default_seed;
 static unsigned long times = 200;
+static const uint32_t kill_cores[] = {0, 1};
 
 static void give_up(struct kill_run *k, uint32_t who, const char *text)
 {
@@ -146,7 +147,8 @@ static void victim(struct kill_run *k, uint64_t i)
     struct err err = {0};
 
     device_runnable_add(s.rank.in, 1);
-    if (crew_sit(&s, k->t, VICTIM, 2, LIMIT_MS, &err) || transfer_open(&s, &kit, salt, &err))
+    if (crew_sit(&s, k->t, kill_cores, VICTIM, 2, LIMIT_MS, &err) ||
+        transfer_open(&s, &kit, salt, &err))
         give_up(k, VICTIM, err.text);
     for (unsigned n = 0; n < whole; n++)
         victim_operation(k, &s, &kit, salt, false);
@@ -189,7 +191,7 @@ static void survivor_iteration(struct kill_run *k, struct crew_seat *s, uint64_t
     struct err err = {0};
     /* a tenant that writes over the victim's area makes it look alive: nothing moves then */
     unsigned timeout_ms = k->sabotage == AREAS_ARE_NOT_LEASED ? 300 : LIMIT_MS;
-    NRT_STATUS st = crew_sit(s, k->t, SURVIVOR, 2, timeout_ms, &err);
+    NRT_STATUS st = crew_sit(s, k->t, kill_cores, SURVIVOR, 2, timeout_ms, &err);
     bool open = !st;
 
     if (open)
