@@ -6,7 +6,7 @@
  * others use too, and what the processor says of it does not help (docs/kernels.md). So the first
  * copies of a size class are made both ways in turns and timed, the later ones by the way that was
  * fastest. */
-#include "kernel/kernel.h"
+#include "kernel/kernel_int.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -37,7 +37,6 @@ static void stream_copy(uint8_t *d, const uint8_t *s, size_t n)
         _mm_stream_si128(to + 2, c);
         _mm_stream_si128(to + 3, e);
     }
-    _mm_sfence(); /* ordered before whatever announces the data */
     memcpy(d, s, n);
 }
 
@@ -51,7 +50,6 @@ __attribute__((target("avx512f"))) static void stream_copy512(uint8_t *d, const 
             _mm_prefetch((const char *)(s + 4096 + i), _MM_HINT_NTA);
             _mm512_stream_si512((__m512i *)(void *)(d + i), _mm512_loadu_si512(s + i));
         }
-    _mm_sfence();
     memcpy(d, s, n);
 }
 
@@ -61,6 +59,7 @@ static void copy_around(void *dst, const void *src, size_t n, bool avx512)
     const uint8_t *s = src;
     size_t head = (size_t)(-(uintptr_t)d & (LINE - 1));
 
+    head = head < n ? head : n;
     memcpy(d, s, head);
     (avx512 ? stream_copy512 : stream_copy)(d + head, s + head, n - head);
 }
@@ -103,6 +102,7 @@ static void class_copy(struct copy_class *c, void *dst, const void *src, size_t 
                  atomic_load_explicit(&c->best[0], memory_order_relaxed);
     }
     (around ? copy_around : copy_through)(dst, src, n, avx512);
+    k_around_end();
     if (!timed)
         return;
     took = (now_ns() - start) * 1000 / (n >> 10) + 1;
@@ -112,6 +112,48 @@ static void class_copy(struct copy_class *c, void *dst, const void *src, size_t 
 }
 
 #endif
+
+#ifdef __SSE2__
+/* What is read once goes to all destinations, which begin lines. */
+__attribute__((target("avx512f"))) static void stream_spread512(void *const *dst, unsigned ndst,
+                                                                size_t at, const uint8_t *s,
+                                                                size_t n)
+{
+    for (size_t i = 0; i < n; i += LINE) {
+        __m512i v = _mm512_loadu_si512(s + i);
+
+        for (unsigned d = 0; d < ndst; d++)
+            _mm512_stream_si512((__m512i *)(void *)((uint8_t *)dst[d] + at + i), v);
+    }
+}
+#endif
+
+void k_around_copy(void *const *dst, unsigned ndst, size_t at, const void *src, size_t n)
+{
+#ifdef __SSE2__
+    bool avx512 = __builtin_cpu_supports("avx512f"), lines = n % LINE == 0;
+
+    for (unsigned d = 0; d < ndst; d++)
+        lines = lines && ((uintptr_t)dst[d] + at) % LINE == 0;
+    if (avx512 && lines) {
+        stream_spread512(dst, ndst, at, src, n);
+        return;
+    }
+    for (unsigned d = 0; d < ndst; d++)
+        copy_around((uint8_t *)dst[d] + at, src, n, avx512);
+#else
+    for (unsigned d = 0; d < ndst; d++)
+        memcpy((uint8_t *)dst[d] + at, src, n);
+#endif
+}
+
+/* Orders the stores before whatever announces the data. */
+void k_around_end(void)
+{
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
 
 void kernel_copy(void *dst, const void *src, size_t n)
 {

@@ -136,11 +136,15 @@ void kernel_fma_f32(float *acc, float scale, const float *src, size_t n);
  * for i < n and every d. Floats in fp32, rounded once at the write; integers in their own width,
  * sums wrap (collectives.md 5.2). At least one source and destination; a destination may be one of
  * the sources (the same address), else they do not overlap. Elements lie at multiples of their
- * size. */
+ * size. One source of any type is copied. */
 enum kernel_combine { KERNEL_COMBINE_SUM, KERNEL_COMBINE_MIN, KERNEL_COMBINE_MAX };
+/* How destinations are written: through the caches, or around them, which pays where they are too
+ * large to be found there by whoever reads next. Around is a wish: a host without such stores
+ * writes through. Either way the writes are complete before any later release store. */
+enum kernel_stores { KERNEL_STORES_THROUGH, KERNEL_STORES_AROUND };
 bool kernel_combine_can(enum dtype t); /* integers and floats; not packed types, bool and e8m0 */
 void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src, unsigned nsrc,
-                    void *const *dst, unsigned ndst, size_t n);
+                    void *const *dst, unsigned ndst, size_t n, enum kernel_stores stores);
 
 /* Copy with the store kind measured best for the size (bytes may not overlap). */
 void kernel_copy(void *dst, const void *src, size_t n);

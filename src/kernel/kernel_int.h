@@ -50,6 +50,13 @@ extern const struct k_vec k_vec_avx2, k_vec_avx512;
 /* The table for this host (EXACT: the portable one). */
 const struct k_vec *k_vec_choose(enum kernel_math math);
 
+/* ---- stores around the caches (copy.c) ------------------------------------------------------- */
+
+/* n bytes to dst[i] + at for every i; src is none of these. Not ordered before anything until
+ * k_around_end. */
+void k_around_copy(void *const *dst, unsigned ndst, size_t at, const void *src, size_t n);
+void k_around_end(void);
+
 /* ---- operands -------------------------------------------------------------------------------- */
 
 struct mm_kernel;

@@ -4,6 +4,7 @@
  * are sources. */
 #include "common.h"
 
+#include "base/mem.h"
 #include "kernel/kernel.h"
 
 #define MOST 3000
@@ -82,12 +83,18 @@ static void against_one_at_a_time(void **state)
     uint8_t *buf[8], *want = malloc(MOST * 8);
 
     for (unsigned b = 0; b < 8; b++)
-        buf[b] = malloc(MOST * 8);
+        buf[b] = mem_aligned(64, MOST * 8 + 64);
     for (unsigned k = 0; k < 1500; k++) {
         enum dtype t = types[below(sizeof(types) / sizeof(types[0]))];
         enum kernel_combine op = (enum kernel_combine)below(3);
         unsigned nsrc = 1 + below(5), ndst = 1 + below(3);
         size_t size = dtype_size(t), n = below(4) ? below(70) : below(MOST);
+        /* around the caches, whole lines and others go different ways */
+        enum kernel_stores stores = below(2) ? KERNEL_STORES_AROUND : KERNEL_STORES_THROUGH;
+        size_t shift = below(2) ? below(64 / (unsigned)size) * size : 0;
+
+        if (below(3) == 0)
+            n = n / 64 * 64;
         const void *src[5];
         void *dst[3];
 
@@ -98,18 +105,18 @@ static void against_one_at_a_time(void **state)
         for (size_t i = 0; i < n; i++)
             (dtype_is_float(t) ? want_float : want_int)(t, op, buf, nsrc, i, want + i * size);
         for (unsigned d = 0; d < ndst; d++)
-            dst[d] = buf[5 + d];
+            dst[d] = buf[5 + d] + shift;
         if (below(2)) /* in place: one of the sources */
             dst[0] = buf[below(nsrc)];
         assert_true(kernel_combine_can(t));
-        kernel_combine(t, op, src, nsrc, dst, ndst, n);
+        kernel_combine(t, op, src, nsrc, dst, ndst, n, stores);
         for (unsigned d = 0; d < ndst; d++)
             if (memcmp(dst[d], want, n * size) != 0)
-                fail_msg("%s, %u sources, destination %u of %u, %zu elements", dtype_name(t), nsrc,
-                         d, ndst, n);
+                fail_msg("%s, %u sources, destination %u of %u, %zu elements, %s", dtype_name(t),
+                         nsrc, d, ndst, n, stores ? "around" : "through");
     }
     for (unsigned b = 0; b < 8; b++)
-        free(buf[b]);
+        mem_free(buf[b]);
     free(want);
     assert_false(kernel_combine_can(DT_BOOL));
     assert_false(kernel_combine_can(DT_FP8_E8M0));
