@@ -276,12 +276,8 @@ static void combine_piece(const struct coll_plan *p, const struct plan_step *ste
         src[i] = ref_at(p, &refs[i], repeat) + at;
     for (unsigned i = 0; i < step->ndst; i++)
         dst[i] = ref_at(p, &refs[step->nsrc + i], repeat) + at;
-    if (step->kind == SCHED_REDUCE) {
-        kernel_combine(p->dtype, p->reduce, src, step->nsrc, dst, step->ndst, n);
-        return;
-    }
-    for (unsigned i = 0; i < step->ndst; i++)
-        memcpy(dst[i], src[0], n * p->elem);
+    kernel_combine(p->dtype, p->reduce, src, step->nsrc, dst, step->ndst, n,
+                   p->means.around ? KERNEL_STORES_AROUND : KERNEL_STORES_THROUGH);
 }
 
 static bool refs_ready(struct coll_comm *c, const struct plan_step *step,
@@ -303,7 +299,7 @@ static bool move(struct coll_comm *c, const struct plan_step *step, const struct
                  struct coll_cursor *cur, unsigned *budget)
 {
     struct coll_plan *p = c->run->plan;
-    uint64_t most = COLL_PIECE / p->elem;
+    uint64_t most = p->means.slice / p->elem;
 
     if (step->count == 0)
         return true;

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The choice of means: never worse than the fixed table by what was measured, whatever that is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/strbuf.h"
+#include "sched/tune.h"
+#include "topo/group.h"
+
+static uint64_t state64;
+
+static uint32_t below(uint32_t n)
+{
+    state64 = state64 * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (uint32_t)(state64 >> 33) % n;
+}
+
+static const enum sched_op ops[] = {SCHED_ALL_REDUCE, SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER,
+                                    SCHED_BARRIER};
+static const struct sched_patience patiences[] = {{2000, 16}, {0, 1000}, {500, 0}, {20000, 100}};
+
+#define SAMPLES 400
+
+static struct sched_means means_draw(void)
+{
+    return (struct sched_means){(uint8_t)below(SCHED_VARIANT_COUNT), below(2),
+                                SCHED_SLICE_MIN << below(8)};
+}
+
+/* Points with a few ways each, the fixed one mostly among them; times with many ties, and some that
+ * are none. */
+static size_t samples_draw(struct sched_tune_sample *s)
+{
+    static const double odd[] = {0, -1, __builtin_nan(""), __builtin_inf()};
+    unsigned points = 1 + below(20);
+    struct sched_tuning fixed;
+    size_t n = 0;
+
+    sched_tuning_default(&fixed);
+    for (unsigned p = 0; p < points; p++) {
+        struct sched_tune_sample point = {
+            .op = (uint8_t)ops[below(4)], .crowded = below(2), .size = UINT64_C(1) << below(28)};
+        unsigned ways = 1 + below(8);
+        bool with_fixed = below(5) != 0;
+
+        for (unsigned w = 0; w < ways && n < SAMPLES; w++) {
+            bool is_fixed = w == 0 && with_fixed;
+
+            s[n] = point;
+            s[n].patience = fixed.patience[point.crowded];
+            s[n].means = is_fixed || below(4) == 0
+                             ? sched_tuning_choose(&fixed, (enum sched_op)point.op, point.crowded,
+                                                   point.size)
+                             : means_draw();
+            if (!is_fixed && below(3) == 0) {
+                s[n].means =
+                    sched_tuning_choose(&fixed, (enum sched_op)point.op, point.crowded, point.size);
+                s[n].patience = patiences[below(4)];
+            }
+            s[n].us = below(12) ? 1 + below(6) : odd[below(4)];
+            n++;
+        }
+    }
+    return n;
+}
+
+static bool alike(struct sched_means a, struct sched_means b)
+{
+    return a.variant == b.variant && a.around == b.around && a.slice == b.slice;
+}
+
+/* Least time of the samples of a point with these means and the fixed patience; 0: none. */
+static double least(const struct sched_tune_sample *s, size_t n, const struct sched_tune_sample *at,
+                    struct sched_means means, struct sched_patience patience)
+{
+    double best = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (s[i].op == at->op && s[i].crowded == at->crowded && s[i].size == at->size &&
+            alike(s[i].means, means) && s[i].patience.spins == patience.spins &&
+            s[i].patience.yields == patience.yields && s[i].us > 0 && s[i].us < 1e9 &&
+            (best <= 0 || s[i].us < best))
+            best = s[i].us;
+    return best;
+}
+
+static void never_worse(void **state)
+{
+    static struct sched_tune_sample s[SAMPLES];
+    struct sched_tuning fixed, tuned;
+    struct err err = {0};
+
+    sched_tuning_default(&fixed);
+    for (unsigned round = 0; round < 3000; round++) {
+        size_t n = samples_draw(s);
+
+        assert_int_equal(sched_tuning_decide(s, n, &tuned, &err), NRT_SUCCESS);
+        for (size_t i = 0; i < n; i++) {
+            enum sched_op op = (enum sched_op)s[i].op;
+            struct sched_patience p = fixed.patience[s[i].crowded];
+            struct sched_means was = sched_tuning_choose(&fixed, op, s[i].crowded, s[i].size);
+            struct sched_means is = sched_tuning_choose(&tuned, op, s[i].crowded, s[i].size);
+            double before = least(s, n, &s[i], was, p), now = least(s, n, &s[i], is, p);
+
+            if (before <= 0) { /* nothing to compare with */
+                assert_true(alike(was, is));
+                continue;
+            }
+            assert_true(now > 0 && now <= before);
+            if (now == before)
+                assert_true(alike(was, is));
+            /* and as good as anything that was measured */
+            assert_true(s[i].us > 0 && s[i].us < now && s[i].patience.spins == p.spins &&
+                                s[i].patience.yields == p.yields
+                            ? false
+                            : true);
+        }
+    }
+    (void)state;
+}
+
+static struct sched_tune_sample patience_sample(bool crowded, uint64_t size,
+                                                struct sched_patience p, double us)
+{
+    struct sched_tuning fixed;
+
+    sched_tuning_default(&fixed);
+    return (struct sched_tune_sample){
+        .op = SCHED_ALL_REDUCE,
+        .crowded = crowded,
+        .size = size,
+        .means = sched_tuning_choose(&fixed, SCHED_ALL_REDUCE, crowded, size),
+        .patience = p,
+        .us = us};
+}
+
+static void patience(void **state)
+{
+    struct sched_tuning fixed, tuned;
+    struct err err = {0};
+
+    sched_tuning_default(&fixed);
+    const struct sched_patience was = fixed.patience[true], other = {7, 9};
+    /* better in sum */
+    struct sched_tune_sample s[] = {
+        patience_sample(true, 64, was, 10), patience_sample(true, 64, other, 12),
+        patience_sample(true, 4096, was, 30), patience_sample(true, 4096, other, 20)};
+
+    assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
+    assert_int_equal(tuned.patience[true].spins, 7);
+    assert_int_equal(tuned.patience[true].yields, 9);
+    assert_memory_equal(&tuned.patience[false], &fixed.patience[false], sizeof(was));
+    s[1].us = 20; /* a tie */
+    assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
+    assert_memory_equal(&tuned.patience[true], &was, sizeof(was));
+    s[1].us = 12; /* not measured everywhere */
+    s[3].us = 0;
+    assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
+    assert_memory_equal(&tuned.patience[true], &was, sizeof(was));
+    (void)state;
+}
+
+static void nothing_measured(void **state)
+{
+    struct sched_tuning fixed, tuned;
+    struct err err = {0};
+
+    sched_tuning_default(&fixed);
+    assert_int_equal(sched_tuning_decide(NULL, 0, &tuned, &err), NRT_SUCCESS);
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned crowded = 0; crowded < 2; crowded++)
+            for (unsigned b = 0; b < 64; b++)
+                assert_true(alike(sched_tuning_choose(&fixed, ops[i], crowded, UINT64_C(1) << b),
+                                  sched_tuning_choose(&tuned, ops[i], crowded, UINT64_C(1) << b)));
+    (void)state;
+}
+
+/* What is printed is read back, and any prefix or damaged copy is refused or read as a table within
+ * the limits. */
+static void text(void **state)
+{
+    static struct sched_tune_sample s[SAMPLES];
+    struct sched_tuning tuned, again;
+    struct err err = {0};
+
+    for (unsigned round = 0; round < 200; round++) {
+        struct strbuf b = {0};
+        size_t n = samples_draw(s), cut;
+        char *damaged;
+
+        assert_int_equal(sched_tuning_decide(s, n, &tuned, &err), NRT_SUCCESS);
+        snprintf(tuned.host, sizeof(tuned.host), "%u CPUs of some kind", 1 + below(64));
+        sched_tuning_print(&tuned, &b);
+        assert_false(b.failed);
+        assert_int_equal(sched_tuning_parse(b.s, b.len, &again, &err), NRT_SUCCESS);
+        assert_string_equal(again.host, tuned.host);
+        assert_int_equal(again.count, tuned.count);
+        for (unsigned i = 0; i < tuned.count; i++) {
+            assert_int_equal(again.rule[i].op, tuned.rule[i].op);
+            assert_int_equal(again.rule[i].crowded, tuned.rule[i].crowded);
+            assert_int_equal(again.rule[i].size_max, tuned.rule[i].size_max);
+            assert_true(alike(again.rule[i].means, tuned.rule[i].means));
+        }
+        assert_memory_equal(again.patience, tuned.patience, sizeof(again.patience));
+        damaged = malloc(b.len);
+        assert_non_null(damaged);
+        memcpy(damaged, b.s, b.len);
+        cut = below((uint32_t)b.len);
+        damaged[cut] = (char)below(256);
+        (void)sched_tuning_parse(damaged, b.len, &again, &(struct err){0});
+        (void)sched_tuning_parse(damaged, cut, &again, &(struct err){0});
+        assert_true(again.count <= SCHED_TUNE_RULES_MAX);
+        free(damaged);
+        strbuf_fini(&b);
+    }
+    (void)state;
+}
+
+static void refused(void **state)
+{
+#define HEAD "opennrt-tune 1\nwait spread spins 1 yields 2\nwait crowded spins 3 yields 4\n"
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"", "no table"},
+        {"opennrt-tune\n", "no table"},
+        {"opennrt-tune 2\n", "another version"},
+        {"opennrt-tune 1\nwait spread spins 1 yields 2\n", "missing"},
+        {HEAD "wait spread spins 1 yields 2\n", "second"},
+        {HEAD "host a\nhost b\n", "second"},
+        {HEAD "host \x01\n", "printable"},
+        {HEAD "host\n", "no name"},
+        {HEAD "barrier spread to any inline through slice 4096 more\n", "line 4"},
+        {HEAD "barrier somewhere to any inline through slice 4096\n", "expected"},
+        {HEAD "barrier spread to 0 inline through slice 4096\n", "expected"},
+        {HEAD "barrier spread to 18446744073709551616 inline through slice 4096\n", "expected"},
+        {HEAD "barrier spread to any inline through slice 4095\n", "expected"},
+        {HEAD "barrier spread to any inline through slice 5000\n", "power of two"},
+        {HEAD "barrier spread to any inline through slice 33554432\n", "expected"},
+        {HEAD "all_broadcast spread to any inline through slice 4096\n", "expected"},
+        {HEAD "wait spread spins 1000001 yields 2\n", "million"},
+    };
+    struct sched_tuning t;
+
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct err err = {0};
+
+        assert_int_equal(sched_tuning_parse(cases[i].text, strlen(cases[i].text), &t, &err),
+                         NRT_INVALID);
+        if (!strstr(err.text, cases[i].says))
+            fail_msg("case %u: \"%s\" does not say \"%s\"", i, err.text, cases[i].says);
+    }
+    assert_int_equal(
+        sched_tuning_parse(HEAD "# words\n\n \t \n", strlen(HEAD) + 12, &t, &(struct err){0}),
+        NRT_SUCCESS);
+    (void)state;
+}
+
+/* A tuned request is one that a schedule can be made of, whatever the table says. */
+static void requests(void **state)
+{
+    struct topo_fabric fabric;
+    struct topo_world world;
+    struct err err = {0};
+
+    assert_int_equal(topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err), 0);
+    for (unsigned round = 0; round < 400; round++) {
+        struct topo_group g;
+        uint64_t counts[2] = {below(3000), below(3000)};
+        struct sched_tuning t = {.count = 1};
+        struct sched_request req = {.op = ops[below(4)],
+                                    .alg = SCHED_RING,
+                                    .group = &g,
+                                    .counts = counts,
+                                    .elem_size = 4,
+                                    .in_place = below(2)};
+        uint32_t ranks = 1 + below(12);
+        struct sched *s;
+
+        req.tensors = req.op == SCHED_BARRIER ? 0 : 1 + below(2);
+        t.rule[0] = (struct sched_tune_rule){.op = (uint8_t)req.op, .means = means_draw()};
+        assert_int_equal(topo_world_init(&world, &fabric, 2, 1, ranks, &err), 0);
+        assert_int_equal(topo_group_init(&g, &world, NULL, 0, &err), 0);
+        sched_request_tune(&req, &t, false);
+        if (sched_create(&req, &s, &err))
+            fail_msg("%s of %u ranks, variant %u: %s", sched_op_name(req.op), ranks, req.variant,
+                     err.text);
+        sched_destroy(s);
+        topo_group_fini(&g);
+    }
+    (void)state;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(never_worse),      cmocka_unit_test(patience),
+        cmocka_unit_test(nothing_measured), cmocka_unit_test(text),
+        cmocka_unit_test(refused),          cmocka_unit_test(requests)};
+    const char *given = getenv("SEED");
+
+    state64 = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    printf("SEED=%llu\n", (unsigned long long)state64);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
