@@ -43,11 +43,12 @@ static NRT_STATUS algorithm(const struct topo_group *g, const struct coll_wish *
     return NRT_SUCCESS;
 }
 
-NRT_STATUS coll_choose(const struct topo_group *g, const struct coll_wish *w, struct sched **ret,
+NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, struct sched **ret,
                        struct err *err)
 {
-    static const enum sched_variant order[] = {SCHED_INLINE, SCHED_DIRECT, SCHED_STAGED};
+    const struct topo_group *g = coll_comm_group(c);
     struct sched_request r = {.op = w->op,
+                              .variant = SCHED_STAGED,
                               .group = g,
                               .tensors = w->tensors,
                               .counts = w->counts,
@@ -63,16 +64,10 @@ NRT_STATUS coll_choose(const struct topo_group *g, const struct coll_wish *w, st
                               .pair_count = w->pair_count};
     NRT_STATUS st = algorithm(g, w, &r, err);
 
-    for (unsigned i = 0; !st && i < sizeof(order) / sizeof(order[0]); i++) {
-        struct err why = {0};
-
-        r.variant = order[i];
-        st = sched_create(&r, ret, &why);
-        if (!st)
-            return st;
-        if (st != NRT_FAILURE || i + 1 == sizeof(order) / sizeof(order[0]))
-            return err_set(err, st == NRT_FAILURE ? NRT_INVALID : st, "%s", why.text);
-        st = NRT_SUCCESS; /* not this variant */
-    }
-    return st;
+    if (st)
+        return st;
+    if (!w->algorithm)
+        coll_request_tune(c, &r);
+    st = sched_create(&r, ret, err);
+    return st == NRT_FAILURE ? NRT_INVALID : st;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From what an operation asks for to its schedule: the documented table chooses the algorithm, and
- * of its variants the first is taken that can do it: inline, direct, staged. Pure. */
+/* From what an operation asks for to its schedule: the documented table chooses the algorithm, the
+ * communicator's table of means (sched/tune.h) what stands for it on this host; an algorithm asked
+ * for by name is run as documented, staged. */
 #ifndef COLL_CHOOSE_H
 #define COLL_CHOOSE_H
 
 #include "base/dtype.h"
 #include "base/err.h"
+#include "coll/coll.h"
 #include "kernel/kernel.h"
 #include "sched/sched.h"
 #include "topo/group.h"
@@ -26,7 +28,7 @@ struct coll_wish {
 };
 
 /* NRT_INVALID: no such algorithm, or it cannot do this; and the errors of sched_create. */
-NRT_STATUS coll_choose(const struct topo_group *g, const struct coll_wish *w, struct sched **ret,
+NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, struct sched **ret,
                        struct err *err);
 
 #endif

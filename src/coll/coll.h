@@ -29,6 +29,7 @@
 #include "base/err.h"
 #include "kernel/kernel.h"
 #include "sched/sched.h"
+#include "sched/tune.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -61,6 +62,9 @@ struct coll_config {
      * their world rank (topo_group.rank) and watches `job`; it outlives the communicator. */
     struct net_link *link;
     struct net_job *job; /* names who was lost; may be NULL */
+    /* How this host carries operations out; copied. NULL, or where the members of a node have
+     * different ones: the fixed table. */
+    const struct sched_tuning *tuning;
     uint64_t timeout_ns; /* without anything moving at a rank that I wait for; 0: the default */
     struct log *log;     /* may be NULL */
     uint64_t (*now)(void *arg); /* ns; NULL: the monotonic clock */
@@ -76,8 +80,14 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
  * the network still has of it is taken back, which takes up to two seconds when a peer has stopped
  * in the middle of a message. */
 void coll_comm_close(struct coll_comm *comm); /* NULL is fine */
+const struct topo_group *coll_comm_group(const struct coll_comm *comm);
 /* NRT_SUCCESS, or why the communicator is broken. */
 NRT_STATUS coll_comm_status(const struct coll_comm *comm);
+
+/* Algorithm and variant of a request for this communicator, whose algorithm the documented table
+ * chose, become what stands for them here (sched/tune.h): the same on all members. Not for an
+ * algorithm that somebody asked for by name. */
+void coll_request_tune(const struct coll_comm *comm, struct sched_request *req);
 
 /* Collective: compile the schedule for my rank and share channel buffers. s is borrowed for the
  * plan's life; its group is the communicator's. dtype: of the elements (its size is the request's
@@ -99,9 +109,9 @@ enum coll_state {
     COLL_BLOCKED, /* waits for a peer */
     COLL_FAILED,  /* coll_comm_status tells; err was filled and logged once */
 };
-/* Bounded work on the operation under way: about `budget` steps or as many times 64 KiB, and on the
- * link. Never blocks, except that a failure takes up to 200 ms to tell other nodes and to take back
- * memory from the network. DONE also when none is under way. */
+/* Bounded work on the operation under way: about `budget` steps or as many slices (sched/tune.h),
+ * and on the link. Never blocks, except that a failure takes up to 200 ms to tell other nodes and
+ * to take back memory from the network. DONE also when none is under way. */
 enum coll_state coll_progress(struct coll_comm *comm, unsigned budget);
 /* Until done: spins, yields and sleeps as run/run.h does, watching peers. NRT_SUCCESS;
  * NRT_EXEC_HW_ERR_COLLECTIVES: a member died, does something else, or nothing moved for the

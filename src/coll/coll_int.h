@@ -20,7 +20,6 @@
 #define COLL_LINE_DATA 56u                          /* payload bytes of a line */
 #define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
 #define COLL_LINE_SETS 2u
-#define COLL_PIECE     (64u << 10) /* bytes moved before budget is looked at */
 #define COLL_HELD      128u
 
 /* Raised by one sequencer of one rank; its own cache line. */
@@ -106,6 +105,9 @@ struct coll_comm {
     struct coll_run *run; /* of the operation under way; plan is NULL when there is none */
     struct coll_watch watch;
     struct coll_net *net; /* NULL: one node */
+    struct sched_tuning tuning;
+    unsigned cpus; /* that the members of my node may run on, together */
+    bool crowded;  /* these members are more */
     NRT_STATUS status;
     struct err err;
 };
@@ -218,6 +220,7 @@ struct coll_plan {
     const struct sched *s;
     enum dtype dtype;
     enum kernel_combine reduce;
+    struct sched_means means;
     uint32_t elem;
     uint32_t signature; /* equal on all members that do the same */
     struct plan_channel *channels;

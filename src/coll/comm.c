@@ -46,13 +46,64 @@ struct hello { /* what members tell each other */
     uint64_t magic;
     uint64_t area; /* device address; means something on its node */
     uint32_t slot, core, n, rank;
-    uint32_t net; /* lowest number that the link has free */
+    uint32_t net;    /* lowest number that the link has free */
+    uint32_t tuning; /* of its table of means */
+    struct run_cpus cpus;
 };
 
 static uint64_t monotonic(void *arg)
 {
     (void)arg;
     return run_now_ns();
+}
+
+/* ---- how operations are carried out here ---- */
+
+static uint32_t bytes_hash(const void *p, size_t size)
+{
+    const uint8_t *b = p;
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ b[i]) * 16777619u;
+    return h;
+}
+
+static void tuning_take(struct coll_comm *c)
+{
+    if (c->cfg.tuning)
+        c->tuning = *c->cfg.tuning;
+    else
+        sched_tuning_default(&c->tuning);
+    c->cfg.tuning = NULL; /* the caller's need not live on */
+}
+
+/* What all members of a node must see alike: their CPUs together, and whether they have the same
+ * table. Ranks that are bound to a CPU each have as many CPUs as they are. */
+static void host_agree(struct coll_comm *c, const struct hello *all)
+{
+    struct run_cpus any = {{0}};
+    bool same = true;
+
+    for (uint32_t r = 0; r < c->n; r++) {
+        if (!coll_near(c, r))
+            continue;
+        same = same && all[r].tuning == all[c->me].tuning;
+        for (unsigned i = 0; i < RUN_CPUS_MAX / 64; i++)
+            any.bits[i] |= all[r].cpus.bits[i];
+    }
+    for (unsigned i = 0; i < RUN_CPUS_MAX / 64; i++)
+        c->cpus += (unsigned)__builtin_popcountll(any.bits[i]);
+    if (c->cpus == 0) /* unknown */
+        c->cpus = 1;
+    c->crowded = c->cfg.group->per_node > c->cpus;
+    if (!same)
+        sched_tuning_default(&c->tuning);
+}
+
+void coll_request_tune(const struct coll_comm *c, struct sched_request *req)
+{
+    sched_request_tune(req, &c->tuning, c->crowded);
 }
 
 static NRT_STATUS area_make(struct coll_comm *c, struct err *err)
@@ -159,13 +210,17 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
                           .core = c->cfg.core,
                           .n = c->n,
                           .rank = c->me,
-                          .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0};
+                          .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0,
+                          .tuning = bytes_hash(&c->tuning, sizeof(c->tuning))};
+    run_cpus_mine(&mine.cpus);
     if (!st)
         st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
     for (uint32_t r = 0; r < c->n && !st; r++) {
         st = peer_take(c, r, &all[r], err);
         number = all[r].net > number ? all[r].net : number;
     }
+    if (!st)
+        host_agree(c, all);
     mem_free(all);
     if (!st)
         st = lease_take(c, err);
@@ -194,6 +249,7 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
     c->near_count = cfg->group->per_node;
     c->channels = cfg->group->flat_channels > TOPO_MAX_CHANNELS ? cfg->group->flat_channels
                                                                 : TOPO_MAX_CHANNELS;
+    tuning_take(c);
     if (!c->cfg.timeout_ns)
         c->cfg.timeout_ns = COLL_TIMEOUT_NS;
     if (!c->cfg.now)
@@ -230,6 +286,11 @@ void coll_comm_close(struct coll_comm *c)
     mem_free(c->near_slot);
     mem_free(c->near_live);
     mem_free(c);
+}
+
+const struct topo_group *coll_comm_group(const struct coll_comm *c)
+{
+    return c->cfg.group;
 }
 
 NRT_STATUS coll_comm_status(const struct coll_comm *c)

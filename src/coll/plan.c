@@ -374,6 +374,8 @@ NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dty
     p->dtype = dtype;
     p->reduce = reduce;
     p->elem = sched_request_of(s)->elem_size;
+    p->means = sched_tuning_choose(&c->tuning, sched_request_of(s)->op, c->crowded,
+                                   sched_request_bytes(sched_request_of(s)));
     p->signature = signature_of(p);
     st = plan_fill(p, err);
     if (st) {

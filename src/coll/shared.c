@@ -199,6 +199,7 @@ static NRT_STATUS comm_open(struct shared_comm *c, struct err *err)
                               .rank = c->me,
                               .core = c->rank->core,
                               .exchange = {c, exchange},
+                              .tuning = wc->tuning,
                               .log = wc->log};
     NRT_STATUS st = topo_group_init(&c->group, c->alone ? &c->rank->topo_alone : &c->rank->topo,
                                     c->ranks, c->n, err);
@@ -298,7 +299,7 @@ static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *w, st
 
     if (!p)
         return err_set(err, NRT_RESOURCE, "no memory for a plan");
-    st = coll_choose(&c->group, w, &p->s, err);
+    st = coll_choose(c->comm, w, &p->s, err);
     if (!st)
         st = coll_plan_create(c->comm, p->s, w->dtype, w->reduce, &p->plan, err);
     if (st) {

@@ -6,8 +6,7 @@
 
 #include "coll/coll_int.h"
 
-#define SPINS    2000 /* polls before the CPUs are counted, and again and again while they fit */
-#define YIELDS   16
+#define ROUNDS   50                  /* of polls, while the ranks that run fit the CPUs */
 #define LOOK_NS  UINT64_C(100000000) /* a sleeper looks at its peers this often */
 #define PROGRESS 256                 /* budget of one call */
 /* A poll of the network is a system call or two: fewer of them take as long. What comes over the
@@ -26,9 +25,15 @@ static void relax(void)
 #endif
 }
 
+/* More ranks run in the instance than there are CPUs for those of this communicator. */
+static bool crowded(const struct coll_comm *c)
+{
+    return device_runnable(c->cfg.in) > c->cpus;
+}
+
 static unsigned spins(const struct coll_comm *c)
 {
-    return coll_net_busy(c) ? NET_SPINS : SPINS;
+    return coll_net_busy(c) ? NET_SPINS : c->tuning.patience[crowded(c)].spins;
 }
 
 static enum coll_state poll_some(struct coll_comm *c, unsigned polls)
@@ -272,17 +277,17 @@ static enum coll_state sleep_once(struct coll_comm *c, uint64_t limit_ns)
     return state == COLL_BLOCKED ? coll_progress(c, PROGRESS) : state;
 }
 
+/* A rank that is alone on its CPU polls; one that others wait for the CPU of lets them have it,
+ * which costs a hundredth of what a sleep and a wake do. */
 static enum coll_state spin_and_yield(struct coll_comm *c)
 {
-    unsigned cpus = run_cpu_count();
     enum coll_state state = COLL_BLOCKED;
+    unsigned yields;
 
-    for (unsigned i = 0; i < 50 && state == COLL_BLOCKED; i++) {
-        if (cpus < 2 || device_runnable(c->cfg.in) > cpus)
-            break;
+    for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !crowded(c); i++)
         state = poll_some(c, spins(c));
-    }
-    for (unsigned i = 0; i < YIELDS && state == COLL_BLOCKED; i++) {
+    yields = c->tuning.patience[crowded(c)].yields;
+    for (unsigned i = 0; i < yields && state == COLL_BLOCKED; i++) {
         sched_yield();
         state = coll_progress(c, PROGRESS);
     }

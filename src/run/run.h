@@ -25,6 +25,7 @@ struct run_cpus {
     uint64_t bits[RUN_CPUS_MAX / 64];
 };
 unsigned run_cpu_count(void); /* CPUs in the calling thread's affinity mask, at least 1 */
+void run_cpus_mine(struct run_cpus *ret); /* that mask; empty when it is not known */
 /* "40-47,88-95"; false when malformed, decreasing, or past RUN_CPUS_MAX. */
 bool run_cpus_parse(const char *text, struct run_cpus *ret);
 bool run_thread_pin(pthread_t t, const struct run_cpus *cpus); /* false: errno */

@@ -23,6 +23,19 @@ unsigned run_cpu_count(void)
     return n > 0 ? (unsigned)n : 1;
 }
 
+void run_cpus_mine(struct run_cpus *ret)
+{
+    cpu_set_t set;
+
+    *ret = (struct run_cpus){{0}};
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return;
+    for (unsigned i = 0; i < RUN_CPUS_MAX && i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &set))
+            ret->bits[i / 64] |= UINT64_C(1) << i % 64;
+}
+
 static bool cpu_number(const char **text, unsigned *ret)
 {
     unsigned v = 0;
