@@ -3,6 +3,7 @@
 #     make demo     the main example, from clone to result
 #     make test     everything that `meson test` runs
 #     make bench    one table: our figure, the peer's, the ratio
+#     make bench-coll   the same for collectives, beside MPI and Gloo
 #     make install PREFIX=/usr/local
 #     make fuzz     every target for FUZZ_SECONDS (60) with libFuzzer
 #     make asan     tests under the address and undefined-behaviour sanitizers
@@ -37,6 +38,11 @@ bench: setup-bench
 	@scripts/configure.sh build-bench -Dbuildtype=release -Dtests=false -Dfuzzers=off -Dbench=true
 	meson compile -C build-bench
 	bench/run.sh build-bench
+
+bench-coll: setup-bench
+	@scripts/configure.sh build-bench -Dbuildtype=release -Dtests=false -Dfuzzers=off -Dbench=true
+	meson compile -C build-bench
+	build-bench/bench/bench_coll
 
 install: setup-build
 	@scripts/configure.sh build-install -Dbuildtype=release -Dtests=false -Dfuzzers=off \
@@ -78,4 +84,4 @@ slow: setup-test
 clean:
 	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz build-coverage
 
-.PHONY: all demo test bench install coverage asan tsan fuzz conformance slow clean
+.PHONY: all demo test bench bench-coll install coverage asan tsan fuzz conformance slow clean
