@@ -234,57 +234,73 @@ static inline struct regs512 table512_load(const struct table512 *t)
     return r;
 }
 
-/* The table's function of a in [0, TABLE_END]; NaN stays. */
-static inline __m512 table512_at(const struct regs512 *t, __m512 a)
-{
-    const __m512 shift = _mm512_set1_ps(TABLE_SHIFT);
-    __m512i u = _mm512_castps_si512(_mm512_add_ps(a, shift)), cell = _mm512_srli_epi32(u, 20);
-    __m512i edge = _mm512_and_si512(u, _mm512_set1_epi32((int)0xFFF00000));
-    __m512 d = _mm512_sub_ps(a, _mm512_sub_ps(_mm512_castsi512_ps(edge), shift)), p;
+#define TABLE_VECTORS 4 /* worked on side by side, so that none waits for its own steps */
 
-    p = _mm512_permutex2var_ps(t->lo[4], cell, t->hi[4]);
-    p = _mm512_fmadd_ps(p, d, _mm512_permutex2var_ps(t->lo[3], cell, t->hi[3]));
-    p = _mm512_fmadd_ps(p, d, _mm512_permutex2var_ps(t->lo[2], cell, t->hi[2]));
-    p = _mm512_fmadd_ps(p, d, _mm512_permutex2var_ps(t->lo[1], cell, t->hi[1]));
-    return _mm512_fmadd_ps(p, d, _mm512_permutex2var_ps(t->lo[0], cell, t->hi[0]));
+/* a[i] = the table's function of |x[i]| cut to TABLE_END; NaN stays. */
+static inline void table512_at(const struct regs512 *t, const __m512 x[TABLE_VECTORS],
+                               __m512 ret[TABLE_VECTORS])
+{
+    const __m512 shift = _mm512_set1_ps(TABLE_SHIFT), end = _mm512_set1_ps(TABLE_END);
+    __m512i u[TABLE_VECTORS], cell[TABLE_VECTORS];
+    __m512 d[TABLE_VECTORS];
+
+    for (int i = 0; i < TABLE_VECTORS; i++) {
+        d[i] = _mm512_min_ps(end, _mm512_abs_ps(x[i])); /* a NaN second one stays */
+        u[i] = _mm512_castps_si512(_mm512_add_ps(d[i], shift));
+    }
+    for (int i = 0; i < TABLE_VECTORS; i++) {
+        __m512i edge = _mm512_and_si512(u[i], _mm512_set1_epi32((int)0xFFF00000));
+
+        cell[i] = _mm512_srli_epi32(u[i], 20);
+        d[i] = _mm512_sub_ps(d[i], _mm512_sub_ps(_mm512_castsi512_ps(edge), shift));
+        ret[i] = _mm512_permutex2var_ps(t->lo[4], cell[i], t->hi[4]);
+    }
+    for (int c = 3; c >= 0; c--)
+        for (int i = 0; i < TABLE_VECTORS; i++)
+            ret[i] =
+                _mm512_fmadd_ps(ret[i], d[i], _mm512_permutex2var_ps(t->lo[c], cell[i], t->hi[c]));
 }
 
-static inline __m512 table512_abs(__m512 x)
+static inline __m512 tanh512(__m512 x, __m512 of_abs)
 {
-    return _mm512_min_ps(_mm512_set1_ps(TABLE_END), _mm512_abs_ps(x)); /* a NaN second one stays */
-}
+    const __m512i sign = _mm512_set1_epi32(INT32_MIN), y = _mm512_castps_si512(of_abs);
 
-static inline __m512 tanh512(const struct regs512 *t, __m512 x)
-{
-    __m512 sign = _mm512_and_ps(x, _mm512_set1_ps(-0.0f));
-
-    return _mm512_or_ps(table512_at(t, table512_abs(x)), sign);
+    /* of_abs | (x & sign) */
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(y, _mm512_castps_si512(x), sign, 0xF8));
 }
 
 /* x Phi(x) = max(x, 0) - |x| Phi(-|x|) */
-static inline __m512 gelu512(const struct regs512 *t, __m512 x)
+static inline __m512 gelu512(__m512 x, __m512 of_abs)
 {
-    return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), table512_at(t, table512_abs(x)));
+    return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), of_abs);
 }
 
-#define TABLE_LOOP512(name)                                                                     \
-    static void name##_512(float *out, const float *in, float param, size_t n)                  \
-    {                                                                                           \
-        const struct regs512 t = table512_load(&name##_cells);                                  \
-        size_t i = 0;                                                                           \
-                                                                                                \
-        (void)param;                                                                            \
-        for (; i + 32 <= n; i += 32) {                                                          \
-            __m512 x = _mm512_loadu_ps(in + i), y = _mm512_loadu_ps(in + i + 16);               \
-                                                                                                \
-            _mm512_storeu_ps(out + i, name##512(&t, x));                                        \
-            _mm512_storeu_ps(out + i + 16, name##512(&t, y));                                   \
-        }                                                                                       \
-        for (; i < n; i += 16) {                                                                \
-            __mmask16 m = first(n - i);                                                         \
-                                                                                                \
-            _mm512_mask_storeu_ps(out + i, m, name##512(&t, _mm512_maskz_loadu_ps(m, in + i))); \
-        }                                                                                       \
+#define TABLE_LOOP512(name)                                                           \
+    static void name##_512(float *out, const float *in, float param, size_t n)        \
+    {                                                                                 \
+        const struct regs512 t = table512_load(&name##_cells);                        \
+        __m512 x[TABLE_VECTORS], y[TABLE_VECTORS];                                    \
+        size_t i = 0;                                                                 \
+                                                                                      \
+        (void)param;                                                                  \
+        for (; i + 16 * TABLE_VECTORS <= n; i += 16 * TABLE_VECTORS) {                \
+            for (int j = 0; j < TABLE_VECTORS; j++)                                   \
+                x[j] = _mm512_loadu_ps(in + i + 16 * j);                              \
+            table512_at(&t, x, y);                                                    \
+            for (int j = 0; j < TABLE_VECTORS; j++)                                   \
+                _mm512_storeu_ps(out + i + 16 * j, name##512(x[j], y[j]));            \
+        }                                                                             \
+        if (i < n) {                                                                  \
+            __mmask16 m[TABLE_VECTORS];                                               \
+                                                                                      \
+            for (int j = 0; j < TABLE_VECTORS; j++) {                                 \
+                m[j] = n - i > 16u * j ? first(n - i - 16u * j) : 0;                  \
+                x[j] = _mm512_maskz_loadu_ps(m[j], in + i + 16 * j);                  \
+            }                                                                         \
+            table512_at(&t, x, y);                                                    \
+            for (int j = 0; j < TABLE_VECTORS; j++)                                   \
+                _mm512_mask_storeu_ps(out + i + 16 * j, m[j], name##512(x[j], y[j])); \
+        }                                                                             \
     }
 TABLE_LOOP512(tanh)
 TABLE_LOOP512(gelu)
