@@ -31,26 +31,89 @@ static inline __mmask16 first(size_t n)
 
 #include "kernel/vec_table512.h"
 
+/* Bits of 2^(j/16), less the j << 19 that a shifted n brings. */
+static const _Alignas(64) uint32_t EXP_STEPS[16] = {
+    0x3F800000, 0x3F7DAAC3, 0x3F7B95C2, 0x3F79C3D3, 0x3F7837F0, 0x3F76F532, 0x3F75FED7, 0x3F75583F,
+    0x3F7504F3, 0x3F7508A4, 0x3F75672A, 0x3F76248C, 0x3F7744FD, 0x3F78CCDF, 0x3F7AC0C7, 0x3F7D257D};
+#define EXP_PLAIN 87.0f /* below it in magnitude, e^x is a normal number */
+
+/* e^x for |x| <= EXP_PLAIN: x = n ln(2) / 16 + r, e^x = 2^(n/16) (1 + r + r^2 q(r)). Fewer
+ * multiplications than e512, and these are what exp waits for. */
+static inline __m512 e512_plain(__m512 x)
+{
+    const __m512 magic = _mm512_set1_ps(0x1.8p23f);
+    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(0x1.715476p+4f), magic);
+    __m512 n = _mm512_sub_ps(t, magic), r, q;
+    __m512i bits = _mm512_castps_si512(t); /* n in the low ones */
+    __m512i step = _mm512_permutexvar_epi32(bits, _mm512_load_si512(EXP_STEPS));
+    __m512 power = _mm512_castsi512_ps(_mm512_add_epi32(step, _mm512_slli_epi32(bits, 19)));
+
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e400p-5f), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-24f), r);
+    q = _mm512_fmadd_ps(_mm512_set1_ps(0.166670248f), r, _mm512_set1_ps(0.500016212f));
+    q = _mm512_fmadd_ps(_mm512_mul_ps(r, r), q, r);
+    return _mm512_fmadd_ps(power, q, power);
+}
+
+#define EXP_VECTORS 4 /* worked on side by side, so that none waits for its own steps */
+
+/* x[i] = e^x[i], whatever it is. */
+static inline void exp_vectors(__m512 x[EXP_VECTORS])
+{
+    const __m512 plain = _mm512_set1_ps(EXP_PLAIN);
+    __mmask16 rare[EXP_VECTORS];
+    unsigned any = 0;
+
+    for (int i = 0; i < EXP_VECTORS; i++) {
+        rare[i] = _mm512_cmp_ps_mask(_mm512_abs_ps(x[i]), plain, _CMP_NLE_UQ);
+        any |= rare[i];
+    }
+    if (__builtin_expect(any != 0, 0)) {
+        for (int i = 0; i < EXP_VECTORS; i++) {
+            __m512 slow = e512(_mm512_min_ps(_mm512_set1_ps(89.0f), x[i]));
+
+            x[i] = _mm512_mask_mov_ps(e512_plain(x[i]), rare[i], slow);
+        }
+        return;
+    }
+    for (int i = 0; i < EXP_VECTORS; i++)
+        x[i] = e512_plain(x[i]);
+}
+
 /* out = e^(in * scale + bias); returns acc + the sum of out. */
 static float exp_sum(float *out, const float *in, float scale, float bias, size_t n, float acc)
 {
-    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
     const __m512 s = _mm512_set1_ps(scale), b = _mm512_set1_ps(bias);
-    const __m512 top = _mm512_set1_ps(89.0f);
+    __m512 sum[EXP_VECTORS] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
+                               _mm512_setzero_ps()};
+    __m512 x[EXP_VECTORS];
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i += 32) {
-        __mmask16 m0 = first(n - i), m1 = n - i > 16 ? first(n - i - 16) : 0;
-        __m512 x0 = _mm512_maskz_loadu_ps(m0, in + i);
-        __m512 x1 = _mm512_maskz_loadu_ps(m1, in + i + 16);
-
-        x0 = e512(_mm512_min_ps(top, _mm512_add_ps(_mm512_mul_ps(x0, s), b)));
-        x1 = e512(_mm512_min_ps(top, _mm512_add_ps(_mm512_mul_ps(x1, s), b)));
-        _mm512_mask_storeu_ps(out + i, m0, x0);
-        _mm512_mask_storeu_ps(out + i + 16, m1, x1);
-        s0 = _mm512_mask_add_ps(s0, m0, s0, x0);
-        s1 = _mm512_mask_add_ps(s1, m1, s1, x1);
+    for (; i + 16 * EXP_VECTORS <= n; i += 16 * EXP_VECTORS) {
+        for (int j = 0; j < EXP_VECTORS; j++)
+            x[j] = _mm512_add_ps(_mm512_mul_ps(_mm512_loadu_ps(in + i + 16 * j), s), b);
+        exp_vectors(x);
+        for (int j = 0; j < EXP_VECTORS; j++) {
+            _mm512_storeu_ps(out + i + 16 * j, x[j]);
+            sum[j] = _mm512_add_ps(sum[j], x[j]);
+        }
     }
-    return acc + _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+    if (i < n) {
+        __mmask16 m[EXP_VECTORS];
+
+        for (int j = 0; j < EXP_VECTORS; j++) {
+            m[j] = n - i > 16u * j ? first(n - i - 16u * j) : 0;
+            x[j] = _mm512_maskz_loadu_ps(m[j], in + i + 16 * j);
+            x[j] = _mm512_maskz_add_ps(m[j], _mm512_mul_ps(x[j], s), b);
+        }
+        exp_vectors(x);
+        for (int j = 0; j < EXP_VECTORS; j++) {
+            _mm512_mask_storeu_ps(out + i + 16 * j, m[j], x[j]);
+            sum[j] = _mm512_mask_add_ps(sum[j], m[j], sum[j], x[j]);
+        }
+    }
+    sum[0] = _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3]));
+    return acc + _mm512_reduce_add_ps(sum[0]);
 }
 
 static void exp_512(float *out, const float *in, float param, size_t n)
