@@ -122,10 +122,22 @@ static void scalar_stage(const struct k_run *r, unsigned op, bool reversed, floa
     (reversed ? r->vec->bin_r : r->vec->bin_s)[op](out, x, s, n);
 }
 
+/* Whether both operators of the record are one loop. */
+static bool is_pair(const struct k_rec *rec)
+{
+    return rec->reverse == 0 && k_pair_index(rec->op0) < K_PAIRS &&
+           k_pair_index(rec->op1) < K_PAIRS;
+}
+
 static void ew_tensor_scalar(struct k_run *r, const float *const *in, float *out, uint32_t n)
 {
     const struct k_rec *rec = r->rec;
 
+    if (is_pair(rec)) {
+        r->vec->pair_s[k_pair_index(rec->op0)][k_pair_index(rec->op1)](out, in[0], r->sf[0],
+                                                                       r->sf[1], n);
+        return;
+    }
     scalar_stage(r, rec->op0, rec->reverse & 1, out, in[0], r->sf[0], n);
     if (rec->op1 != ISA_ALU_NONE)
         scalar_stage(r, rec->op1, rec->reverse & 2, out, out, r->sf[1], n);
@@ -136,6 +148,11 @@ static void ew_scalar_tensor_tensor(struct k_run *r, const float *const *in, flo
     const struct k_rec *rec = r->rec;
     float *t = r->buf[3]; /* out may be in[1] itself */
 
+    if (is_pair(rec)) {
+        r->vec->pair[k_pair_index(rec->op0)][k_pair_index(rec->op1)](out, in[0], r->sf[0], in[1],
+                                                                     n);
+        return;
+    }
     scalar_stage(r, rec->op0, rec->reverse & 1, t, in[0], r->sf[0], n);
     if (rec->op1 == ISA_ALU_NONE)
         memcpy(out, t, n * sizeof(*out));

@@ -18,6 +18,16 @@
 
 /* ---- vector loops ---------------------------------------------------------------------------- */
 
+/* Operators of which two can be one loop: add, subtract, multiply. */
+#define K_PAIRS 3
+static inline unsigned k_pair_index(unsigned op)
+{
+    return op == ISA_ALU_ADD        ? 0
+           : op == ISA_ALU_SUBTRACT ? 1
+           : op == ISA_ALU_MULTIPLY ? 2
+                                    : K_PAIRS;
+}
+
 /* Loops over contiguous fp32 buffers. out may be one of the inputs (same address), never overlap
  * them otherwise. Every table gives the same bits for the exact class. */
 struct k_vec {
@@ -27,6 +37,9 @@ struct k_vec {
     void (*bin[ISA_ALU_COUNT])(float *out, const float *x, const float *y, size_t n);
     void (*bin_s[ISA_ALU_COUNT])(float *out, const float *x, float y, size_t n); /* x op scalar */
     void (*bin_r[ISA_ALU_COUNT])(float *out, const float *y, float x, size_t n); /* scalar op y */
+    /* (x op0 s) op1 y, each rounded, y a buffer or a scalar; by k_pair_index of op0 and op1 */
+    void (*pair[K_PAIRS][K_PAIRS])(float *out, const float *x, float s, const float *y, size_t n);
+    void (*pair_s[K_PAIRS][K_PAIRS])(float *out, const float *x, float s, float y, size_t n);
     /* out = in * scale + bias, each rounded */
     void (*affine)(float *out, const float *in, float scale, float bias, size_t n);
     void (*act[ISA_ACT_COUNT])(float *out, const float *in, float param, size_t n);

@@ -255,6 +255,35 @@ BIN(rsqrt, 1.0f / sqrtf(x))
 BIN(recip, 1.0f / x)
 BIN(power, (float)pow((double)x, (double)y))
 
+/* Two operators in one pass: (x op0 s) op1 y, and the same with a scalar for y. The pass is what
+ * takes the time, not the arithmetic. */
+#define PAIR(name, expr)                                                                     \
+    static void pair_##name(float *out, const float *px, float s, const float *py, size_t n) \
+    {                                                                                        \
+        VEC_LOOP for (size_t i = 0; i < n; i++)                                              \
+        {                                                                                    \
+            float x = px[i], y = py[i];                                                      \
+            out[i] = (expr);                                                                 \
+        }                                                                                    \
+    }                                                                                        \
+    static void pairs_##name(float *out, const float *px, float s, float y, size_t n)        \
+    {                                                                                        \
+        VEC_LOOP for (size_t i = 0; i < n; i++)                                              \
+        {                                                                                    \
+            float x = px[i];                                                                 \
+            out[i] = (expr);                                                                 \
+        }                                                                                    \
+    }
+PAIR(add_add, (x + s) + y)
+PAIR(add_sub, (x + s) - y)
+PAIR(add_mul, (x + s) * y)
+PAIR(sub_add, (x - s) + y)
+PAIR(sub_sub, (x - s) - y)
+PAIR(sub_mul, (x - s) * y)
+PAIR(mul_add, x *s + y)
+PAIR(mul_sub, x *s - y)
+PAIR(mul_mul, (x * s) * y)
+
 static void affine(float *out, const float *in, float scale, float bias, size_t n)
 {
     VEC_LOOP for (size_t i = 0; i < n; i++)
@@ -509,6 +538,12 @@ static void act_copy(float *out, const float *in, float param, size_t n)
         [ISA_ALU_RECIPROCAL] = pre##recip,                                                         \
     }
 
+#define PAIR_TABLE(pre)                                                                         \
+    {                                                                                           \
+        {pre##add_add, pre##add_sub, pre##add_mul}, {pre##sub_add, pre##sub_sub, pre##sub_mul}, \
+            {pre##mul_add, pre##mul_sub, pre##mul_mul},                                         \
+    }
+
 #define VEC_TABLE_BODY(label)                                                                     \
     .name = label,                                                                                \
     .load = {[DT_UINT64] = load_u64,    [DT_INT64] = load_i64,    [DT_UINT8] = load_u8,           \
@@ -528,8 +563,8 @@ static void act_copy(float *out, const float *in, float param, size_t n)
               [DT_FP8_E8M0] = store_e8m0, [DT_FP8_E5_X4] = store_x4, [DT_FP8_E4FN_X4] = store_x4, \
               [DT_FP4_E2M1_X4] = store_x2},                                                       \
     .bin = BIN_TABLE(bin_), .bin_s = BIN_TABLE(bins_), .bin_r = BIN_TABLE(binr_),                 \
-    .affine = affine, .fma = fma_, .sum2 = sum2, .sqdev2 = sqdev2, .has_nan = has_nan,            \
-    .exp_sum = EXP_SUM,                                                                           \
+    .pair = PAIR_TABLE(pair_), .pair_s = PAIR_TABLE(pairs_), .affine = affine, .fma = fma_,       \
+    .sum2 = sum2, .sqdev2 = sqdev2, .has_nan = has_nan, .exp_sum = EXP_SUM,                       \
     .fold = {[ISA_ALU_ADD] = fold_add,        [ISA_ALU_SUBTRACT] = fold_sub,                      \
              [ISA_ALU_MULTIPLY] = fold_mul,   [ISA_ALU_MAX] = BEST_MAX,                           \
              [ISA_ALU_MIN] = BEST_MIN,        [ISA_ALU_ABS_MAX] = fold_absmax,                    \
