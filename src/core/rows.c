@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Row by row: transfers from HBM into SBUF, the instructions that work on what they brought, and
  * the transfers of their results back are put off and then run together, a few partitions at a
- * time, so that every byte between them is read from the first-level cache. All signals, clocks and
+ * time, so that every byte between them is read from a near cache. All signals, clocks and
  * counts happen at their usual time; only bytes move late. Nobody can tell (decision 7): what may
  * be put off cannot fail and touches, for its row k, one partition of SBUF and PSUM and its lane's
  * registers, so rows of different partitions cannot disturb each other; the HBM sides of one chain
@@ -14,8 +14,9 @@
  * itself. What the chain leaves in SBUF is what it would leave otherwise. */
 #include "core/exec.h"
 
-/* Bytes of one operand that a step of the chain may cover: two such fill the first-level cache. */
-#define STEP_BYTES 16384u
+/* Bytes of one operand that a step of the chain may cover. Some such stay in the second-level
+ * cache; fewer would fit the first one, but entering an op takes as long as some hundred bytes. */
+#define STEP_BYTES 65536u
 
 /* Partitions of a plan's SBUF side, if its outermost loop goes from partition to partition and the
  * others stay inside one. */
