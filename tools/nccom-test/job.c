@@ -46,89 +46,21 @@ static NRT_STATUS file_read(const char *path, char **ret, size_t *ret_size, stru
     return NRT_SUCCESS;
 }
 
-/* ---- streams ---- */
-
-static NRT_STATUS streams_load(struct cc_job *j, struct err *err)
-{
-    char *text;
-    size_t size;
-    NRT_STATUS st;
-
-    if (j->o.streams_json == NULL) {
-        j->stream[0] = j->o.all;
-        j->stream_count = 1;
-        return NRT_SUCCESS;
-    }
-    st = file_read(j->o.streams_json, &text, &size, err);
-    if (st != NRT_SUCCESS)
-        return st;
-    st =
-        cc_streams_read(j->stream, &j->stream_count, &j->o.all, j->o.streams_json, text, size, err);
-    mem_free(text);
-    for (unsigned s = 0; s < j->stream_count && st == NRT_SUCCESS; s++)
-        st = cc_stream_check(&j->stream[s], &j->o, err);
-    return st;
-}
-
-static NRT_STATUS groups_load(struct cc_job *j, unsigned s, struct err *err)
-{
-    const struct cc_stream *t = &j->stream[s];
-    char *text;
-    size_t size;
-    NRT_STATUS st;
-
-    if (t->groups[0] == '\0')
-        return cc_groups_make(&j->groups[s], j->o.ranks, t->parallel ? t->parallel : j->o.ranks,
-                              err);
-    st = file_read(t->groups, &text, &size, err);
-    if (st == NRT_SUCCESS) {
-        st = cc_groups_read(&j->groups[s], t->groups, text, size, j->o.ranks, err);
-        mem_free(text);
-    }
-    return st;
-}
-
-static NRT_STATUS pairs_load(struct cc_job *j, unsigned s, struct err *err)
-{
-    const struct cc_stream *t = &j->stream[s];
-    char *text;
-    size_t size;
-    NRT_STATUS st;
-
-    if (t->op != CC_PERMUTE && t->op != CC_SENDRECV)
-        return NRT_SUCCESS;
-    if (t->pairs[0] == '\0')
-        return cc_pairs_make(&j->pairs[s], &j->groups[s], err);
-    st = file_read(t->pairs, &text, &size, err);
-    if (st == NRT_SUCCESS) {
-        st = cc_pairs_read(&j->pairs[s], t->pairs, text, size, j->o.ranks, err);
-        mem_free(text);
-    }
-    return st;
-}
-
-static NRT_STATUS metadata_load(struct cc_job *j, unsigned s, struct err *err)
-{
-    const char *path = j->stream[s].metadata;
-    char *text;
-    size_t size;
-    NRT_STATUS st;
-
-    if (path[0] == '\0')
-        return NRT_SUCCESS;
-    st = file_read(path, &text, &size, err);
-    if (st == NRT_SUCCESS) {
-        st = cc_metadata_read(&j->metadata[s], path, text, size, err);
-        mem_free(text);
-    }
-    return st;
-}
-
 /* ---- the instance ---- */
 
 unsigned cc_job_node_cores(const struct cc_job *j)
 {
     return (unsigned)j->type->device_count * j->type->cores_per_device / j->lnc;
+}
+
+NRT_STATUS cc_job_world(const struct cc_job *j, struct topo_world *ret, struct err *err)
+{
+    struct topo_fabric fabric;
+    NRT_STATUS st = topo_fabric_init(&fabric, j->type, 1, err);
+
+    return st == NRT_SUCCESS
+               ? topo_world_init(ret, &fabric, j->lnc, j->o.nodes, j->o.ranks / j->o.nodes, err)
+               : st;
 }
 
 static NRT_STATUS instance_find(struct cc_job *j, struct err *err)
@@ -182,6 +114,88 @@ static NRT_STATUS instance_fits(const struct cc_job *j, struct err *err)
     return NRT_SUCCESS;
 }
 
+/* ---- streams ---- */
+
+static NRT_STATUS streams_load(struct cc_job *j, struct err *err)
+{
+    char *text;
+    size_t size;
+    NRT_STATUS st;
+
+    if (j->o.streams_json == NULL) {
+        j->stream[0] = j->o.all;
+        j->stream_count = 1;
+        return NRT_SUCCESS;
+    }
+    st = file_read(j->o.streams_json, &text, &size, err);
+    if (st != NRT_SUCCESS)
+        return st;
+    st =
+        cc_streams_read(j->stream, &j->stream_count, &j->o.all, j->o.streams_json, text, size, err);
+    mem_free(text);
+    for (unsigned s = 0; s < j->stream_count && st == NRT_SUCCESS; s++)
+        st = cc_stream_check(&j->stream[s], &j->o, err);
+    return st;
+}
+
+static NRT_STATUS groups_load(struct cc_job *j, unsigned s, struct err *err)
+{
+    const struct cc_stream *t = &j->stream[s];
+    char *text;
+    size_t size;
+    NRT_STATUS st;
+
+    if (t->groups[0] == '\0')
+        return cc_groups_make(&j->groups[s], j->o.ranks, t->parallel ? t->parallel : j->o.ranks,
+                              err);
+    st = file_read(t->groups, &text, &size, err);
+    if (st == NRT_SUCCESS) {
+        st = cc_groups_read(&j->groups[s], t->groups, text, size, j->o.ranks, err);
+        mem_free(text);
+    }
+    return st;
+}
+
+static NRT_STATUS pairs_load(struct cc_job *j, unsigned s, struct err *err)
+{
+    const struct cc_stream *t = &j->stream[s];
+    char *text;
+    size_t size;
+    NRT_STATUS st;
+
+    if (t->op != CC_PERMUTE && t->op != CC_SENDRECV)
+        return NRT_SUCCESS;
+    if (t->pairs[0] == '\0') {
+        struct topo_world world;
+
+        st = cc_job_world(j, &world, err);
+        return st == NRT_SUCCESS ? cc_pairs_make(&j->pairs[s], &j->groups[s], &world, err) : st;
+    }
+    st = file_read(t->pairs, &text, &size, err);
+    if (st == NRT_SUCCESS) {
+        st = cc_pairs_read(&j->pairs[s], t->pairs, text, size, j->o.ranks, err);
+        mem_free(text);
+    }
+    return st;
+}
+
+static NRT_STATUS metadata_load(struct cc_job *j, unsigned s, struct err *err)
+{
+    const char *path = j->stream[s].metadata;
+    char *text;
+    size_t size;
+    NRT_STATUS st;
+
+    if (path[0] == '\0')
+        return NRT_SUCCESS;
+    st = file_read(path, &text, &size, err);
+    if (st == NRT_SUCCESS) {
+        st = cc_metadata_read(&j->metadata[s], path, text, size, err);
+        mem_free(text);
+    }
+    return st;
+}
+
 NRT_STATUS cc_job_make(struct cc_job *j, const struct cc_options *o, struct err *err)
 {
     NRT_STATUS st;
@@ -189,6 +203,10 @@ NRT_STATUS cc_job_make(struct cc_job *j, const struct cc_options *o, struct err 
     memset(j, 0, sizeof(*j));
     j->o = *o;
     st = streams_load(j, err);
+    if (st == NRT_SUCCESS)
+        st = instance_find(j, err);
+    if (st == NRT_SUCCESS)
+        st = instance_fits(j, err);
     for (unsigned s = 0; s < j->stream_count && st == NRT_SUCCESS; s++) {
         unsigned steps = cc_sweep(&j->stream[s], NULL, 0);
 
@@ -199,10 +217,6 @@ NRT_STATUS cc_job_make(struct cc_job *j, const struct cc_options *o, struct err 
         if (st == NRT_SUCCESS)
             st = metadata_load(j, s, err);
     }
-    if (st == NRT_SUCCESS)
-        st = instance_find(j, err);
-    if (st == NRT_SUCCESS)
-        st = instance_fits(j, err);
     j->counts = cc_counts_of(o);
     if (st != NRT_SUCCESS)
         cc_job_fini(j);

@@ -27,6 +27,9 @@ void cc_job_fini(struct cc_job *j);
 /* Logical cores of one node. */
 unsigned cc_job_node_cores(const struct cc_job *j);
 
+/* Where the job's ranks sit. */
+NRT_STATUS cc_job_world(const struct cc_job *j, struct topo_world *ret, struct err *err);
+
 /* The cases of one step; a stream that has had its last size repeats it. cases[stream_count] are
  * freed with cc_case_fini. */
 NRT_STATUS cc_job_cases(const struct cc_job *j, unsigned step, struct cc_case *cases,

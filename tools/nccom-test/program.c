@@ -245,14 +245,11 @@ const char *cc_job_algorithm(const struct cc_job *j, const struct cc_case *c, un
     const char *name = "";
     struct sched_choice choice;
     struct sched_rules rules;
-    struct topo_fabric fabric;
     struct topo_world world;
     struct topo_group g;
 
     *ret_variant = "";
-    if (topo_fabric_init(&fabric, j->type, 1, NULL) != NRT_SUCCESS ||
-        topo_world_init(&world, &fabric, j->lnc, j->o.nodes, j->o.ranks / j->o.nodes, NULL) !=
-            NRT_SUCCESS ||
+    if (cc_job_world(j, &world, NULL) != NRT_SUCCESS ||
         topo_group_init(&g, &world, l->ranks, l->size, NULL) != NRT_SUCCESS)
         return name;
     q.dims = g.dims;

@@ -315,13 +315,27 @@ static void variables_add(struct words *w)
             }
 }
 
+/* Open MPI's by its own name where the distribution has one: "mpirun" may be another MPI's. */
+static const char *mpirun_name(void)
+{
+    char path[CC_PATH_MAX];
+
+    for (const char *p = settings_str("PATH", ""); *p != '\0'; p += strcspn(p, ":")) {
+        p += *p == ':';
+        snprintf(path, sizeof(path), "%.*s/mpirun.openmpi", (int)strcspn(p, ":"), p);
+        if (access(path, X_OK) == 0)
+            return "mpirun.openmpi";
+    }
+    return "mpirun";
+}
+
 static void mpirun_begin(const struct cc_launch *l, struct words *w)
 {
     struct strbuf hosts = {0};
 
     for (uint32_t i = 0; i < l->job->o.nodes; i++)
         strbuf_printf(&hosts, "%s%s:1", i > 0 ? "," : "", l->hosts[i]);
-    word_add(w, "mpirun");
+    word_add(w, "%s", mpirun_name());
     word_add(w, "--host");
     word_add(w, "%s", hosts.s != NULL ? hosts.s : "");
     strbuf_fini(&hosts);

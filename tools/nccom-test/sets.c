@@ -221,26 +221,67 @@ NRT_STATUS cc_pairs_read(struct cc_pairs *p, const char *name, const void *text,
     return st;
 }
 
-NRT_STATUS cc_pairs_make(struct cc_pairs *p, const struct cc_groups *g, struct err *err)
+/* Positions of a group in the order of a cycle, node after node, every second one backwards. False:
+ * it would not close over links. */
+static bool cycle_of(const struct topo_group *g, uint32_t *order)
 {
+    if (g->per_node > 2 && !g->layout.linked)
+        return false;
+    if (g->nodes > 1 && g->nodes % 2 != 0 && g->per_node > 1)
+        return false;
+    for (uint32_t x = 0; x < g->nodes; x++)
+        for (uint32_t i = 0; i < g->per_node; i++) {
+            uint32_t place = x % 2 == 0 ? i : g->per_node - 1 - i;
+
+            order[x * g->per_node + i] = g->at[x * g->per_node + g->layout.order[place]];
+        }
+    return true;
+}
+
+static NRT_STATUS group_pair(struct cc_pairing *to, const uint32_t *ranks, uint32_t n,
+                             const struct topo_world *world, struct err *err)
+{
+    uint32_t *order = mem_calloc(n, sizeof(*order));
+    struct topo_group g;
+    NRT_STATUS st = order != NULL ? topo_group_init(&g, world, ranks, n, err)
+                                  : err_set(err, NRT_RESOURCE, "out of host memory");
+    bool cycle;
+
+    if (st != NRT_SUCCESS) {
+        mem_free(order);
+        return st;
+    }
+    cycle = cycle_of(&g, order);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t *pair = to->pair[to->count++];
+
+        pair[0] = cycle ? ranks[order[i]] : ranks[i];
+        pair[1] = cycle ? ranks[order[(i + 1) % n]] : ranks[(i ^ 1) < n ? i ^ 1 : i];
+    }
+    topo_group_fini(&g);
+    mem_free(order);
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS cc_pairs_make(struct cc_pairs *p, const struct cc_groups *g,
+                         const struct topo_world *world, struct err *err)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
     memset(p, 0, sizeof(*p));
-    for (unsigned i = 0; i < g->count; i++) {
+    for (unsigned i = 0; i < g->count && st == NRT_SUCCESS; i++) {
         const struct cc_grouping *l = &g->list[i];
-        struct cc_pairing *to = &p->list[p->count];
+        struct cc_pairing *to = &p->list[p->count++];
 
         to->pair = mem_calloc((size_t)l->groups * l->size, sizeof(*to->pair));
-        if (to->pair == NULL) {
-            cc_pairs_fini(p);
-            return err_set(err, NRT_RESOURCE, "out of host memory");
-        }
-        p->count++;
-        for (uint32_t k = 0; k < l->groups; k++)
-            for (uint32_t r = 0; r < l->size; r++) {
-                to->pair[to->count][0] = l->ranks[k * l->size + r];
-                to->pair[to->count++][1] = l->ranks[k * l->size + (r + 1) % l->size];
-            }
+        if (to->pair == NULL)
+            st = err_set(err, NRT_RESOURCE, "out of host memory");
+        for (uint32_t k = 0; k < l->groups && st == NRT_SUCCESS; k++)
+            st = group_pair(to, l->ranks + (size_t)k * l->size, l->size, world, err);
     }
-    return NRT_SUCCESS;
+    if (st != NRT_SUCCESS)
+        cc_pairs_fini(p);
+    return st;
 }
 
 void cc_pairs_fini(struct cc_pairs *p)

@@ -6,6 +6,7 @@
 #define NCCOM_SETS_H
 
 #include "options.h"
+#include "topo/group.h"
 
 #define CC_RANKS_MAX   65536u
 #define CC_LISTS_MAX   16u /* a NEFF has at most 16 groups */
@@ -52,8 +53,11 @@ NRT_STATUS cc_groups_make(struct cc_groups *g, uint32_t ranks, uint32_t size, st
 void cc_groups_fini(struct cc_groups *g);
 NRT_STATUS cc_pairs_read(struct cc_pairs *p, const char *name, const void *text, size_t size,
                          uint32_t ranks, struct err *err);
-/* In each group of each list, every rank to the next one. */
-NRT_STATUS cc_pairs_make(struct cc_pairs *p, const struct cc_groups *g, struct err *err);
+/* In each group of each list, every rank to the next one of the group's cycle, over links and
+ * between nodes at one local index (collectives.md 2.2). Where the group has no such cycle
+ * neighbours in its list swap, which is allowed anywhere. */
+NRT_STATUS cc_pairs_make(struct cc_pairs *p, const struct cc_groups *g,
+                         const struct topo_world *world, struct err *err);
 void cc_pairs_fini(struct cc_pairs *p);
 NRT_STATUS cc_metadata_read(struct cc_metadata *m, const char *name, const void *text, size_t size,
                             struct err *err);

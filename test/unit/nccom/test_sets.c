@@ -99,7 +99,6 @@ static NRT_STATUS pairs(struct cc_pairs *p, const char *text, uint32_t ranks)
 
 static void pairs_are_read(void **state)
 {
-    struct cc_groups g;
     struct cc_pairs p;
 
     (void)state;
@@ -112,13 +111,58 @@ static void pairs_are_read(void **state)
     assert_int_equal(p.list[0].count, 8);
     assert_int_equal(p.list[0].pair[3][1], 2);
     cc_pairs_fini(&p);
+}
 
-    assert_int_equal(cc_groups_make(&g, 6, 3, &E), NRT_SUCCESS); /* 0 2 4, 1 3 5 */
-    assert_int_equal(cc_pairs_make(&p, &g, &E), NRT_SUCCESS);
-    assert_memory_equal(p.list[0].pair,
-                        ((uint32_t[6][2]){{0, 2}, {2, 4}, {4, 0}, {1, 3}, {3, 5}, {5, 1}}), 48);
-    cc_pairs_fini(&p);
-    cc_groups_fini(&g);
+/* Every rank of a group is a source and a target once, and the runtime's own rule accepts the
+ * pairs; a whole node is one ring. */
+static void pairs_of_a_group_are_accepted(void **state)
+{
+    static const struct {
+        const char *type;
+        uint32_t nodes, ranks; /* of a node */
+    } worlds[] = {{"trn1.2xlarge", 1, 2},   {"trn1.32xlarge", 1, 32}, {"trn1.32xlarge", 1, 6},
+                  {"trn1.32xlarge", 2, 2},  {"trn1.32xlarge", 3, 2},  {"trn1.32xlarge", 4, 32},
+                  {"trn2.48xlarge", 1, 64}, {"trn2.48xlarge", 3, 1},  {"trn2.48xlarge", 1, 5},
+                  {"inf2.48xlarge", 1, 24}, {"inf2.24xlarge", 1, 12}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(worlds) / sizeof(worlds[0]); i++) {
+        const struct topo_instance *type = topo_instance_find(worlds[i].type);
+        uint32_t n = worlds[i].nodes * worlds[i].ranks, seen = 0, at = 0;
+        struct topo_fabric fabric;
+        struct topo_world world;
+        struct topo_group group;
+        struct cc_groups g;
+        struct cc_pairs p;
+
+        E = (struct err){0};
+        assert_int_equal(topo_fabric_init(&fabric, type, 1, &E), NRT_SUCCESS);
+        assert_int_equal(topo_world_init(&world, &fabric, type->lnc_default, worlds[i].nodes,
+                                         worlds[i].ranks, &E),
+                         NRT_SUCCESS);
+        assert_int_equal(cc_groups_make(&g, n, n, &E), NRT_SUCCESS);
+        assert_int_equal(cc_pairs_make(&p, &g, &world, &E), NRT_SUCCESS);
+        assert_int_equal(p.list[0].count, n);
+        assert_int_equal(topo_group_init(&group, &world, NULL, 0, &E), NRT_SUCCESS);
+        if (topo_pairs_check(&group, (const struct topo_pair *)(const void *)p.list[0].pair, n,
+                             &E) != NRT_SUCCESS)
+            fail_msg("%s, %u nodes of %u: %s", worlds[i].type, worlds[i].nodes, worlds[i].ranks,
+                     E.text);
+        do { /* the ring of rank 0 */
+            uint32_t k = 0;
+
+            while (k < n && p.list[0].pair[k][0] != at)
+                k++;
+            assert_true(k < n);
+            at = p.list[0].pair[k][1];
+            seen++;
+        } while (at != 0 && seen <= n);
+        if (worlds[i].ranks == 32 || worlds[i].ranks == 64 || worlds[i].ranks == 24)
+            assert_int_equal(seen, n);
+        topo_group_fini(&group);
+        cc_pairs_fini(&p);
+        cc_groups_fini(&g);
+    }
 }
 
 static void wrong_pairs_are_refused(void **state)
@@ -238,10 +282,15 @@ static void wrong_streams_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_are_read),         cmocka_unit_test(wrong_groups_are_refused),
-        cmocka_unit_test(data_parallel_groups),    cmocka_unit_test(pairs_are_read),
-        cmocka_unit_test(wrong_pairs_are_refused), cmocka_unit_test(metadata_is_read),
-        cmocka_unit_test(streams_are_read),        cmocka_unit_test(wrong_streams_are_refused),
+        cmocka_unit_test(groups_are_read),
+        cmocka_unit_test(wrong_groups_are_refused),
+        cmocka_unit_test(data_parallel_groups),
+        cmocka_unit_test(pairs_are_read),
+        cmocka_unit_test(pairs_of_a_group_are_accepted),
+        cmocka_unit_test(wrong_pairs_are_refused),
+        cmocka_unit_test(metadata_is_read),
+        cmocka_unit_test(streams_are_read),
+        cmocka_unit_test(wrong_streams_are_refused),
     };
 
     return cmocka_run_group_tests_name("nccom-sets", tests, NULL, NULL);
