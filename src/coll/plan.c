@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans: the steps of one rank in compact form, with their memory resolved as far as it is known.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -357,6 +358,18 @@ static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, e
     return NRT_SUCCESS;
 }
 
+/* By which algorithm and variant; nccom-test reads this line. */
+static void plan_log(const struct coll_plan *p)
+{
+    const struct sched_request *r = sched_request_of(p->s);
+
+    if (p->comm->cfg.log)
+        LOGD(p->comm->cfg.log, LOG_NRT, "coll_plan_create",
+             "plan: %s of %" PRIu64 " bytes between %" PRIu32 " ranks: %s, %s",
+             sched_op_name(r->op), sched_request_bytes(r), p->comm->n, sched_alg_printed(r->alg),
+             sched_variant_name(r->variant));
+}
+
 NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
                             enum kernel_combine reduce, struct coll_plan **ret, struct err *err)
 {
@@ -384,6 +397,7 @@ NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dty
         coll_plan_destroy(p);
         return st;
     }
+    plan_log(p);
     *ret = p;
     return NRT_SUCCESS;
 }

@@ -201,10 +201,12 @@ def streams():
                                         code=2)[1]
 
 
-def counts_of_executions():
-    """Operations that ran, by the messages of the runtime: executions of the NEFFs of rank 0."""
-    _, err = run('-r', 2, '-b', 64, '-e', 64, '-n', 15, '-w', 5, '-I', 3, '-W', 2, '--debug', 'allr')
-    assert 'stream 0: all_reduce of 64 bytes on 2 ranks: mesh' in err, err
+def debug():
+    """The runtime's log as it comes, and by which means it carries the operation out."""
+    _, err = run('-r', 2, '-b', 64, '-e', 64, '--debug', 'allr')
+    assert re.search(r'DEBUG +NRT:coll_plan_create +plan: all_reduce of 64 bytes between 2 ranks: mesh, ', err), err
+    assert re.search(r'^nccom-test: stream 0: all_reduce of 64 bytes: mesh, (inline|direct|staged)$', err, re.M), err
+    assert '[size ' not in err
     proves('tool-098')
 
 
@@ -297,7 +299,7 @@ def examples_of_the_page():
 def main():
     try:
         for part in (operations, every_type_and_all_ones, logical_cores_of_two, corruption_is_caught,
-                     tensors_of_operations, groups_and_pairs, streams, counts_of_executions, shown, progress,
+                     tensors_of_operations, groups_and_pairs, streams, debug, shown, progress,
                      wrong_command_lines, a_run_that_fails, examples_of_the_page):
             part()
             print('ok', part.__name__, flush=True)

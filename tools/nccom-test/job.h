@@ -52,9 +52,7 @@ void cc_table_name(char *buf, size_t size, unsigned stream);
 NRT_STATUS cc_job_neff(const struct cc_job *j, const struct cc_case *cases, uint32_t rank,
                        uint32_t ops, void **ret_bytes, size_t *ret_size, struct err *err);
 
-/* The algorithm that the runtime's table chooses for an operation, and in *ret_variant how it is
- * carried out ("inline", "direct", "staged"; "" unknown). "" when there is no answer. */
-const char *cc_job_algorithm(const struct cc_job *j, const struct cc_case *c, unsigned stream,
-                             const char **ret_variant);
+/* The operation's name in a NEFF and in the runtime's log. */
+const char *cc_job_op(enum cc_op op);
 
 #endif

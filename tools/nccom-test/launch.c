@@ -428,18 +428,25 @@ static struct cc_result *results_of(struct run *r)
 static void row_describe(struct cc_row *row, const struct cc_job *j, unsigned s,
                          const struct cc_case *c)
 {
-    const char *variant;
-
     row->bytes = c->bytes;
     row->count = c->count;
     row->in_bytes = cc_case_in_bytes(c);
     row->out_bytes = cc_case_out_bytes(c);
     snprintf(row->type, sizeof(row->type), "%s", j->stream[s].dtype_name);
-    snprintf(row->algorithm, sizeof(row->algorithm), "%s", cc_job_algorithm(j, c, s, &variant));
+    snprintf(row->algorithm, sizeof(row->algorithm), "-");
+}
+
+/* As node 0 saw the runtime choose it. */
+static void row_means(struct cc_row *row, const struct cc_job *j, unsigned s,
+                      const struct cc_result *node)
+{
+    if (node->algorithm[s][0] == '\0')
+        return;
+    snprintf(row->algorithm, sizeof(row->algorithm), "%s", node->algorithm[s]);
     if (j->o.debug)
-        fprintf(stderr, "nccom-test: stream %u: %s of %llu bytes on %u ranks: %s%s%s\n", s,
-                cc_op_name(c->op), (unsigned long long)c->bytes, c->n, row->algorithm,
-                variant[0] != '\0' ? ", " : "", variant);
+        fprintf(stderr, "nccom-test: stream %u: %s of %llu bytes: %s, %s\n", s,
+                cc_op_name(j->stream[s].op), (unsigned long long)row->bytes, node->algorithm[s],
+                node->variant[s]);
 }
 
 static void rows_fill(struct run *r, const struct cc_case *cases, struct cc_row *rows)
@@ -456,6 +463,7 @@ static void rows_fill(struct run *r, const struct cc_case *cases, struct cc_row 
     for (unsigned s = 0; s < j->stream_count && us != NULL && r->why.status == NRT_SUCCESS; s++) {
         cc_results_merge(nodes, j->o.nodes, s, us);
         cc_row_fill(&rows[s], &cases[s], &j->o, us, j->counts.execs);
+        row_means(&rows[s], j, s, &nodes[0]);
     }
     mem_free(us);
     mem_free(nodes);

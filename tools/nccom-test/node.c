@@ -35,9 +35,12 @@ struct group {
     struct cc_seat *seat; /* [ranks], in shared memory */
     uint64_t *start, *end;
     size_t shared_bytes;
-    pid_t *pid; /* [ranks / each] */
-    int out;    /* what ranks print */
-    int log;    /* of the node, or -1 */
+    pid_t *pid;     /* [ranks / each] */
+    int out;        /* what ranks print */
+    int log;        /* of the node, or -1 */
+    char line[512]; /* of what they print, as far as it has come */
+    size_t line_len;
+    char algorithm[CC_STREAMS_MAX][CC_WORD_MAX], variant[CC_STREAMS_MAX][CC_WORD_MAX];
     char why[ERR_TEXT_MAX];
 };
 
@@ -83,6 +86,8 @@ static void rank_environment(const struct group *g, uint32_t first)
     unsetenv("NEURON_RT_NUM_CORES");
     if (g->n->job->o.debug)
         setenv("NEURON_RT_LOG_LEVEL", "DEBUG", 0);
+    else if (g->n->job->o.show_algorithm && first == 0)
+        setenv("NEURON_RT_LOG_LEVEL_NRT", "DEBUG", 1); /* line_read wants its word */
     snprintf(text, sizeof(text), "%lld",
              (long long)settings_int("NEURON_RT_EXEC_TIMEOUT", EXEC_DEFAULT, 1, INT32_MAX, NULL));
     setenv("OPENNRT_JOIN_TIMEOUT", text, 0); /* a rank that never comes fails the step */
@@ -187,8 +192,45 @@ static void text_send(const struct group *g, const struct strbuf *b)
     }
 }
 
-static void output_pass(const struct group *g, const char *bytes, size_t size)
+/* The runtime's word for how it carries out an operation (coll_plan_create): of the stream that
+ * this size and operation belong to. */
+static void line_read(struct group *g)
 {
+    char op[CC_WORD_MAX], algorithm[CC_WORD_MAX], variant[CC_WORD_MAX];
+    const char *at = strstr(g->line, " plan: ");
+    unsigned long long bytes;
+
+    if (at == NULL || strstr(g->line, "coll_plan_create") == NULL ||
+        sscanf(at, " plan: %15s of %llu bytes between %*u ranks: %15[a-z_], %15[a-z_]", op, &bytes,
+               algorithm, variant) != 4)
+        return;
+    for (unsigned s = 0; s < g->n->job->stream_count; s++) {
+        uint64_t in = cc_case_in_bytes(&g->cases[s]), out = cc_case_out_bytes(&g->cases[s]);
+
+        if (strcmp(op, cc_job_op(g->cases[s].op)) != 0 || bytes != (in > out ? in : out) ||
+            g->algorithm[s][0] != '\0')
+            continue;
+        snprintf(g->algorithm[s], CC_WORD_MAX, "%s", algorithm);
+        snprintf(g->variant[s], CC_WORD_MAX, "%s", variant);
+    }
+}
+
+static void output_read(struct group *g, const char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] == '\n') {
+            g->line[g->line_len] = '\0';
+            line_read(g);
+            g->line_len = 0;
+        } else if (g->line_len + 1 < sizeof(g->line)) {
+            g->line[g->line_len++] = bytes[i];
+        }
+    }
+}
+
+static void output_pass(struct group *g, const char *bytes, size_t size)
+{
+    output_read(g, bytes, size);
     (void)!write(STDOUT_FILENO, bytes, size);
     if (g->log >= 0)
         (void)!write(g->log, bytes, size);
@@ -337,6 +379,8 @@ static void results_put(struct group *g, struct strbuf *b)
     const struct cc_job *j = g->n->job;
 
     for (unsigned s = 0; s < j->stream_count; s++) {
+        if (g->algorithm[s][0] != '\0')
+            strbuf_printf(b, "means %u %s %s\n", s, g->algorithm[s], g->variant[s]);
         strbuf_printf(b, "times %u %u\n", s, j->counts.execs);
         for (uint32_t i = 0; i < j->counts.execs; i++)
             strbuf_printf(b, "%.1f\n", exec_ns(g, s, i));

@@ -8,7 +8,6 @@
 #include "base/strbuf.h"
 #include "job.h"
 #include "neff/asm.h"
-#include "sched/select.h"
 
 #define NAME_MAX_BYTES 48
 #define GROUPS_MAX     16u /* of a NEFF */
@@ -90,7 +89,7 @@ static void text_put(struct strbuf *t, const struct cc_job *j, const struct cc_c
 
 /* ---- the collectives ---- */
 
-static const char *neff_op(enum cc_op op)
+const char *cc_job_op(enum cc_op op)
 {
     static const char *const names[CC_OP_COUNT] = {
         [CC_ALL_REDUCE] = "all_reduce",     [CC_ALL_GATHER] = "all_gather",
@@ -126,7 +125,7 @@ static void entry_add(struct neff_build *b, const struct cc_job *j, const struct
     const struct cc_data d = cc_job_data(j, cases, s, buffer);
     struct neff_build_coll_range in[CC_PARTS_MAX], out[CC_PARTS_MAX];
     struct neff_build_coll_group groups[GROUPS_MAX];
-    struct neff_build_coll e = {.op = neff_op(c->op),
+    struct neff_build_coll e = {.op = cc_job_op(c->op),
                                 .reduce = cc_op_reduces(c->op) ? "add" : NULL,
                                 .dtype = dtype_name(c->dtype),
                                 .stream = s,
@@ -193,71 +192,4 @@ NRT_STATUS cc_job_neff(const struct cc_job *j, const struct cc_case *cases, uint
         err_set(err, st, "%s", neff_build_error(b));
     neff_build_destroy(b);
     return st;
-}
-
-/* ---- what the runtime chooses ---- */
-
-static enum sched_op sched_op_of(enum cc_op op)
-{
-    static const enum sched_op ops[CC_OP_COUNT] = {
-        [CC_ALL_REDUCE] = SCHED_ALL_REDUCE,     [CC_ALL_GATHER] = SCHED_ALL_GATHER,
-        [CC_ALL_GATHER_V] = SCHED_ALL_GATHER_V, [CC_REDUCE_SCATTER] = SCHED_REDUCE_SCATTER,
-        [CC_SENDRECV] = SCHED_PERMUTE,          [CC_ALL_TO_ALL] = SCHED_ALL_TO_ALL,
-        [CC_ALL_TO_ALL_V] = SCHED_ALL_TO_ALL_V, [CC_PERMUTE] = SCHED_PERMUTE};
-
-    return ops[op];
-}
-
-/* The first of the variants that can do it, as the runtime takes them. */
-static const char *variant_of(const struct sched_choice *choice, const struct cc_case *c,
-                              const struct topo_group *g)
-{
-    static const enum sched_variant order[] = {SCHED_INLINE, SCHED_DIRECT, SCHED_STAGED};
-    struct sched_request r = {.op = sched_op_of(c->op),
-                              .alg = choice->alg,
-                              .intra = choice->intra,
-                              .inter = choice->inter,
-                              .group = g,
-                              .tensors = c->parts,
-                              .counts = c->op == CC_REDUCE_SCATTER ? c->out : c->in,
-                              .elem_size = (uint32_t)dtype_size(c->dtype)};
-
-    if (cc_op_varies(c->op) || r.op == SCHED_PERMUTE)
-        return "";
-    for (unsigned i = 0; i < 3; i++) {
-        struct sched *s;
-
-        r.variant = order[i];
-        if (sched_create(&r, &s, NULL) == NRT_SUCCESS) {
-            sched_destroy(s);
-            return sched_variant_name(order[i]);
-        }
-    }
-    return "";
-}
-
-const char *cc_job_algorithm(const struct cc_job *j, const struct cc_case *c, unsigned stream,
-                             const char **ret_variant)
-{
-    const struct cc_grouping *l = &j->groups[stream].list[0];
-    uint64_t in = cc_case_in_bytes(c), out = cc_case_out_bytes(c);
-    struct sched_question q = {.op = sched_op_of(c->op), .size = in > out ? in : out};
-    const char *name = "";
-    struct sched_choice choice;
-    struct sched_rules rules;
-    struct topo_world world;
-    struct topo_group g;
-
-    *ret_variant = "";
-    if (cc_job_world(j, &world, NULL) != NRT_SUCCESS ||
-        topo_group_init(&g, &world, l->ranks, l->size, NULL) != NRT_SUCCESS)
-        return name;
-    q.dims = g.dims;
-    sched_rules_default(&rules);
-    if (sched_select(&rules, &q, &choice, NULL) == NRT_SUCCESS) {
-        name = sched_choice_printed(&choice);
-        *ret_variant = variant_of(&choice, c, &g);
-    }
-    topo_group_fini(&g);
-    return name;
 }

@@ -121,6 +121,28 @@ static NRT_STATUS hash_add(struct cc_result *r, char **save, struct err *err)
     return NRT_SUCCESS;
 }
 
+/* A word of small letters. */
+static bool word_name(char **save, char ret[CC_WORD_MAX])
+{
+    const char *w = strtok_r(NULL, " ", save);
+
+    if (w == NULL || strlen(w) >= CC_WORD_MAX ||
+        w[strspn(w, "abcdefghijklmnopqrstuvwxyz_")] != '\0')
+        return false;
+    snprintf(ret, CC_WORD_MAX, "%s", w);
+    return true;
+}
+
+static NRT_STATUS means(struct cc_result *r, char **save, struct err *err)
+{
+    uint64_t s;
+
+    return word_number(save, 10, r->job->stream_count - 1, &s) &&
+                   word_name(save, r->algorithm[s]) && word_name(save, r->variant[s])
+               ? NRT_SUCCESS
+               : bad(r, err, "not an algorithm");
+}
+
 static NRT_STATUS end(struct cc_result *r, char **save, struct err *err)
 {
     const char *w = strtok_r(NULL, " ", save);
@@ -169,6 +191,8 @@ static NRT_STATUS line_take(struct cc_result *r, struct err *err)
         return times_start(r, &save, err);
     if (strcmp(first, "hash") == 0)
         return hash_add(r, &save, err);
+    if (strcmp(first, "means") == 0)
+        return means(r, &save, err);
     if (strcmp(first, "end") == 0)
         return end(r, &save, err);
     return bad(r, err, "not understood");

@@ -6,6 +6,7 @@
  *     progress <executions done> <of all>          any number of times
  *     times <stream> <count>                       then so many lines: ns of one operation
  *     hash <stream> <list> <group> <hex>           of the outputs of its ranks there
+ *     means <stream> <algorithm> <variant>         as the runtime chose them
  *     end ok   |   end failed <text>
  */
 #ifndef NCCOM_RESULT_H
@@ -14,6 +15,7 @@
 #include "job.h"
 
 #define CC_TOKEN_MAX 33u  /* 128 bits in hexadecimal, and the NUL */
+#define CC_WORD_MAX  16u  /* an algorithm, a variant */
 #define CC_LINE_MAX  512u /* of one line of the text */
 
 struct cc_hash_line {
@@ -32,6 +34,7 @@ struct cc_result {
     uint32_t done, of;
     double *us[CC_STREAMS_MAX]; /* [counts.execs], NULL: not said yet */
     uint32_t times[CC_STREAMS_MAX];
+    char algorithm[CC_STREAMS_MAX][CC_WORD_MAX], variant[CC_STREAMS_MAX][CC_WORD_MAX];
     int reading; /* stream whose times are read; -1 */
     struct cc_hash_line *hash;
     size_t hash_count, hash_cap;

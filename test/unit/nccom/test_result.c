@@ -43,6 +43,7 @@ static const char good[] = HELLO "progress 1 3\n"
                                  "times 0 2\n1000.0\n2500.5\n"
                                  "times 1 2\n0\n7e3\n"
                                  "hash 1 0 0 ffffffffffffffff\n"
+                                 "means 1 mesh inline\n"
                                  "end ok\n";
 
 /* In one piece and byte by byte. */
@@ -61,6 +62,9 @@ static void a_result_is_read(void **state)
         assert_int_equal(r.of, 3);
         assert_true(r.us[0][0] == 1.0 && r.us[0][1] == 2.5005);
         assert_true(r.us[1][0] == 0.0 && r.us[1][1] == 7.0);
+        assert_string_equal(r.algorithm[1], "mesh");
+        assert_string_equal(r.variant[1], "inline");
+        assert_string_equal(r.algorithm[0], "");
         assert_int_equal(r.hash_count, 1);
         assert_true(r.hash[0].stream == 1 && r.hash[0].hash == UINT64_MAX);
         cc_result_fini(&r);
@@ -112,6 +116,10 @@ static void wrong_results_are_refused(void **state)
     refused(HELLO "hash 0 16 0 0\n", "not a hash");
     refused(HELLO "hash 0 0 4 0\n", "not a hash");
     refused(HELLO "hash 0 0 0 10000000000000000\n", "not a hash");
+    refused(HELLO "means 2 mesh inline\n", "not an algorithm");
+    refused(HELLO "means 0 mesh\n", "not an algorithm");
+    refused(HELLO "means 0 \"mesh inline\n", "not an algorithm");
+    refused(HELLO "means 0 abcdefghijklmnop inline\n", "not an algorithm");
     refused(HELLO "what 1\n", "not understood");
 }
 
