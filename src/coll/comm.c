@@ -155,26 +155,29 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     return NRT_SUCCESS;
 }
 
-/* The lease is one generation of the instance: the rank with index 0 opens it for its node. Nobody
- * raises a counter of mine before my area is leased: hence the second exchange, in which everybody
- * says that it is. */
+/* The lease is one generation of the instance: the rank with index 0 opens it for its node, and who
+ * hears of it joins. Nobody raises a counter of mine before my area is leased: hence the second
+ * exchange, in which everybody says that it is. test/model/lease.pml. */
 static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
 {
     uint64_t *all = mem_calloc(c->n, sizeof(*all)), mine = 0;
+    uint32_t slot = device_slot(c->cfg.in);
     NRT_STATUS st = NRT_RESOURCE;
 
     if (!all)
         return err_set(err, st, "no memory for a communicator");
     for (uint32_t y = 0; y < c->near_count; y++)
         c->near_slot[y] = c->peers[c->near[y]].slot;
-    st = c->me == c->near[0] ? device_lease_open(c->cfg.in, c->near_slot, c->near_count, &mine, err)
-                             : NRT_SUCCESS;
+    st = c->me == c->near[0] ? device_lease_open(c->cfg.in, &slot, 1, &mine, err) : NRT_SUCCESS;
+    c->lease = mine; /* to be left again, whatever comes */
     if (!st)
         st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
-    if (!st) {
-        c->lease = all[c->near[0]];
-        st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
+    if (!st && c->me != c->near[0]) {
+        st = device_lease_join(c->cfg.in, all[c->near[0]], err);
+        c->lease = st ? 0 : all[c->near[0]];
     }
+    if (!st)
+        st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
     if (!st) {
         st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
         c->watched = !st;

@@ -253,6 +253,9 @@ unsigned device_free_neff(struct device_instance *in, uint32_t core, uint32_t ne
  * freed, until every live member has left. */
 NRT_STATUS device_lease_open(struct device_instance *in, const uint32_t *slots, unsigned slot_count,
                              uint64_t *ret_lease, struct err *err);
+/* One member more, in this slot. Who opens a generation for others cannot know whether they will
+ * come: each joins when it hears of the lease. NRT_INVALID_HANDLE: it is not open any more. */
+NRT_STATUS device_lease_join(struct device_instance *in, uint64_t lease, struct err *err);
 NRT_STATUS device_lease_add(struct device_instance *in, uint64_t lease,
                             const struct device_extent *x, struct err *err);
 NRT_STATUS device_lease_leave(struct device_instance *in, uint64_t lease, struct err *err);

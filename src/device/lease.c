@@ -137,6 +137,22 @@ NRT_STATUS device_lease_open(struct device_instance *in, const uint32_t *slots, 
     return st;
 }
 
+NRT_STATUS device_lease_join(struct device_instance *in, uint64_t lease, struct err *err)
+{
+    uint32_t gi;
+    NRT_STATUS st = lease_enter(in, err);
+
+    if (st != NRT_SUCCESS)
+        return st;
+    struct ctl_gen *g = gen_find(in, lease, &gi);
+    if (g)
+        COMMIT(in, g->members[in->slot], (uint16_t)(members_of(g, in->slot) + 1));
+    else
+        st = err_set(err, NRT_INVALID_HANDLE, "lease %" PRIu64 " is not open", lease);
+    ctl_unlock(in);
+    return st;
+}
+
 NRT_STATUS device_lease_add(struct device_instance *in, uint64_t lease,
                             const struct device_extent *h, struct err *err)
 {

@@ -433,8 +433,10 @@ static void a_process_may_be_two_members(void **state)
     assert_int_equal(device_lease_add(a, lease, &x, NULL), NRT_SUCCESS);
     assert_int_equal(device_free(a, &x, NULL), NRT_SUCCESS);
     assert_int_equal(device_lease_leave(a, lease, NULL), NRT_SUCCESS);
+    assert_int_equal(device_lease_join(b, lease, NULL), NRT_SUCCESS);
     assert_int_equal(device_lease_leave(b, lease, NULL), NRT_SUCCESS);
-    assert_int_equal(device_lease_leave(b, lease, NULL), NRT_INVALID_HANDLE); /* it was one */
+    assert_int_equal(device_lease_leave(b, lease, NULL), NRT_SUCCESS);
+    assert_int_equal(device_lease_leave(b, lease, NULL), NRT_INVALID_HANDLE); /* it was two */
     assert_int_equal(device_lease_look(b, lease, slots, 3, member, NULL), NRT_SUCCESS);
     assert_true(member[0] && member[1] && !member[2]);
     assert_true(used_on(a, 0) == MIB); /* the second rank of a */
@@ -442,6 +444,7 @@ static void a_process_may_be_two_members(void **state)
     assert_true(used_on(a, 0) == 0);
     assert_int_equal(device_lease_look(b, lease, slots, 3, member, NULL), NRT_SUCCESS);
     assert_true(!member[0] && !member[2]);
+    assert_int_equal(device_lease_join(a, lease, NULL), NRT_INVALID_HANDLE);
     device_instance_close(a);
     device_instance_close(b);
     (void)state;
