@@ -94,6 +94,10 @@ void coll_request_tune(const struct coll_comm *comm, struct sched_request *req);
  * elem_size). NRT_INVALID: dtype and size differ, or the members' plans do; NRT_RESOURCE. Logs. */
 NRT_STATUS coll_plan_create(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
                             enum kernel_combine reduce, struct coll_plan **ret, struct err *err);
+/* The same without asking the others, who make it too: between operations, for schedules without
+ * channel buffers (NRT_INVALID for others), where the members have agreed already. */
+NRT_STATUS coll_plan_create_alone(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
+                                  struct coll_plan **ret, struct err *err);
 void coll_plan_destroy(struct coll_plan *plan); /* no operation of it under way; NULL is fine */
 uint64_t coll_plan_steps(const struct coll_plan *plan); /* of this rank, all channels */
 

@@ -218,6 +218,7 @@ struct plan_target { /* whom my sequencer of a channel raises counters of */
 struct coll_plan {
     struct coll_comm *comm;
     const struct sched *s;
+    bool alone; /* made without asking the others */
     enum dtype dtype;
     enum kernel_combine reduce;
     struct sched_means means;

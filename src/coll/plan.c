@@ -69,6 +69,18 @@ struct offer {
     uint32_t signature, channels;
 };
 
+/* Nobody is asked: right when nobody has buffers, and everybody makes the same plan. */
+static NRT_STATUS offers_none(struct coll_plan *p, struct err *err)
+{
+    p->buffer_addr = mem_calloc(p->comm->n, sizeof(*p->buffer_addr));
+    if (!p->buffer_addr)
+        return err_set(err, NRT_RESOURCE, "no memory for a plan");
+    for (uint32_t r = 0; r < p->comm->n; r++)
+        if (buffers_size(p, r))
+            return err_set(err, NRT_INVALID, "a plan made alone has channel buffers");
+    return NRT_SUCCESS;
+}
+
 static NRT_STATUS offers_take(struct coll_plan *p, struct err *err)
 {
     struct coll_comm *c = p->comm;
@@ -329,7 +341,7 @@ static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
     NRT_STATUS st = buffers_make(p, err);
 
     if (!st)
-        st = offers_take(p, err);
+        st = p->alone ? offers_none(p, err) : offers_take(p, err);
     p->channels = mem_calloc(sched_channels(p->s), sizeof(*p->channels));
     if (!st && !p->channels)
         st = no_memory(err);
@@ -370,8 +382,9 @@ static void plan_log(const struct coll_plan *p)
              sched_variant_name(r->variant));
 }
 
-NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
-                            enum kernel_combine reduce, struct coll_plan **ret, struct err *err)
+static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
+                              enum kernel_combine reduce, bool alone, struct coll_plan **ret,
+                              struct err *err)
 {
     struct coll_plan *p;
     NRT_STATUS st = c->status ? err_set(err, c->status, "%s", c->err.text)
@@ -384,6 +397,7 @@ NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dty
         return no_memory(err);
     p->comm = c;
     p->s = s;
+    p->alone = alone;
     p->dtype = dtype;
     p->reduce = reduce;
     p->elem = sched_request_of(s)->elem_size;
@@ -400,6 +414,18 @@ NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dty
     plan_log(p);
     *ret = p;
     return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
+                            enum kernel_combine reduce, struct coll_plan **ret, struct err *err)
+{
+    return plan_create(c, s, dtype, reduce, false, ret, err);
+}
+
+NRT_STATUS coll_plan_create_alone(struct coll_comm *c, const struct sched *s, enum dtype dtype,
+                                  struct coll_plan **ret, struct err *err)
+{
+    return plan_create(c, s, dtype, KERNEL_COMBINE_SUM, true, ret, err);
 }
 
 void coll_plan_destroy(struct coll_plan *p)

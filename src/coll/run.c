@@ -120,7 +120,8 @@ NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *o
     struct coll_run *run = c->run;
     NRT_STATUS st;
 
-    if (c->status)
+    /* A member that failed may have left enough behind for this operation to end well here. */
+    if (c->status || coll_failed_elsewhere(c))
         return err_set(err, c->status, "%s", c->err.text);
     if (p->comm->run->plan)
         return err_set(err, NRT_INVALID, "an operation of this communicator is under way");

@@ -109,16 +109,22 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     return st;
 }
 
+static void plan_free(struct shared_plan *p)
+{
+    coll_plan_destroy(p->plan);
+    sched_destroy(p->s);
+    strbuf_fini(&p->key);
+    mem_free(p->tables);
+    mem_free(p);
+}
+
 static void comm_free(struct shared_comm *c)
 {
     while (c->plans) {
         struct shared_plan *p = c->plans;
 
         c->plans = p->next;
-        coll_plan_destroy(p->plan);
-        sched_destroy(p->s);
-        strbuf_fini(&p->key);
-        mem_free(p);
+        plan_free(p);
     }
     coll_comm_close(c->comm);
     topo_group_fini(&c->group);
@@ -280,31 +286,56 @@ static bool key_put(struct strbuf *b, const void *p, size_t size)
 }
 
 /* All that tells one plan from another, as bytes. */
-static bool plan_key(const struct coll_wish *w, struct strbuf *b)
+static bool plan_key(const struct coll_wish *w, uint32_t n, struct strbuf *b)
 {
-    uint64_t head[] = {w->op,      w->dtype,      w->reduce,   w->in_place,
-                       w->tensors, w->pair_count, w->in_elems, w->out_elems};
+    size_t table = w->send_count ? (size_t)n * n * sizeof(uint32_t) : 0;
+    uint64_t head[] = {w->op,         w->dtype,    w->reduce,    w->in_place, w->tensors,
+                       w->pair_count, w->in_elems, w->out_elems, table};
 
     return key_put(b, head, sizeof(head)) &&
            key_put(b, w->counts, w->tensors * sizeof(*w->counts)) &&
            key_put(b, w->pairs, w->pair_count * sizeof(*w->pairs)) &&
+           key_put(b, w->send_count, table) && key_put(b, w->send_displ, table) &&
+           key_put(b, w->recv_displ, table) &&
            key_put(b, w->algorithm, w->algorithm ? strlen(w->algorithm) : 0);
 }
 
-static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *w, struct strbuf *key,
+/* The schedule borrows its tables: from the plan that it belongs to. */
+static NRT_STATUS tables_keep(struct shared_plan *p, struct coll_wish *w, uint32_t n,
+                              struct err *err)
+{
+    size_t cells = (size_t)n * n;
+
+    if (!w->send_count)
+        return NRT_SUCCESS;
+    p->tables = mem_calloc(cells, 3 * sizeof(*p->tables));
+    if (!p->tables)
+        return err_set(err, NRT_RESOURCE, "no memory for a plan");
+    memcpy(p->tables, w->send_count, cells * sizeof(*p->tables));
+    memcpy(p->tables + cells, w->send_displ, cells * sizeof(*p->tables));
+    memcpy(p->tables + 2 * cells, w->recv_displ, cells * sizeof(*p->tables));
+    w->send_count = p->tables;
+    w->send_displ = p->tables + cells;
+    w->recv_displ = p->tables + 2 * cells;
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *wish, struct strbuf *key,
                             struct coll_plan **ret, struct err *err)
 {
     struct shared_plan *p = mem_zalloc(sizeof(*p));
+    struct coll_wish w = *wish;
     NRT_STATUS st;
 
     if (!p)
         return err_set(err, NRT_RESOURCE, "no memory for a plan");
-    st = coll_choose(c->comm, w, &p->s, err);
+    st = tables_keep(p, &w, c->n, err);
     if (!st)
-        st = coll_plan_create(c->comm, p->s, w->dtype, w->reduce, &p->plan, err);
+        st = coll_choose(c->comm, &w, &p->s, err);
+    if (!st)
+        st = coll_plan_create(c->comm, p->s, w.dtype, w.reduce, &p->plan, err);
     if (st) {
-        sched_destroy(p->s);
-        mem_free(p);
+        plan_free(p);
         return st;
     }
     p->key = *key;
@@ -322,7 +353,7 @@ NRT_STATUS shared_plan_get(struct shared_comm *c, const struct coll_wish *w, str
     NRT_STATUS st = NRT_SUCCESS;
 
     *ret = NULL;
-    if (!plan_key(w, &key))
+    if (!plan_key(w, c->n, &key))
         st = err_set(err, NRT_RESOURCE, "no memory for a plan");
     for (struct shared_plan *p = c->plans; p && !st && !*ret; p = p->next)
         if (p->key.len == key.len && memcmp(p->key.s, key.s, key.len) == 0)

@@ -142,6 +142,16 @@ static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
 
 /* ---- operations ---- */
 
+/* The table of counts of a variable-size form. */
+static uint32_t *counts_at(const struct stream_op *op)
+{
+    const struct neff_coll *c = op->e->c;
+    uint64_t size;
+
+    return (uint32_t *)((uint8_t *)core_binding_get(op->t.binding, c->metadata_var, &size) +
+                        c->metadata_off);
+}
+
 static void op_begin(struct coll_streams *s, struct stream *st)
 {
     struct stream_op *op = stream_op(st, st->ended);
@@ -155,7 +165,10 @@ static void op_begin(struct coll_streams *s, struct stream *st)
     }
     e->comm->comm->cfg.timeout_ns = s->timeout_ns;
     status = tensors_take(s, e, op->t.binding, &err);
-    if (!status)
+    st->asked = e->kind == ENTRY_VARIES;
+    if (!status && st->asked)
+        status = varies_ask(e, counts_at(op), &err);
+    else if (!status)
         status = coll_begin(e->plan, e->addr, e->addr + e->inputs, &err);
     if (__builtin_expect(status != NRT_SUCCESS, 0)) { /* the others must not wait for it */
         (void)coll_fail(e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, e->comm->me, "%s", err.text);
@@ -163,6 +176,31 @@ static void op_begin(struct coll_streams *s, struct stream *st)
         return;
     }
     st->running = true;
+}
+
+/* What was under way has ended here: the operation, or only the exchange of its counts. */
+static void op_end(struct coll_streams *s, struct stream *st)
+{
+    struct stream_op *op = stream_op(st, st->ended);
+    struct err err = {0};
+    NRT_STATUS status;
+
+    if (__builtin_expect(op->e->kind == ENTRY_VARIES, 0)) {
+        if (st->asked) {
+            st->asked = false;
+            status = varies_begin(op->e, &err);
+            if (status == NRT_INVALID) /* everybody sees that, and nobody has begun */
+                st->running = false;
+            else if (status)
+                (void)coll_fail(op->e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, op->e->comm->me,
+                                "%s", err.text);
+            if (status)
+                op_failed(s, st, status, err.text);
+            return;
+        }
+        varies_end(op->e, counts_at(op));
+    }
+    op_done(s, st);
 }
 
 /* Whether anything moved. */
@@ -184,7 +222,9 @@ static bool stream_progress(struct coll_streams *s, struct stream *st)
         c = running_comm(st);
         switch (coll_progress(c, BUDGET)) {
         case COLL_DONE:
-            op_done(s, st);
+            op_end(s, st);
+            if (s->failed)
+                return true;
             moved = true;
             break;
         case COLL_MOVED:

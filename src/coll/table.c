@@ -140,10 +140,10 @@ static bool in_place(const struct draft *d)
         if (in->var != out->var || in_off != out_off)
             return false;
     }
-    return c->in_count > 0;
+    return c->in_count > 0 && d->e->kind == ENTRY_FIXED && op_kind(c->op) != NEFF_COLL_SEND;
 }
 
-static uint64_t signature_of(const struct draft *d)
+static uint64_t signature_of(const struct maker *m, const struct draft *d)
 {
     const struct coll_entry *e = d->e;
     const struct neff_coll *c = e->c;
@@ -154,6 +154,8 @@ static uint64_t signature_of(const struct draft *d)
     h = mix(h, (uint64_t)c->in_count << 32 | c->out_count);
     for (uint32_t i = 0; i < c->in_count; i++)
         h = mix(mix(h, c->in[i].size), c->out[i].size);
+    if (c->metadata_var != NEFF_NONE)
+        h = mix(h, varies_rows(c, &m->cfg->neff->graphs[d->core], d->n));
     for (uint32_t i = 0; i < c->pair_count; i++)
         h = mix(h, (uint64_t)c->pairs[i][0] << 32 | c->pairs[i][1]);
     for (const char *p = c->algorithm; p && *p; p++)
@@ -203,8 +205,8 @@ static enum sched_op sched_op_of(enum neff_coll_op op)
         [NEFF_COLL_ALL_GATHER_V] = SCHED_ALL_GATHER_V,
         [NEFF_COLL_ALL_TO_ALL_V] = SCHED_ALL_TO_ALL_V,
         [NEFF_COLL_PERMUTE] = SCHED_PERMUTE,
-        [NEFF_COLL_SEND] = SCHED_PERMUTE,
-        [NEFF_COLL_RECV] = SCHED_PERMUTE,
+        [NEFF_COLL_SEND] = SCHED_ALL_TO_ALL_V,
+        [NEFF_COLL_RECV] = SCHED_ALL_TO_ALL_V,
         [NEFF_COLL_BARRIER] = SCHED_BARRIER};
 
     return ops[op];
@@ -215,6 +217,34 @@ static enum kernel_combine combine_of(enum neff_coll_reduce r)
     return r == NEFF_REDUCE_MIN   ? KERNEL_COMBINE_MIN
            : r == NEFF_REDUCE_MAX ? KERNEL_COMBINE_MAX
                                   : KERNEL_COMBINE_SUM;
+}
+
+/* Send and receive are pairs that need not close: full mesh with counts that are known now. */
+static NRT_STATUS pairs_plan(struct maker *m, struct draft *d, struct coll_wish *wish,
+                             struct err *err)
+{
+    size_t cells = (size_t)d->n * d->n;
+    uint32_t *count = mem_calloc(cells, sizeof(*count)), *zero = mem_calloc(cells, sizeof(*zero));
+    NRT_STATUS st;
+
+    wish->in_elems = wish->out_elems = wish->counts[0];
+    wish->tensors = 0;
+    if (!count || !zero) {
+        st = no_memory(m);
+    } else if (wish->in_elems > UINT32_MAX) {
+        st = err_set(err, NRT_INVALID, "more than 2^32 - 1 elements");
+    } else {
+        for (uint32_t i = 0; i < wish->pair_count; i++)
+            count[(size_t)wish->pairs[i].source * d->n + wish->pairs[i].target] =
+                (uint32_t)wish->in_elems;
+        wish->send_count = count;
+        wish->send_displ = wish->recv_displ = zero;
+        wish->pair_count = 0;
+        st = shared_plan_get(d->e->comm, wish, &d->e->plan, err);
+    }
+    mem_free(count);
+    mem_free(zero);
+    return st;
 }
 
 static NRT_STATUS plan_find(struct maker *m, struct draft *d)
@@ -240,7 +270,12 @@ static NRT_STATUS plan_find(struct maker *m, struct draft *d)
         st = pairs_find(m, d, &pairs, &wish.pair_count);
     wish.pairs = pairs;
     if (!st) {
-        st = shared_plan_get(e->comm, &wish, &e->plan, &why);
+        if (e->kind == ENTRY_VARIES)
+            st = varies_make(e, &m->cfg->neff->graphs[d->core], &why);
+        else if (op_kind(c->op) == NEFF_COLL_SEND)
+            st = pairs_plan(m, d, &wish, &why);
+        else
+            st = shared_plan_get(e->comm, &wish, &e->plan, &why);
         if (st)
             entry_fail(m, d, st, why.text);
     }
@@ -256,8 +291,8 @@ static NRT_STATUS entry_check(struct maker *m, const struct draft *d)
 
     if (c->in_count > SCHED_TENSORS_MAX)
         return entry_fail(m, d, NRT_INVALID, "more than 64 coalesced tensors");
-    if (c->metadata_var != NEFF_NONE)
-        return entry_fail(m, d, NRT_INVALID, "the variable-size forms cannot be executed yet");
+    if (c->metadata_var != NEFF_NONE && c->metadata_off % sizeof(uint32_t) != 0)
+        return entry_fail(m, d, NRT_INVALID, "the metadata are not at a multiple of 4 bytes");
     if (c->op == NEFF_COLL_PERMUTE && c->reduce != NEFF_REDUCE_NONE)
         return entry_fail(m, d, NRT_INVALID, "a permute that reduces cannot be executed");
     return NRT_SUCCESS;
@@ -283,8 +318,8 @@ static NRT_STATUS entry_draft(struct maker *m, struct draft *d, uint32_t core, u
         st = members_find(m, d);
     if (st || d->me == UINT32_MAX)
         return st;
-    e->kind = ENTRY_FIXED;
-    d->signature = signature_of(d);
+    e->kind = e->c->metadata_var != NEFF_NONE ? ENTRY_VARIES : ENTRY_FIXED;
+    d->signature = signature_of(m, d);
     return NRT_SUCCESS;
 }
 
@@ -429,6 +464,7 @@ static void entry_fini(struct coll_rank *r, struct coll_entry *e)
     for (uint32_t i = 0; e->copy && i < e->inputs; i++)
         if (e->copy[i].size)
             (void)device_free(r->w->cfg.in, &e->copy[i], &ignored);
+    varies_free(e->varies);
 }
 
 void coll_table_destroy(struct coll_table *t)

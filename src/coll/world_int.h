@@ -24,6 +24,7 @@ struct coll_rank;
 struct shared_plan {
     struct shared_plan *next;
     struct strbuf key; /* bytes */
+    uint32_t *tables;  /* of the variable-size forms: counts, sources, targets */
     struct sched *s;
     struct coll_plan *plan;
 };
@@ -45,9 +46,11 @@ struct shared_comm {
 };
 
 enum entry_kind {
-    ENTRY_IDLE,  /* this rank takes no part */
-    ENTRY_FIXED, /* one plan */
+    ENTRY_IDLE,   /* this rank takes no part */
+    ENTRY_FIXED,  /* one plan */
+    ENTRY_VARIES, /* counts are known when it runs (varies.c) */
 };
+struct coll_varies;
 
 /* One entry of a collectives table on this rank. */
 struct coll_entry {
@@ -57,6 +60,7 @@ struct coll_entry {
     bool in_place;
     struct shared_comm *comm;
     struct coll_plan *plan;
+    struct coll_varies *varies;
     uint32_t inputs, outputs;
     /* What the last operation used: where the binding's tensors were, and their device addresses.
      */
@@ -86,6 +90,7 @@ struct stream {
     struct stream_op op[STREAM_DEPTH];
     uint32_t first, ended, count; /* count: all of them */
     bool running;                 /* op[first + ended] has begun */
+    bool asked;                   /* its counts are on their way (ENTRY_VARIES) */
 };
 
 struct coll_streams {
@@ -137,6 +142,19 @@ struct coll_world {
 void streams_init(struct coll_rank *r); /* and its table of functions */
 
 #define SHARED_IN_PLACE UINT64_C(1)
+
+/* varies.c: the variable-size forms of one entry. */
+/* Rows of the table of counts: the fourth is there where the variable has room for it. */
+uint32_t varies_rows(const struct neff_coll *c, const struct neff_subgraph *sg, uint32_t n);
+NRT_STATUS varies_make(struct coll_entry *e, const struct neff_subgraph *sg, struct err *err);
+void varies_free(struct coll_varies *v); /* NULL is fine */
+/* Begin to exchange the counts that lie at meta (rows and ranks as declared). */
+NRT_STATUS varies_ask(struct coll_entry *e, const uint32_t *meta, struct err *err);
+/* All counts are there: begin the operation proper. NRT_INVALID, the same on all members: they do
+ * not fit the tensors. */
+NRT_STATUS varies_begin(struct coll_entry *e, struct err *err);
+/* It has ended: write the received counts. */
+void varies_end(const struct coll_entry *e, uint32_t *meta);
 
 /* shared.c; all under the rank's lock. */
 struct shared_want {
