@@ -10,6 +10,7 @@
 
 #define SLICE      (64u << 10)
 #define AROUND_MIN (UINT64_C(16) << 20) /* two tensors of two ranks are more than a cache holds */
+#define MARGIN     0.97 /* what is not this much faster is as fast: measurements scatter */
 #define NEAR_RANKS 256u                 /* that direct and inline forms take (gen_near.c) */
 
 /* ---- the fixed table ---- */
@@ -140,7 +141,7 @@ static struct sched_means means_decide(const struct sched_tune_sample *samples, 
 {
     struct sched_means best = fixed_means(fixed, point);
     struct sched_patience patience = fixed->patience[point->crowded];
-    double least = time_of(samples, n, point, best, patience);
+    double least = MARGIN * time_of(samples, n, point, best, patience);
 
     for (size_t i = 0; i < n && least > 0; i++) {
         const struct sched_tune_sample *s = &samples[i];
@@ -219,7 +220,7 @@ static struct sched_patience patience_decide(const struct sched_tune_sample *sam
                                              bool crowded, const struct sched_tuning *fixed)
 {
     struct sched_patience best = fixed->patience[crowded];
-    double least = patience_time(samples, n, crowded, best, fixed);
+    double least = MARGIN * patience_time(samples, n, crowded, best, fixed);
 
     for (size_t i = 0; i < n && least > 0; i++) {
         double us;

@@ -65,7 +65,8 @@ static size_t samples_draw(struct sched_tune_sample *s)
                     sched_tuning_choose(&fixed, (enum sched_op)point.op, point.crowded, point.size);
                 s[n].patience = patiences[below(4)];
             }
-            s[n].us = below(12) ? 1 + below(6) : odd[below(4)];
+            s[n].us = below(12) ? 1 + below(6) /* further apart than what counts as equal */
+                                : odd[below(4)];
             n++;
         }
     }
