@@ -85,6 +85,7 @@
     X(OPENNRT_HOST_THREADS, INT, "CPUs of the mask", Y, "threads of the kernel pool") \
     X(OPENNRT_JOB_KEY, TEXT, "unset", Y, "key that the ranks of a job share") \
     X(OPENNRT_JOIN_TIMEOUT, INT, "0", Y, "seconds until all ranks must have joined; 0 is no limit") \
+    X(OPENNRT_TUNE, PATH, "the user's cache folder", Y, "file of opennrt tune; 0: the fixed table of means") \
     X(OPENNRT_FAULT, LIST, "unset", Y, "faults on demand") \
     X(OPENNRT_DEVICE_TIME, BOOL, "0", Y, "log the device time of every execution at INFO") \
     X(OPENNRT_SIGNAL_DUMP, BOOL, "0", Y, "1 installs chained signal handlers that dump") \

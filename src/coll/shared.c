@@ -205,7 +205,7 @@ static NRT_STATUS comm_open(struct shared_comm *c, struct err *err)
                               .rank = c->me,
                               .core = c->rank->core,
                               .exchange = {c, exchange},
-                              .tuning = wc->tuning,
+                              .tuning = &c->rank->w->tuning,
                               .log = wc->log};
     NRT_STATUS st = topo_group_init(&c->group, c->alone ? &c->rank->topo_alone : &c->rank->topo,
                                     c->ranks, c->n, err);

@@ -284,8 +284,10 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
     enum coll_state state = COLL_BLOCKED;
     unsigned yields;
 
-    for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !crowded(c); i++)
+    for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !crowded(c); i++) {
+        sched_yield(); /* to the peer, if both were put on one CPU */
         state = poll_some(c, spins(c));
+    }
     yields = c->tuning.patience[crowded(c)].yields;
     for (unsigned i = 0; i < yields && state == COLL_BLOCKED; i++) {
         sched_yield();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A process's logical cores as ranks: joining a world, where everybody is, exchanges of the host.
  */
+#include "coll/means.h"
 #include "coll/world.h"
 
 #include <string.h>
@@ -174,6 +175,7 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
         return err_set(err, NRT_RESOURCE, "no memory for the ranks of this process");
     }
     w->cfg = *cfg;
+    (void)means_load(&w->tuning, &cfg->sink);
     st = coll_house_create(&w->house, err);
     for (; w->count < cfg->vnc_count && !st; w->count++)
         st = rank_init(w, w->count, err);

@@ -41,12 +41,11 @@ struct coll_world;
 struct coll_table;
 
 struct coll_world_config {
-    struct device_instance *in;        /* borrowed; the cores are claimed */
-    struct log *log;                   /* borrowed, may be NULL */
-    uint32_t first_vnc;                /* over the instance */
-    uint32_t vnc_count;                /* owned logical cores */
-    struct diag_sink sink;             /* warnings about variables */
-    const struct sched_tuning *tuning; /* see coll_config; borrowed. NULL: the fixed table */
+    struct device_instance *in; /* borrowed; the cores are claimed */
+    struct log *log;            /* borrowed, may be NULL */
+    uint32_t first_vnc;         /* over the instance */
+    uint32_t vnc_count;         /* owned logical cores */
+    struct diag_sink sink;      /* warnings about variables */
 };
 NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
                              struct err *err);

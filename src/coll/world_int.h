@@ -134,6 +134,7 @@ struct coll_rank {
 struct coll_world {
     struct coll_world_config cfg;
     struct coll_house *house;
+    struct sched_tuning tuning; /* of this host */
     uint32_t count;
     struct coll_rank *ranks;
 };
