@@ -16,6 +16,7 @@ int cmd_inject(int argc, char **argv);
 int cmd_reset(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_schedule(int argc, char **argv);
+int cmd_tune(int argc, char **argv);
 
 /* Whether libfabric offers a provider between nodes. names: those it has, comma-separated. */
 enum doctor_net { DOCTOR_NET_ABSENT, DOCTOR_NET_FAILED, DOCTOR_NET_NONE, DOCTOR_NET_SOME };
