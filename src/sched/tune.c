@@ -11,7 +11,7 @@
 #define SLICE      (64u << 10)
 #define AROUND_MIN (UINT64_C(16) << 20) /* two tensors of two ranks are more than a cache holds */
 #define MARGIN     0.97 /* what is not this much faster is as fast: measurements scatter */
-#define NEAR_RANKS 256u                 /* that direct and inline forms take (gen_near.c) */
+#define NEAR_RANKS 256u /* that direct and inline forms take (gen_near.c) */
 
 /* ---- the fixed table ---- */
 

@@ -76,9 +76,9 @@ struct sched_tune_sample {
 };
 
 /* For every operation, crowd and size among the samples: the fastest means, but those of the fixed
- * table where they are as fast (within 3 %), or where they were not measured. Samples differ either in means
- * (with the patience of the fixed table) or in patience (with its means): the patience of a crowd
- * is that with the least sum over the points where all were measured, by the same rule.
+ * table where they are as fast (within 3 %), or where they were not measured. Samples differ either
+ * in means (with the patience of the fixed table) or in patience (with its means): the patience of
+ * a crowd is that with the least sum over the points where all were measured, by the same rule.
  * NRT_INVALID: more points than a table holds. */
 NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n,
                                struct sched_tuning *ret, struct err *err);
