@@ -374,11 +374,14 @@ static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, e
 static void plan_log(const struct coll_plan *p)
 {
     const struct sched_request *r = sched_request_of(p->s);
+    uint64_t bytes = sched_request_bytes(r);
 
+    if (bytes == 0) /* the variable-size forms: the larger tensor */
+        bytes = (r->in_elems > r->out_elems ? r->in_elems : r->out_elems) * r->elem_size;
     if (p->comm->cfg.log)
         LOGD(p->comm->cfg.log, LOG_NRT, "coll_plan_create",
              "plan: %s of %" PRIu64 " bytes between %" PRIu32 " ranks: %s, %s",
-             sched_op_name(r->op), sched_request_bytes(r), p->comm->n, sched_alg_printed(r->alg),
+             sched_op_name(r->op), bytes, p->comm->n, sched_alg_printed(r->alg),
              sched_variant_name(r->variant));
 }
 

@@ -102,6 +102,37 @@ def every_type_and_all_ones():
     proves('tool-079')
 
 
+def variable_sizes():
+    """The guide's examples; entries for each rank, with displacements of the receivers; equal blocks."""
+    allgv = file('allgv.json', {'metadata': [{'send_counts': [256], 'send_displs': [0], 'recv_counts': [256] * 4,
+                                              'recv_displs': [0, 256, 512, 768]}]})
+    head, rows, _ = blocks(run('allgv', '-r', 4, '-N', 1, '-b', 2048, '-e', 2048, '-d', 'fp16', '-c',
+                               '--variable-size-op-metadata', allgv, '--show-algorithm')[0])[0]
+    assert rows[0][:3] == ['2048', '1024', 'fp16'] and rows[0][-1] == 'mesh', rows
+    proves('tool-062')
+    alltoallv = file('alltoallv.json', {'metadata': [{'send_counts': [512, 1024], 'send_displs': [0, 512],
+                                                      'recv_counts': [], 'recv_displs': []}]})
+    head, rows, _ = blocks(run('-r', 2, '-d', 'fp32', 'alltoallv', '-b', '1MB', '-e', '1MB', '-n', 4, '-c',
+                               '--variable-size-op-metadata', alltoallv)[0])[0]
+    assert rows[0][:3] == ['1048608', '262152', 'fp32'], rows
+    proves('tool-066')
+    entries = file('each.json', {'metadata': [
+        {'send_counts': [8, 16], 'send_displs': [0, 8]},
+        {'send_counts': [24, 0], 'send_displs': [8, 40], 'recv_counts': [16, 0], 'recv_displs': [40, 0]}]})
+    run('-r', 2, '-d', 'uint8', 'alltoallv', '-b', 24, '-e', 2400, '-f', 10, '-n', 4, '-c',
+        '--variable-size-op-metadata', entries)
+    proves('tool-084')
+    run('-r', 4, '-d', 'int16', 'alltoallv', '-b', 3200, '-e', 3200, '-n', 4, '-c')
+    run('-r', 8, '-d', 'int16', 'all_gatherv', '-b', 3200, '-e', 3200, '-n', 4, '-c', '--data-parallel-dimension', 4)
+    out, _ = run('-r', 2, '-d', 'fp32', 'alltoallv', '-b', '4k', '-e', '4k', '-n', 4, '-c', code=1,
+                 NCCOM_TEST_CORRUPT='1')
+    assert 'rank 1: check failed: stream 0 alltoallv' in open(re.search(r'log file (\S+)', out).group(1)).read()
+    entries = file('bad.json', {'metadata': [{'send_counts': [8, 16], 'send_displs': [0, 8], 'recv_counts': [8, 15],
+                                              'recv_displs': [0, 8]}]})
+    assert 'receives 15 from rank 1, which sends 8' in run(
+        '-r', 2, 'alltoallv', '--variable-size-op-metadata', entries, code=2)[1]
+
+
 def logical_cores_of_two():
     """A NEFF for LNC 2 has two programs."""
     env = dict(OPENNRT_INSTANCE=ENV['OPENNRT_INSTANCE'] + 'l', OPENNRT_INSTANCE_TYPE='trn2.48xlarge')
@@ -298,7 +329,7 @@ def examples_of_the_page():
 
 def main():
     try:
-        for part in (operations, every_type_and_all_ones, logical_cores_of_two, corruption_is_caught,
+        for part in (operations, every_type_and_all_ones, variable_sizes, logical_cores_of_two, corruption_is_caught,
                      tensors_of_operations, groups_and_pairs, streams, debug, shown, progress,
                      wrong_command_lines, a_run_that_fails, examples_of_the_page):
             part()
