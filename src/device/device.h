@@ -345,6 +345,33 @@ struct device_live_engine {
     DEVICE_ATOMIC(uint64_t) retired;
 };
 
+/* The flight recorder (flight.h): the last collective operations of a core. */
+#define DEVICE_FLIGHTS        32u
+#define DEVICE_FLIGHT_MEMBERS 6u
+
+/* One operation, in two cache lines. Written by the thread that runs its communicator, relaxed but
+ * for the number; read by anybody at any time. A reader trusts none of it. */
+struct device_flight {
+    DEVICE_ATOMIC(uint64_t) number; /* 1, 2, ... over the core; 0: none, or being written */
+    DEVICE_ATOMIC(uint64_t) comm;   /* which communicator of the instance */
+    DEVICE_ATOMIC(uint64_t) seq;    /* of the operation in its communicator */
+    DEVICE_ATOMIC(uint64_t) what;   /* dtype, variant, algorithm, operation: a byte each, from 24 */
+    DEVICE_ATOMIC(uint64_t) bytes;  /* of its larger tensors */
+    DEVICE_ATOMIC(uint64_t) place;  /* position of the rank << 32 | members of the group */
+    DEVICE_ATOMIC(uint64_t) begun, ended; /* device_flight_tick; ended 0: under way */
+    DEVICE_ATOMIC(uint64_t) steps, total; /* done when it last waited for long or ended; of all */
+    DEVICE_ATOMIC(uint64_t) wait;         /* 0: none; 1 << 63 | semaphore << 32 | rank */
+    DEVICE_ATOMIC(uint64_t) outcome;      /* rank << 32 | status */
+    DEVICE_ATOMIC(uint32_t) member[DEVICE_FLIGHT_MEMBERS]; /* ranks of the first members */
+    uint32_t pad[2];
+};
+
+struct device_flights {
+    DEVICE_ATOMIC(uint64_t) next;     /* operations recorded */
+    DEVICE_ATOMIC(uint64_t) tick, ns; /* both clocks at one moment */
+    struct device_flight flight[DEVICE_FLIGHTS];
+};
+
 /* One per physical core, in the control block; the core's owner writes, everybody reads. sems are
  * the core's semaphores themselves when the core room chooses so (peers add to them). */
 struct device_live_page {
@@ -360,6 +387,7 @@ struct device_live_page {
     DEVICE_ATOMIC(uint32_t) events[DEVICE_SEMS / 32];
     DEVICE_ATOMIC(uint32_t) ring_head[DEVICE_RINGS], ring_tail[DEVICE_RINGS];
     DEVICE_ATOMIC(uint32_t) stream_step[DEVICE_STREAMS], stream_wait[DEVICE_STREAMS];
+    struct device_flights flights;
 };
 
 /* The page of a physical core; NULL when core is outside the instance. Valid while the instance is
