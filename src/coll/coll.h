@@ -65,6 +65,9 @@ struct coll_config {
     /* How this host carries operations out; copied. NULL, or where the members of a node have
      * different ones: the fixed table. */
     const struct sched_tuning *tuning;
+    /* Where flight records go when the communicator fails: a path with %d %c %p %t %l %i as in
+     * docs/spec/behaviour.md 16. NULL or "": nowhere. */
+    const char *flight_dir;
     uint64_t timeout_ns; /* without anything moving at a rank that I wait for; 0: the default */
     struct log *log;     /* may be NULL */
     uint64_t (*now)(void *arg); /* ns; NULL: the monotonic clock */
@@ -115,7 +118,8 @@ enum coll_state {
 };
 /* Bounded work on the operation under way: about `budget` steps or as many slices (sched/tune.h),
  * and on the link. Never blocks, except that a failure takes up to 200 ms to tell other nodes and
- * to take back memory from the network. DONE also when none is under way. */
+ * to take back memory from the network, and writes flight records to files. DONE also when none is
+ * under way. */
 enum coll_state coll_progress(struct coll_comm *comm, unsigned budget);
 /* Until done: spins, yields and sleeps as run/run.h does, watching peers. NRT_SUCCESS;
  * NRT_EXEC_HW_ERR_COLLECTIVES: a member died, does something else, or nothing moved for the

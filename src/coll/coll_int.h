@@ -12,6 +12,7 @@
 
 #include "coll/coll.h"
 #include "device/device.h"
+#include "device/flight.h"
 #include "net/link.h"
 #include "run/run.h"
 #include "topo/group.h"
@@ -70,6 +71,7 @@ struct coll_area {
 
 struct coll_peer { /* of this node; others: area is NULL */
     uint32_t slot; /* of the process */
+    uint32_t core; /* physical, whose live page has its flight records */
     struct coll_area *area;
     union coll_counter_line *counters; /* mine to raise, [channels]: stride n */
     bool rung;                         /* raised something since its bell was looked at */
@@ -108,6 +110,8 @@ struct coll_comm {
     struct sched_tuning tuning;
     unsigned cpus; /* that the members of my node may run on, together */
     bool crowded;  /* these members are more */
+    struct device_flight_group flight;
+    struct device_flight_at flying; /* record of the operation under way, or of the last one */
     NRT_STATUS status;
     struct err err;
 };
@@ -157,6 +161,14 @@ bool coll_failed_elsewhere(struct coll_comm *c);
  * and then a look at the peers, which fails the communicator when one is gone or when nothing has
  * moved for cfg.timeout_ns. Says what happened meanwhile, as coll_progress does. */
 enum coll_state coll_doze(struct coll_comm *c, uint64_t limit_ns);
+
+/* ---- the flight recorder (flight.c) ---- */
+
+/* The lease is known. */
+void coll_flight_open(struct coll_comm *c);
+/* The communicator has failed: the record of the operation ends, and the records of the ranks that
+ * cannot write theirs, the culprit first, then the own ones go to files of cfg.flight_dir. */
+void coll_flight_fail(struct coll_comm *c, uint32_t culprit);
 
 /* ---- plans ---- */
 
@@ -223,7 +235,9 @@ struct coll_plan {
     enum kernel_combine reduce;
     struct sched_means means;
     uint32_t elem;
-    uint32_t signature; /* equal on all members that do the same */
+    uint32_t signature;  /* equal on all members that do the same */
+    uint32_t what;       /* for the flight recorder: device_flight_what */
+    uint64_t step_count; /* of all channels */
     struct plan_channel *channels;
     struct plan_base *bases;
     size_t base_count, base_cap;

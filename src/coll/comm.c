@@ -148,7 +148,7 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     st = device_map(c->cfg.in, h->area, coll_area_size(c->n, c->channels), DEVICE_RW, &area, err);
     if (st)
         return st;
-    *p = (struct coll_peer){.slot = h->slot, .area = area};
+    *p = (struct coll_peer){.slot = h->slot, .core = h->core, .area = area};
     if (p->area->magic != COLL_MAGIC || p->area->n != c->n || p->area->channels != c->channels)
         return err_set(err, NRT_INVALID, "rank %u has no area at %#" PRIx64, rank, h->area);
     p->counters = coll_area_counters(p->area, c->n, 0, c->me);
@@ -227,6 +227,8 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
     mem_free(all);
     if (!st)
         st = lease_take(c, err);
+    if (!st)
+        coll_flight_open(c);
     if (!st && c->cfg.group->nodes > 1)
         st = coll_net_open(c, number, err);
     return st;
@@ -354,6 +356,7 @@ NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, c
         coll_tell_failure(c);
         coll_net_stop(c);
     }
+    coll_flight_fail(c, culprit);
     return status;
 }
 

@@ -415,6 +415,9 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
         return st;
     }
     plan_log(p);
+    p->step_count = coll_plan_steps(p);
+    p->what = device_flight_what(sched_request_of(s)->op, sched_request_of(s)->alg,
+                                 sched_request_of(s)->variant, dtype);
     *ret = p;
     return NRT_SUCCESS;
 }

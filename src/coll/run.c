@@ -41,6 +41,7 @@ static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64
     }
     atomic_store_explicit(&pub->what, what_pack(p, bytes), memory_order_relaxed);
     atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
+    c->flying = device_flight_begin(&c->flight, c->seq, p->what, bytes, p->step_count);
 }
 
 /* ---- memory of an operation ---- */
@@ -387,6 +388,7 @@ static void operation_end(struct coll_comm *c)
         c->base[coll_counter_at(c, t->peer, t->channel, t->sem)] += t->value;
     }
     coll_wires_end(p);
+    device_flight_end(&c->flying, c->run->steps, NRT_SUCCESS, 0);
     atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
     atomic_store_explicit(&c->busy, 0, memory_order_relaxed);
     c->run->plan = NULL;

@@ -100,6 +100,12 @@ static void publish_wait(struct coll_comm *c, bool waiting)
     } else {
         atomic_store_explicit(&pub->wait, 0, memory_order_relaxed);
     }
+    if (!c->run->plan)
+        return;
+    device_flight_stand(&c->flying, c->run->steps,
+                        waiting && step && step->peer < c->n
+                            ? device_flight_wait(step->sem, c->cfg.group->rank[step->peer])
+                            : 0);
 }
 
 bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)

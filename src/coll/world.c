@@ -7,8 +7,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/settings.h"
 #include "coll/world_int.h"
 #include "net/link.h"
+
+/* As published for core dumps: flight records lie where those do. */
+#define FLIGHT_DIR "/tmp/neuron-core-dump/dt-%d-cid-%c"
 
 #define TAG_HOST UINT32_C(0x686f7374) /* exchanges that are not part of a load */
 
@@ -176,6 +180,7 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
     }
     w->cfg = *cfg;
     (void)means_load(&w->tuning, &cfg->sink);
+    w->flight_dir = mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", FLIGHT_DIR));
     st = coll_house_create(&w->house, err);
     for (; w->count < cfg->vnc_count && !st; w->count++)
         st = rank_init(w, w->count, err);
@@ -195,6 +200,7 @@ void coll_world_destroy(struct coll_world *w)
         rank_fini(&w->ranks[i]);
     coll_house_destroy(w->house);
     mem_free(w->ranks);
+    mem_free(w->flight_dir);
     mem_free(w);
 }
 

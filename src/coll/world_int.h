@@ -137,6 +137,7 @@ struct coll_world {
     struct sched_tuning tuning; /* of this host */
     uint32_t count;
     struct coll_rank *ranks;
+    char *flight_dir; /* of coll_config; NULL: none, memory was out */
 };
 
 /* stream.c */

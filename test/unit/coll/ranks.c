@@ -57,6 +57,8 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     return NRT_SUCCESS;
 }
 
+const char *ranks_flight_dir;
+
 void ranks_barrier(struct rank *r)
 {
     pthread_barrier_wait(&r->table->barrier);
@@ -180,6 +182,7 @@ static void rank_run(struct job *job, uint32_t me)
                              .core = r.core,
                              .exchange = {&r, exchange},
                              .link = r.link,
+                             .flight_dir = ranks_flight_dir,
                              .timeout_ns = job->timeout_ms * 1000000,
                              .log = r.log};
 

@@ -43,6 +43,8 @@ const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
 const char *ranks_run_nodes(enum ranks_kind kind, uint32_t nodes, uint32_t per_node,
                             const char *provider, uint64_t timeout_ms,
                             const char *(*body)(struct rank *r), void *arg);
+/* Where the communicators of the next runs leave flight records: coll_config.flight_dir. */
+extern const char *ranks_flight_dir;
 /* The same, and process `victim` is killed with SIGKILL when it calls ranks_die. */
 void ranks_die(struct rank *r);
 /* All ranks wait for all. */
