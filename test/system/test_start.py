@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks start by hand, under Open MPI's mpirun and under Slurm's srun: the commands of docs/net.md, word for
+word. And what a rank says when it was started wrongly: the variable, the rank, what to do.
+
+    test_start.py <build folder> <docs/net.md>
+
+srun is a stand-in that sets what Slurm documents for its tasks, unless a real one is installed and can run a
+task here; then it is both.
+"""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+BUILD, NET_MD = map(os.path.abspath, sys.argv[1:3])
+RANK = os.path.join(BUILD, "examples", "allreduce_rank")
+DIR = tempfile.TemporaryDirectory()
+NAME = "start%d" % os.getpid()
+
+SRUN = """\
+#!/bin/sh
+# srun -n N COMMAND...: N tasks on this host, with the variables of srun(1)
+[ "$1" = -n ] || exit 2
+n=$2
+shift 2
+i=0
+pids=
+while [ "$i" -lt "$n" ]; do
+    SLURM_PROCID=$i SLURM_LOCALID=$i SLURM_NTASKS=$n SLURM_NPROCS=$n SLURM_NODEID=0 SLURM_JOB_ID=1 "$@" &
+    pids="$pids $!"
+    i=$((i + 1))
+done
+bad=0
+for p in $pids; do wait "$p" || bad=1; done
+exit $bad
+"""
+
+
+def port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def environment(**more):
+    env = dict(os.environ, HOME=DIR.name, build=BUILD, dir=DIR.name, OPENNRT_INSTANCE=NAME,
+               NEURON_RT_LOG_LEVEL="ERROR", OPENNRT_JOIN_TIMEOUT="60", OMPI_ALLOW_RUN_AS_ROOT="1",
+               OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+               OPENNRT_INSTANCE_TYPE="trn2.48xlarge", NEURON_LOGICAL_NC_CONFIG="1",
+               NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port())
+    for name in ("OPENNRT_JOB_KEY", "OPENNRT_DIR", "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"):
+        env.pop(name, None)
+    env.update(more)
+    return {k: v for k, v in env.items() if v is not None}
+
+
+# ---- the page ----
+
+def blocks():
+    """The indented blocks of "Starting a job" that start the example, by their first word."""
+    with open(NET_MD, encoding="utf-8") as f:
+        page = f.read().split("## Starting a job")[1].split("\n## ")[0]
+    found = [textwrap.dedent(b) for b in re.findall(r"(?:^    .*\n)+", page, re.M) if "allreduce_" in b]
+    names = ["build", "hand", "mpirun", "srun", "nodes"]
+    assert len(found) == len(names), found
+    by = dict(zip(names, found))
+    assert by["mpirun"].startswith("mpirun ") and by["srun"].startswith("srun ") and "OPENNRT_INSTANCE" in by["nodes"]
+    return by
+
+
+def example(name, text, path=None):
+    env = environment()
+    if path:
+        env["PATH"] = path + os.pathsep + env["PATH"]
+    # a name of our own for what the page calls after its nodes, a port that is free
+    text = re.sub(r"OPENNRT_INSTANCE=(\w+)", r"OPENNRT_INSTANCE=%s\1" % NAME, text)
+    done = subprocess.run(["sh", "-e", "-c", text], env=env, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    lines = sorted(re.findall(r"rank \d of 4: 1000 sums, 0 wrong", done.stdout))
+    want = ["rank %d of 4: 1000 sums, 0 wrong" % r for r in range(4)]
+    if done.returncode != 0 or lines != want:
+        sys.exit("%s: exit code %d\n%s\n%s" % (name, done.returncode, text, done.stdout))
+    print("%s: 4 ranks" % name)
+
+
+def real_srun():
+    path = shutil.which("srun")
+    if not path:
+        print("NOT RUN: srun of Slurm: it is not installed")
+        return False
+    probe = subprocess.run([path, "-n", "1", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           timeout=60)
+    if probe.returncode != 0:
+        print("NOT RUN: srun of Slurm: %s" % probe.stderr.strip())
+    return probe.returncode == 0
+
+
+def the_page():
+    page = blocks()
+    # the page's port may be in use here; all else of its first block is run as it is
+    first = page["build"].replace("export NEURON_RT_ROOT_COMM_ID=127.0.0.1:45678\n", "")
+    assert first != page["build"]
+    subprocess.run(["sh", "-e", "-c", first], env=environment(), check=True, stdout=subprocess.DEVNULL)
+    example("by hand", page["hand"])
+    example("two nodes", page["nodes"])
+    if shutil.which("mpirun"):
+        example("mpirun", page["mpirun"])
+    else:
+        print("NOT RUN: mpirun is not installed")
+    stand_in = os.path.join(DIR.name, "bin")
+    os.mkdir(stand_in)
+    with open(os.path.join(stand_in, "srun"), "w", encoding="utf-8") as f:
+        f.write(SRUN)
+    os.chmod(f.name, 0o755)
+    example("srun (a stand-in)", page["srun"], stand_in)
+    if real_srun():
+        example("srun of Slurm", page["srun"])
+
+
+# ---- started wrongly ----
+
+def start(rank, world, core=None, **env):
+    return subprocess.Popen([RANK, "%s/%s.neff" % (DIR.name, "a" if world == 4 else "b"), str(rank), str(world), "1000"],
+                            env=environment(NEURON_RT_VISIBLE_CORES=str(rank if core is None else core), **env), text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def output(p):
+    """Of a rank that ends by itself: no limit of ours is reached before it says what is wrong."""
+    out, _ = p.communicate(timeout=110)
+    assert p.returncode == 1, (p.returncode, out)
+    return out
+
+
+def says(out, *parts):
+    for part in parts:
+        assert part in out, "%r is not in:\n%s" % (part, out)
+
+
+def no_limit(**env):
+    """Ranks that would wait for ever: an error comes before any timeout."""
+    return dict(env, OPENNRT_JOIN_TIMEOUT=None)
+
+
+def wrong_root():
+    out = output(start(1, 4, **no_limit(NEURON_RT_ROOT_COMM_ID=None)))
+    says(out, "rank 1 of 4", "NEURON_RT_ROOT_COMM_ID is not set", "set it to <ip>:<port>")
+    for text in ("127.0.0.1", "127.0.0.1:port", ":4711", "[::1:4711", "127.0.0.1:99999"):
+        out = output(start(2, 4, **no_limit(NEURON_RT_ROOT_COMM_ID=text)))
+        says(out, "NEURON_RT_ROOT_COMM_ID of rank 2", text)
+    out = output(start(0, 4, **no_limit(NEURON_RT_ROOT_COMM_ID="192.0.2.1:4711")))
+    says(out, "rank 0", "NEURON_RT_ROOT_COMM_ID=192.0.2.1:4711", "this is no address of this host")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        root = "127.0.0.1:%d" % taken.getsockname()[1]
+        out = output(start(0, 4, **no_limit(NEURON_RT_ROOT_COMM_ID=root)))
+        says(out, "rank 0", "NEURON_RT_ROOT_COMM_ID=" + root, "another job or another rank 0 uses this port")
+    root = "127.0.0.1:%d" % port()
+    out = output(start(3, 4, OPENNRT_JOIN_TIMEOUT="1", NEURON_RT_ROOT_COMM_ID=root))
+    says(out, "rank 3 could not reach rank 0", "NEURON_RT_ROOT_COMM_ID=" + root, "start rank 0")
+
+
+def ranks_that_do_not_fit():
+    subprocess.run([os.path.join(BUILD, "examples", "allreduce_build"), "3", "1000", DIR.name + "/b.neff"],
+                   check=True)
+    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port())
+    ranks = [start(0, 4, **root), start(1, 3, **root)]
+    for p in ranks:
+        says(output(p), "rank 1", "says that the job has 3 ranks, rank 0 says 4", "(g_device_count)")
+    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port())
+    ranks = [start(0, 4, **root), start(1, 4, **root), start(1, 4, core=2, **root)]
+    for p in ranks:
+        says(output(p), "two processes are rank 1", "g_device_id")
+
+
+def main():
+    the_page()
+    wrong_root()
+    print("wrong roots: named")
+    ranks_that_do_not_fit()
+    print("ranks that do not fit: named")
+    for name in (NAME, NAME + "west", NAME + "east"):
+        subprocess.run([os.path.join(BUILD, "tools", "opennrt", "opennrt"), "reset"],
+                       env=environment(OPENNRT_INSTANCE=name), stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+
+
+if __name__ == "__main__":
+    main()
