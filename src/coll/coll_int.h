@@ -140,6 +140,9 @@ static inline bool coll_near(const struct coll_comm *c, uint32_t rank)
     return c->cfg.group->node[rank] == c->cfg.group->node[c->me];
 }
 
+/* More ranks run in the instance, or belong to this communicator, than there are CPUs for them: who
+ * waits should give up its CPU. */
+bool coll_crowded(const struct coll_comm *c);
 /* Wake peers that sleep, among those raised since the last call. */
 void coll_bells_ring(struct coll_comm *c);
 /* What a rank published last. False: nothing is known of it. */

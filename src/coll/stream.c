@@ -12,11 +12,11 @@
 #include "coll/coll_int.h"
 #include "coll/world_int.h"
 
-#define BUDGET   256u  /* of one look at an operation */
-#define POLLS    64u   /* looks between two counts of the CPUs */
-#define SPINS    2000u /* rounds of POLLS, while the ranks that run fit the CPUs */
-#define YIELDS   16u
-#define SHORT_NS 1000000 /* a sleep on one bell while operations of other streams are under way */
+#define BUDGET      256u    /* of one look at an operation */
+#define POLLS       64u     /* looks between two counts of the CPUs */
+#define SPINS       2000u   /* rounds of POLLS, while the ranks that run fit the CPUs */
+#define YIELD_EVERY 32u     /* rounds */
+#define SHORT_NS    1000000 /* a sleep on one bell while operations of other streams are under way */
 
 /* ---- ended operations ---- */
 
@@ -28,6 +28,12 @@ static struct stream_op *stream_op(struct stream *st, uint32_t i)
 static struct coll_comm *running_comm(struct stream *st)
 {
     return stream_op(st, st->ended)->e->comm->comm;
+}
+
+/* That of one of the operations outstanding; s->busy is not 0. */
+static const struct coll_comm *busy_comm(struct coll_streams *s)
+{
+    return running_comm(&s->stream[__builtin_ctz(s->busy)]);
 }
 
 static void op_done(struct coll_streams *s, struct stream *st)
@@ -284,6 +290,10 @@ static bool outside_poll(void *arg)
 {
     struct coll_streams *s = arg;
 
+    if (streams_progress(s))
+        return true;
+    if (!s->busy || coll_crowded(busy_comm(s)))
+        return false;
     for (unsigned i = 0; i < POLLS; i++)
         if (streams_progress(s))
             return true;
@@ -369,18 +379,18 @@ static void relax(void)
 /* Looks for as long as spinning is right; true: something moved. */
 static bool spin(struct coll_streams *s)
 {
-    if (s->cpus == 0)
-        s->cpus = run_cpu_count();
-    for (unsigned i = 0; i < SPINS; i++) {
-        if (s->cpus < 2 || device_runnable(s->in) > s->cpus)
-            break;
+    const struct coll_comm *c = busy_comm(s);
+
+    for (unsigned i = 0; i < SPINS && !coll_crowded(c); i++) {
+        if (i % YIELD_EVERY == YIELD_EVERY - 1)
+            sched_yield(); /* to the peer, if both were put on one CPU */
         for (unsigned k = 0; k < POLLS; k++) {
             if (streams_progress(s))
                 return true;
             relax();
         }
     }
-    for (unsigned i = 0; i < YIELDS; i++) {
+    for (unsigned i = c->tuning.patience[coll_crowded(c)].yields; i > 0; i--) {
         sched_yield();
         if (streams_progress(s))
             return true;
@@ -425,7 +435,6 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     s->table = t;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->told = s->suspected = false;
-    s->cpus = 0;
 }
 
 bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret)

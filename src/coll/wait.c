@@ -25,15 +25,15 @@ static void relax(void)
 #endif
 }
 
-/* More ranks run in the instance than there are CPUs for those of this communicator. */
-static bool crowded(const struct coll_comm *c)
+/* Ranks that have not entered the operation yet do not run in the instance, and want a CPU. */
+bool coll_crowded(const struct coll_comm *c)
 {
-    return device_runnable(c->cfg.in) > c->cpus;
+    return c->crowded || device_runnable(c->cfg.in) > c->cpus;
 }
 
 static unsigned spins(const struct coll_comm *c)
 {
-    return coll_net_busy(c) ? NET_SPINS : c->tuning.patience[crowded(c)].spins;
+    return coll_net_busy(c) ? NET_SPINS : c->tuning.patience[coll_crowded(c)].spins;
 }
 
 static enum coll_state poll_some(struct coll_comm *c, unsigned polls)
@@ -290,11 +290,11 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
     enum coll_state state = COLL_BLOCKED;
     unsigned yields;
 
-    for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !crowded(c); i++) {
+    for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !coll_crowded(c); i++) {
         sched_yield(); /* to the peer, if both were put on one CPU */
         state = poll_some(c, spins(c));
     }
-    yields = c->tuning.patience[crowded(c)].yields;
+    yields = c->tuning.patience[coll_crowded(c)].yields;
     for (unsigned i = 0; i < yields && state == COLL_BLOCKED; i++) {
         sched_yield();
         state = coll_progress(c, PROGRESS);

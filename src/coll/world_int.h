@@ -105,7 +105,6 @@ struct coll_streams {
     bool failed;                 /* an operation failed with err: what runs is abandoned */
     bool told;                   /* its signal was taken */
     struct core_trigger failure; /* its trigger */
-    unsigned cpus; /* of the thread that drives the core; 0: not counted in this run */
     struct coll_suspect suspect;
     bool suspected;
     struct err err;
