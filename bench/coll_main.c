@@ -19,9 +19,8 @@
 
 #define ROUNDS    3
 #define BUDGET_US 12e3 /* of one side, round and manner of measuring */
-#define CHAIN_MAX \
-    100u /* 2^100 times the smallest input is finite, and so is 4^50: see chain_most */
-#define CHAINS 16
+#define CHAIN_MAX 100u /* the smallest input times 2^100, or times 4^50, is finite */
+#define CHAINS    16
 
 #define KIB 1024u
 #define MIB (1024u * KIB)
@@ -69,8 +68,9 @@ struct figure {
     struct series calls, chains;
     bool runs;
     const char *why; /* it does not */
+    uint32_t chain;  /* operations in a chain, equal in all rounds */
     double estimate; /* us of one sample, input and start line included */
-    double call, p99, chain;
+    double call, p99, linked;
 };
 
 static void series_add(struct series *s, float v)
@@ -157,7 +157,11 @@ static void chains_measure(struct side *s, struct figure *f)
     double us = quantile(&f->calls, 0.5);
     uint32_t times;
 
-    s->region->calls = limited(BUDGET_US / us, 2, most);
+    if (s->kind->chain_max)
+        most = s->kind->chain_max;
+    if (f->chain == 0)
+        f->chain = limited(BUDGET_US / us, 2, most) & ~1u; /* even: x to y and back */
+    s->region->calls = f->chain;
     times = limited(BUDGET_US / (us * s->region->calls + 2 * f->estimate), 1, CHAINS);
     for (uint32_t i = 0; f->runs && i < times; i++) {
         f->runs = side_do(s, JOB_CHAIN);
@@ -191,8 +195,8 @@ static void row_name(const struct row *row, char *out, size_t size)
 
 static void head_print(void)
 {
-    printf("%-32s %-6s %10s %10s %10s  %-24s %6s %10s %7s %6s  %s\n", "us", "", "ours", "p99",
-           "best peer", "", "ratio", "floor", "x floor", "flag", "goal");
+    printf("%-31s %-9s %-5s %9s %10s %10s  %-24s %6s %10s %7s %6s  %s\n", "us", "", "", "ours",
+           "p99", "best peer", "", "ratio", "floor", "x floor", "flag", "goal");
 }
 
 struct table {
@@ -205,7 +209,7 @@ struct table {
 
 static double figure_of(const struct figure *f, bool chain)
 {
-    return chain ? f->chain : f->call;
+    return chain ? f->linked : f->call;
 }
 
 /* The fastest side of a role; n: none. */
@@ -240,7 +244,7 @@ static void line_print(const struct table *t, unsigned ours, bool chain)
     char name[64];
 
     row_name(t->row, name, sizeof(name));
-    printf("%-32s %-6s %10.2f", name, chain ? "chain" : "call", us);
+    printf("%-31s %-9s %-5s %9.2f", name, t->sides[ours].kind->name, chain ? "chain" : "call", us);
     if (chain)
         printf(" %10s", "");
     else
@@ -274,7 +278,8 @@ static void row_print(const struct table *t)
             char name[64];
 
             row_name(t->row, name, sizeof(name));
-            printf("%-32s NOT RUN: %s\n", name, t->figures[i].why);
+            if (t->figures[i].why[0])
+                printf("%-31s %-9s NOT RUN: %s\n", name, t->sides[i].kind->name, t->figures[i].why);
         }
     }
     if (getenv("BENCH_VERBOSE"))
@@ -282,7 +287,7 @@ static void row_print(const struct table *t)
             if (t->figures[i].runs)
                 printf("    %-28s call %10.3f  p99 %10.3f  chain %10.3f  (%zu calls) %s\n",
                        t->sides[i].kind->name, t->figures[i].call, t->figures[i].p99,
-                       t->figures[i].chain, t->figures[i].calls.n, t->sides[i].region->said[0]);
+                       t->figures[i].linked, t->figures[i].calls.n, t->sides[i].region->said[0]);
     fflush(stdout);
 }
 
@@ -320,7 +325,7 @@ static void row_run(const struct row *row, struct side *sides, unsigned n)
             side_do(&sides[i], JOB_RELEASE);
         f->call = quantile(&f->calls, 0.5);
         f->p99 = quantile(&f->calls, 0.99);
-        f->chain = quantile(&f->chains, 0.5);
+        f->linked = quantile(&f->chains, 0.5);
     }
     row_print(&table);
     for (unsigned i = 0; i < n; i++) {

@@ -39,7 +39,8 @@
 /* %D: folder of the programs, %N: ranks, %R: region. For all_reduce the algorithm is fixed in some;
  * they take part in those rows only. */
 static const struct side_kind kinds[] = {
-    {"ours", SIDE_OURS, 0, false, "coll_ours", "exec %D/coll_ours %R"},
+    {"in NEFFs", SIDE_OURS, 0, false, "coll_neff", "exec %D/coll_neff %R", 1000},
+    {"coll room", SIDE_OURS, 0, false, "coll_ours", "exec %D/coll_ours %R"},
     {"half", SIDE_FLOOR, 0, false, "coll_floor", "exec %D/coll_floor %R half"},
     {"half, around", SIDE_FLOOR, 0, false, "coll_floor", "exec %D/coll_floor %R around"},
     {"full", SIDE_FLOOR, 0, false, "coll_floor", "exec %D/coll_floor %R full"},

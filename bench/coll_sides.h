@@ -15,6 +15,7 @@ struct side_kind {
     uint32_t ranks;       /* of the jobs that it takes part in; 0: all */
     bool all_reduce_only; /* the settings differ in nothing else */
     const char *program, *command;
+    uint32_t chain_max; /* operations in a chain; 0: what keeps its sums finite */
 };
 
 struct side {
