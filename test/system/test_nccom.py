@@ -239,6 +239,11 @@ def debug():
     assert re.search(r'^nccom-test: stream 0: all_reduce of 64 bytes: mesh, (inline|direct|staged)$', err, re.M), err
     assert '[size ' not in err
     proves('tool-098')
+    _, err = run('-r', 4, '-b', 64, '-e', 64, '--debug', '--vcpu-pin-mode', 'allr')
+    cpus = sorted(os.sched_getaffinity(0))
+    for rank in range(4):
+        assert 'nccom-test: rank %d is on CPU %d\n' % (rank, cpus[rank % len(cpus)]) in err, err
+    proves('tool-107')
 
 
 def shown():

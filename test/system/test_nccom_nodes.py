@@ -8,6 +8,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -183,6 +184,20 @@ def slurm():
         shutil.rmtree('/tmp/nccom_test_' + job, ignore_errors=True)
 
 
+def interrupted():
+    """A job of its own is given back also when the user stops the program."""
+    env = dict(ENV, PATH=os.path.join(HERE.name, 'bin') + ':' + ENV['PATH'])
+    gate = os.path.join(HERE.name, 'gate')
+    os.mkfifo(gate)
+    p = start(*SMALL, 'allr', '-S', '-u', '1', '--data-collector-host', '127.0.0.1', env=env)
+    with open(gate, 'w'):                       # srun runs, and waits for what is written here
+        p.send_signal(signal.SIGINT)
+        out, err = finish(p, 1)
+    assert out == '' and err == 'nccom-test: stopped\n', (out, err)
+    assert called()[-1] == 'scancel 77'
+    os.remove(gate)
+
+
 def strangers():
     """Whoever does not know the run's secret is dropped, and the run goes on."""
     env = dict(ENV, PATH=os.path.join(HERE.name, 'bin') + ':' + ENV['PATH'])
@@ -218,6 +233,8 @@ def main():
     try:
         slurm()
         print('ok slurm', flush=True)
+        interrupted()
+        print('ok interrupted', flush=True)
         strangers()
         print('ok strangers', flush=True)
         if shutil.which('mpirun'):

@@ -48,6 +48,20 @@ struct run {
     struct err why;
 };
 
+/* A job of Slurm is given back, and nodes are stopped, whoever ends the program. */
+static volatile sig_atomic_t stopped;
+
+static void stop(int sig)
+{
+    (void)sig;
+    stopped = 1;
+}
+
+bool cc_launch_stopped(void)
+{
+    return stopped != 0;
+}
+
 /* ---- addresses ---- */
 
 /* This host's address as the first host would see it. */
@@ -123,6 +137,8 @@ NRT_STATUS cc_launch_open(struct cc_launch *l, const struct cc_job *j, int argc,
     n = readlink("/proc/self/exe", l->exe, sizeof(l->exe) - 1);
     if (n <= 0 || !token_make(l->token))
         return err_set(err, NRT_FAILURE, "cannot tell where this program is");
+    sigaction(SIGINT, &(struct sigaction){.sa_handler = stop}, NULL);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = stop}, NULL);
     if (j->o.nodes == 1 && !j->o.slurm)
         return NRT_SUCCESS;
     setenv("NCCOM_TEST_TOKEN", l->token, 1);
@@ -226,6 +242,8 @@ static bool run_start(struct run *r)
     }
     r->pid = fork();
     if (r->pid == 0) {
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             _exit(1);
@@ -375,13 +393,17 @@ static void progress_clear(const struct run *r)
 static void run_wait(struct run *r)
 {
     int status = 0, idle = 0;
-    bool ended = false;
+    bool ended = false, told = false;
 
     /* programs that the nodes' starters leave behind may hold the pipe open: nobody waits for it */
     while (!ended || (r->out >= 0 && idle < DRAIN_TICKS)) {
         bool some = input_read(r);
 
         idle = some ? 0 : idle + 1;
+        if (stopped && !told) {
+            kill(r->pid, SIGTERM);
+            told = true;
+        }
         if (!ended)
             ended = waitpid(r->pid, &status, WNOHANG) == r->pid;
         for (uint32_t i = 0; i < r->callers && r->l->listener >= 0; i++)

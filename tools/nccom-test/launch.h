@@ -30,6 +30,8 @@ struct cc_launch {
 NRT_STATUS cc_launch_open(struct cc_launch *l, const struct cc_job *j, int argc, char **argv,
                           struct err *err);
 void cc_launch_close(struct cc_launch *l);
+/* Whether SIGINT or SIGTERM has come since cc_launch_open: the step under way has been stopped. */
+bool cc_launch_stopped(void);
 /* One step: rows[stream_count]. Failed ones say where the log is. */
 void cc_launch_step(struct cc_launch *l, unsigned step, struct cc_row *rows);
 

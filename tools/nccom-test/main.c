@@ -81,13 +81,14 @@ static int job_run(const struct cc_job *j, int argc, char **argv)
     rc = cc_launch_open(l, j, argc, argv, &err) == NRT_SUCCESS ? 0 : fail(1, err.text);
     for (unsigned i = 0; i < j->steps && rc == 0; i++) {
         cc_launch_step(l, i, step);
+        if (cc_launch_stopped())
+            rc = fail(1, "stopped");
         for (unsigned s = 0; s < j->stream_count; s++)
             rows[(size_t)s * j->steps + i] = step[s];
     }
-    if (rc == 0) {
-        cc_launch_close(l);
+    cc_launch_close(l);
+    if (rc == 0)
         rc = results_show(j, rows);
-    }
     mem_free(rows);
     mem_free(l);
     return rc;

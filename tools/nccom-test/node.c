@@ -71,6 +71,8 @@ static void *rank_thread(void *arg)
 
     if (x->job->o.pin)
         cpu_pin(x->rank % (x->job->o.ranks / x->job->o.nodes));
+    if (x->job->o.pin && x->job->o.debug)
+        fprintf(stderr, "nccom-test: rank %u is on CPU %d\n", x->rank, sched_getcpu());
     return cc_rank_run(x) ? x : NULL;
 }
 

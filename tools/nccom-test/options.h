@@ -33,7 +33,8 @@ enum cc_op {
 
 /* By the long or the short name; CC_OP_COUNT if there is none. */
 enum cc_op cc_op_from_name(const char *name);
-const char *cc_op_name(enum cc_op op); /* the long name */
+const char *cc_op_name(enum cc_op op);  /* the long name */
+const char *cc_op_alias(enum cc_op op); /* the short one, or the same */
 /* Counts of the variable-size forms come from a table. */
 static inline bool cc_op_varies(enum cc_op op)
 {

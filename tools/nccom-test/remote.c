@@ -295,6 +295,7 @@ void cc_remote_close(struct cc_launch *l)
 
     if (!l->slurm_own)
         return;
+    l->slurm_own = false;
     word_add(&w, "scancel");
     word_add(&w, "%s", l->slurm_job);
     (void)command_run(args, said, sizeof(said));
