@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "topo/group.h"
+
 #define NODES    6000
 #define CELLS    20000
 #define ACCESSES 400000
@@ -143,8 +145,16 @@ static struct value stale_of(uint32_t run, uint32_t r, uint32_t t, uint64_t i)
 
 /* ---- where things lie ---- */
 
+static bool variable(void)
+{
+    return req->op == SCHED_ALL_GATHER_V || req->op == SCHED_ALL_TO_ALL_V;
+}
+
 static uint64_t elems(unsigned buf, uint32_t t)
 {
+    if (variable())
+        return buf == SCHED_IN ? req->in_elems : req->out_elems;
+
     bool wide = (req->op == SCHED_ALL_GATHER && buf == SCHED_OUT) ||
                 (req->op == SCHED_REDUCE_SCATTER && buf == SCHED_IN);
 
@@ -514,6 +524,29 @@ static bool fill(uint32_t r, uint32_t run, uint32_t node)
     return true;
 }
 
+/* Element i of the output of r in a permute: what its source gave; without one, what was there. */
+static struct value permuted(uint32_t r, uint32_t run, uint32_t t, uint32_t i)
+{
+    for (uint32_t k = 0; k < req->pair_count; k++)
+        if (req->pairs[k].target == r)
+            return input_of(run, req->pairs[k].source, t, i);
+    return req->in_place ? input_of(run, r, t, i) : stale_of(run, r, t, i);
+}
+
+/* The same in a variable form: the block that covers it. */
+static struct value placed(uint32_t r, uint32_t run, uint32_t i)
+{
+    for (uint32_t s = 0; s < ranks; s++) {
+        uint32_t k = s * ranks + (req->op == SCHED_ALL_GATHER_V ? 0 : r);
+        uint64_t to =
+            req->recv_displ ? req->recv_displ[r * ranks + s] : s * (req->out_elems / ranks);
+
+        if (i >= to && i - to < req->send_count[k])
+            return input_of(run, s, 0, req->send_displ[k] + i - to);
+    }
+    return req->in_place && i < req->in_elems ? input_of(run, r, 0, i) : stale_of(run, r, 0, i);
+}
+
 static bool look_one(uint32_t r, uint32_t run, uint32_t t, uint32_t i, uint32_t node)
 {
     struct value have = cell[tensor_at(SCHED_OUT, r, t) + i], want = {0};
@@ -530,6 +563,13 @@ static bool look_one(uint32_t r, uint32_t run, uint32_t t, uint32_t i, uint32_t 
         break;
     case SCHED_SENDRECV:
         want = input_of(run, (r + ranks - 1) % ranks, t, i);
+        break;
+    case SCHED_PERMUTE:
+        want = permuted(r, run, t, i);
+        break;
+    case SCHED_ALL_GATHER_V:
+    case SCHED_ALL_TO_ALL_V:
+        want = placed(r, run, i);
         break;
     default:
         for (uint32_t q = 0; q < ranks; q++)
@@ -578,6 +618,18 @@ static void account(uint32_t r)
         }
 }
 
+/* Nodes at which ranks entered an operation. */
+static uint32_t entered[SCHED_CHECK_RUNS_MAX + 1][256];
+
+/* Of a barrier: nobody is over with it before all have entered. */
+static bool all_entered(uint32_t run, uint32_t r, uint32_t node)
+{
+    for (uint32_t q = 0; q < ranks; q++)
+        if (q != r && (at[q] < run || !is_before(entered[run][q], node)))
+            return bad("leaves a barrier before another has entered", r, q);
+    return true;
+}
+
 /* The application's node between operations; the next operation begins after it. */
 static bool boundary(uint32_t r, uint32_t run)
 {
@@ -588,6 +640,9 @@ static bool boundary(uint32_t r, uint32_t run)
             edge(lane[r * channels + ch].last, node);
     if (run && !look(r, run - 1, node))
         return false;
+    if (run && req->op == SCHED_BARRIER && !all_entered(run - 1, r, node))
+        return false;
+    entered[run][r] = node;
     account(r);
     if (!fill(r, run, node))
         return false;

@@ -7,8 +7,7 @@
 
 #include "sched/check.h"
 
-/* NULL: right for every timing; else what is wrong, valid until the next call. For operations
- * without tables and pairs. */
+/* NULL: right for every timing; else what is wrong, valid until the next call. */
 const char *naive_check(const struct sched_request *req, uint32_t ranks, uint32_t channels,
                         const struct sched_check_source *source, uint32_t runs);
 /* Whether this step changes any cell in any of the operations, in a schedule that is right. */
