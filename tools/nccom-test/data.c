@@ -201,14 +201,16 @@ struct cc_golden cc_data_golden(const struct cc_data *d, uint32_t rank, unsigned
 
 static void golden_store(enum dtype t, const struct cc_golden *g, uint8_t *to)
 {
-    uint64_t bits = (uint64_t)g->value;
+    uint64_t bits;
 
-    if (!g->written)
+    if (!g->written) {
         memset(to, CC_POISON, dtype_size(t));
-    else if (dtype_is_float(t))
+    } else if (dtype_is_float(t)) {
         dtype_store(t, to, (float)g->value);
-    else
+    } else {
+        bits = (uint64_t)g->value;
         memcpy(to, &bits, dtype_size(t));
+    }
 }
 
 void cc_data_golden_bytes(const struct cc_data *d, uint32_t rank, unsigned part, uint64_t first,
