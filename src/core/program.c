@@ -250,12 +250,27 @@ static NRT_STATUS lower_group(struct core_program *p, unsigned engine, uint32_t 
     return program_add_group(p, &g, engine, split, false, err);
 }
 
+/* Room for all of an engine's plans and groups at once: growing step by step copies them several
+ * times, mostly into pages that the kernel has to give first. */
+static bool reserve(struct core_program *p, const struct neff_engine_code *ec)
+{
+    size_t plans = p->nplans, groups = p->ngroups + ec->group_count;
+
+    for (uint32_t i = 0; i < ec->group_count; i++)
+        plans += ec->groups[i].desc_count;
+    return mem_grow((void **)&p->plans, &p->cap_plans, plans, sizeof(p->plans[0])) &&
+           mem_grow((void **)&p->groups, &p->cap_groups, groups, sizeof(p->groups[0])) &&
+           mem_grow((void **)&p->xfers, &p->cap_xfers, groups, sizeof(p->xfers[0]));
+}
+
 NRT_STATUS program_groups(struct core_program *p, unsigned engine, struct core_trig *t,
                           struct err *err)
 {
     const struct neff_engine_code *ec = &p->sg->engines[engine];
     NRT_STATUS st;
 
+    if (!reserve(p, ec))
+        return program_no_memory(err);
     for (uint32_t i = 0; i < ec->group_count; i++)
         t[i] = (struct core_trig){.id = ec->groups[i].id, .index = i};
     qsort(t, ec->group_count, sizeof(t[0]), by_trigger);
