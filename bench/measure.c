@@ -62,6 +62,14 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The first call of a turn does not count: it finds the caches as another side left them, and that
+ * side's threads may still spin on the other CPU for what might come next. */
+static double turn_time(struct measure_side *s, unsigned calls)
+{
+    side_time(s, 1);
+    return side_time(s, calls);
+}
+
 /* Calls of a side that fill its share of a round, after warming up. */
 static unsigned side_calls(struct measure_side *s)
 {
@@ -91,7 +99,7 @@ void measure_run(struct measure_row *row)
     for (unsigned r = 0; r < rounds; r++)
         for (unsigned i = 0; i < MEASURE_SIDES; i++)
             if (calls[i] > 0)
-                times[i * rounds + r] = side_time(side[i], calls[i]);
+                times[i * rounds + r] = turn_time(side[i], calls[i]);
     for (unsigned i = 0; i < MEASURE_SIDES; i++) {
         if (calls[i] == 0)
             continue;
