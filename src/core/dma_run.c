@@ -346,8 +346,6 @@ void dma_plan_run_rows(const struct dma_plan *plan, const struct dma_where *w, u
 
 /* ---- large copies over the kernel pool ---- */
 
-/* Below this, handing a part to another thread takes longer than copying it. */
-#define SHARE_BYTES (128u << 10)
 #define SHARE_PARTS 16u /* more than threads, which need not all run at the same speed */
 
 struct shared_copy {
@@ -398,7 +396,7 @@ static void copy_run(const struct dma_plan *plan, const struct dma_where *w)
     struct shared_copy c = {plan, w, plan->rows < SHARE_PARTS ? plan->rows : SHARE_PARTS};
     struct run_pool *pool = w->core->kc.pool;
 
-    if (plan->bytes >= SHARE_BYTES && c.parts > 1 && run_pool_size(pool) > 1 &&
+    if (plan->bytes >= RUN_SHARE_BYTES && c.parts > 1 && run_pool_size(pool) > 1 &&
         writes_once(plan->nest))
         run_pool_for(pool, c.parts, shared_part, &c);
     else

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "run/run.h"
+
 /* ---- memset ---------------------------------------------------------------------------------- */
 
 static NRT_STATUS run_memset(const struct kernel_op *op, struct kernel_core *kc,
@@ -41,18 +43,36 @@ NRT_STATUS k_lower_memset(struct k_lower *l)
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
-/* Bits from tile i to tile 0, row k to row k. */
-static void move_rows(struct k_run *r, unsigned i)
-{
-    const struct k_tile *d = &r->rec->t[0], *s = &r->rec->t[i];
+#define SHARE_PARTS 8u /* more than threads, which need not all run at the same speed */
 
+static void copy_part(void *arg, unsigned part)
+{
+    const struct k_run *r = arg;
+    unsigned rows = r->end - r->first, end = r->first + rows * (part + 1) / SHARE_PARTS;
+    size_t bytes = (size_t)r->rec->t[0].n * r->rec->t[0].esize;
+
+    for (unsigned k = r->first + rows * part / SHARE_PARTS; k < end; k++)
+        memmove(k_row(r, 0, k), k_row(r, 1, k), bytes);
+}
+
+/* Bits from tile 1 to tile 0, row k to row k. */
+static void move_rows(struct k_run *r)
+{
+    const struct k_tile *d = &r->rec->t[0], *s = &r->rec->t[1];
+
+    if (d->contig && s->contig) {
+        if ((size_t)d->n * d->esize * (r->end - r->first) >= RUN_SHARE_BYTES)
+            run_pool_for(r->kc->pool, SHARE_PARTS, copy_part, r);
+        else
+            for (unsigned part = 0; part < SHARE_PARTS; part++)
+                copy_part(r, part);
+        return;
+    }
     for (unsigned k = r->first; k < r->end; k++) {
         uint8_t *to = k_row(r, 0, k);
-        const uint8_t *from = k_row(r, i, k);
+        const uint8_t *from = k_row(r, 1, k);
 
-        if (d->contig && s->contig) {
-            memmove(to, from, (size_t)d->n * d->esize);
-        } else if (s->contig && !r->copy) {
+        if (s->contig && !r->copy) {
             k_scatter(d, to, 0, d->n, from);
         } else if (d->contig && !r->copy) {
             k_gather(s, from, 0, s->n, to);
@@ -71,7 +91,7 @@ static NRT_STATUS run_move(const struct kernel_op *op, struct kernel_core *kc, c
 
     if (st != NRT_SUCCESS)
         return st;
-    move_rows(&r, 1);
+    move_rows(&r);
     return NRT_SUCCESS;
 }
 

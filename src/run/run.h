@@ -129,6 +129,8 @@ NRT_STATUS run_thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg, c
  * sleep. One job at a time: while the pool is busy, another caller, or a part that itself calls,
  * runs its parts on its own thread. A NULL pool has size 1. */
 struct run_pool;
+/* Bytes of a copy below which handing parts to other threads takes longer than copying them. */
+#define RUN_SHARE_BYTES (128u << 10)
 struct run_pool *run_pool_new(
     unsigned threads);                     /* caller included; 0: run_cpu_count(). NULL: memory */
 void run_pool_free(struct run_pool *pool); /* joins; nobody may be using it */
