@@ -49,6 +49,7 @@ static_assert(sizeof(struct coll_line) == 64, "payload and flag travel together"
 struct coll_publish {
     _Atomic uint64_t started, ended; /* operations */
     _Atomic uint64_t what;           /* op, alg, dtype, bytes: see what_pack */
+    _Atomic uint64_t signature;      /* sequence number and signature of `started` */
     _Atomic uint64_t steps;
     _Atomic uint64_t wait;                  /* 0: none; else for what: see wait_pack */
     _Atomic uint32_t wait_for;              /* value of the counter, or number of the line */
@@ -143,6 +144,9 @@ static inline bool coll_near(const struct coll_comm *c, uint32_t rank)
 /* More ranks run in the instance, or belong to this communicator, than there are CPUs for them: who
  * waits should give up its CPU. */
 bool coll_crowded(const struct coll_comm *c);
+/* Whether a rank does the same operation as I, as far as a word with a sequence number and a
+ * signature tells: it may be ahead or behind. False: the communicator is broken now. */
+bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature);
 /* Wake peers that sleep, among those raised since the last call. */
 void coll_bells_ring(struct coll_comm *c);
 /* What a rank published last. False: nothing is known of it. */

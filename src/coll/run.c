@@ -40,6 +40,8 @@ static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64
         atomic_store_explicit(&pub->out[t], out[t], memory_order_relaxed);
     }
     atomic_store_explicit(&pub->what, what_pack(p, bytes), memory_order_relaxed);
+    atomic_store_explicit(&pub->signature, (uint64_t)(uint32_t)c->seq << 32 | p->signature,
+                          memory_order_relaxed);
     atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
     c->flying = device_flight_begin(&c->flight, c->seq, p->what, bytes, p->step_count);
 }
@@ -172,8 +174,7 @@ static void counter_raise(struct coll_comm *c, const struct plan_step *step, uin
     peer_rung(c, step->peer);
 }
 
-/* Whether the peer does the same operation, as far as it can be told: it may be ahead. */
-static bool same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature)
+bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature)
 {
     const struct coll_plan *p = c->run->plan;
 
@@ -195,9 +196,10 @@ static bool reached(struct coll_comm *c, const struct plan_step *step, uint32_t 
 
     if ((int32_t)(atomic_load_explicit(&line->c.sem[step->sem], memory_order_acquire) - want) < 0)
         return false;
-    return step->value == 0 || same_operation(c, step->peer,
-                                              atomic_load_explicit(&line->c.signature[c->seq & 1],
-                                                                   memory_order_relaxed));
+    return step->value == 0 ||
+           coll_same_operation(
+               c, step->peer,
+               atomic_load_explicit(&line->c.signature[c->seq & 1], memory_order_relaxed));
 }
 
 /* ---- lines ---- */
@@ -252,9 +254,9 @@ static bool take(struct coll_comm *c, const struct plan_step *step)
 
         if (seq != (uint32_t)c->seq)
             return false;
-        if (!same_operation(c, step->peer,
-                            (uint64_t)seq << 32 |
-                                atomic_load_explicit(&line[i].signature, memory_order_relaxed)))
+        if (!coll_same_operation(c, step->peer,
+                                 (uint64_t)seq << 32 | atomic_load_explicit(&line[i].signature,
+                                                                            memory_order_relaxed)))
             return false;
     }
     for (uint64_t i = 0; i < lines; i++) {

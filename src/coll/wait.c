@@ -247,7 +247,14 @@ static NRT_STATUS look_around(struct coll_comm *c)
     for (uint32_t i = 0; i < c->near_count; i++) {
         uint32_t r = c->near[i];
 
-        if (r == c->me || c->near_live[i])
+        if (r == c->me)
+            continue;
+        /* who sends lines and who raises counters never meet each other's signatures */
+        if (!coll_same_operation(
+                c, r,
+                atomic_load_explicit(&c->peers[r].area->publish.signature, memory_order_relaxed)))
+            return c->status;
+        if (c->near_live[i])
             continue;
         /* acquire: what it did before it ended is seen before it is judged */
         if (atomic_load_explicit(&c->peers[r].area->publish.ended, memory_order_acquire) >= c->seq)

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What ranks do with each other's areas, looked at from inside: what the soak and the models cannot
+ * see one by one. Every check here was broken once to see its test fail. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cases.h"
+#include "coll/coll_int.h"
+#include "ranks.h"
+#include "runner.h"
+
+#define NO_TIMEOUT_MS 3600000 /* the watchdog ends the test before */
+#define GUARD         65536
+
+static const struct op_case ring = {
+    .op = SCHED_ALL_REDUCE, .alg = SCHED_RING, .dtype = DT_FP32, .tensors = 1, .counts = {5000}};
+
+static void must(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
+                 const char *(*body)(struct rank *r), void *arg)
+{
+    const char *text = ranks_run(kind, n, timeout_ms, body, arg);
+
+    if (text)
+        fail_msg("%s", text);
+}
+
+/* ---- bells ---- */
+
+static uint64_t raised_by_me(struct rank *r, uint32_t peer)
+{
+    struct coll_comm *c = r->comm;
+    struct coll_area *a = c->peers[peer].area;
+    uint64_t sum = 0;
+
+    for (uint32_t ch = 0; ch < c->channels; ch++)
+        for (unsigned s = 0; s < SCHED_SEM_COUNT; s++)
+            sum += atomic_load(&coll_area_counters(a, c->n, ch, r->me)->c.sem[s]);
+    for (unsigned set = 0; set < COLL_LINE_SETS; set++)
+        for (unsigned l = 0; l < COLL_LINES; l++)
+            sum += atomic_load(&coll_area_lines(a, c->n, c->channels, set, r->me)[l].seq);
+    return sum;
+}
+
+/* Rank 1 sleeps, as far as its area says. A call of rank 0 that raised something has rung when it
+ * returns, whether or not there is more to do; one that raised nothing does not ring. */
+static const char *bell_body(struct rank *r)
+{
+    static const struct op_case cases[] = {
+        {SCHED_ALL_REDUCE, SCHED_RING, .dtype = DT_FP32, .tensors = 1, .counts = {5000}},
+        {SCHED_ALL_REDUCE, SCHED_MESH, SCHED_INLINE, .dtype = DT_FP32, .tensors = 1,
+         .counts = {30}},
+    };
+    struct coll_area *peer = r->comm->peers[1].area;
+    const char *bad = NULL;
+    unsigned rung = 0;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct case_kit k;
+        struct err err = {0};
+
+        if (case_open(r, &k, &cases[i], &err))
+            return "the plan was not made";
+        if (r->me == 0) {
+            enum coll_state state;
+
+            atomic_store(&peer->sleeping, 1);
+            if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+                return "the operation did not begin";
+            do {
+                uint64_t raised = raised_by_me(r, 1);
+                uint32_t bell = run_word_load(&peer->bell);
+
+                state = coll_progress(r->comm, 1);
+                if ((raised_by_me(r, 1) != raised) != (run_word_load(&peer->bell) != bell))
+                    bad = "bell and signals do not go together";
+                rung += run_word_load(&peer->bell) != bell;
+            } while (state == COLL_MOVED);
+            atomic_store(&peer->sleeping, 0);
+        }
+        ranks_barrier(r);
+        if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            return "the operation did not begin";
+        if (coll_wait(r->comm, &err))
+            return "the operation did not end";
+        case_close(&k);
+    }
+    return r->me == 0 && rung < 2 ? "nobody was ever rung" : bad;
+}
+
+static void whoever_raises_rings(void **state)
+{
+    must(RANKS_THREADS, 2, NO_TIMEOUT_MS, bell_body, NULL);
+    (void)state;
+}
+
+/* ---- what a rank shows ---- */
+
+/* Steps show while a rank works, and the same rank that has what it waits for, and does not move,
+ * is the one to name: rank 1 falls silent right after it has said that it waits. */
+static const char *silent_body(struct rank *r)
+{
+    struct case_kit k;
+    struct coll_view v;
+    struct err err = {0};
+    const char *bad = NULL;
+    uint64_t steps = 0;
+
+    if (case_open(r, &k, &ring, &err) || coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return "the operation did not begin";
+    if (r->me == 1) {
+        while (coll_progress(r->comm, 1) == COLL_MOVED) {
+            coll_comm_view(r->comm, 1, &v);
+            if (v.steps <= steps)
+                bad = "steps do not show";
+            steps = v.steps;
+        }
+        (void)coll_doze(r->comm, 0);
+        coll_comm_view(r->comm, 1, &v);
+        if (!v.waits)
+            bad = "it does not say that it waits";
+        ranks_barrier(r); /* now the others come */
+    } else {
+        ranks_barrier(r);
+        if (coll_wait(r->comm, &err) != NRT_EXEC_HW_ERR_COLLECTIVES)
+            bad = "no failure although rank 1 is silent";
+        else if (!strstr(err.text, "rank 1 has had") && !strstr(err.text, "rank 1 failed"))
+            bad = "the silent rank is not named";
+    }
+    ranks_barrier(r);
+    case_close(&k);
+    return bad;
+}
+
+static void a_rank_that_falls_silent_is_named(void **state)
+{
+    for (uint32_t n = 3; n <= 5; n++) /* chains of waits that end at several places */
+        must(RANKS_THREADS, n, 400, silent_body, NULL);
+    (void)state;
+}
+
+/* ---- who is gone ---- */
+
+/* Found by looking, not by the timeout, which would come in an hour. */
+static const char *dying_body(struct rank *r)
+{
+    struct case_kit k;
+    struct err err = {0};
+
+    if (case_open(r, &k, &ring, &err))
+        return "the plan was not made";
+    for (unsigned i = 0; i < 1000000 && !err.status; i++) {
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            break;
+        if (r->me == 1 && i == 5)
+            ranks_die(r);
+        (void)coll_wait(r->comm, &err);
+    }
+    case_close(&k);
+    return err.status == NRT_EXEC_HW_ERR_COLLECTIVES && strstr(err.text, "rank 1")
+               ? NULL
+               : "the dead rank is not named";
+}
+
+static void the_dead_are_seen_long_before_the_timeout(void **state)
+{
+    must(RANKS_PROCESSES, 3, NO_TIMEOUT_MS, dying_body, NULL);
+    (void)state;
+}
+
+/* ---- different operations ---- */
+
+struct pair {
+    struct op_case a, b; /* rank 0 does b */
+};
+
+#define REDUCE(alg, variant, dtype, n)                     \
+    {                                                      \
+        SCHED_ALL_REDUCE, alg, variant, 0, 0, dtype, 0, 1, \
+        {                                                  \
+            n                                              \
+        }                                                  \
+    }
+
+static const struct pair pairs[] = {
+    /* counters: size, type, operator, operation */
+    {REDUCE(SCHED_RING, SCHED_STAGED, DT_FP32, 5000),
+     REDUCE(SCHED_RING, SCHED_STAGED, DT_FP32, 4000)},
+    {REDUCE(SCHED_RING, SCHED_STAGED, DT_FP32, 5000),
+     REDUCE(SCHED_RING, SCHED_STAGED, DT_INT32, 5000)},
+    {REDUCE(SCHED_RING, SCHED_STAGED, DT_FP32, 5000),
+     {SCHED_ALL_REDUCE, SCHED_RING, .dtype = DT_FP32, .reduce = KERNEL_COMBINE_MAX, .tensors = 1,
+      .counts = {5000}}},
+    {REDUCE(SCHED_MESH, SCHED_DIRECT, DT_FP32, 50000),
+     REDUCE(SCHED_MESH, SCHED_DIRECT, DT_FP32, 4000)},
+    /* lines: size, type */
+    {REDUCE(SCHED_MESH, SCHED_INLINE, DT_FP32, 30), REDUCE(SCHED_MESH, SCHED_INLINE, DT_FP32, 20)},
+    {REDUCE(SCHED_MESH, SCHED_INLINE, DT_FP32, 30), REDUCE(SCHED_MESH, SCHED_INLINE, DT_INT32, 30)},
+    /* one sends lines, the others raise counters */
+    {REDUCE(SCHED_MESH, SCHED_INLINE, DT_FP32, 30), REDUCE(SCHED_RING, SCHED_STAGED, DT_FP32, 30)},
+    {REDUCE(SCHED_RING, SCHED_STAGED, DT_FP32, 30), REDUCE(SCHED_MESH, SCHED_INLINE, DT_FP32, 30)},
+};
+
+static bool untouched(const uint8_t *p, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i++)
+        if (p[i] != 0xa5)
+            return false;
+    return true;
+}
+
+/* Found when the ranks meet, before any memory that is not of the operation is touched: what lies
+ * between and behind the tensors stays as it is. */
+static const char *different_body(struct rank *r)
+{
+    const struct pair *p = r->arg;
+    _Atomic uint32_t *found = ranks_shared(r);
+    struct case_kit a, b, *mine = r->me == 0 ? &b : &a, *other = r->me == 0 ? &a : &b;
+    const uint8_t *guard[3];
+    uint64_t addr;
+    struct err err = {0};
+
+    guard[0] = rank_memory(r, GUARD, &addr);
+    if (case_open(r, &a, &p->a, &err))
+        return "plan a was not made";
+    guard[1] = rank_memory(r, GUARD, &addr);
+    if (case_open(r, &b, &p->b, &err))
+        return "plan b was not made";
+    guard[2] = rank_memory(r, GUARD, &addr);
+    if (!coll_begin(mine->plan, mine->ts.in_addr, mine->ts.out_addr, &err))
+        (void)coll_wait(r->comm, &err);
+    if (strstr(err.text, "but another operation"))
+        atomic_fetch_add(found, 1);
+    ranks_barrier(r);
+    if (err.status != NRT_EXEC_HW_ERR_COLLECTIVES || atomic_load(found) == 0)
+        return "the difference was not found";
+    for (unsigned i = 0; i < 3; i++)
+        if (!untouched(guard[i], GUARD))
+            return "memory beside the tensors has changed";
+    if (!untouched(other->ts.out[0], other->ts.out_len[0] * 4) ||
+        !untouched(other->ts.in[0], other->ts.in_len[0] * 4))
+        return "tensors of another operation have changed";
+    case_close(&a);
+    case_close(&b);
+    return NULL;
+}
+
+static void different_operations_are_found_when_ranks_meet(void **state)
+{
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        struct pair p = pairs[i];
+        const char *text = ranks_run(RANKS_THREADS, 3, NO_TIMEOUT_MS, different_body, &p);
+
+        if (text)
+            fail_msg("pair %zu: %s", i, text);
+    }
+    (void)state;
+}
+
+/* ---- memory ---- */
+
+/* Tensors freed between operations are free at once, while the communicator is open; freed during
+ * one they stay in the account until it is closed. */
+static const char *account_body(struct rank *r)
+{
+    struct device_usage u;
+    struct case_kit k;
+    struct err err = {0};
+
+    if (case_open(r, &k, &ring, &err) || case_run_once(r, &k, 1, &err))
+        return "the operation did not end";
+    ranks_barrier(r);
+    rank_memory_free(r);
+    if (device_usage_core(r->in, r->core, &u) || u.bytes[DEVICE_CAT_TENSOR] != 0)
+        return "tensors freed between operations are still in use";
+    case_close(&k);
+    ranks_barrier(r);
+    if (case_open(r, &k, &ring, &err) || coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return "the operation did not begin";
+    ranks_barrier(r);
+    rank_memory_free(r);
+    if (device_usage_core(r->in, r->core, &u) || u.bytes[DEVICE_CAT_TENSOR] == 0)
+        return "tensors freed during an operation have a new owner";
+    if (coll_wait(r->comm, &err))
+        return "the operation did not end";
+    case_close(&k);
+    return NULL;
+}
+
+static void tensors_are_exposed_during_operations_only(void **state)
+{
+    must(RANKS_THREADS, 3, NO_TIMEOUT_MS, account_body, NULL);
+    (void)state;
+}
+
+/* Memory of somebody else, or none, is refused before anything has begun. */
+static const char *foreign_body(struct rank *r)
+{
+    struct case_kit k;
+    struct err err = {0};
+    uint64_t mine, *addr = ranks_shared(r);
+
+    (void)rank_memory(r, 20000, &mine);
+    addr[r->me] = mine;
+    if (case_open(r, &k, &ring, &err))
+        return "the plan was not made";
+    ranks_barrier(r);
+    if (coll_begin(k.plan, &addr[1 - r->me], k.ts.out_addr, &err) != NRT_INVALID)
+        return "a tensor of another process was accepted";
+    mine = DEVICE_ADDR(0, UINT64_C(1) << 33);
+    if (coll_begin(k.plan, &mine, k.ts.out_addr, &err) != NRT_INVALID)
+        return "memory that nobody has allocated was accepted";
+    if (case_run_once(r, &k, 1, &err))
+        return "the operation afterwards did not end";
+    case_close(&k);
+    return NULL;
+}
+
+static void only_tensors_of_the_caller_are_accepted(void **state)
+{
+    must(RANKS_PROCESSES, 2, NO_TIMEOUT_MS, foreign_body, NULL);
+    (void)state;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whoever_raises_rings),
+        cmocka_unit_test(a_rank_that_falls_silent_is_named),
+        cmocka_unit_test(the_dead_are_seen_long_before_the_timeout),
+        cmocka_unit_test(different_operations_are_found_when_ranks_meet),
+        cmocka_unit_test(tensors_are_exposed_during_operations_only),
+        cmocka_unit_test(only_tensors_of_the_caller_are_accepted),
+    };
+
+    if (runner_emulated()) {
+        printf("NOT RUN: an emulator has no robust mutexes\n");
+        return RUNNER_SKIP;
+    }
+    runner_watchdog(120);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
