@@ -236,9 +236,9 @@ struct sym *asm_find_here(struct as *as)
 static bool reserved(const char *name)
 {
     static const char *const words[] = {
-        "wait", "signal", "goto", "if",    "else", "for",   "while", "repeat", "const", "param",
-        "var",  "tile",   "sem",  "event", "reg",  "queue", "dma",   "macro",  "sbuf",  "psum",
-        "hbm",  "pe",     "dve",  "act",   "pool", "sp",    "core",  "peer"};
+        "wait", "signal", "goto", "if",    "else", "for",   "while", "repeat", "const",     "param",
+        "var",  "tile",   "sem",  "event", "reg",  "queue", "dma",   "macro",  "sbuf",      "psum",
+        "hbm",  "pe",     "dve",  "act",   "pool", "sp",    "core",  "peer",   "collective"};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(words[i], name) == 0)
@@ -574,6 +574,7 @@ void isa_asm_free(struct isa_asm_result *res)
         mem_free(res->core[c].vars);
         mem_free(res->core[c].queues);
         mem_free(res->core[c].dmas);
+        mem_free(res->core[c].colls);
     }
     if (res->arena)
         arena_fini(res->arena);

@@ -101,6 +101,31 @@ struct isa_asm_dma {
     uint32_t line;
 };
 
+/* Bytes of a variable in HBM. */
+struct isa_asm_range {
+    const char *var; /* NULL: none */
+    int64_t off, size;
+};
+
+struct isa_asm_ranks {
+    uint32_t *rank;
+    size_t n;
+};
+
+/* An entry of the collectives table (neff.md 7.3); names are as in the text. */
+struct isa_asm_coll {
+    const char *op, *reduce, *algorithm; /* reduce, algorithm: NULL when not given */
+    enum dtype dtype;                    /* DT_INVALID: no tensors */
+    unsigned stream;
+    struct isa_asm_ranks *groups;
+    size_t n_groups;
+    uint32_t *pairs; /* source, target, source, ... */
+    size_t n_pairs;
+    struct isa_asm_range *in, *out;
+    size_t n_in, n_out;
+    struct isa_asm_range metadata;
+};
+
 struct isa_asm_line {
     uint32_t line;     /* in the text */
     const char *label; /* the label that stands at or before the record; NULL */
@@ -120,6 +145,8 @@ struct isa_asm_core {
     size_t n_queues;
     struct isa_asm_dma *dmas;
     size_t n_dmas;
+    struct isa_asm_coll *colls;
+    size_t n_colls;
     struct isa_asm_program engine[ISA_ENGINES]; /* n 0: the engine has no program */
 };
 

@@ -86,6 +86,7 @@ enum sym_kind {
     SYM_VAR,
     SYM_QUEUE,
     SYM_DMA,
+    SYM_COLL,
     SYM_MACRO
 };
 struct macro {
@@ -104,7 +105,7 @@ struct sym {
         struct val v;
         int number; /* register, semaphore, event */
         const struct tile *tile;
-        size_t index; /* variable, queue, dma */
+        size_t index; /* variable, queue, dma, collective */
         struct macro *macro;
         const char *word; /* define that is no number */
     } u;
@@ -153,7 +154,7 @@ struct as {
     uint32_t sbuf_top, psum_top;
     /* output */
     struct isa_asm_core *out;
-    size_t vars_cap, queues_cap, dmas_cap;
+    size_t vars_cap, queues_cap, dmas_cap, colls_cap;
     int engine; /* -1: none yet */
     struct eng_out eng[ISA_ENGINES];
     struct fixup *fix;
@@ -241,6 +242,9 @@ bool asm_decl_var(struct as *as);
 bool asm_decl_tile(struct as *as);
 bool asm_decl_queue(struct as *as);
 bool asm_decl_dma(struct as *as, struct isa_record *rec);
+
+/* asm_coll.c */
+bool asm_decl_coll(struct as *as);
 
 /* asm_rec.c */
 struct isa_record *asm_emit(struct as *as); /* NULL: failed */

@@ -403,6 +403,18 @@ static bool assignment(struct as *as, struct isa_record *r)
     return value_or_reg(as, &s->imm, &s->rb);
 }
 
+/* A collective of the text, or its number in the table. */
+static bool collective_index(struct as *as, int64_t *ret)
+{
+    const struct sym *s = asm_find_here(as);
+    const char *name;
+
+    if (!s || s->kind != SYM_COLL)
+        return asm_int_range(as, "collective", 0, INT32_MAX, ret);
+    *ret = (int64_t)s->u.index;
+    return asm_name(as, &name);
+}
+
 static bool seq_body(struct as *as, struct isa_record *r)
 {
     struct isa_seq *s = &r->body.s;
@@ -440,7 +452,7 @@ static bool seq_body(struct as *as, struct isa_record *r)
         s->first = (uint16_t)sem;
         return true;
     case ISA_OP_TRIGGER_COLLECTIVE:
-        if (!asm_int_range(as, "collective", 0, INT32_MAX, &n))
+        if (!collective_index(as, &n))
             return false;
         s->imm = (int32_t)n;
         if (asm_take(as, ',')) {

@@ -607,6 +607,8 @@ static bool declaration(struct as *as, bool *ret_was)
         return decl_reg(as);
     if (asm_take_word(as, "queue"))
         return asm_decl_queue(as);
+    if (asm_take_word(as, "collective"))
+        return asm_decl_coll(as);
     if (asm_is_word(as, "dma") && !tok_is_word(asm_peek2(as), "on")) {
         asm_next(as);
         return asm_decl_dma(as, NULL);

@@ -175,11 +175,56 @@ static int add_program(struct neff_build *b, int graph, enum neff_engine e,
 }
 
 /* False: the reason is in the builder. */
+static struct neff_build_coll_range coll_range(const struct isa_asm_core *c,
+                                               const struct isa_asm_range *r)
+{
+    return (struct neff_build_coll_range){var_index(c, r->var), (uint64_t)r->off,
+                                          (uint64_t)r->size};
+}
+
+static bool add_coll(struct neff_build *b, int graph, const struct isa_asm_core *core,
+                     const struct isa_asm_coll *c)
+{
+    struct neff_build_coll_range ranges[128];
+    struct neff_build_coll_group groups[64];
+    struct neff_build_coll n = {.op = c->op,
+                                .reduce = c->reduce,
+                                .dtype = c->dtype == DT_INVALID ? NULL : dtype_name(c->dtype),
+                                .stream = c->stream,
+                                .groups = groups,
+                                .group_count = (unsigned)c->n_groups,
+                                .pairs = (const uint32_t(*)[2])c->pairs,
+                                .pair_count = (unsigned)c->n_pairs,
+                                .in = ranges,
+                                .in_count = (unsigned)c->n_in,
+                                .out = ranges + c->n_in,
+                                .out_count = (unsigned)c->n_out,
+                                .algorithm = c->algorithm};
+
+    if (c->n_in + c->n_out > 128 || c->n_groups > 64)
+        return false;
+    for (size_t i = 0; i < c->n_groups; i++)
+        groups[i] = (struct neff_build_coll_group){c->groups[i].rank, (unsigned)c->groups[i].n};
+    for (size_t i = 0; i < c->n_in; i++)
+        ranges[i] = coll_range(core, &c->in[i]);
+    for (size_t i = 0; i < c->n_out; i++)
+        ranges[c->n_in + i] = coll_range(core, &c->out[i]);
+    n.has_metadata = c->metadata.var != NULL;
+    if (n.has_metadata) {
+        n.metadata_var = var_index(core, c->metadata.var);
+        n.metadata_off = (uint64_t)c->metadata.off;
+    }
+    return neff_build_collective(b, graph, &n) >= 0;
+}
+
 static bool add_core(struct neff_build *b, int graph, const struct isa_asm_result *res,
                      const struct isa_asm_core *c, const char *dir)
 {
     for (size_t i = 0; i < c->n_vars; i++)
         if (add_var(b, graph, &c->vars[i], dir) != (int)c->vars[i].var_id)
+            return false;
+    for (size_t i = 0; i < c->n_colls; i++)
+        if (!add_coll(b, graph, c, &c->colls[i]))
             return false;
     for (size_t i = 0; i < c->n_queues; i++)
         if (add_queue(b, graph, &c->queues[i]) != (int)i)

@@ -44,6 +44,19 @@ def talk(tmp):
                           timeout=60).stdout
 
 
+def ranks(tmp):
+    """The commands of the page, with a port of this test's own."""
+    assert set(files) == {'sum.nasm', 'rank.c'}, files.keys()
+    commands = re.search(r'\n((?:    [^\n]+\n)*    wait; cat out.0 [^\n]+\n)', text).group(1)
+    port = str(13000 + os.getpid() % 1000)
+    for old, new in (('45600', port), ('gcc rank.c -o rank -lnrt', 'true'), ('opennrt asm', opennrt + ' asm')):
+        assert old in commands
+        commands = commands.replace(old, new)
+    compile_it(tmp, 'rank.c')
+    return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
+                          timeout=60).stdout
+
+
 with tempfile.TemporaryDirectory() as tmp:
     for name, body in files.items():
         with open(os.path.join(tmp, name), 'w', encoding='utf-8') as f:
@@ -51,7 +64,7 @@ with tempfile.TemporaryDirectory() as tmp:
     if not os.path.exists(os.path.join(libdir, 'libnrt.so')):
         os.symlink(os.path.abspath(lib), os.path.join(tmp, 'libnrt.so'))
     try:
-        got = {'api.md': first, 'sendrecv.md': talk}[os.path.basename(page)](tmp)
+        got = {'api.md': first, 'sendrecv.md': talk, 'collectives.md': ranks}[os.path.basename(page)](tmp)
     finally:
         subprocess.run([opennrt, 'reset', '-i', instance], env=env, stdout=subprocess.DEVNULL)
 assert got == output, (got, output)

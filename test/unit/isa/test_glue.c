@@ -22,7 +22,14 @@ static const char text[] =
     "sp: dma on zin -> s, e, peer s { X <- x\n Y <- w\n"
     "    Y <- max(w, from=0.5)\n X <- fma(x * 2, x * 0.25)\n y <- transpose(x.reshape(8, 4)) }\n"
     "again: if r0 < 1 goto again\n"
-    "pool: dma_dyn X[0:1], x[r1, :], queue=qd\n";
+    "pool: dma_dyn X[0:1], x[r1, :], queue=qd\n"
+    "collective total: y[0:2], y[3] <- all_reduce(max, x[0:2], x[3]) ranks=4 stream=2 "
+    "algorithm=ring\n"
+    "collective swap: y[0, 0:4] <- permute(x[1, 2 +: 4]) pairs={0 -> 1, 1 -> 0}\n"
+    "collective all: barrier() group={3, 1} group={0, 2}\n"
+    "collective turn: y[0, 0:4] <- all_gather_v(x[0, 0:2]) group={1, 0} "
+    "metadata=v.view(u32)[8:16]\n"
+    "act: trigger_collective all, s\n trigger_collective 1\n";
 
 static void *write_neff(const char *t, const struct neff_asm_options *o, size_t *ret_size)
 {
@@ -92,6 +99,88 @@ static void text_becomes_a_file_that_the_strict_reader_takes(void **state)
     assert_int_equal(g->engines[NEFF_SP].debug[1].line, 23);
     neff_destroy(n);
     neff_build_free(bytes);
+}
+
+static void collectives_stand_in_the_table(void **state)
+{
+    struct neff_asm_options o = {.file = "toy.nasm"};
+    size_t size;
+    void *bytes = write_neff(text, &o, &size);
+    const struct neff_subgraph *g;
+    const struct isa_record *act;
+    const struct neff_coll *c;
+    struct err err = {0};
+    struct neff *n;
+
+    if (neff_create(bytes, size, NULL, &n, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    g = &n->graphs[1];
+    assert_int_equal(g->coll_count, 4);
+    c = &g->colls[0];
+    assert_int_equal(c->op, NEFF_COLL_ALL_REDUCE);
+    assert_int_equal(c->reduce, NEFF_REDUCE_MAX);
+    assert_int_equal(c->dtype, DT_FP32);
+    assert_int_equal(c->stream, 2);
+    assert_string_equal(c->algorithm, "ring");
+    assert_int_equal(c->groups[0].rank_count, 4);
+    assert_int_equal(c->groups[0].ranks[3], 3);
+    assert_int_equal(c->in_count, 2);
+    assert_int_equal(c->in[0].var, 0);
+    assert_int_equal(c->in[0].size, 2 * 8 * 4);
+    assert_int_equal(c->out[1].var, 1);
+    assert_int_equal(c->out[1].off, 3 * 8 * 4);
+    assert_int_equal(c->out[1].size, 8 * 4);
+    c = &g->colls[1];
+    assert_int_equal(c->pair_count, 2);
+    assert_int_equal(c->pairs[1][0], 1);
+    assert_int_equal(c->pairs[1][1], 0);
+    assert_int_equal(c->in[0].off, 8 * 4 + 2 * 4);
+    c = &g->colls[2];
+    assert_int_equal(c->op, NEFF_COLL_BARRIER);
+    assert_int_equal(c->groups[0].ranks[0], 3);
+    assert_int_equal(c->groups[1].ranks[1], 2);
+    c = &g->colls[3];
+    assert_int_equal(c->metadata_var, 3);
+    assert_int_equal(c->metadata_off, 32);
+    act = (const struct isa_record *)(const void *)g->engines[NEFF_ACT].instr;
+    assert_int_equal(act[0].opcode, ISA_OP_TRIGGER_COLLECTIVE);
+    assert_int_equal(act[0].body.s.imm, 2); /* by name */
+    assert_int_equal(act[0].body.s.first, 1);
+    assert_int_equal(act[1].body.s.imm, 1);
+    neff_destroy(n);
+    neff_build_free(bytes);
+}
+
+static void wrong_collectives_say_why(void **state)
+{
+    static const struct {
+        const char *line, *why;
+    } cases[] = {
+        {"y <- all_reduce(add, T) ranks=2", "a collective works on variables"},
+        {"y[:, 0] <- all_reduce(add, x[:, 0]) ranks=2",
+         "the tensor of a collective is not contiguous"},
+        {"y <- all_reduce(add, h) ranks=2", "tensors of float32 and float16 in one collective"},
+        {"y <- all_reduce(add, x) rank=2",
+         "a collective has ranks, group, pairs, stream, metadata and algorithm"},
+        {"y <- permute(x) pairs={0, 1}", "'->' is expected"},
+        {"y <- all_reduce(add, x) stream=4", "stream"},
+        {"y <- all_reduce(add, x) ranks=0", "ranks"},
+        {"y <- all_reduce(add, x) group={}", "expected"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct neff_error error = {0};
+        struct neff_build *b = NULL;
+        char t[256];
+
+        snprintf(t, sizeof(t),
+                 "var x: input f32[4, 4]\nvar h: input f16[4, 4]\nvar y: output f32[4, 4]\n"
+                 "tile T: sbuf f32[4, 4]\ncollective c: %s\nsp: end\n",
+                 cases[i].line);
+        assert_int_equal(neff_asm_text(t, strlen(t), NULL, &b, NULL, &error), NRT_INVALID);
+        if (!strstr(error.text, cases[i].why))
+            fail_msg("%s: %s", cases[i].line, error.text);
+    }
 }
 
 static void queue_number_is_that_of_the_names_in_order(void **state)
@@ -186,6 +275,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_becomes_a_file_that_the_strict_reader_takes),
+        cmocka_unit_test(collectives_stand_in_the_table),
+        cmocka_unit_test(wrong_collectives_say_why),
         cmocka_unit_test(queue_number_is_that_of_the_names_in_order),
         cmocka_unit_test(wrong_text_says_where),
         cmocka_unit_test(memory_out_anywhere_leaves_nothing_behind),
