@@ -182,6 +182,8 @@ static void op_begin(struct coll_streams *s, struct stream *st)
         return;
     }
     st->running = true;
+    if (s->live) /* for whoever looks at a core that hangs */
+        atomic_store_explicit(&s->live->coll_seq, ++s->started, memory_order_relaxed);
 }
 
 /* What was under way has ended here: the operation, or only the exchange of its counts. */

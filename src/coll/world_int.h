@@ -109,6 +109,7 @@ struct coll_streams {
     bool suspected;
     struct err err;
     struct device_live_page *live;
+    uint32_t started; /* operations, for the live page */
 };
 
 /* A logical core. */
