@@ -331,6 +331,10 @@ void coll_net_stop(struct coll_comm *c);
 /* What ranks of different nodes tell each other about the communicator itself. Each rank talks to
  * those with its index on the other nodes, and through its area to those of its own. */
 NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err);
+/* Greets ranks of other nodes, which greet this one: connections are made now and not in the first
+ * operation, and one that cannot be made is named. Who has been greeted costs nothing. */
+NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
+                           struct err *err);
 void coll_tell_drop(struct coll_comm *c);    /* gives back what the network has */
 void coll_tell_free(struct coll_comm *c);    /* after the link has settled */
 void coll_tell_state(struct coll_comm *c);   /* how the ranks of this node stand */

@@ -47,8 +47,8 @@ static NRT_STATUS connector_make(struct coll_comm *c, const struct plan_wire *w,
     if (!k)
         return err_set(err, NRT_RESOURCE, "no memory for a connector");
     *k = (struct coll_connector){.peer = w->peer, .channel = w->channel, .send = w->send};
-    snprintf(name, sizeof(name), "rank %u %s rank %u, channel %u", c->me, w->send ? "to" : "from",
-             w->peer, w->channel);
+    snprintf(name, sizeof(name), "channel %u %s rank %u", w->channel, w->send ? "to" : "from",
+             w->peer);
     struct net_proxy_config cfg = {.send = w->send,
                                    .channel = c->net->first_channel + w->channel,
                                    .page = &k->page,
@@ -158,6 +158,21 @@ static NRT_STATUS wait_fix(struct coll_plan *p, uint32_t channel, struct plan_st
     return NRT_SUCCESS;
 }
 
+/* Both ends of a wire have it in their plans, so both greet. */
+static NRT_STATUS peers_greet(struct coll_plan *p, struct err *err)
+{
+    uint32_t *ranks = mem_calloc(p->wire_count, sizeof(*ranks));
+    NRT_STATUS st;
+
+    if (!ranks)
+        return err_set(err, NRT_RESOURCE, "no memory for a plan");
+    for (size_t i = 0; i < p->wire_count; i++)
+        ranks[i] = p->wires[i].peer;
+    st = coll_tell_greet(p->comm, ranks, (uint32_t)p->wire_count, err);
+    mem_free(ranks);
+    return st;
+}
+
 NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err)
 {
     NRT_STATUS st = NRT_SUCCESS;
@@ -178,7 +193,7 @@ NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err)
             if (step->kind == SCHED_WAIT && step->sem >= SCHED_SEM_SENT)
                 st = wait_fix(p, ch, step, err);
         }
-    return st;
+    return st || p->wire_count == 0 ? st : peers_greet(p, err);
 }
 
 void coll_wires_free(struct coll_plan *p)
@@ -358,6 +373,7 @@ void coll_net_stop(struct coll_comm *c)
         k->proxy = NULL;
     }
     net_link_settle(c->cfg.link, SETTLE_NS);
+    net_link_give_up(c->cfg.link);
 }
 
 /* ---- opening and closing ---- */

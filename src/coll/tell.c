@@ -33,6 +33,11 @@ struct tell_out {
     uint32_t left;                 /* nodes that it is not over for */
 };
 
+struct tell_greeting {
+    bool heard, sent;
+    struct net_request *request;
+};
+
 struct coll_tell {
     uint32_t channel, nodes, node, index;
     struct net_wire wire;
@@ -40,9 +45,10 @@ struct coll_tell {
     uint8_t *in;
     struct net_request *receive; /* NULL: to be posted */
     struct tell_out state, failure;
-    struct coll_said *said; /* [n] */
-    bool *heard;            /* [n]: said is there */
-    bool *greeted;          /* [nodes] */
+    struct coll_said *said;         /* [n] */
+    bool *heard;                    /* [n]: said is there */
+    struct tell_head hello;         /* what everybody is greeted with */
+    struct tell_greeting *greeting; /* [n] */
 };
 
 /* ---- sending ---- */
@@ -161,13 +167,13 @@ static bool hear(struct coll_comm *c, size_t size)
     const struct topo_group *g = c->cfg.group;
     const struct tell_head *h = (const struct tell_head *)t->in;
 
-    if (size < sizeof(*h) || h->rank >= c->n || g->node[h->rank] == t->node ||
+    if (size < sizeof(*h) || h->rank >= c->n || coll_near(c, h->rank) ||
         (h->count != 0 && h->count != g->per_node) ||
         size != sizeof(*h) + h->count * sizeof(struct coll_said))
         return false;
     switch (h->kind) {
     case TELL_HELLO:
-        t->greeted[g->node[h->rank]] = true;
+        t->greeting[h->rank].heard = true;
         return true;
     case TELL_STATE:
         heard_state(c, h, (const struct coll_said *)(h + 1));
@@ -230,41 +236,53 @@ bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
 
 /* ---- opening and closing ---- */
 
-static uint32_t not_greeted(const struct coll_tell *t)
+/* True when this rank has greeted r and been greeted. The lower rank is the first to speak: some
+ * providers connect at the first message, and get lost when both sides do so at once. */
+static bool greet_step(struct coll_comm *c, uint32_t r, struct err *err)
 {
-    uint32_t x = 0;
+    const uint32_t *world = c->cfg.group->rank;
+    struct coll_tell *t = c->net->tell;
+    struct tell_greeting *g = &t->greeting[r];
+    struct net_entry e = {.data = &t->hello, .size = sizeof(t->hello), .peer = world[r]};
+    bool over = false;
+    uint32_t size;
 
-    while (x < t->nodes && (x == t->node || t->greeted[x]))
-        x++;
-    return x;
+    if (!g->sent && (g->heard || world[c->me] < world[r]))
+        g->sent =
+            t->wire.post(t->wire.arg, true, t->channel, &e, e.size, &g->request, err) == NET_POSTED;
+    if (g->request && (t->wire.test(t->wire.arg, g->request, &over, &size, err) || over))
+        g->request = NULL;
+    return g->sent && g->heard && !g->request;
 }
 
-/* Everybody greets his counterparts: connections are made now and not in the first operation, and
- * one that cannot be made is named. */
-static NRT_STATUS greet(struct coll_comm *c, struct err *err)
+NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
+                           struct err *err)
 {
-    struct coll_tell *t = c->net->tell;
     uint64_t end = c->cfg.now(c->cfg.now_arg) + c->cfg.timeout_ns;
     struct run_word never = {0};
-    uint32_t x;
+    uint32_t i = 0;
 
-    (void)out_head(c, &t->state, TELL_HELLO);
-    out_begin(t, &t->state, sizeof(struct tell_head));
-    while ((x = not_greeted(t)) < t->nodes || t->state.left) {
+    while (i < count) {
+        struct err why = {0};
+
+        for (uint32_t k = i; k < count && !why.status; k++)
+            (void)greet_step(c, ranks[k], &why);
+        if (why.status)
+            return err_set(err, why.status, "%s", why.text);
+        if (greet_step(c, ranks[i], &why)) {
+            i++;
+            continue;
+        }
         if (net_link_progress(c->cfg.link, 16) + coll_tell_progress(c) == 0)
             (void)run_wait(&never, 0, HELLO_NS, NULL);
-        net_link_look(c->cfg.link);
         if (c->status)
             return err_set(err, c->status, "%s", c->err.text);
-        if (c->cfg.now(c->cfg.now_arg) >= end) {
-            x = x < t->nodes ? x : (t->node + 1) % t->nodes;
-            return err_set(
-                err, NRT_TIMEOUT,
-                "rank %u does not hear from rank %u (world rank %u) on node %u, to which "
-                "it has a link of provider %s",
-                c->me, counterpart(c, x), c->cfg.group->rank[counterpart(c, x)], x,
-                net_link_provider(c->cfg.link));
-        }
+        if (c->cfg.now(c->cfg.now_arg) >= end)
+            return err_set(err, NRT_TIMEOUT,
+                           "rank %u does not hear from rank %u (world rank %u), to which it has a "
+                           "link of provider %s",
+                           c->me, ranks[i], c->cfg.group->rank[ranks[i]],
+                           net_link_provider(c->cfg.link));
     }
     return NRT_SUCCESS;
 }
@@ -273,6 +291,8 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
 {
     const struct topo_group *g = c->cfg.group;
     struct coll_tell *t = mem_zalloc(sizeof(*t));
+    uint32_t *others, count = 0;
+    NRT_STATUS st;
 
     c->net->tell = t;
     if (!t)
@@ -286,11 +306,20 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
     t->in = mem_zalloc(t->size);
     t->said = mem_calloc(c->n, sizeof(*t->said));
     t->heard = mem_calloc(c->n, sizeof(*t->heard));
-    t->greeted = mem_calloc(t->nodes, sizeof(*t->greeted));
+    t->hello = (struct tell_head){.kind = TELL_HELLO, .rank = c->me};
+    t->greeting = mem_calloc(c->n, sizeof(*t->greeting));
+    others = mem_calloc(t->nodes, sizeof(*others));
     if (out_make(t, &t->state) || out_make(t, &t->failure) || !t->in || !t->said || !t->heard ||
-        !t->greeted)
+        !t->greeting || !others) {
+        mem_free(others);
         return err_set(err, NRT_RESOURCE, "no memory for a communicator");
-    return greet(c, err);
+    }
+    for (uint32_t x = 0; x < t->nodes; x++)
+        if (x != t->node)
+            others[count++] = counterpart(c, x);
+    st = coll_tell_greet(c, others, count, err);
+    mem_free(others);
+    return st;
 }
 
 static void out_drop(struct coll_tell *t, struct tell_out *o)
@@ -313,6 +342,11 @@ void coll_tell_drop(struct coll_comm *c)
     t->receive = NULL;
     out_drop(t, &t->state);
     out_drop(t, &t->failure);
+    for (uint32_t r = 0; t->greeting && r < c->n; r++)
+        if (t->greeting[r].request) {
+            t->wire.drop(t->wire.arg, t->greeting[r].request);
+            t->greeting[r].request = NULL;
+        }
 }
 
 static void out_free(struct tell_out *o)
@@ -333,6 +367,6 @@ void coll_tell_free(struct coll_comm *c)
     mem_free(t->in);
     mem_free(t->said);
     mem_free(t->heard);
-    mem_free(t->greeted);
+    mem_free(t->greeting);
     mem_free(t);
 }

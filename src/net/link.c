@@ -25,8 +25,22 @@ static uint64_t tag_of(uint32_t rank, uint32_t channel, uint16_t stamp)
     return (uint64_t)rank << 48 | (uint64_t)channel << 16 | stamp;
 }
 
+/* The last channel is the links' own: messages of no bytes, whose stamp is what they say. They
+ * follow what was sent before them, so an answer to a farewell means that all of it has come. */
+#define OWN_CHANNEL UINT32_MAX
+enum { OWN_FAREWELL = 1, OWN_ANSWER };
+#define FAREWELL_NS UINT64_C(5000000000)
+#define ANSWER_NS   UINT64_C(200000000)
+#define PAUSE_NS    50000 /* between two looks at the answers */
+
 #define LOOK_EVERY 64 /* turns of progress between two looks at the job */
 #define JOB_BUDGET 4  /* its messages handled in one look */
+
+/* The proxy thread looks this often while there may be work, and after so many looks without any it
+ * looks seldom, until somebody posts. */
+#define PROXY_NS      UINT64_C(1000000)
+#define PROXY_IDLE_NS UINT64_C(100000000)
+#define PROXY_LOOKS   200
 
 struct net_request {
     uint8_t provider[FABRIC_CONTEXT]; /* first: completions carry its address */
@@ -35,6 +49,7 @@ struct net_request {
     uint32_t peer, size;              /* bytes posted, then moved */
     uint16_t stamp;
     bool send, in_provider, owned;
+    bool own; /* of OWN_CHANNEL */
     bool done;
     struct err failure;
 };
@@ -42,6 +57,9 @@ struct net_request {
 struct link_peer {
     uint64_t at; /* the provider's name for it */
     bool known, lost;
+    bool talked;            /* something was posted for it */
+    bool leaving, answered; /* it has said farewell; it has answered ours */
+    bool owed;              /* an answer */
 };
 
 struct net_link {
@@ -53,13 +71,21 @@ struct net_link {
     size_t address_size;
     struct link_peer *peers; /* world */
     struct net_request *free, *busy;
+    uint8_t nothing[8]; /* where messages of no bytes come from and go to */
     struct net_job *job;
     bool job_lost;
     bool stopped;                /* the endpoint is closed */
+    bool hurry;                  /* no farewell */
+    bool owes;                   /* some peer is owed an answer */
     uint32_t group_free;         /* lowest number of a communicator that was never held */
     char why[ERR_TEXT_MAX - 64]; /* of the last loss */
     unsigned since_look;         /* progress calls since the job was looked at */
     struct net_link_counters counters;
+
+    pthread_t proxy;
+    bool have_proxy, proxy_stop;
+    bool proxy_idle;         /* it sleeps for long */
+    pthread_cond_t proxy_go; /* with lock; CLOCK_MONOTONIC */
 };
 
 /* --- requests ----------------------------------------------------------------------------------
@@ -101,8 +127,11 @@ static void request_fail(struct net_link *l, struct net_request *r, const char *
     if (r->done)
         return;
     l->counters.errors++;
-    err_set(&r->failure, NRT_NETWORK_PROXY_FAILURE, "%s rank %u: %s",
-            r->send ? "sending to" : "receiving from", r->peer, why);
+    if (r->peer == NET_NO_RANK)
+        err_set(&r->failure, NRT_NETWORK_PROXY_FAILURE, "%s", why);
+    else
+        err_set(&r->failure, NRT_NETWORK_PROXY_FAILURE, "%s rank %u: %s",
+                r->send ? "sending to" : "receiving from", r->peer, why);
     r->done = true;
 }
 
@@ -168,6 +197,8 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
                            anybody ? TAG_RANK | TAG_STAMP : TAG_STAMP, e->data, size, m, r, &error);
     r->in_provider = how == FABRIC_OK;
     r->done = how == FABRIC_DONE;
+    if (p != NULL)
+        p->talked = true;
     if (how == FABRIC_AGAIN || how == FABRIC_FAILED) {
         r->owned = false;
         request_free_if_over(l, r);
@@ -186,6 +217,8 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
         l->counters.sends++;
     else
         l->counters.recvs++;
+    if (l->proxy_idle)
+        pthread_cond_signal(&l->proxy_go);
     *ret = r;
     return NET_POSTED;
 }
@@ -245,6 +278,22 @@ struct net_wire net_link_wire(struct net_link *l)
 /* --- progress ----------------------------------------------------------------------------------
  */
 
+static void own_receive(struct net_link *l);
+
+static void own_heard(struct net_link *l, const struct fabric_completion *c)
+{
+    uint32_t from = (uint32_t)(c->tag >> 48);
+
+    if (c->error != 0 || from >= l->world)
+        return;
+    if ((c->tag & TAG_STAMP) == OWN_FAREWELL) {
+        l->peers[from].leaving = true;
+        l->peers[from].owed = l->owes = true;
+    } else if ((c->tag & TAG_STAMP) == OWN_ANSWER) {
+        l->peers[from].answered = true;
+    }
+}
+
 static void complete(struct net_link *l, const struct fabric_completion *c)
 {
     struct net_request *r = c->context;
@@ -252,6 +301,14 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
     if (r == NULL)
         return;
     r->in_provider = false;
+    if (r->own) {
+        if (!r->send)
+            own_heard(l, c);
+        if (!r->send && c->error == 0)
+            own_receive(l);
+        request_free_if_over(l, r);
+        return;
+    }
     if (c->truncated) {
         char why[96];
 
@@ -267,6 +324,51 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
         r->done = true;
     }
     request_free_if_over(l, r);
+}
+
+/* Without a receive on this channel farewells stay unanswered: nothing else is hurt. */
+static void own_receive(struct net_link *l)
+{
+    struct net_request *r = request_new(l);
+    int ignored;
+
+    if (r == NULL)
+        return;
+    r->peer = NET_NO_RANK;
+    r->own = true;
+    r->owned = false;
+    r->in_provider = fabric_recv(l->f, tag_of(0, OWN_CHANNEL, 0), TAG_RANK | TAG_STAMP, l->nothing,
+                                 0, NULL, r, &ignored) == FABRIC_OK;
+    request_free_if_over(l, r);
+}
+
+/* False: no room now. */
+static bool own_say(struct net_link *l, uint32_t peer, uint16_t what)
+{
+    struct net_request *r = request_new(l);
+    enum fabric_result how;
+    int ignored;
+
+    if (r == NULL)
+        return false;
+    r->peer = peer;
+    r->own = r->send = true;
+    r->owned = false;
+    how = fabric_send(l->f, l->peers[peer].at, tag_of(l->rank, OWN_CHANNEL, what), l->nothing, 0,
+                      NULL, r, &ignored);
+    r->in_provider = how == FABRIC_OK;
+    request_free_if_over(l, r);
+    return how != FABRIC_AGAIN;
+}
+
+static void answers_give(struct net_link *l)
+{
+    l->owes = false;
+    for (uint32_t i = 0; i < l->world; i++) {
+        if (l->peers[i].owed)
+            l->peers[i].owed = !own_say(l, i, OWN_ANSWER);
+        l->owes = l->owes || l->peers[i].owed;
+    }
 }
 
 /* The bootstrap's connections see a death at once, whatever the provider notices. A job that has
@@ -305,6 +407,8 @@ static unsigned progress_locked(struct net_link *l, unsigned budget)
     } while (n == FABRIC_BATCH && done < budget);
     if (done == 0)
         l->counters.idle_polls++;
+    if (l->owes)
+        answers_give(l);
     if (++l->since_look >= LOOK_EVERY)
         look_at_job(l);
     return done;
@@ -450,6 +554,58 @@ void net_link_count(struct net_link *l, struct net_link_counters *ret)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* --- the proxy thread --------------------------------------------------------------------------
+ */
+
+static void proxy_sleep(struct net_link *l, uint64_t ns)
+{
+    uint64_t end = run_now_ns() + ns;
+    struct timespec t = {.tv_sec = (time_t)(end / 1000000000u),
+                         .tv_nsec = (long)(end % 1000000000u)};
+
+    l->proxy_idle = ns == PROXY_IDLE_NS;
+    (void)pthread_cond_timedwait(&l->proxy_go, &l->lock, &t);
+    l->proxy_idle = false;
+}
+
+/* Does what a waiter does, where nobody has waited since it looked last: a program that computes
+ * has messages under way, too, and rank 0's has a job to answer for. */
+static void *proxy_main(void *arg)
+{
+    struct net_link *l = arg;
+    uint64_t polls = 0, posts = 0;
+    unsigned idle = 0;
+
+    pthread_mutex_lock(&l->lock);
+    while (!l->proxy_stop) {
+        uint64_t now = l->counters.sends + l->counters.recvs;
+
+        idle = now != posts ? 0 : idle + 1;
+        posts = now;
+        if (l->counters.polls == polls) {
+            if (progress_locked(l, FABRIC_BATCH) > 0)
+                idle = 0;
+            look_at_job(l);
+        }
+        polls = l->counters.polls;
+        proxy_sleep(l, idle < PROXY_LOOKS ? PROXY_NS : PROXY_IDLE_NS);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+static void proxy_end(struct net_link *l)
+{
+    if (!l->have_proxy)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->proxy_stop = true;
+    pthread_cond_signal(&l->proxy_go);
+    pthread_mutex_unlock(&l->lock);
+    pthread_join(l->proxy, NULL);
+    l->have_proxy = false;
+}
+
 /* --- making and ending -------------------------------------------------------------------------
  */
 
@@ -495,12 +651,17 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
 {
     struct net_link *l = mem_zalloc(sizeof(*l));
     struct err why = {0};
+    pthread_condattr_t attr;
     NRT_STATUS st;
 
     *ret = NULL;
     if (l == NULL)
         return err_set(err, NRT_RESOURCE, "out of memory for a link");
     pthread_mutex_init(&l->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->proxy_go, &attr);
+    pthread_condattr_destroy(&attr);
     l->log = cfg->log;
     l->rank = cfg->rank;
     l->world = cfg->world;
@@ -511,6 +672,11 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
         st = err_set(&why, NRT_RESOURCE, "out of memory for %u peers", cfg->world);
     else
         st = link_start(l, cfg, &why);
+    if (st == NRT_SUCCESS) {
+        own_receive(l);
+        st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
+        l->have_proxy = st == NRT_SUCCESS;
+    }
     if (st != NRT_SUCCESS) {
         LOGE(cfg->log, LOG_NRT, "net_link", "rank %u: %s", cfg->rank, why.text);
         net_link_close(l);
@@ -530,16 +696,60 @@ static void requests_free(struct net_request *r)
     }
 }
 
+/* What this rank has sent may still be on its way, or wait at a peer for its receive: closing the
+ * endpoint now would lose it. */
+static void farewell(struct net_link *l)
+{
+    uint64_t start = run_now_ns(), end = start + FAREWELL_NS;
+    struct timespec pause = {.tv_nsec = PAUSE_NS};
+    bool *said = mem_calloc(l->world, sizeof(*said)), waits = said != NULL;
+
+    pthread_mutex_lock(&l->lock);
+    while (waits && !l->hurry && !l->stopped && !l->job_lost && run_now_ns() < end) {
+        waits = false;
+        for (uint32_t i = 0; i < l->world; i++) {
+            struct link_peer *p = &l->peers[i];
+
+            if (!p->talked || p->lost)
+                continue;
+            if (p->leaving) { /* wants nothing but its answer, if it is still there */
+                waits = waits || (p->owed && run_now_ns() < start + ANSWER_NS);
+                continue;
+            }
+            said[i] = said[i] || own_say(l, i, OWN_FAREWELL);
+            waits = waits || !said[i] || !p->answered;
+        }
+        if (progress_locked(l, FABRIC_BATCH) == 0 && waits) {
+            pthread_mutex_unlock(&l->lock);
+            nanosleep(&pause, NULL);
+            pthread_mutex_lock(&l->lock);
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    mem_free(said);
+}
+
+void net_link_give_up(struct net_link *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->hurry = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
 void net_link_close(struct net_link *l)
 {
     if (l == NULL)
         return;
+    if (l->have_proxy)
+        farewell(l);
+    proxy_end(l);
     /* The endpoint first: after that nothing completes any more. */
     if (l->f != NULL)
         fabric_close(l->f);
     requests_free(l->busy);
     requests_free(l->free);
     mem_free(l->peers);
+    pthread_cond_destroy(&l->proxy_go);
     pthread_mutex_destroy(&l->lock);
     mem_free(l);
 }

@@ -7,7 +7,10 @@
  * A channel is a number of 32 bits that the two ends of a message give alike: a communicator has 64
  * of them, which begin at its net_link_group number times 64.
  *
- * Threads: a link has one lock; progress of a second thread returns at once. */
+ * Threads: a link has one lock; progress of a second thread returns at once. A thread of its own
+ * makes progress, of the watched job too, while nobody else does: what is under way ends even if
+ * the program computes. It looks once a millisecond while there is work, ten times a second
+ * otherwise. */
 #ifndef NET_LINK_H
 #define NET_LINK_H
 
@@ -40,8 +43,12 @@ struct net_link_counters {
 /* NRT_FAILURE: no libfabric or no provider (the documented text, and why each is not there);
  * NRT_INVALID: root; NRT_RESOURCE. Logs. */
 NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **ret, struct err *err);
-/* Cancels what is under way. NULL is fine. */
+/* Says farewell to the ranks that it has had to do with, and waits until they have everything that
+ * was sent to them or say farewell, too; not for lost ones, and no longer than five seconds. Then
+ * cancels what is under way. NULL is fine. */
 void net_link_close(struct net_link *l);
+/* Something has failed: closing does not wait for anybody. */
+void net_link_give_up(struct net_link *l);
 const char *net_link_provider(const struct net_link *l);
 
 /* This end's address, for the job's blob; at most NET_ADDRESS_MAX bytes. */

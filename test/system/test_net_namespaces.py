@@ -3,7 +3,7 @@
 """Two nodes as two network name spaces with a veth pair between them: real addresses, hosts that share
 no key file, and a link that goes down.
 
-    test_net_namespaces.py <test_net_processes> <test_net_link>     77: not permitted here
+    test_net_namespaces.py <test_net_processes> <test_net_link> <test_coll_net>     77: not permitted here
 """
 import os
 import subprocess
@@ -123,7 +123,36 @@ def the_link_goes_down(processes, other, homes):
     run("ip", "link", "set", "here", "up")
 
 
-def inner(processes, link):
+def collectives(coll, other, homes, root, ops, silence_ms):
+    """Two nodes of one rank, each with the interface of its name space: all_reduce of 20,000 bytes."""
+    return [Rank(coll, "rank", (0, root, 2, 1, homes[0], 8000, 5000, ops, silence_ms), homes[0]),
+            Rank(coll, "rank", (1, root, 2, 1, homes[0], 8000, 5000, ops, silence_ms), homes[1], other)]
+
+
+def collectives_between_nodes(coll, other, homes):
+    ranks = collectives(coll, other, homes, HERE + ":4716", 30, 0)
+    for r in ranks:
+        expect(r.line("ended"), "ended 0 ")
+    for r in reversed(ranks):
+        r.end()
+
+
+def the_link_goes_down_in_a_collective(coll, other, homes):
+    """1206: the network, whose silence of 2 s is noticed; long before the 8 s of the operation."""
+    ranks = collectives(coll, other, homes, HERE + ":4717", 0, 2000)
+    for r in ranks:
+        r.line("busy")
+    run("ip", "link", "set", "here", "down")
+    for i, r in enumerate(ranks):
+        text = r.line("ended")
+        expect(text, "ended 1206 ", "rank %u (" % (1 - i), "operation ", "(all_reduce by rdh)")
+    for r in ranks:
+        r.end()
+    run("ip", "link", "set", "here", "up")
+    collectives_between_nodes(coll, other, homes)
+
+
+def inner(processes, link, coll):
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         other = nodes()
         try:
@@ -133,14 +162,16 @@ def inner(processes, link):
             no_way_to_the_root(processes, other.pid, homes)
             tensors_between_nodes(link, other.pid, homes)
             the_link_goes_down(processes, other.pid, homes)
+            collectives_between_nodes(coll, other.pid, homes)
+            the_link_goes_down_in_a_collective(coll, other.pid, homes)
         finally:
             other.kill()
-    print("two nodes, 5 tests")
+    print("two nodes, 7 tests")
 
 
 def main():
     if sys.argv[1] == "--inner":
-        inner(*sys.argv[2:4])
+        inner(*sys.argv[2:5])
         return 0
     try:
         probe = subprocess.run(["unshare", "-rn", "sh", "-c", "ip link add here type veth peer name there && unshare -n true"],
@@ -152,7 +183,7 @@ def main():
         print("NOT RUN: no network name space with a veth pair here: %s" % probe.stderr.strip())
         return 77
     return subprocess.run(["unshare", "-rn", sys.executable, os.path.abspath(__file__), "--inner"] +
-                          sys.argv[1:3]).returncode
+                          sys.argv[1:4]).returncode
 
 
 if __name__ == "__main__":

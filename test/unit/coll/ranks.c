@@ -31,8 +31,8 @@ const void *ranks_shared_last(void)
 struct job {
     struct ranks_table *table;
     char dir[64];
-    uint32_t n, nodes;
-    const char *provider;
+    uint32_t n;
+    struct ranks_nodes where;
     uint64_t timeout_ms;
     const char *(*body)(struct rank *r);
     void *arg;
@@ -110,15 +110,24 @@ void rank_memory_free(struct rank *r)
     r->memory_cap = 0;
 }
 
-static void group_make(struct topo_group *g, uint32_t nodes, uint32_t per_node)
+static void group_make(struct topo_group *g, const struct ranks_nodes *w)
 {
+    uint32_t list[RANKS_MAX], n = w->nodes * w->per_node;
     struct topo_fabric fabric;
     struct topo_world world;
+    uint64_t draw = w->shuffle;
     struct err err = {0};
 
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t k =
+            w->shuffle ? (uint32_t)((draw = draw * 6364136223846793005u + 1) >> 33) % (i + 1) : i;
+
+        list[i] = list[k];
+        list[k] = i;
+    }
     if (topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err) ||
-        topo_world_init(&world, &fabric, 2, nodes, per_node, &err) ||
-        topo_group_init(g, &world, NULL, 0, &err)) {
+        topo_world_init(&world, &fabric, 2, w->nodes, w->per_node, &err) ||
+        topo_group_init(g, &world, list, n, &err)) {
         fprintf(stderr, "group: %s\n", err.text);
         abort();
     }
@@ -132,7 +141,7 @@ struct card { /* a rank's address */
 static void link_make(struct rank *r, const char *provider)
 {
     struct net_link_config cfg = {
-        .rank = r->me, .world = r->n, .provider = provider, .log = r->log};
+        .rank = r->world, .world = r->n, .provider = provider, .log = r->log};
     struct card mine = {0}, *all = mem_calloc(r->n, sizeof(*all));
     struct err err = {0};
 
@@ -141,7 +150,7 @@ static void link_make(struct rank *r, const char *provider)
     mine.size = (uint32_t)net_link_address(r->link, mine.address);
     (void)exchange(r, &mine, sizeof(mine), all, &err);
     for (uint32_t i = 0; i < r->n; i++)
-        if (net_link_peer(r->link, i, all[i].address, all[i].size, &err))
+        if (net_link_peer(r->link, r->group->rank[i], all[i].address, all[i].size, &err))
             goto failed;
     mem_free(all);
     return;
@@ -150,50 +159,60 @@ failed: /* the others would wait for us at the table */
     abort();
 }
 
-static void rank_run(struct job *job, uint32_t me)
+NRT_STATUS ranks_comm_open(struct rank *r, struct coll_comm **ret, struct err *err)
 {
-    uint32_t per_node = job->n / job->nodes;
+    struct coll_config cc = {.in = r->in,
+                             .group = r->group,
+                             .rank = r->me,
+                             .core = r->core,
+                             .exchange = {r, exchange},
+                             .link = r->link,
+                             .flight_dir = ranks_flight_dir,
+                             .timeout_ns = r->timeout_ns,
+                             .log = r->log};
+
+    return coll_comm_open(&cc, ret, err);
+}
+
+/* i: rank in the world. */
+static void rank_run(struct job *job, uint32_t i)
+{
+    const struct ranks_nodes *w = &job->where;
     char name[16];
-    struct device_config cfg = {.type = "trn2.48xlarge", .dir = job->dir, .report_dir = job->dir};
+    struct device_config cfg = {
+        .type = "trn2.48xlarge", .name = name, .dir = job->dir, .report_dir = job->dir};
     struct topo_group group;
-    struct rank r = {.me = me,
-                     .n = job->n,
-                     .core = me % per_node * 2, /* LNC 2 */
+    struct rank r = {.n = job->n,
+                     .world = i,
+                     .core = i % w->per_node * 2, /* LNC 2 */
+                     .timeout_ns = job->timeout_ms * 1000000,
+                     .group = &group,
                      .table = job->table,
                      .arg = job->arg};
     struct err err = {0};
     const char *text = NULL;
 
-    group_make(&group, job->nodes, per_node);
-    snprintf(name, sizeof(name), "node%u", me / per_node);
-    cfg.name = name;
-    r.group = &group;
+    group_make(&group, w);
+    while (group.rank[r.me] != i)
+        r.me++;
+    snprintf(name, sizeof(name), "node%u", i / w->per_node);
     r.log = log_open_env();
     cfg.log = r.log;
     if (device_instance_open(&cfg, &r.in, &err)) {
-        fprintf(stderr, "rank %u: %s\n", me, err.text);
+        fprintf(stderr, "rank %u: %s\n", r.me, err.text);
         abort();
     }
-    if (job->nodes > 1)
-        link_make(&r, job->provider);
-    struct coll_config cc = {.in = r.in,
-                             .group = &group,
-                             .rank = me,
-                             .core = r.core,
-                             .exchange = {&r, exchange},
-                             .link = r.link,
-                             .flight_dir = ranks_flight_dir,
-                             .timeout_ns = job->timeout_ms * 1000000,
-                             .log = r.log};
-
+    if (w->nodes > 1)
+        link_make(&r, w->provider);
     device_runnable_add(r.in, 1);
-    if (coll_comm_open(&cc, &r.comm, &err)) { /* the others would wait for us at the table */
-        fprintf(stderr, "rank %u: %s\n", me, err.text);
+    if (ranks_comm_open(&r, &r.comm, &err)) { /* the others would wait for us at the table */
+        fprintf(stderr, "rank %u: %s\n", r.me, err.text);
         abort();
     }
     text = job->body(&r);
     if (text)
-        snprintf(job->table->text[me], sizeof(job->table->text[me]), "rank %u: %.700s", me, text);
+        snprintf(job->table->text[r.me], sizeof(job->table->text[0]), "rank %u: %.700s", r.me,
+                 text);
     device_runnable_add(r.in, -1);
     rank_memory_free(&r);
     coll_comm_close(r.comm);
@@ -249,21 +268,16 @@ static void run_processes(struct job *job)
 const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
                       const char *(*body)(struct rank *r), void *arg)
 {
-    return ranks_run_nodes(kind, 1, n, NULL, timeout_ms, body, arg);
+    return ranks_run_nodes(kind, &(struct ranks_nodes){.nodes = 1, .per_node = n}, timeout_ms, body,
+                           arg);
 }
 
-const char *ranks_run_nodes(enum ranks_kind kind, uint32_t nodes, uint32_t per_node,
-                            const char *provider, uint64_t timeout_ms,
-                            const char *(*body)(struct rank *r), void *arg)
+const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *where,
+                            uint64_t timeout_ms, const char *(*body)(struct rank *r), void *arg)
 {
     static char text[768];
-    uint32_t n = nodes * per_node;
-    struct job job = {.n = n,
-                      .nodes = nodes,
-                      .provider = provider,
-                      .timeout_ms = timeout_ms,
-                      .body = body,
-                      .arg = arg};
+    uint32_t n = where->nodes * where->per_node;
+    struct job job = {.n = n, .where = *where, .timeout_ms = timeout_ms, .body = body, .arg = arg};
     pthread_barrierattr_t attr;
     char cmd[128];
 

@@ -19,9 +19,11 @@ struct ranks_table; /* shared by all */
 
 struct rank {
     uint32_t me, n;
-    uint32_t core; /* physical, on its node */
+    uint32_t world; /* rank in the world; me is its position in the group */
+    uint32_t core;  /* physical, on its node */
     struct ranks_table *table;
     struct device_instance *in;
+    uint64_t timeout_ns; /* of communicators */
     struct log *log;
     const struct topo_group *group;
     struct net_link *link; /* NULL: one node */
@@ -38,15 +40,20 @@ enum ranks_kind { RANKS_THREADS, RANKS_PROCESSES };
  * well, else the first text (static). Bodies of processes are forked copies: arg is read only. */
 const char *ranks_run(enum ranks_kind kind, uint32_t n, uint64_t timeout_ms,
                       const char *(*body)(struct rank *r), void *arg);
-/* The same on several nodes of per_node ranks each, over the provider given (NULL: the first that
- * works). */
-const char *ranks_run_nodes(enum ranks_kind kind, uint32_t nodes, uint32_t per_node,
-                            const char *provider, uint64_t timeout_ms,
-                            const char *(*body)(struct rank *r), void *arg);
+struct ranks_nodes {
+    uint32_t nodes, per_node;
+    const char *provider; /* NULL: the first that works */
+    uint64_t shuffle;     /* not 0: the group lists the ranks in an order drawn from it */
+};
+/* The same on several nodes. */
+const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *where,
+                            uint64_t timeout_ms, const char *(*body)(struct rank *r), void *arg);
 /* Where the communicators of the next runs leave flight records: coll_config.flight_dir. */
 extern const char *ranks_flight_dir;
 /* The same, and process `victim` is killed with SIGKILL when it calls ranks_die. */
 void ranks_die(struct rank *r);
+/* Another communicator of the same group. Collective. */
+NRT_STATUS ranks_comm_open(struct rank *r, struct coll_comm **ret, struct err *err);
 /* All ranks wait for all. */
 void ranks_barrier(struct rank *r);
 /* A page that all ranks share, zero at first. */

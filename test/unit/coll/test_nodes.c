@@ -21,10 +21,6 @@
 
 static uint64_t seed;
 
-struct shape {
-    uint32_t nodes, per_node;
-};
-
 /* What ran, by operation and way: filled by rank 0, in the page that all ranks share. */
 #define WAYS (SCHED_ALG_COUNT + SCHED_HIER * SCHED_HIER)
 struct tally {
@@ -107,7 +103,7 @@ static const char *every_way(struct rank *r)
 }
 
 /* What must have run on nodes of one rank, and of several. */
-static bool must_run(enum sched_op op, unsigned way, uint32_t nodes, uint32_t per_node)
+static bool must_run(enum sched_op op, unsigned way, uint32_t per_node)
 {
     bool reduces = op == SCHED_REDUCE_SCATTER || op == SCHED_ALL_REDUCE;
 
@@ -125,57 +121,269 @@ static bool must_run(enum sched_op op, unsigned way, uint32_t nodes, uint32_t pe
     way -= SCHED_ALG_COUNT;
     return (way / SCHED_HIER == SCHED_RING || way / SCHED_HIER == SCHED_MESH) &&
            (way % SCHED_HIER == SCHED_RING || way % SCHED_HIER == SCHED_MESH ||
-            way % SCHED_HIER == SCHED_RDH) &&
-           nodes > 1;
+            way % SCHED_HIER == SCHED_RDH);
 }
 
-static void sweep(enum ranks_kind kind, struct shape sh)
+static void sweep(enum ranks_kind kind, const struct ranks_nodes *w)
 {
-    uint64_t salt = case_mix(seed + sh.nodes * 16 + sh.per_node + kind);
-    struct tally t = {0};
+    uint64_t salt = case_mix(seed + w->nodes * 16 + w->per_node + kind);
+    struct tally t;
     char name[64];
     unsigned n = 0;
-    const char *text = ranks_run_nodes(kind, sh.nodes, sh.per_node, NULL, 20000, every_way, &salt);
+    const char *text = ranks_run_nodes(kind, w, 20000, every_way, &salt);
 
     memcpy(&t, ranks_shared_last(), sizeof(t));
     if (text)
-        fail_msg("%u nodes of %u ranks, seed %llu: %s", sh.nodes, sh.per_node,
+        fail_msg("%u nodes of %u ranks, seed %llu: %s", w->nodes, w->per_node,
                  (unsigned long long)seed, text);
     for (unsigned op = 0; op < SCHED_OP_COUNT; op++)
         for (unsigned way = 0; way < WAYS; way++) {
             n += t.ran[op][way];
-            if (t.ran[op][way] == 0 && must_run((enum sched_op)op, way, sh.nodes, sh.per_node))
+            if (t.ran[op][way] == 0 && must_run((enum sched_op)op, way, w->per_node))
                 fail_msg("%s by %s did not run on %u nodes of %u ranks",
                          sched_op_name((enum sched_op)op), way_name(way, name, sizeof(name)),
-                         sh.nodes, sh.per_node);
+                         w->nodes, w->per_node);
         }
-    print_message("%u nodes of %u ranks: %u operations by their algorithms\n", sh.nodes,
-                  sh.per_node, n);
+    print_message("%u nodes of %u ranks: %u operations by their algorithms\n", w->nodes,
+                  w->per_node, n);
 }
 
 static void ways_as_threads(void **state)
 {
-    static const struct shape shapes[] = {{2, 1}, {3, 1}, {4, 1}, {2, 2}, {3, 2}, {2, 4}};
+    static const struct ranks_nodes where[] = {
+        {.nodes = 2, .per_node = 1}, {.nodes = 3, .per_node = 1}, {.nodes = 4, .per_node = 1},
+        {.nodes = 2, .per_node = 2}, {.nodes = 3, .per_node = 2}, {.nodes = 2, .per_node = 4},
+    };
 
-    for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-        sweep(RANKS_THREADS, shapes[i]);
+    for (unsigned i = 0; i < sizeof(where) / sizeof(where[0]); i++)
+        sweep(RANKS_THREADS, &where[i]);
     (void)state;
 }
 
 static void ways_as_processes(void **state)
 {
-    static const struct shape shapes[] = {{2, 1}, {3, 1}, {4, 2}, {2, 4}};
+    static const struct ranks_nodes where[] = {
+        {.nodes = 2, .per_node = 1},
+        {.nodes = 3, .per_node = 1},
+        {.nodes = 4, .per_node = 2},
+        {.nodes = 2, .per_node = 4},
+    };
 
-    for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
-        sweep(RANKS_PROCESSES, shapes[i]);
+    for (unsigned i = 0; i < sizeof(where) / sizeof(where[0]); i++)
+        sweep(RANKS_PROCESSES, &where[i]);
+    (void)state;
+}
+
+/* ---- the list of the group in any order, and sizes ---- */
+
+static const char *drawn(struct rank *r)
+{
+    static _Thread_local struct err err;
+    uint64_t salt = *(uint64_t *)r->arg;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (unsigned i = 0; i < 60 && !st; i++)
+        st = case_run(r, salt + i * 64, &err);
+    return st ? err.text : NULL;
+}
+
+static void groups_in_any_order(void **state)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t salt = case_mix(seed + 100 + i);
+        struct ranks_nodes w = {
+            .nodes = 2 + salt % 3, .per_node = 1u << salt / 16 % 3, .shuffle = salt | 1};
+        const char *text =
+            ranks_run_nodes(i % 2 ? RANKS_PROCESSES : RANKS_THREADS, &w, 20000, drawn, &salt);
+
+        if (text)
+            fail_msg("%u nodes of %u ranks, seed %llu: %s", w.nodes, w.per_node,
+                     (unsigned long long)seed, text);
+    }
+    (void)state;
+}
+
+struct big {
+    struct op_case c;
+    uint64_t bytes;
+};
+
+static const char *one_big(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct big b = *(struct big *)r->arg;
+    bool ran;
+
+    b.c.counts[0] = b.bytes / dtype_size(b.c.dtype);
+    err = (struct err){0};
+    if (way_run(r, &b.c, b.bytes, &ran, &err))
+        return err.text;
+    return ran ? NULL : "it did not run";
+}
+
+static void large_sizes(void **state)
+{
+    static const uint64_t bytes[] = {(1u << 20) - 4, 16u << 20};
+    static const struct {
+        struct ranks_nodes where;
+        struct op_case c;
+    } runs[] = {
+        {{.nodes = 2, .per_node = 1}, {.alg = SCHED_RING, .dtype = DT_FP32}},
+        {{.nodes = 2, .per_node = 1}, {.alg = SCHED_MESH_ONE, .dtype = DT_FP32}},
+        {{.nodes = 3, .per_node = 1}, {.alg = SCHED_MESH, .dtype = DT_INT32}},
+        {{.nodes = 3, .per_node = 1}, {.alg = SCHED_RDH, .dtype = DT_BF16}},
+        {{.nodes = 2, .per_node = 2},
+         {.alg = SCHED_HIER, .intra = SCHED_MESH, .inter = SCHED_RING, .dtype = DT_FP32}},
+    };
+
+    for (unsigned i = 0; i < 2 * sizeof(runs) / sizeof(runs[0]); i++) {
+        struct big b = {.c = runs[i / 2].c, .bytes = bytes[i % 2]};
+        const char *text;
+
+        b.c.op = SCHED_ALL_REDUCE;
+        b.c.tensors = 1;
+        text = ranks_run_nodes(RANKS_PROCESSES, &runs[i / 2].where, 60000, one_big, &b);
+        if (text)
+            fail_msg("%llu bytes: %s", (unsigned long long)b.bytes, text);
+    }
+    (void)state;
+}
+
+/* ---- two communicators on one link ---- */
+
+static const struct op_case small_reduce = {
+    .op = SCHED_ALL_REDUCE, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {3000}};
+
+/* Operations of both are under way at once, begun in the other order on the other rank. */
+static const char *crossed(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct rank other = *r;
+    struct case_kit k[2];
+    struct rank *rs[2] = {r, &other};
+
+    err = (struct err){0};
+    other.memory = NULL;
+    other.memory_count = other.memory_cap = 0;
+    if (ranks_comm_open(&other, &other.comm, &err) || case_open(r, &k[0], &small_reduce, &err) ||
+        case_open(&other, &k[1], &small_reduce, &err))
+        return err.text;
+    for (unsigned i = 0; i < 200; i++) {
+        unsigned first = (r->me + i) % 2;
+
+        for (unsigned j = 0; j < 2; j++)
+            case_fill(rs[j], &k[j], i * 2 + j);
+        for (unsigned j = 0; j < 2; j++) {
+            struct case_kit *kit = &k[first ^ j];
+
+            if (coll_begin(kit->plan, kit->ts.in_addr, kit->ts.out_addr, &err))
+                return err.text;
+            (void)coll_progress(rs[first ^ j]->comm, 100);
+        }
+        for (unsigned j = 0; j < 2; j++)
+            while (coll_progress(rs[0]->comm, 100) != COLL_DONE ||
+                   coll_progress(rs[1]->comm, 100) != COLL_DONE)
+                if (coll_comm_status(rs[j]->comm))
+                    return "an operation failed";
+        for (unsigned j = 0; j < 2; j++)
+            if (!case_check(rs[j], &k[j], i * 2 + j, &err))
+                return err.text;
+    }
+    case_close(&k[0]);
+    case_close(&k[1]);
+    rank_memory_free(&other);
+    coll_comm_close(other.comm);
+    return NULL;
+}
+
+static void two_communicators(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 1};
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 20000, crossed, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
+/* ---- failures ---- */
+
+/* Rank 0 does an operation of the same size that is another one. */
+static const char *mismatch_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct op_case other = small_reduce;
+    struct case_kit a, b;
+
+    err = (struct err){0};
+    other.reduce = KERNEL_COMBINE_MAX;
+    if (case_open(r, &a, &small_reduce, &err) || case_open(r, &b, &other, &err))
+        return err.text;
+    (void)case_run_once(r, r->me == 0 ? &b : &a, 1, &err);
+    ranks_barrier(r);
+    case_close(&a);
+    case_close(&b);
+    if (err.status != NRT_NETWORK_PROXY_FAILURE)
+        return "the difference was not found";
+    if (!strstr(err.text, "does another operation") && !strstr(err.text, "was stopped: rank"))
+        return err.text;
+    return NULL;
+}
+
+static void another_operation(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 1};
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 20000, mismatch_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
+/* Rank 3 of two nodes does not come: rank 1 waits for it over the network, the others wait for
+ * ranks that wait. */
+static const char *absent_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct op_case c = small_reduce;
+    struct case_kit k;
+
+    err = (struct err){0};
+    c.alg = SCHED_HIER;
+    c.intra = SCHED_RING;
+    c.inter = SCHED_RING;
+    if (case_open(r, &k, &c, &err))
+        return err.text;
+    if (r->me != 3) {
+        NRT_STATUS st = case_run_once(r, &k, 1, &err);
+
+        if (st != NRT_EXEC_HW_ERR_COLLECTIVES)
+            return "not the documented status";
+        if (!strstr(err.text, "rank 3"))
+            return err.text;
+    }
+    ranks_barrier(r); /* rank 3 lives until the others have given up */
+    case_close(&k);
+    return NULL;
+}
+
+static void absent_rank(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 800, absent_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
     (void)state;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ways_as_threads),
-        cmocka_unit_test(ways_as_processes),
+        cmocka_unit_test(ways_as_threads),     cmocka_unit_test(ways_as_processes),
+        cmocka_unit_test(groups_in_any_order), cmocka_unit_test(large_sizes),
+        cmocka_unit_test(two_communicators),   cmocka_unit_test(another_operation),
+        cmocka_unit_test(absent_rank),
     };
     const char *env = getenv("OPENNRT_SEED");
 

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job of processes on several nodes that runs collectives: bootstrap, links and communicators as
+ * a program has them; and what is left of it when a rank is killed or stops. Nodes are instances
+ * with names of their own. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "../unit/net/net_support.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "coll/coll.h"
+#include "device/device.h"
+#include "net/link.h"
+#include "proves.h"
+#include "runner.h"
+#include "topo/group.h"
+
+#define NODES    2
+#define PER_NODE 2
+#define WORLD    (NODES * PER_NODE)
+
+/* --- one rank: rank, root, nodes, ranks of a node, folder, timeout in ms, elements, operations
+ * (0: for ever), silence of a host in ms
+ */
+
+struct member {
+    uint32_t rank, world, nodes;
+    const char *root, *dir;
+    struct log *lg;
+    struct device_instance *in;
+    struct net_link *link;
+    struct net_job *job;
+    struct net_group *everybody;
+    struct topo_group group;
+    struct coll_comm *comm;
+    struct err err;
+};
+
+static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
+{
+    struct member *m = arg;
+    NRT_STATUS st = net_op_start(m->everybody, NET_OP_GATHER, mine, size, err);
+
+    if (!st)
+        st = net_op_wait(m->everybody, NET_NO_LIMIT, err);
+    for (uint32_t i = 0; i < m->world && !st; i++) {
+        size_t n;
+
+        memcpy((uint8_t *)all + i * size, net_op_part(m->everybody, i, &n), size);
+    }
+    return st;
+}
+
+static bool node_open(struct member *m)
+{
+    char name[16];
+    struct device_config cfg = {
+        .type = "trn2.48xlarge", .dir = m->dir, .report_dir = m->dir, .name = name, .log = m->lg};
+    struct topo_fabric fabric;
+    struct topo_world world;
+
+    snprintf(name, sizeof(name), "node%u", m->rank / (m->world / m->nodes));
+    return !topo_fabric_init(&fabric, topo_instance_find(cfg.type), 1, &m->err) &&
+           !topo_world_init(&world, &fabric, 2, m->nodes, m->world / m->nodes, &m->err) &&
+           !topo_group_init(&m->group, &world, NULL, 0, &m->err) &&
+           !device_instance_open(&cfg, &m->in, &m->err);
+}
+
+/* A link, a job that carries its address, and the addresses of the others. */
+static bool job_open(struct member *m, uint64_t dead_ms)
+{
+    struct net_link_config lc = {.rank = m->rank, .world = m->world, .root = m->root, .log = m->lg};
+    uint8_t address[NET_ADDRESS_MAX];
+    struct net_job_config jc = {.rank = m->rank,
+                                .world = m->world,
+                                .root = m->root,
+                                .key = "collectives test",
+                                .host = "test-host",
+                                .blob = address,
+                                .log = m->lg,
+                                .join_limit_ms = 20000,
+                                .dead_ms = dead_ms};
+
+    if (net_link_open(&lc, &m->link, &m->err))
+        return false;
+    jc.blob_size = net_link_address(m->link, address);
+    if (net_job_open(&jc, &m->job, &m->err) || net_job_wait(m->job, NET_NO_LIMIT, &m->err))
+        return false;
+    for (uint32_t i = 0; i < m->world; i++) {
+        const struct net_rank *r = net_job_member(m->job, i);
+
+        if (net_link_peer(m->link, i, r->blob, r->blob_size, &m->err))
+            return false;
+    }
+    net_link_watch(m->link, m->job);
+    return !net_group_open(m->job, 0, NULL, 0, &m->everybody, &m->err);
+}
+
+static bool comm_open(struct member *m, uint64_t timeout_ms)
+{
+    struct coll_config cc = {.in = m->in,
+                             .group = &m->group,
+                             .rank = m->rank,
+                             .core = m->rank % (m->world / m->nodes) * 2,
+                             .exchange = {m, exchange},
+                             .link = m->link,
+                             .job = m->job,
+                             .timeout_ns = timeout_ms * 1000000,
+                             .log = m->lg};
+
+    device_runnable_add(m->in, 1);
+    return !coll_comm_open(&cc, &m->comm, &m->err);
+}
+
+static float *tensor(struct member *m, uint64_t elems, uint64_t *ret_addr)
+{
+    struct device_alloc a = {.core = m->rank % (m->world / m->nodes) * 2,
+                             .neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_TENSOR,
+                             .size = elems * sizeof(float)};
+    struct device_extent x;
+    void *p = NULL;
+
+    if (device_alloc(m->in, &a, &x, &m->err) ||
+        device_map(m->in, x.addr, a.size, DEVICE_RW, &p, &m->err))
+        return NULL;
+    *ret_addr = x.addr;
+    return p;
+}
+
+/* all_reduce again and again, checked. The rank's input is rank + 1 + operation % 5, everywhere. */
+static void work(struct member *m, uint64_t elems, uint32_t ops)
+{
+    struct sched_request req = {.op = SCHED_ALL_REDUCE,
+                                .alg = m->world > m->nodes ? SCHED_HIER : SCHED_RDH,
+                                .intra = SCHED_MESH,
+                                .inter = SCHED_MESH,
+                                .group = &m->group,
+                                .tensors = 1,
+                                .counts = &elems,
+                                .elem_size = sizeof(float)};
+    struct coll_plan *plan = NULL;
+    struct sched *s = NULL;
+    uint64_t in_addr = 0, out_addr = 0;
+    float *in = tensor(m, elems, &in_addr), *out = tensor(m, elems, &out_addr);
+
+    if (!in || !out || sched_create(&req, &s, &m->err) ||
+        coll_plan_create(m->comm, s, DT_FP32, KERNEL_COMBINE_SUM, &plan, &m->err))
+        return;
+    for (uint32_t op = 0; (ops == 0 || op < ops) && !m->err.status; op++) {
+        float want = (float)(m->world * (m->world + 1) / 2 + m->world * (op % 5));
+
+        for (uint64_t i = 0; i < elems; i++)
+            in[i] = (float)(m->rank + 1 + op % 5);
+        if (coll_begin(plan, &in_addr, &out_addr, &m->err) || coll_wait(m->comm, &m->err))
+            break;
+        for (uint64_t i = 0; i < elems && !m->err.status; i++)
+            if (out[i] != want)
+                err_set(&m->err, NRT_FAILURE, "operation %u, element %llu is %g, not %g", op,
+                        (unsigned long long)i, (double)out[i], (double)want);
+        if (op == 20)
+            runner_say("busy");
+    }
+    coll_plan_destroy(plan);
+    sched_destroy(s);
+}
+
+static int rank_helper(int argc, char **argv)
+{
+    struct member m = {.lg = log_open_env(),
+                       .rank = (uint32_t)atoi(argv[1]),
+                       .root = argv[2],
+                       .nodes = (uint32_t)atoi(argv[3]),
+                       .world = (uint32_t)(atoi(argv[3]) * atoi(argv[4])),
+                       .dir = argv[5]};
+    char line[ERR_TEXT_MAX + 64];
+
+    if (node_open(&m) && job_open(&m, argc > 9 ? (uint64_t)atoi(argv[9]) : 0) &&
+        comm_open(&m, (uint64_t)atoi(argv[6])))
+        work(&m, strtoull(argv[7], NULL, 0), (uint32_t)atoi(argv[8]));
+    snprintf(line, sizeof(line), "ended %d %s", (int)m.err.status, m.err.text);
+    runner_say(line);
+    runner_hear(line, sizeof(line));
+    coll_comm_close(m.comm);
+    net_link_close(m.link);
+    net_job_close(m.job);
+    device_instance_close(m.in);
+    topo_group_fini(&m.group);
+    log_close(m.lg);
+    return 0;
+}
+
+static const struct runner_helper helpers[] = {{"rank", rank_helper}, {NULL, NULL}};
+
+/* --- the tests ---------------------------------------------------------------------------------
+ */
+
+struct cluster {
+    char dir[64];
+    struct port port;
+    struct runner_proc p[WORLD];
+};
+
+static void cluster_open(struct cluster *k)
+{
+    strcpy(k->dir, "/tmp/opennrt-coll-XXXXXX");
+    assert_non_null(mkdtemp(k->dir));
+}
+
+static void cluster_close(struct cluster *k)
+{
+    char cmd[128];
+
+    snprintf(cmd, sizeof(cmd), "rm -rf %s", k->dir);
+    assert_int_equal(system(cmd), 0);
+}
+
+static void start(struct cluster *k, const char *timeout_ms, const char *elems, const char *ops)
+{
+    static const char *const env[] = {"NEURON_RT_LOG_LEVEL=QUIET", NULL};
+    char rank[8], nodes[8], per_node[8];
+    const char *args[] = {rank,       k->port.root, nodes, per_node, k->dir,
+                          timeout_ms, elems,        ops,   NULL};
+
+    assert_true(port_take(&k->port, "127.0.0.1"));
+    snprintf(nodes, sizeof(nodes), "%d", NODES);
+    snprintf(per_node, sizeof(per_node), "%d", PER_NODE);
+    for (uint32_t i = 0; i < WORLD; i++) {
+        snprintf(rank, sizeof(rank), "%u", i);
+        assert_true(runner_start(&k->p[i], "rank", args, env));
+    }
+}
+
+/* How a rank ended: "ended <status> <text>". */
+static int ended(struct runner_proc *p, char *line, size_t size)
+{
+    int status = -1;
+
+    do
+        assert_true(runner_line(p, line, size, 100000));
+    while (sscanf(line, "ended %d", &status) != 1);
+    return status;
+}
+
+static void finish(struct cluster *k, uint32_t but)
+{
+    for (uint32_t i = 0; i < WORLD; i++)
+        if (i != but) {
+            runner_tell(&k->p[i], "bye");
+            assert_int_equal(runner_wait(&k->p[i], 20000), 0);
+        }
+    port_free(&k->port);
+}
+
+static void whole_job(struct cluster *k)
+{
+    char line[1024];
+
+    start(k, "20000", "5000", "30");
+    for (uint32_t i = 0; i < WORLD; i++)
+        if (ended(&k->p[i], line, sizeof(line)) != NRT_SUCCESS)
+            fail_msg("rank %u: %s", i, line);
+    finish(k, WORLD);
+}
+
+static void a_job_on_two_nodes(void **state)
+{
+    struct cluster k;
+
+    cluster_open(&k);
+    whole_job(&k);
+    cluster_close(&k);
+    (void)state;
+}
+
+/* All others end with a documented status and a text that names the victim, the operation and its
+ * number. */
+static void lose(struct cluster *k, uint32_t victim, int signal, const char *elems)
+{
+    char line[1024], want[32];
+
+    start(k, "2000", elems, "0");
+    for (uint32_t i = 0; i < WORLD; i++)
+        assert_true(runner_expect(&k->p[i], "busy", 60000));
+    runner_kill(&k->p[victim], signal);
+    snprintf(want, sizeof(want), "rank %u", victim);
+    for (uint32_t i = 0; i < WORLD; i++) {
+        int status;
+
+        if (i == victim)
+            continue;
+        status = ended(&k->p[i], line, sizeof(line));
+        if (status != NRT_EXEC_HW_ERR_COLLECTIVES && status != NRT_NETWORK_PROXY_FAILURE)
+            fail_msg("rank %u: %s", i, line);
+        if (!strstr(line, want) || !strstr(line, "operation ") ||
+            !strstr(line, "(all_reduce by hier)"))
+            fail_msg("rank %u does not say that %s failed in which operation: %s", i, want, line);
+    }
+    runner_kill(&k->p[victim], SIGKILL);
+    runner_wait(&k->p[victim], 10000);
+    finish(k, victim);
+}
+
+static void a_killed_rank_is_named(void **state)
+{
+    struct cluster k;
+
+    cluster_open(&k);
+    for (uint32_t victim = 0; victim < WORLD; victim++)
+        lose(&k, victim, SIGKILL, "5000");
+    lose(&k, WORLD - 1, SIGKILL, "1000000");
+    whole_job(&k); /* the next job on the same instances */
+    cluster_close(&k);
+    (void)state;
+}
+
+static void a_stopped_rank_is_named(void **state)
+{
+    struct cluster k;
+
+    cluster_open(&k);
+    for (uint32_t victim = 0; victim < WORLD; victim++)
+        lose(&k, victim, SIGSTOP, "5000");
+    lose(&k, 1, SIGSTOP, "1000000");
+    whole_job(&k);
+    cluster_close(&k);
+    (void)state;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_on_two_nodes),
+        cmocka_unit_test(a_killed_rank_is_named),
+        cmocka_unit_test(a_stopped_rank_is_named),
+    };
+    int rc;
+
+    signal(SIGPIPE, SIG_DFL); /* for the helpers, which must live without */
+    rc = runner_dispatch(argc, argv, helpers);
+    if (rc >= 0)
+        return rc;
+    signal(SIGPIPE, SIG_IGN); /* a helper that is told goodbye may have ended already */
+    runner_watchdog(280);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
