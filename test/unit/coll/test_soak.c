@@ -28,7 +28,7 @@
 #include "device/device_int.h"
 #include "runner.h"
 
-#define TIMEOUT_MS 4000   /* without anything moving; others use this machine, too */
+#define TIMEOUT_MS 8000   /* without anything moving; others use this machine, too */
 #define LIMIT_MS   120000 /* nothing may take as long as that */
 #define CASES_MAX  24
 #define AUDITOR    CREW_MAX
