@@ -95,6 +95,24 @@ void addr_text(const struct addr *a, char buf[ADDR_TEXT_MAX])
         snprintf(buf, ADDR_TEXT_MAX, a->sa.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+static in_port_t *port_at(struct addr *a)
+{
+    return a->sa.ss_family == AF_INET6 ? &((struct sockaddr_in6 *)&a->sa)->sin6_port
+                                       : &((struct sockaddr_in *)&a->sa)->sin_port;
+}
+
+uint16_t addr_port(const struct addr *a)
+{
+    struct addr copy = *a;
+
+    return ntohs(*port_at(&copy));
+}
+
+void addr_port_set(struct addr *a, uint16_t port)
+{
+    *port_at(a) = htons(port);
+}
+
 /* The address proper, with IPv4 in IPv6 unwrapped. */
 static size_t host_bytes(const struct addr *a, uint8_t out[16])
 {

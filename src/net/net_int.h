@@ -227,6 +227,8 @@ struct addr {
  * documented text. Pure but for names, which it looks up. */
 NRT_STATUS addr_parse(const char *text, struct addr *ret, struct err *err);
 void addr_text(const struct addr *a, char buf[ADDR_TEXT_MAX]); /* as above */
+uint16_t addr_port(const struct addr *a);                      /* of an IPv4 or IPv6 address */
+void addr_port_set(struct addr *a, uint16_t port);
 /* Whether the two ends of a connection are on one host: loopback, or the same address. */
 bool addr_same_host(const struct addr *a, const struct addr *b);
 

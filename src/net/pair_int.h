@@ -68,9 +68,8 @@ struct net_pair {
     unsigned backoff_ms;
     int last_error; /* of the last attempt; 0: none */
     /* CONNECTED */
-    uint64_t moved_at,
-        look_at;      /* last time that anything moved; next look whether the peer lives */
-    uint64_t started; /* transfers so far: index of the next */
+    uint64_t moved_at;                   /* last time that anything moved */
+    uint64_t started;                    /* transfers so far: index of the next */
     struct net_transfer *first, **last;  /* not over, in order */
     struct net_transfer *fresh;          /* first that the peer has not been told of; NULL: none */
     struct net_transfer *busy;           /* whose bytes go over the connection, or are read, now */
@@ -134,11 +133,14 @@ static inline uint64_t pairs_now(const struct net_pairs *s)
 
 struct pair_core *pairs_core(const struct net_pairs *s, uint32_t core);
 
-/* --- pair_line.c: listening, calling, proving, matching ----------------------------------------
+/* --- pair_line.c: connections that have not found their pair, and proofs ------------------------
  */
 
-NRT_STATUS core_listen(struct pair_core *c, struct err *err);
-void core_accept(struct pair_core *c);
+/* A new line over fd, which is taken over; NULL: memory or descriptors. */
+struct line *line_new(struct net_pairs *s, int fd, enum line_phase phase);
+bool line_addresses(struct line *k); /* fills them in; false: it is not connected */
+void line_append(struct line **list, struct line *k);
+void line_unlink(struct line **list, struct line *k);
 void line_event(struct net_pairs *s, struct line *k);
 /* Sends; a message that cannot be kept ends the connection. Takes over one reference of f. */
 void line_send(struct net_pairs *s, struct line *k, struct frame *f);
@@ -146,17 +148,47 @@ void line_watch(struct net_pairs *s, struct line *k);
 /* Closes it; it is freed at the end of progress. */
 void line_kill(struct net_pairs *s, struct line *k);
 void lines_sweep(struct net_pairs *s);
+
+void line_home_keep(struct line *k, const struct msg_home *h);
+struct msg_home pairs_home(const struct net_pairs *s);
+/* Whether who does not have our key may come all the same. */
+bool line_unkeyed_ok(const struct net_pairs *s, const struct line *k);
+void line_unkeyed_warn(struct net_pairs *s, const struct line *k);
+/* The proof of a call, over its signed part and the receiver's nonce, and that of the welcome;
+ * false: libcrypto cannot. */
+bool pairs_call_proof(const struct net_pairs *s, const uint8_t *receiver, const uint8_t *body,
+                      size_t size, uint8_t mac[MSG_MAC]);
+bool pairs_welcome_proof(const struct net_pairs *s, const uint8_t *receiver, const uint8_t *sender,
+                         const uint8_t *body, size_t size, uint8_t mac[MSG_MAC]);
+
+/* --- pair_listen.c: the receiver's side ----------------------------------------------------------
+ */
+
+NRT_STATUS core_listen(struct pair_core *c, struct err *err);
+void core_accept(struct pair_core *c);
+void line_called(struct net_pairs *s, struct line *k, const struct msg_call *m);
+/* One that is no sender: counted, logged now and then, closed. */
+void line_stranger(struct net_pairs *s, struct line *k, const char *why);
+/* Joins accepts and callers that fit each other. */
+void core_match(struct pair_core *c);
+/* Ends what came in for a core and is not paired. */
+void core_hang_up(struct pair_core *c);
+void half_tick(struct net_pairs *s, uint64_t now); /* who came in and took too long */
+
+/* --- pair_call.c: the sender's side, and the time limits of both ---------------------------------
+ */
+
+/* NRT_FAILURE: ip is no address. */
+NRT_STATUS pair_address(struct net_pair *p, const char *ip, uint16_t port, struct err *err);
 /* Pairs that have not met: attempts that are due, limits. */
 void core_tick(struct pair_core *c, uint64_t now);
 /* When core_tick has something to do; UINT64_MAX: never. */
 uint64_t core_next_timer(const struct pair_core *c);
-void half_tick(struct net_pairs *s, uint64_t now); /* who came in and took too long */
-/* Ends what came in for a core and is not paired. */
-void core_hang_up(struct pair_core *c);
-/* Joins accepts and callers that fit each other. */
-void core_match(struct pair_core *c);
-/* NRT_FAILURE: ip is no address. */
-NRT_STATUS pair_address(struct net_pair *p, const char *ip, uint16_t port, struct err *err);
+bool call_dialled(struct line *k);              /* whether the kernel has connected */
+void call_later(struct net_pair *p, int error); /* hangs up; the next attempt comes */
+void call_challenged(struct net_pairs *s, struct line *k, const struct msg_challenge *c);
+void call_welcomed(struct net_pairs *s, struct line *k, const struct msg_welcome *w);
+void call_rejected(struct line *k, const struct msg_reject *m);
 
 /* --- pair_move.c: transfers --------------------------------------------------------------------
  */

@@ -18,8 +18,7 @@
 #include "device/device.h"
 #include "net/pair_int.h"
 
-#define LOOK_NS UINT64_C(500000000) /* between two looks whether a peer of this instance lives */
-#define TURN_NS UINT64_C(200000)    /* of one pair, while others wait for theirs */
+#define TURN_NS UINT64_C(200000) /* of one pair, while others wait for theirs */
 
 /* --- ends --------------------------------------------------------------------------------------
  */
@@ -88,7 +87,7 @@ void pair_paired(struct net_pair *p, struct line *k)
     p->line = k;
     snprintf(p->name + strlen(p->name), sizeof(p->name) - strlen(p->name), " (host %.40s, pid %u)",
              k->host, k->pid);
-    p->moved_at = p->look_at = pairs_now(p->set);
+    p->moved_at = pairs_now(p->set);
     atomic_store_explicit(&p->state, PAIR_CONNECTED, memory_order_release);
 }
 
@@ -488,7 +487,7 @@ void pair_tick(struct net_pair *p, uint64_t now)
     if (!connected(p))
         return;
     /* now may be a little older than the last movement */
-    if (limit != 0 && p->first != NULL && now > p->moved_at && now - p->moved_at >= limit) {
+    if (limit != 0 && p->first != NULL && now > p->moved_at && now - p->moved_at >= limit)
         pair_fail(p, NRT_TIMEOUT,
                   "nothing moved for %llu ms in %s message %" PRIu64 " of %" PRIu64
                   " bytes %s %s: %s",
@@ -498,24 +497,11 @@ void pair_tick(struct net_pair *p, uint64_t now)
                                                         : "it has not called recv_tensor")
                           : (p->wants > p->first->index ? "the rest does not come"
                                                         : "it has not called send_tensor"));
-        return;
-    }
-    if (now < p->look_at)
-        return;
-    p->look_at = now + LOOK_NS;
-    if (same_instance(p) && !device_slot_live(p->set->cfg.in, p->line->slot))
-        pair_fail(p, NRT_FAILURE, "%s has died", p->name);
 }
 
 uint64_t pair_next_timer(const struct net_pair *p)
 {
-    uint64_t limit = p->set->cfg.limit_ns, at = UINT64_MAX;
+    uint64_t limit = p->set->cfg.limit_ns;
 
-    if (!connected(p))
-        return UINT64_MAX;
-    if (same_instance(p))
-        at = p->look_at;
-    if (limit != 0 && p->first != NULL && p->moved_at + limit < at)
-        at = p->moved_at + limit;
-    return at;
+    return connected(p) && limit != 0 && p->first != NULL ? p->moved_at + limit : UINT64_MAX;
 }

@@ -33,6 +33,7 @@ void api_env(const char *type, unsigned lnc)
         snprintf(value, sizeof(value), "NEURON_RT_LOG_LOCATION_%s", *c);
         setenv(value, log_path, 1);
     }
+    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     unsetenv("NEURON_RT_VISIBLE_CORES");
     unsetenv("NEURON_RT_NUM_CORES");
     unsetenv("NEURON_RT_VIRTUAL_CORE_SIZE");

@@ -793,8 +793,10 @@ static void a_stopped_peer_times_out(void **state)
         setenv("NEURON_RT_EXEC_TIMEOUT", "5", 1); /* to connect, too */
         setup();
         c = peer_start(&p, &e, other, send);
-        runner_kill(&p, SIGSTOP);
         t = tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, 4096);
+        assert_non_null(
+            nrt_tensor_get_va(t)); /* backed: the peer may stop with the device's lock */
+        runner_kill(&p, SIGSTOP);
         r = post(send, t, 0, 4096, c);
         api_log_clear();
         assert_int_equal(request_wait(r, &size), NRT_TIMEOUT);

@@ -83,6 +83,30 @@ static struct msg a_join(void)
                                    .blob = {.p = (const uint8_t *)"blob", .n = 4}}};
 }
 
+/* From the description in docs/sendrecv.md. */
+static void bytes_of_a_have_message(void **state)
+{
+    static const uint8_t want[] = {'O', 'N', 'R', 'B', 14, 0, 1, 0, 25, 0, 0, 0, /* head */
+                                   2,   1,   0,   0,   0,  0, 0, 0,              /* index 258 */
+                                   0,   0,   0,   0,   5,  0, 0, 0,              /* 20 GiB */
+                                   1,                                /* at a device address */
+                                   0,   0,   16,  0,   0,  1, 0, 0}; /* HBM 1, 1 MiB */
+    struct msg back;
+    struct frame *f;
+
+    assert_int_equal(msg_parse(want, sizeof(want), &back, NULL), NRT_SUCCESS);
+    assert_int_equal(back.type, MSG_HAVE);
+    assert_int_equal(back.u.transfer.index, 258);
+    assert_int_equal(back.u.transfer.size, (uint64_t)20 << 30);
+    assert_int_equal(back.u.transfer.how, MSG_HOW_DEVICE);
+    assert_int_equal(back.u.transfer.addr, ((uint64_t)1 << 40) + (1 << 20));
+    f = msg_build(&back, NULL, NULL);
+    assert_non_null(f);
+    assert_int_equal(f->len, sizeof(want));
+    assert_memory_equal(f->bytes, want, sizeof(want));
+    frame_drop(f);
+}
+
 static void a_join_signs_all_but_the_proof(void **state)
 {
     struct msg m = a_join(), back;
@@ -107,8 +131,21 @@ static void a_join_signs_all_but_the_proof(void **state)
     assert_null(msg_build(&m, sign_not, NULL));
 }
 
+static struct msg a_call(void)
+{
+    return (struct msg){.type = MSG_CALL,
+                        .u.call = {.from = 1,
+                                   .to = 2,
+                                   .port = 45645,
+                                   .nonce = nonce,
+                                   .home = {.pid = 4711,
+                                            .slot = 3,
+                                            .serial = 0x0123456789abcdef,
+                                            .host = msg_text_of("alpha")}}};
+}
+
 /* One of each kind. */
-static unsigned samples(struct frame *out[12])
+static unsigned samples(struct frame *out[18])
 {
     struct msg_bytes parts[2] = {{(const uint8_t *)"ab", 2}, {NULL, 0}};
     struct net_rank ranks[2] = {{.host = "a", .node = "n", .instance = "i", .pid = 1},
@@ -133,7 +170,14 @@ static unsigned samples(struct frame *out[12])
                   .part = {.p = (const uint8_t *)"part", .n = 4}}},
         {.type = MSG_FAIL,
          .u.fail = {.whole_job = 1, .status = 1, .culprit = 5, .text = msg_text_of("gone")}},
-        {.type = MSG_BYE}};
+        {.type = MSG_BYE},
+        a_call(),
+        {.type = MSG_PAIRED, .u.paired = {.pid = 5, .slot = 1, .host = msg_text_of("b")}},
+        {.type = MSG_WANT, .u.transfer = {.index = 3, .size = (uint64_t)5 << 30}},
+        {.type = MSG_HAVE,
+         .u.transfer = {.index = 3, .size = 64, .how = MSG_HOW_DEVICE, .addr = 1 << 20}},
+        {.type = MSG_GOT, .u.transfer = {.index = 3}},
+        {.type = MSG_KEPT, .u.transfer = {.index = 3}}};
     unsigned n = 0;
 
     ranks[0].blob = "xyz";
@@ -147,7 +191,7 @@ static unsigned samples(struct frame *out[12])
 
 static void every_prefix_is_refused(void **state)
 {
-    struct frame *f[12];
+    struct frame *f[18];
     unsigned n = samples(f);
 
     for (unsigned i = 0; i < n; i++) {
@@ -175,7 +219,7 @@ static void every_prefix_is_refused(void **state)
 
 static void damage_is_survived(void **state)
 {
-    struct frame *f[12];
+    struct frame *f[18];
     unsigned n = samples(f), refused = 0, taken = 0;
 
     for (unsigned i = 0; i < n; i++) {
@@ -287,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_of_a_waiting_message),
+        cmocka_unit_test(bytes_of_a_have_message),
         cmocka_unit_test(a_join_signs_all_but_the_proof),
         cmocka_unit_test(every_prefix_is_refused),
         cmocka_unit_test(damage_is_survived),
