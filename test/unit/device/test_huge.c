@@ -2,7 +2,6 @@
 /* Blocks that are copied often move to huge pages (device/huge.c): when, which ones, and that
  * nobody sees it in the bytes. Whether they did is read from the kernel's own account of the
  * mapping; a host that gives no huge pages skips that part, after asking it for one directly. */
-#define _GNU_SOURCE
 #include "fixture.h"
 
 #include <inttypes.h>
