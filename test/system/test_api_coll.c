@@ -635,6 +635,106 @@ static void a_stream_without_room_makes_the_engine_wait(void **state)
     nrt_close();
 }
 
+static void *streams_thread(void *arg)
+{
+    struct caller *k = arg;
+    float *a = malloc(4000), *got = malloc(4000);
+    nrt_tensor_set_t *in, *out;
+    nrt_tensor_t *t[9];
+    char name[16];
+
+    for (unsigned i = 0; i < 1000; i++)
+        a[i] = (float)k->rank + 1;
+    assert_ok(nrt_allocate_tensor_set(&in));
+    assert_ok(nrt_allocate_tensor_set(&out));
+    for (unsigned i = 0; i < 9; i++) {
+        snprintf(name, sizeof(name), i ? "%c%u" : "a", "cd"[(i - 1) % 2 & 1], (i - 1) / 2);
+        assert_ok(nrt_tensor_allocate(DEV, (int)k->rank, 4000, name, &t[i]));
+        assert_ok(nrt_add_tensor_to_tensor_set(i ? out : in, name, t[i]));
+    }
+    assert_ok(nrt_tensor_write(t[0], a, 0, 4000));
+    k->ran = nrt_execute(k->m, in, out);
+    k->got = 0;
+    for (unsigned i = 1; i < 9; i++) {
+        assert_ok(nrt_tensor_read(t[i], got, 0, 4000));
+        k->got += got[i * 100];
+    }
+    nrt_destroy_tensor_set(&in);
+    nrt_destroy_tensor_set(&out);
+    for (unsigned i = 0; i < 9; i++)
+        nrt_tensor_free(&t[i]);
+    free(a);
+    free(got);
+    return NULL;
+}
+
+/* Both cores of a logical core: core i starts, on streams 2i and 2i + 1, c = sum of a and then, on
+ * the same stream and without waiting in between, d = sum of c. Only in order is d right. */
+static void four_streams_of_two_cores_each_in_order(void **state)
+{
+    struct neff_build *b = neff_build_create("streams");
+    uint32_t list[] = {0, 1};
+    struct neff_build_coll_group group = {list, 2};
+    uint64_t n = 1000;
+    struct caller k[2];
+    struct bytes f;
+
+    neff_build_subgraph(b);
+    for (int g = 0; g < 2; g++) {
+        struct prog p;
+
+        prog_init(&p, ISA_SP);
+        for (unsigned i = 0; i < 2; i++) {
+            char names[3][8];
+            int vars[3];
+
+            for (unsigned v = 0; v < 3; v++)
+                snprintf(names[v], sizeof(names[v]), v ? "%c%u" : "a", 'b' + v, 2 * g + i);
+            vars[0] = i == 0 ? neff_build_input(b, g, names[0], "float32", 1, &n) : 0;
+            for (unsigned v = 1; v < 3; v++)
+                vars[v] = neff_build_output(b, g, names[v], "float32", 1, &n);
+            for (unsigned v = 0; v < 2; v++) {
+                struct neff_build_coll_range in = {vars[v], 0, 4 * n},
+                                             out = {vars[v + 1], 0, 4 * n};
+                struct isa_record *r = prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE);
+
+                r->body.s.first = 1 + 3;
+                r->body.s.imm =
+                    neff_build_collective(b, g,
+                                          &(struct neff_build_coll){.op = "all_reduce",
+                                                                    .reduce = "add",
+                                                                    .dtype = "float32",
+                                                                    .stream = 2 * (unsigned)g + i,
+                                                                    .groups = &group,
+                                                                    .group_count = 1,
+                                                                    .in = &in,
+                                                                    .in_count = 1,
+                                                                    .out = &out,
+                                                                    .out_count = 1});
+            }
+        }
+        prog_op(&p, ISA_OP_NOP);
+        prog_wait(&p, 3, 4);
+        prog_done(&p, b, g);
+    }
+    f = neff_finish(b, NULL);
+    setenv("NEURON_LOGICAL_NC_CONFIG", "2", 1);
+    session(2);
+    load_both(k, f);
+    for (unsigned r = 0; r < 2; r++)
+        assert_int_equal(pthread_create(&k[r].thread, NULL, streams_thread, &k[r]), 0);
+    for (unsigned r = 0; r < 2; r++) {
+        pthread_join(k[r].thread, NULL);
+        assert_int_equal(k[r].ran, NRT_SUCCESS);
+        assert_true(k[r].got == 4 * (3 + 6)); /* of all four streams */
+    }
+    PROVES("ovl-002");
+    PROVES("ovl-005");
+    neff_free(&f);
+    nrt_close();
+    setenv("NEURON_LOGICAL_NC_CONFIG", "1", 1);
+}
+
 static void more_streams_than_cc_cores_are_refused(void **state)
 {
     struct bytes f = one_of(1, 16, 3, 0, 3);
@@ -904,6 +1004,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(models_share_a_communicator_and_repeat),
         cmocka_unit_test(models_of_several_world_sizes),
         cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
+        cmocka_unit_test(four_streams_of_two_cores_each_in_order),
         cmocka_unit_test(more_streams_than_cc_cores_are_refused),
         cmocka_unit_test(engines_go_on_while_an_operation_waits_for_an_absent_rank),
         cmocka_unit_test(a_killed_rank_fails_the_others_and_not_the_next_job),
