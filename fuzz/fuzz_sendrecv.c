@@ -150,14 +150,13 @@ static void connected(struct scene *s)
 static void be_sender(struct scene *s)
 {
     static const uint8_t nonce[MSG_NONCE] = {1};
-    struct msg m = {.type = MSG_CALL,
-                    .u.call = {.from = 1,
-                               .port = s->port,
-                               .unkeyed = 1,
-                               .nonce = nonce,
-                               .home = {.serial = device_instance_serial(in_),
-                                        .slot = device_slot(in_),
-                                        .host = msg_text_of("fuzz")}}};
+    struct msg m = {
+        .type = MSG_CALL,
+        .u.call = {.from = 1,
+                   .port = s->port,
+                   .unkeyed = 1,
+                   .nonce = nonce,
+                   .home = {.serial = device_instance_serial(in_), .host = msg_text_of("fuzz")}}};
 
     if (net_pair_open(s->set, false, "127.0.0.1", 1, 0, &s->pair, NULL) != NRT_SUCCESS)
         abort();
@@ -175,10 +174,9 @@ static void be_receiver(struct scene *s)
         .type = MSG_CHALLENGE,
         .u.challenge = {.key_id = nothing, .nonce = nothing, .version = msg_text_of("fuzz")}};
     struct msg welcome = {.type = MSG_WELCOME};
-    struct msg paired = {.type = MSG_PAIRED,
-                         .u.paired = {.serial = device_instance_serial(in_),
-                                      .slot = device_slot(in_),
-                                      .host = msg_text_of("fuzz")}};
+    struct msg paired = {
+        .type = MSG_PAIRED,
+        .u.paired = {.serial = device_instance_serial(in_), .host = msg_text_of("fuzz")}};
     char ip[40];
     uint16_t port;
 

@@ -218,7 +218,6 @@ static struct msg_home get_home(struct reader *r)
     struct msg_home h = {0};
 
     h.pid = (uint32_t)get_num(r, 4);
-    h.slot = (uint32_t)get_num(r, 4);
     h.serial = get_num(r, 8);
     h.host = get_text(r, NET_HOST_MAX - 1);
     return h;
@@ -491,7 +490,6 @@ static void put_result(struct writer *w, const struct msg_result *m)
 static void put_home(struct writer *w, const struct msg_home *h)
 {
     put_num(w, h->pid, 4);
-    put_num(w, h->slot, 4);
     put_num(w, h->serial, 8);
     put_text(w, &h->host);
 }

@@ -132,9 +132,9 @@ struct msg_fail {
     struct msg_text text;
 };
 
-/* Whose memory a process can read: the instance that it is attached to, and its slot there. */
+/* Who a process is, and whose memory it can read: that of the instance that it is attached to. */
 struct msg_home {
-    uint32_t pid, slot;
+    uint32_t pid;
     uint64_t serial; /* of the instance */
     struct msg_text host;
 };

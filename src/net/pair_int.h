@@ -40,7 +40,7 @@ struct line {
     struct pair_core *to;  /* HALF: that it came to; CALL: that it calls */
     struct net_pair *pair; /* NULL: came in and is not paired */
     uint32_t from, port;   /* CALL: the caller's core and bootstrap port */
-    uint32_t pid, slot;    /* the other end, from its call or answer */
+    uint32_t pid;          /* the other end, from its call or answer */
     uint64_t serial;
     char host[NET_HOST_MAX];
     bool keyed, write_watched, bye, dead;

@@ -115,7 +115,6 @@ bool line_addresses(struct line *k)
 void line_home_keep(struct line *k, const struct msg_home *h)
 {
     k->pid = h->pid;
-    k->slot = h->slot;
     k->serial = h->serial;
     msg_text_copy(k->host, sizeof(k->host), &h->host);
 }
@@ -123,7 +122,6 @@ void line_home_keep(struct line *k, const struct msg_home *h)
 struct msg_home pairs_home(const struct net_pairs *s)
 {
     return (struct msg_home){.pid = (uint32_t)getpid(),
-                             .slot = device_slot(s->cfg.in),
                              .serial = device_instance_serial(s->cfg.in),
                              .host = msg_text_of(s->host)};
 }

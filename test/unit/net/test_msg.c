@@ -133,15 +133,14 @@ static void a_join_signs_all_but_the_proof(void **state)
 
 static struct msg a_call(void)
 {
-    return (struct msg){.type = MSG_CALL,
-                        .u.call = {.from = 1,
-                                   .to = 2,
-                                   .port = 45645,
-                                   .nonce = nonce,
-                                   .home = {.pid = 4711,
-                                            .slot = 3,
-                                            .serial = 0x0123456789abcdef,
-                                            .host = msg_text_of("alpha")}}};
+    return (struct msg){
+        .type = MSG_CALL,
+        .u.call = {
+            .from = 1,
+            .to = 2,
+            .port = 45645,
+            .nonce = nonce,
+            .home = {.pid = 4711, .serial = 0x0123456789abcdef, .host = msg_text_of("alpha")}}};
 }
 
 /* One of each kind. */
@@ -172,7 +171,7 @@ static unsigned samples(struct frame *out[18])
          .u.fail = {.whole_job = 1, .status = 1, .culprit = 5, .text = msg_text_of("gone")}},
         {.type = MSG_BYE},
         a_call(),
-        {.type = MSG_PAIRED, .u.paired = {.pid = 5, .slot = 1, .host = msg_text_of("b")}},
+        {.type = MSG_PAIRED, .u.paired = {.pid = 5, .host = msg_text_of("b")}},
         {.type = MSG_WANT, .u.transfer = {.index = 3, .size = (uint64_t)5 << 30}},
         {.type = MSG_HAVE,
          .u.transfer = {.index = 3, .size = 64, .how = MSG_HOW_DEVICE, .addr = 1 << 20}},
