@@ -144,10 +144,12 @@ static void start(struct side *s, const struct side_kind *kind, const char *dir,
 }
 
 /* BENCH_PEERS: only peers whose name contains it. */
-static bool wanted(const struct side_kind *kind)
+static bool wanted(const struct side_kind *kind, uint32_t ranks)
 {
     const char *word = getenv("BENCH_PEERS");
 
+    if (ranks == 1 && kind->role != SIDE_OURS)
+        return false;
     return kind->role != SIDE_PEER || !word || strstr(kind->name, word);
 }
 
@@ -156,7 +158,7 @@ unsigned sides_start(struct side *sides, const char *dir, uint32_t ranks)
     unsigned n = 0;
 
     for (unsigned i = 0; i < KINDS; i++)
-        if ((kinds[i].ranks == 0 || kinds[i].ranks == ranks) && wanted(&kinds[i]))
+        if ((kinds[i].ranks == 0 || kinds[i].ranks == ranks) && wanted(&kinds[i], ranks))
             start(&sides[n++], &kinds[i], dir, ranks);
     for (unsigned i = 0; i < n; i++) {
         struct side *s = &sides[i];
