@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #define TRIPS    2000
-#define WARM     3
-#define PATIENCE 20000 /* polls of the start line between calls of progress */
+#define LARGE    (16u << 20) /* one call is enough to warm up */
+#define PATIENCE 20000       /* polls of the start line between calls of progress */
 
 double job_now_us(void)
 {
@@ -251,7 +251,9 @@ static void do_prepare(struct point *p)
  * the ranks. */
 static void do_calls(const struct point *p)
 {
-    for (uint32_t i = 0; i < WARM + p->r->calls; i++) {
+    uint32_t warm = p->r->bytes < LARGE ? 3 : 1;
+
+    for (uint32_t i = 0; i < warm + p->r->calls; i++) {
         double start;
 
         input_fill(p, 1);
@@ -259,8 +261,8 @@ static void do_calls(const struct point *p)
         line(p);
         start = job_now_us();
         p->lib->run(p->arg, false);
-        if (i >= WARM)
-            p->r->us[p->rank][i - WARM] = (float)(job_now_us() - start);
+        if (i >= warm)
+            p->r->us[p->rank][i - warm] = (float)(job_now_us() - start);
     }
     settle(p);
 }

@@ -153,6 +153,8 @@ static void release(void *arg)
 {
     struct neff_side *s = arg;
 
+    if (!s->one)
+        return; /* nothing was prepared */
     if (s->many)
         must(nrt_unload(s->many), "nrt_unload");
     must(nrt_unload(s->one), "nrt_unload");
