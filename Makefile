@@ -42,7 +42,7 @@ bench: setup-bench
 bench-coll: setup-bench
 	@scripts/configure.sh build-bench -Dbuildtype=release -Dtests=false -Dfuzzers=off -Dbench=true
 	meson compile -C build-bench
-	build-bench/bench/bench_coll
+	bench/run_coll.sh build-bench
 
 install: setup-build
 	@scripts/configure.sh build-install -Dbuildtype=release -Dtests=false -Dfuzzers=off \

@@ -161,8 +161,7 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < f.r->ranks; i++)
         for (unsigned k = 0; k < 2; k++)
             f.buf[k][i] = all + (2 * i + k) * (MOST / sizeof(float));
-    while (f.rank + 1 < f.r->ranks && fork() != 0)
-        f.rank++;
+    f.rank = job_ranks_start(f.r);
     job_serve(f.r, f.rank, &lib, &f);
     while (wait(NULL) > 0)
         ;

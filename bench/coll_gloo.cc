@@ -24,7 +24,8 @@
 
 #include "coll_job.h"
 
-namespace {
+namespace
+{
 
 struct Side {
     std::shared_ptr<gloo::rendezvous::Context> context;
@@ -104,8 +105,7 @@ void serve(struct job_region *r, int rank, const char *dir, bool bcube)
 {
     struct job_library lib = {};
     Side s = {};
-    auto device =
-        gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr("127.0.0.1"));
+    auto device = gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr("127.0.0.1"));
     gloo::rendezvous::FileStore store(dir);
 
     lib.prepare = prepare;
@@ -122,15 +122,14 @@ void serve(struct job_region *r, int rank, const char *dir, bool bcube)
 
 int main(int argc, char **argv)
 {
-    char dir[] = "/tmp/bench-gloo-XXXXXX";
-    uint32_t rank = 0;
+    char dir[256];
 
-    if (argc != 3 || !mkdtemp(dir))
+    if (argc != 3 || !job_folder_make(dir, sizeof(dir)))
         return 2;
     struct job_region *r = job_region_open(argv[1]);
 
-    while (rank + 1 < r->ranks && fork() != 0)
-        rank++;
+    const uint32_t rank = job_ranks_start(r);
+
     try {
         serve(r, static_cast<int>(rank), dir, strcmp(argv[2], "bcube") == 0);
     } catch (const std::exception &e) {

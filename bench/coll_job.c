@@ -9,10 +9,12 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +78,32 @@ struct job_region *job_region_make(const char *path, uint32_t ranks)
 struct job_region *job_region_open(const char *path)
 {
     return region_map(path, O_RDWR);
+}
+
+uint32_t job_ranks_start(const struct job_region *r)
+{
+    pid_t parent = getpid();
+
+    for (uint32_t rank = 0; rank + 1 < r->ranks; rank++) {
+        pid_t pid = fork();
+
+        must(pid >= 0, "bench: fork");
+        if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (getppid() != parent)
+                _exit(1);
+            return rank;
+        }
+    }
+    return r->ranks - 1;
+}
+
+bool job_folder_make(char *buf, size_t size)
+{
+    const char *base = getenv("BENCH_TMP");
+
+    snprintf(buf, size, "%s/bench-coll-XXXXXX", base ? base : "/tmp");
+    return mkdtemp(buf) != NULL;
 }
 
 void job_region_close(struct job_region *r)

@@ -46,6 +46,11 @@ struct job_region {
 struct job_region *job_region_make(const char *path, uint32_t ranks);
 struct job_region *job_region_open(const char *path); /* rank */
 void job_region_close(struct job_region *r);
+/* Rank: the process becomes all ranks of the region, each one process; returns which. The last one
+ * is the caller itself, with which the others die. */
+uint32_t job_ranks_start(const struct job_region *r);
+/* A new folder for files of the run, below BENCH_TMP (else /tmp); false: there is none. */
+bool job_folder_make(char *buf, size_t size);
 
 /* Driver: post a command, and wait until every rank has carried it out. False after that many
  * milliseconds; `alive` is asked now and then. */

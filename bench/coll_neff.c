@@ -193,7 +193,7 @@ static void environment(uint32_t rank, unsigned port)
     setenv("NEURON_LOGICAL_NC_CONFIG", "1", 1);
     setenv("OPENNRT_INSTANCE_TYPE", "trn2.48xlarge", 1);
     snprintf(text, sizeof(text), "bench-coll-%u", port);
-    setenv("OPENNRT_INSTANCE", text, 1);
+    setenv("OPENNRT_INSTANCE", text, 0); /* run_coll.sh chooses one, and removes it */
 }
 
 int main(int argc, char **argv)
@@ -206,8 +206,7 @@ int main(int argc, char **argv)
     if (argc != 2)
         return 2;
     s.r = job_region_open(argv[1]);
-    while (s.rank + 1 < s.r->ranks && fork() != 0)
-        s.rank++;
+    s.rank = job_ranks_start(s.r);
     environment(s.rank, port);
     must(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), "nrt_init");
     job_serve(s.r, s.rank, &lib, &s);

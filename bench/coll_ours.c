@@ -167,10 +167,10 @@ static void serve(struct ours_side *o, const char *dir)
 
 int main(int argc, char **argv)
 {
-    char dir[] = "/tmp/bench-coll-XXXXXX";
+    char dir[256];
     struct ours_side o = {0};
 
-    if (argc < 2 || !mkdtemp(dir))
+    if (argc < 2 || !job_folder_make(dir, sizeof(dir)))
         return 2;
     o.r = job_region_open(argv[1]);
     o.variant = argc > 2 ? argv[2] : NULL;
@@ -178,8 +178,7 @@ int main(int argc, char **argv)
         mmap(NULL, sizeof(*o.table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (o.table == MAP_FAILED)
         return 1;
-    while (o.rank + 1 < o.r->ranks && fork() != 0)
-        o.rank++;
+    o.rank = job_ranks_start(o.r);
     serve(&o, dir);
     if (o.rank + 1 < o.r->ranks)
         return 0;
