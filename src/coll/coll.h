@@ -84,7 +84,7 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
  * in the middle of a message. */
 void coll_comm_close(struct coll_comm *comm); /* NULL is fine */
 const struct topo_group *coll_comm_group(const struct coll_comm *comm);
-/* NRT_SUCCESS, or why the communicator is broken. */
+/* NRT_SUCCESS, or why the communicator is broken. Any thread. */
 NRT_STATUS coll_comm_status(const struct coll_comm *comm);
 
 /* Algorithm and variant of a request for this communicator, whose algorithm the documented table
@@ -94,7 +94,9 @@ void coll_request_tune(const struct coll_comm *comm, struct sched_request *req);
 
 /* Collective: compile the schedule for my rank and share channel buffers. s is borrowed for the
  * plan's life; its group is the communicator's. dtype: of the elements (its size is the request's
- * elem_size). NRT_INVALID: dtype and size differ, or the members' plans do; NRT_RESOURCE. Logs. */
+ * elem_size). A communicator that is broken, or breaks meanwhile, takes plans too: members that
+ * learn of it at different times still meet here; coll_begin refuses. NRT_INVALID: dtype and size
+ * differ, or the members' plans do; NRT_RESOURCE. Logs. */
 NRT_STATUS coll_plan_create(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
                             enum kernel_combine reduce, struct coll_plan **ret, struct err *err);
 /* The same without asking the others, who make it too: between operations, for schedules without

@@ -113,7 +113,8 @@ struct coll_comm {
     bool crowded;  /* these members are more */
     struct device_flight_group flight;
     struct device_flight_at flying; /* record of the operation under way, or of the last one */
-    NRT_STATUS status;
+    /* Written after err by the thread of the operations; a load of another model reads it. */
+    _Atomic NRT_STATUS status;
     struct err err;
 };
 

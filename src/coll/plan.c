@@ -390,8 +390,7 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
                               struct err *err)
 {
     struct coll_plan *p;
-    NRT_STATUS st = c->status ? err_set(err, c->status, "%s", c->err.text)
-                              : plan_check(c, s, dtype, reduce, err);
+    NRT_STATUS st = plan_check(c, s, dtype, reduce, err);
 
     if (st)
         return st;

@@ -533,6 +533,94 @@ static void models_share_a_communicator_and_repeat(void **state)
     PROVES("intra-027");
 }
 
+struct loader {
+    struct caller k;
+    unsigned times;
+};
+
+static void *loader_thread(void *arg)
+{
+    struct loader *l = arg;
+
+    for (unsigned i = 0; i < l->times; i++) {
+        load_only(&l->k);
+        if (l->k.loaded != NRT_SUCCESS || nrt_unload(l->k.m) != NRT_SUCCESS)
+            break;
+    }
+    return NULL;
+}
+
+/* What a load asks of a communicator while the operations of another model use it. */
+static void models_come_and_go_while_another_executes_on_the_core(void **state)
+{
+    struct bytes f = one_of(2, 16, 1, 0, 1), other = one_of(2, 16, 2, 1, 1);
+    struct loader l[2] = {0};
+    struct caller a[2];
+
+    session(2);
+    load_both(a, f);
+    for (unsigned r = 0; r < 2; r++) {
+        l[r].k = (struct caller){.rank = r, .ranks = 2, .neff = other};
+        l[r].times = 30;
+        a[r].ranks = 300;
+        assert_int_equal(pthread_create(&a[r].thread, NULL, run_thread, &a[r]), 0);
+        assert_int_equal(pthread_create(&l[r].k.thread, NULL, loader_thread, &l[r]), 0);
+    }
+    for (unsigned r = 0; r < 2; r++) {
+        pthread_join(a[r].thread, NULL);
+        pthread_join(l[r].k.thread, NULL);
+        assert_int_equal(a[r].ran, NRT_SUCCESS);
+        assert_int_equal(l[r].k.loaded, NRT_SUCCESS);
+        assert_ok(nrt_unload(a[r].m));
+    }
+    nothing_held(2);
+    neff_free(&f);
+    neff_free(&other);
+    nrt_close();
+}
+
+/* The two ranks of a model start different operations, which breaks their communicator, at any time
+ * of the loads of another model: each load gets the old one or a new one, and no rank waits alone.
+ */
+static void a_communicator_breaks_while_models_load(void **state)
+{
+    struct bytes f = one_of(2, 16, 2, 0, 1), wrong = one_of(2, 16, 2, 1, 1);
+    struct bytes other = one_of(2, 16, 3, 2, 1);
+
+    session(2);
+    for (unsigned i = 0; i < 30; i++) {
+        struct loader l[2] = {0};
+        struct caller a[2];
+
+        for (unsigned r = 0; r < 2; r++) {
+            a[r] = (struct caller){.rank = r, .ranks = 2, .neff = r ? wrong : f};
+            assert_int_equal(pthread_create(&a[r].thread, NULL, load_only, &a[r]), 0);
+        }
+        for (unsigned r = 0; r < 2; r++)
+            pthread_join(a[r].thread, NULL);
+        for (unsigned r = 0; r < 2; r++) {
+            assert_int_equal(a[r].loaded, NRT_SUCCESS);
+            l[r].k = (struct caller){.rank = r, .ranks = 2, .neff = other};
+            l[r].times = 3;
+            a[r].ranks = 1;
+            assert_int_equal(pthread_create(&l[r].k.thread, NULL, loader_thread, &l[r]), 0);
+            assert_int_equal(pthread_create(&a[r].thread, NULL, run_thread, &a[r]), 0);
+        }
+        for (unsigned r = 0; r < 2; r++) {
+            pthread_join(a[r].thread, NULL);
+            pthread_join(l[r].k.thread, NULL);
+            assert_int_equal(a[r].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
+            assert_int_equal(l[r].k.loaded, NRT_SUCCESS);
+            assert_ok(nrt_unload(a[r].m));
+        }
+    }
+    nothing_held(2);
+    neff_free(&f);
+    neff_free(&wrong);
+    neff_free(&other);
+    nrt_close();
+}
+
 struct sized {
     pthread_t thread;
     unsigned vnc, rank, ranks;
@@ -1002,6 +1090,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(operations_in_another_order_break_the_communicator),
         cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
         cmocka_unit_test(models_share_a_communicator_and_repeat),
+        cmocka_unit_test(models_come_and_go_while_another_executes_on_the_core),
+        cmocka_unit_test(a_communicator_breaks_while_models_load),
         cmocka_unit_test(models_of_several_world_sizes),
         cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
         cmocka_unit_test(four_streams_of_two_cores_each_in_order),
