@@ -236,7 +236,7 @@ static void move_in(struct kill_run *k, struct device_instance *in, struct flat 
                              .cat = DEVICE_CAT_TENSOR,
                              .size = sizes[salt % 5]};
     struct err err = {0};
-    void *p;
+    void *p = NULL;
 
     f->size = a.size;
     if (device_alloc(in, &a, &f->x, &err) || device_map(in, f->x.addr, a.size, DEVICE_RW, &p, &err))

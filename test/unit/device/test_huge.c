@@ -65,7 +65,7 @@ static struct block block_new(struct device_instance *in)
     struct device_alloc a = want(0, DEVICE_CAT_TENSOR, SIZE);
     struct block b;
     struct err err = {0};
-    void *p;
+    void *p = NULL;
 
     a.align = BLOCK;
     if (device_alloc(in, &a, &b.x, &err) != NRT_SUCCESS ||
