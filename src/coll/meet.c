@@ -26,6 +26,7 @@ struct meet_group {
     uint32_t n, tag;
     uint32_t *ranks; /* NULL: the world */
     pthread_mutex_t lock;
+    bool left; /* this rank has not waited for the last exchange */
 };
 
 struct coll_meet {
@@ -290,35 +291,63 @@ static NRT_STATUS job_gather(struct coll_meet *m, const uint32_t *ranks, uint32_
     if (st)
         return st;
     pthread_mutex_lock(&g->lock);
+    if (g->left) {
+        struct err ignored = {0};
+
+        (void)net_op_wait(g->net, NET_NO_LIMIT, &ignored);
+        g->left = false;
+    }
     st = net_op_start(g->net, NET_OP_GATHER_V, mine, size, err);
-    if (!st)
+    if (!ret) {
+        g->left = !st;
+        (void)net_job_progress(m->job, 64); /* to the root */
+    }
+    if (!st && ret)
         st = net_op_wait(g->net, NET_NO_LIMIT, err);
-    if (!st)
+    if (!st && ret)
         st = parts_read(g->net, n, ret, err);
     pthread_mutex_unlock(&g->lock);
     return st;
 }
 
+static uint32_t position(const struct coll_meet *m, const uint32_t *ranks, uint32_t n)
+{
+    uint32_t me = m->rank;
+
+    for (uint32_t i = 0; ranks && i < n; i++)
+        if (ranks[i] == m->rank)
+            me = i;
+    return me;
+}
+
 NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
                             const void *mine, size_t size, struct coll_parts *ret, struct err *err)
 {
-    uint32_t me = m->rank;
     NRT_STATUS st;
 
     *ret = (struct coll_parts){0};
     if (!ranks)
         n = m->world;
-    for (uint32_t i = 0; ranks && i < n; i++)
-        if (ranks[i] == m->rank)
-            me = i;
     if (n > 1 && m->job)
         return job_gather(m, ranks, n, tag, mine, size, ret, err);
     if (n > 1)
-        return house_gather(m->house, me, ranks, n, tag, mine, size, ret, err);
+        return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, ret, err);
     st = parts_make(ret, 1, size, err);
     if (!st && size)
         memcpy(ret->data, mine, size);
     if (!st)
         ret->off[1] = size;
     return st;
+}
+
+NRT_STATUS coll_meet_leave(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
+                           const void *mine, size_t size, struct err *err)
+{
+    if (!ranks)
+        n = m->world;
+    if (n < 2)
+        return NRT_SUCCESS;
+    if (m->job)
+        return job_gather(m, ranks, n, tag, mine, size, NULL, err);
+    return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, NULL, err);
 }

@@ -67,5 +67,10 @@ void coll_parts_free(struct coll_parts *p);
  * NRT_RESOURCE. Logs. */
 NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
                             const void *mine, size_t size, struct coll_parts *ret, struct err *err);
+/* Gives bytes to such an exchange and does not wait for it. The rank's next one of this list and
+ * tag is another exchange over a job; in a process it is the same one, and what is given then
+ * counts, if not all had come before. Logs as the exchange does. */
+NRT_STATUS coll_meet_leave(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
+                           const void *mine, size_t size, struct err *err);
 
 #endif

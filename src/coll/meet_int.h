@@ -15,6 +15,7 @@ NRT_STATUS house_join(const struct coll_meet_config *cfg, struct house_world **r
                       struct err *err);
 void house_leave(struct house_world *w);
 const struct coll_place *house_place(const struct house_world *w, uint32_t rank);
+/* me: position of this rank in the list. ret NULL: as coll_meet_leave. */
 NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
                         uint32_t tag, const void *mine, size_t size, struct coll_parts *ret,
                         struct err *err);

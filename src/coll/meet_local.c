@@ -20,8 +20,9 @@ struct desk {
     struct part {
         uint8_t *data; /* NULL: not given yet */
         size_t size;
+        bool left; /* its rank will not come to take */
     } * parts;
-    uint32_t given, taken; /* taken > 0: open, nobody may give */
+    uint32_t given, taken; /* taken: who has left counts */
     bool open;
 };
 
@@ -295,6 +296,27 @@ static void desk_clear(struct desk *d)
     d->open = false;
 }
 
+/* What this rank left and nobody has taken is replaced: the rank is back. */
+static void part_put(struct desk *d, uint32_t me, uint8_t *data, size_t size, bool leaves)
+{
+    struct part *p = &d->parts[me];
+
+    d->given += !p->data;
+    d->taken -= p->left;
+    mem_free(p->data);
+    *p = (struct part){data, size, leaves};
+    d->taken += leaves;
+    d->open = d->given == d->n;
+}
+
+static void desk_end(struct coll_house *h, struct desk *d)
+{
+    if (d->taken == d->n)
+        desk_clear(d);
+    pthread_cond_broadcast(&h->changed);
+}
+
+/* ret NULL: the rank leaves. */
 NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
                         uint32_t tag, const void *mine, size_t size, struct coll_parts *ret,
                         struct err *err)
@@ -303,7 +325,7 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
     uint64_t next_line = first_line();
     uint8_t *copy = mem_alloc(size ? size : 1);
     struct desk *d;
-    NRT_STATUS st;
+    NRT_STATUS st = NRT_SUCCESS;
 
     pthread_mutex_lock(&h->lock);
     d = desk_find(w, ranks, n, tag);
@@ -316,17 +338,16 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
         memcpy(copy, mine, size);
     while (d->open) /* the exchange before is not cleared yet */
         house_wait(h, &next_line, w->log, say_gathering, d);
-    d->parts[me] = (struct part){copy, size};
-    d->open = ++d->given == n;
+    part_put(d, me, copy, size, !ret);
     if (d->open)
         pthread_cond_broadcast(&h->changed);
-    while (!d->open)
+    while (ret && !d->open)
         house_wait(h, &next_line, w->log, say_gathering, d);
-    st = parts_take(d, ret, err);
-    if (++d->taken == n) {
-        desk_clear(d);
-        pthread_cond_broadcast(&h->changed);
+    if (ret) {
+        st = parts_take(d, ret, err);
+        d->taken++;
     }
+    desk_end(h, d);
     pthread_mutex_unlock(&h->lock);
     return st;
 }

@@ -416,20 +416,19 @@ static NRT_STATUS table_fill(struct maker *m)
     return st;
 }
 
-static NRT_STATUS world_check(const struct maker *m)
+NRT_STATUS model_ranks_check(const struct coll_rank *r, uint32_t rank, uint32_t count,
+                             struct err *err)
 {
-    const struct coll_table_config *c = m->cfg;
-
-    if (c->count == 1)
+    if (count == 1)
         return NRT_SUCCESS;
-    if (!m->r->meet)
-        return err_set(m->err, NRT_INVALID, "logical core %u has no global communicator", c->vnc);
-    if (m->r->id < c->rank || m->r->id - c->rank + (uint64_t)c->count > m->r->count)
-        return err_set(m->err, NRT_INVALID,
+    if (!r->meet)
+        return err_set(err, NRT_INVALID, "logical core %u has no global communicator", r->vnc);
+    if (r->id < rank || r->id - rank + (uint64_t)count > r->count)
+        return err_set(err, NRT_INVALID,
                        "rank %u of a world of %u does not fit global rank %u of %u: the ranks of a "
                        "model follow each other in the global communicator, which is made for the "
                        "largest world (nrt_build_global_comm)",
-                       c->rank, c->count, m->r->id, m->r->count);
+                       rank, count, r->id, r->count);
     return NRT_SUCCESS;
 }
 
@@ -444,7 +443,7 @@ NRT_STATUS coll_table_create(struct coll_world *w, const struct coll_table_confi
         return no_memory(&m);
     m.t->rank = m.r;
     pthread_mutex_lock(&m.r->lock);
-    st = world_check(&m);
+    st = model_ranks_check(m.r, cfg->rank, cfg->count, err);
     if (!st)
         st = table_fill(&m);
     pthread_mutex_unlock(&m.r->lock);

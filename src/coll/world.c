@@ -14,7 +14,9 @@
 /* As published for core dumps: flight records lie where those do. */
 #define FLIGHT_DIR "/tmp/neuron-core-dump/dt-%d-cid-%c"
 
-#define TAG_HOST UINT32_C(0x686f7374) /* exchanges that are not part of a load */
+#define TAG_HOST  UINT32_C(0x686f7374) /* exchanges that are not part of a load */
+#define TAG_READY UINT32_C(0x72656164) /* and the first one of each load */
+#define WHY_MAX   200                  /* bytes of a reason */
 
 static struct coll_place place_of(const struct coll_rank *r)
 {
@@ -287,5 +289,74 @@ NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *min
     if (!st && size)
         memcpy(all, parts.data, size * count);
     coll_parts_free(&parts);
+    return st;
+}
+
+/* ---- loads ---- */
+
+/* The first rank that gave a reason; what others wrote is shown as far as it can be printed. */
+static NRT_STATUS reasons_check(const uint32_t *ranks, uint32_t n, const struct coll_parts *all,
+                                struct err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        size_t size = all->off[i + 1] - all->off[i];
+        char text[WHY_MAX + 1];
+
+        if (size == 0)
+            continue;
+        size = size < WHY_MAX ? size : WHY_MAX;
+        for (size_t k = 0; k < size; k++) {
+            uint8_t c = all->data[all->off[i] + k];
+
+            text[k] = (char)(c < 0x20 || c > 0x7e ? '?' : c);
+        }
+        text[size] = '\0';
+        return err_set(err, NRT_FAILURE, "rank %u cannot load the model: %s", ranks[i], text);
+    }
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS ready(struct coll_rank *r, uint32_t rank, uint32_t count, const char *why,
+                        struct err *err)
+{
+    uint32_t *ranks = mem_calloc(count, sizeof(*ranks));
+    struct coll_parts all;
+    NRT_STATUS st = model_ranks_check(r, rank, count, err);
+
+    if (!ranks)
+        st = err_set(err, NRT_RESOURCE, "no memory for a world of %u ranks", count);
+    for (uint32_t i = 0; i < count && !st; i++)
+        ranks[i] = r->id - rank + i;
+    if (!st && why) {
+        st = coll_meet_leave(r->meet, ranks, count, TAG_READY, why, strnlen(why, WHY_MAX), err);
+    } else if (!st) {
+        st = coll_meet_gather(r->meet, ranks, count, TAG_READY, NULL, 0, &all, err);
+        if (!st) {
+            st = reasons_check(ranks, count, &all, err);
+            coll_parts_free(&all);
+        }
+    }
+    mem_free(ranks);
+    return st;
+}
+
+NRT_STATUS coll_world_ready(struct coll_world *w, uint32_t vnc, uint32_t rank, uint32_t count,
+                            const char *why, struct err *err)
+{
+    struct coll_rank *r = rank_of(w, vnc, err);
+    uint32_t id, world;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (!r)
+        return refuse(w, err);
+    if (count == 1)
+        return NRT_SUCCESS;
+    if (why && !coll_world_joined(w, vnc, &id, &world))
+        st = coll_world_join(w, vnc, rank, count, err);
+    if (st)
+        return st;
+    pthread_mutex_lock(&r->lock);
+    st = ready(r, rank, count, why && !why[0] ? "no reason given" : why, err);
+    pthread_mutex_unlock(&r->lock);
     return st;
 }

@@ -65,6 +65,15 @@ bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uin
 NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *mine, size_t size,
                              void *all, struct err *err);
 
+/* The ranks of a model (rank, count: as in coll_table_config) tell each other, before its tables,
+ * whether they can load it. why NULL: this one can, and waits for the others; NRT_FAILURE: one
+ * cannot, err names it and says why. Else this one cannot: it tells the others and does not wait
+ * (its status is NRT_SUCCESS, or why they could not be told); a core that has not joined joins
+ * first. NRT_INVALID: the model's ranks are not among the global ones; and as
+ * coll_world_gather. */
+NRT_STATUS coll_world_ready(struct coll_world *w, uint32_t vnc, uint32_t rank, uint32_t count,
+                            const char *why, struct err *err);
+
 /* What the core gives to core_program_create: one table per logical core. */
 const struct core_outside *coll_world_outside(struct coll_world *w, uint32_t vnc);
 

@@ -140,6 +140,10 @@ struct coll_world {
     char *flight_dir; /* of coll_config; NULL: none, memory was out */
 };
 
+/* table.c: whether the ranks of a model, of which this is one, are among those of the meet. */
+NRT_STATUS model_ranks_check(const struct coll_rank *r, uint32_t rank, uint32_t count,
+                             struct err *err);
+
 /* stream.c */
 void streams_init(struct coll_rank *r); /* and its table of functions */
 

@@ -168,9 +168,28 @@ static NRT_STATUS instance_meet(struct model *m, struct instance *in, struct err
     struct coll_table_config cfg = {
         .vnc = vnc_of(m, in), .neff = m->neff, .rank = m->rank, .count = m->world};
 
+    NRT_STATUS status;
+
     if (!outside_of(m, in))
         return NRT_SUCCESS;
-    return coll_table_create(m->h->cfg.world, &cfg, &in->colls, err);
+    m->met = true;
+    status = coll_world_ready(m->h->cfg.world, cfg.vnc, m->rank, m->world, NULL, err);
+    return status ? status : coll_table_create(m->h->cfg.world, &cfg, &in->colls, err);
+}
+
+/* The other ranks of the model, which may be waiting, fail with this one; unless they have met it,
+ * or it is known that they do not meet. */
+static void tell_others(struct model *m, bool known, int32_t vnc, const struct err *why)
+{
+    struct err ignored = {0};
+
+    if (!m->h->cfg.world || m->world < 2 || m->met || (known && !has_collectives(m)))
+        return;
+    if (vnc < 0 && m->h->count == 1)
+        vnc = 0;
+    if (vnc >= 0 && (uint32_t)vnc < m->h->count)
+        (void)coll_world_ready(m->h->cfg.world, (uint32_t)vnc, m->rank, m->world, why->text,
+                               &ignored);
 }
 
 static void instance_remove(struct model *m, struct instance *in)
@@ -337,7 +356,8 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
     struct log *lg = h->cfg.log;
     struct err local = {0};
     uint32_t first = 0;
-    bool logged = false;
+    bool logged = false, known = false;
+    int32_t vnc = where->vnc;
     NRT_STATUS status;
 
     if (!err)
@@ -361,7 +381,8 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
     }
     if (status == NRT_SUCCESS)
         status = graph_build(m, err);
-    if (status != NRT_SUCCESS)
+    known = status == NRT_SUCCESS;
+    if (!known)
         goto out_model;
 
     m->solo = is_solo(m);
@@ -370,8 +391,9 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
         logged = true;
         goto out_model;
     }
+    vnc = (int32_t)first;
     status = join_world(m, first, where, err);
-    logged = status != NRT_SUCCESS;
+    m->met = logged = status != NRT_SUCCESS; /* there is nobody to tell */
     if (!logged) {
         status = stage_all(m, first, where->vnc_count, err);
         /* The device room reports its own shortages. */
@@ -390,6 +412,7 @@ out_model:
         LOGE(lg, LOG_NMGR, "kmgr_load_nn", "%s", err->text);
     LOGE(lg, LOG_NMGR, "kmgr_load_nn_post_metrics", "Failed to load NN: %s, err: %d",
          m->neff ? m->neff->name : "", (int)status);
+    tell_others(m, known, vnc, err);
     model_destroy(m);
     return status;
 }

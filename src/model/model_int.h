@@ -159,6 +159,7 @@ struct model {
     struct load_env env;
     uint32_t id;
     uint32_t rank, world; /* of its collectives; world at least 1 */
+    bool met;             /* the other ranks know whether this one can load, or cannot be told */
     struct arena arena;
     uint32_t in_count, out_count;
     struct model_tensor *in, *out;

@@ -409,6 +409,78 @@ static void *load_only(void *arg)
     return NULL;
 }
 
+/* ---- a rank that cannot load ---- */
+
+static void callers_load(struct caller *k, unsigned ranks, const struct bytes *f)
+{
+    for (unsigned r = 0; r < ranks; r++) {
+        k[r] = (struct caller){.rank = r, .ranks = ranks, .neff = f[r]};
+        assert_int_equal(pthread_create(&k[r].thread, NULL, load_only, &k[r]), 0);
+    }
+    for (unsigned r = 0; r < ranks; r++)
+        pthread_join(k[r].thread, NULL);
+}
+
+/* The file is bad at one rank: the others, which wait for it, fail by its name, in the first load
+ * of a world and later, and the next load is as if nothing had been. */
+static void a_rank_that_cannot_load_fails_the_others_by_name(void **state)
+{
+    struct bytes good = one_of(3, 16, 1, 0, 1), f[3], all[3] = {good, good, good};
+    char line[64];
+
+    for (unsigned root = 0; root < 2; root++) {
+        if (root)
+            root_env();
+        session(3);
+        for (unsigned i = 0; i < 6; i++) {
+            unsigned victim = (unsigned)(seed + i) % 3;
+            struct caller k[3] = {0};
+
+            memcpy(f, all, sizeof(f));
+            f[victim].size = 2000; /* cut off */
+            api_log_clear();
+            callers_load(k, 3, f);
+            snprintf(line, sizeof(line), "rank %u cannot load the model: ", victim);
+            assert_true(api_log_has(line));
+            for (unsigned r = 0; r < 3; r++)
+                assert_int_equal(k[r].loaded, r == victim ? NRT_INVALID : NRT_FAILURE);
+            nothing_held(3);
+
+            memset(k, 0, sizeof(k));
+            callers_run(k, 3, all);
+            for (unsigned r = 0; r < 3; r++) {
+                assert_int_equal(k[r].again, NRT_SUCCESS);
+                assert_true(k[r].got == 6);
+            }
+        }
+        nothing_held(3);
+        nrt_close();
+    }
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+    neff_free(&good);
+}
+
+/* Where all fail, one after the other and waiting for nobody, nothing of it is left. */
+static void a_file_that_no_rank_can_load_leaves_nothing(void **state)
+{
+    struct bytes good = one_of(3, 16, 1, 0, 1), all[3] = {good, good, good};
+    struct caller k[3] = {0};
+    nrt_model_t *m;
+
+    session(3);
+    callers_run(k, 3, all); /* the first load of a world is where the ranks wait for each other */
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(nrt_load_collectives(good.data, 2000, (int32_t)i % 3, -1, i % 3, 3, &m),
+                         NRT_INVALID);
+    memset(k, 0, sizeof(k));
+    callers_run(k, 3, all);
+    for (unsigned r = 0; r < 3; r++)
+        assert_int_equal(k[r].again, NRT_SUCCESS);
+    nothing_held(3);
+    nrt_close();
+    neff_free(&good);
+}
+
 /* Loads on both ranks of a session of two; the models stay. */
 static void load_both(struct caller *k, struct bytes f)
 {
@@ -1248,6 +1320,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(threads_meet_over_the_root_when_it_is_given),
         cmocka_unit_test(random_tables_by_processes),
         cmocka_unit_test(tables_that_differ_are_refused_at_load_by_name),
+        cmocka_unit_test(a_rank_that_cannot_load_fails_the_others_by_name),
+        cmocka_unit_test(a_file_that_no_rank_can_load_leaves_nothing),
         cmocka_unit_test(operations_in_another_order_break_the_communicator),
         cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
         cmocka_unit_test(models_share_a_communicator_and_repeat),

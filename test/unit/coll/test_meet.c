@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Exchanges between ranks of one process that do not wait (src/coll/meet.h, coll_meet_leave). */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "coll/meet.h"
+
+#define TAG 7
+
+struct joiner {
+    struct coll_meet_config cfg;
+    struct coll_meet *m;
+    NRT_STATUS st;
+};
+
+static void *join_thread(void *arg)
+{
+    struct joiner *j = arg;
+    struct err err = {0};
+
+    j->st = coll_meet_open(&j->cfg, &j->m, &err);
+    return NULL;
+}
+
+static void leave(struct joiner *j, const char *text)
+{
+    struct err err = {0};
+
+    assert_int_equal(coll_meet_leave(j->m, NULL, 0, TAG, text, strlen(text), &err), NRT_SUCCESS);
+}
+
+/* Gathers at rank 0, when everybody else has given. */
+static void expect(struct joiner *j, const char *mine, const char *all)
+{
+    struct coll_parts parts;
+    struct err err = {0};
+
+    assert_int_equal(coll_meet_gather(j->m, NULL, 0, TAG, mine, strlen(mine), &parts, &err),
+                     NRT_SUCCESS);
+    assert_int_equal(parts.off[2], strlen(all));
+    assert_memory_equal(parts.data, all, strlen(all));
+    coll_parts_free(&parts);
+}
+
+static void what_a_rank_left_counts_until_it_gives_again(void **state)
+{
+    struct coll_house *house;
+    struct joiner j[2] = {0};
+    struct err err = {0};
+    pthread_t other;
+
+    (void)state;
+    assert_int_equal(coll_house_create(&house, &err), NRT_SUCCESS);
+    for (uint32_t r = 0; r < 2; r++)
+        j[r].cfg = (struct coll_meet_config){.rank = r, .world = 2, .house = house, .local_max = 2};
+    assert_int_equal(pthread_create(&other, NULL, join_thread, &j[1]), 0);
+    join_thread(&j[0]);
+    pthread_join(other, NULL);
+    assert_int_equal(j[0].st, NRT_SUCCESS);
+    assert_int_equal(j[1].st, NRT_SUCCESS);
+
+    leave(&j[1], "x");
+    expect(&j[0], "a", "ax"); /* nobody waits for who has left */
+    leave(&j[1], "longer");
+    leave(&j[1], "y");
+    expect(&j[0], "", "y"); /* the last word */
+    leave(&j[1], "z");
+    leave(&j[0], "b"); /* all have left: over */
+    leave(&j[1], "w");
+    expect(&j[0], "c", "cw");
+    leave(&j[1], "held at the end");
+    for (uint32_t r = 0; r < 2; r++)
+        coll_meet_close(j[r].m);
+    coll_house_destroy(house);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_rank_left_counts_until_it_gives_again),
+    };
+
+    return cmocka_run_group_tests_name("coll-meet", tests, NULL, NULL);
+}
