@@ -59,14 +59,21 @@ static uint64_t monotonic(void *arg)
 
 /* ---- how operations are carried out here ---- */
 
-static uint32_t bytes_hash(const void *p, size_t size)
+/* Of the table's text: the struct has holes, whose bytes are anything. */
+static NRT_STATUS tuning_hash(const struct sched_tuning *t, uint32_t *ret, struct err *err)
 {
-    const uint8_t *b = p;
+    struct strbuf text = {0};
     uint32_t h = 2166136261u;
+    NRT_STATUS st = NRT_SUCCESS;
 
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ b[i]) * 16777619u;
-    return h;
+    sched_tuning_print(t, &text);
+    if (text.failed)
+        st = err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    for (size_t i = 0; i < text.len && !st; i++)
+        h = (h ^ (uint8_t)text.s[i]) * 16777619u;
+    strbuf_fini(&text);
+    *ret = h;
+    return st;
 }
 
 static void tuning_take(struct coll_comm *c)
@@ -193,7 +200,7 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
     size_t counters = (size_t)c->n * c->channels * SCHED_SEM_COUNT;
     struct hello mine, *all = mem_calloc(c->n, sizeof(*all));
     NRT_STATUS st = NRT_RESOURCE;
-    uint32_t number = 0;
+    uint32_t number = 0, tuning = 0;
 
     c->peers = mem_calloc(c->n, sizeof(*c->peers));
     c->mine = mem_calloc(counters, sizeof(*c->mine));
@@ -207,6 +214,8 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
         err_set(err, st, "no memory for a communicator");
     else
         st = area_make(c, err);
+    if (!st)
+        st = tuning_hash(&c->tuning, &tuning, err);
     mine = (struct hello){.magic = COLL_MAGIC,
                           .area = c->extent.addr,
                           .slot = device_slot(c->cfg.in),
@@ -214,7 +223,7 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
                           .n = c->n,
                           .rank = c->me,
                           .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0,
-                          .tuning = bytes_hash(&c->tuning, sizeof(c->tuning))};
+                          .tuning = tuning};
     run_cpus_mine(&mine.cpus);
     if (!st)
         st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);

@@ -1164,6 +1164,7 @@ static int loop_helper(int argc, char **argv)
         if (i == 10)
             runner_say("busy");
     }
+    neff_free(&f);
     snprintf(line, sizeof(line), "ended %d", (int)st);
     runner_say(line);
     if (nrt_unload(k.m) != NRT_SUCCESS)
