@@ -396,6 +396,10 @@ int main(void)
     };
     const char *env = getenv("OPENNRT_SEED");
 
+    if (runner_emulated()) {
+        printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
+        return RUNNER_SKIP;
+    }
     seed = env ? strtoull(env, NULL, 0) : 7;
     printf("seed %llu\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
