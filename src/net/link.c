@@ -25,10 +25,13 @@ static uint64_t tag_of(uint32_t rank, uint32_t channel, uint16_t stamp)
     return (uint64_t)rank << 48 | (uint64_t)channel << 16 | stamp;
 }
 
-/* The last channel is the links' own: messages of no bytes, whose stamp is what they say. They
- * follow what was sent before them, so an answer to a farewell means that all of it has come. */
+/* The last channel is the links' own: messages of no bytes, whose stamp is what they say. A
+ * farewell says how many messages it follows, and is answered when as many have been received: some
+ * providers keep those that nobody waits for yet, deliver what comes after them, and lose them when
+ * the sender closes. The number is told modulo OWN_COUNT; fewer are ever on their way. */
 #define OWN_CHANNEL UINT32_MAX
-enum { OWN_FAREWELL = 1, OWN_ANSWER };
+enum { OWN_FAREWELL, OWN_ANSWER };
+#define OWN_COUNT   0x8000u
 #define FAREWELL_NS UINT64_C(5000000000)
 #define ANSWER_NS   UINT64_C(200000000)
 #define PAUSE_NS    50000 /* between two looks at the answers */
@@ -57,9 +60,11 @@ struct net_request {
 struct link_peer {
     uint64_t at; /* the provider's name for it */
     bool known, lost;
-    bool talked;            /* something was posted for it */
-    bool leaving, answered; /* it has said farewell; it has answered ours */
-    bool owed;              /* an answer */
+    bool talked;             /* something was posted for it */
+    bool leaving, answered;  /* it has said farewell; it has answered ours */
+    bool owed;               /* an answer */
+    uint32_t sent, received; /* messages, not the links' own */
+    uint32_t told;           /* with its farewell: what it has sent, modulo OWN_COUNT */
 };
 
 struct net_link {
@@ -76,6 +81,7 @@ struct net_link {
     bool job_lost;
     bool stopped;                /* the endpoint is closed */
     bool hurry;                  /* no farewell */
+    bool leaves;                 /* says farewell itself: it receives nothing more */
     bool owes;                   /* some peer is owed an answer */
     uint32_t group_free;         /* lowest number of a communicator that was never held */
     char why[ERR_TEXT_MAX - 64]; /* of the last loss */
@@ -213,10 +219,12 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
                 send ? "sending to" : "receiving from", e->peer, strerror(error));
         return NET_FAILED;
     }
-    if (send)
+    if (send) {
         l->counters.sends++;
-    else
+        p->sent++;
+    } else {
         l->counters.recvs++;
+    }
     if (l->proxy_idle)
         pthread_cond_signal(&l->proxy_go);
     *ret = r;
@@ -286,12 +294,21 @@ static void own_heard(struct net_link *l, const struct fabric_completion *c)
 
     if (c->error != 0 || from >= l->world)
         return;
-    if ((c->tag & TAG_STAMP) == OWN_FAREWELL) {
-        l->peers[from].leaving = true;
-        l->peers[from].owed = l->owes = true;
-    } else if ((c->tag & TAG_STAMP) == OWN_ANSWER) {
+    if ((c->tag & 1) == OWN_ANSWER) {
         l->peers[from].answered = true;
+        return;
     }
+    l->peers[from].leaving = true;
+    l->peers[from].told = (c->tag & TAG_STAMP) >> 1;
+    l->peers[from].owed = l->owes = true;
+}
+
+static void received_count(struct net_link *l, const struct fabric_completion *c)
+{
+    uint32_t from = (uint32_t)(c->tag >> 48);
+
+    if (c->error == 0 && from < l->world)
+        l->peers[from].received++;
 }
 
 static void complete(struct net_link *l, const struct fabric_completion *c)
@@ -309,6 +326,8 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
         request_free_if_over(l, r);
         return;
     }
+    if (!r->send)
+        received_count(l, c);
     if (c->truncated) {
         char why[96];
 
@@ -343,8 +362,9 @@ static void own_receive(struct net_link *l)
 }
 
 /* False: no room now. */
-static bool own_say(struct net_link *l, uint32_t peer, uint16_t what)
+static bool own_say(struct net_link *l, uint32_t peer, unsigned what)
 {
+    uint16_t stamp = (uint16_t)(l->peers[peer].sent % OWN_COUNT << 1 | what);
     struct net_request *r = request_new(l);
     enum fabric_result how;
     int ignored;
@@ -354,7 +374,7 @@ static bool own_say(struct net_link *l, uint32_t peer, uint16_t what)
     r->peer = peer;
     r->own = r->send = true;
     r->owned = false;
-    how = fabric_send(l->f, l->peers[peer].at, tag_of(l->rank, OWN_CHANNEL, what), l->nothing, 0,
+    how = fabric_send(l->f, l->peers[peer].at, tag_of(l->rank, OWN_CHANNEL, stamp), l->nothing, 0,
                       NULL, r, &ignored);
     r->in_provider = how == FABRIC_OK;
     request_free_if_over(l, r);
@@ -365,9 +385,11 @@ static void answers_give(struct net_link *l)
 {
     l->owes = false;
     for (uint32_t i = 0; i < l->world; i++) {
-        if (l->peers[i].owed)
-            l->peers[i].owed = !own_say(l, i, OWN_ANSWER);
-        l->owes = l->owes || l->peers[i].owed;
+        struct link_peer *p = &l->peers[i];
+
+        if (p->owed && (l->leaves || p->received % OWN_COUNT == p->told))
+            p->owed = !own_say(l, i, OWN_ANSWER);
+        l->owes = l->owes || p->owed;
     }
 }
 
@@ -696,6 +718,16 @@ static void requests_free(struct net_request *r)
     }
 }
 
+/* A peer closes as soon as it has answered, and some providers lose what nobody has received from
+ * an endpoint that closes: from here on each message that may come, a farewell and an answer of
+ * each peer, finds its own receive. */
+static void last_words_expect(struct net_link *l)
+{
+    for (uint32_t i = 0; i < l->world && !l->stopped; i++)
+        for (unsigned words = 0; words < 2 && l->peers[i].talked && !l->peers[i].lost; words++)
+            own_receive(l);
+}
+
 /* What this rank has sent may still be on its way, or wait at a peer for its receive: closing the
  * endpoint now would lose it. */
 static void farewell(struct net_link *l)
@@ -705,7 +737,16 @@ static void farewell(struct net_link *l)
     bool *said = mem_calloc(l->world, sizeof(*said)), waits = said != NULL;
 
     pthread_mutex_lock(&l->lock);
-    while (waits && !l->hurry && !l->stopped && !l->job_lost && run_now_ns() < end) {
+    l->leaves = true;
+    last_words_expect(l);
+    while (waits && !l->hurry && !l->stopped && !l->job_lost) {
+        if (run_now_ns() >= end) {
+            LOGW(l->log, LOG_NRT, "net_link",
+                 "rank %u closes its endpoint before every peer has answered its farewell: what it "
+                 "sent last may be lost",
+                 l->rank);
+            break;
+        }
         waits = false;
         for (uint32_t i = 0; i < l->world; i++) {
             struct link_peer *p = &l->peers[i];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Real libfabric between real processes on loopback: bootstrap, addresses, a ring of proxies with
  * devices that follow the protocol, and a rank that is killed. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 
 #include "../unit/net/net_support.h"
 #include "base/mem.h"
+#include "log_tap.h"
 #include "net/link.h"
 #include "run/run.h"
 #include "runner.h"
@@ -19,6 +21,8 @@
 #define WORLD   3
 #define K       4
 #define ENTRIES 37
+#define LEAVES  40
+#define LOST_NS UINT64_C(20000000000) /* no message takes that long */
 
 /* --- one rank ----------------------------------------------------------------------------------
  */
@@ -355,12 +359,164 @@ static void a_provider_that_is_not_there(void **state)
                                      "installed or EFA is not enabled"));
 }
 
+/* --- links of one process ----------------------------------------------------------------------
+ */
+
+static const char *const providers[] = {"tcp", "net", "tcp;ofi_rxm"};
+
+/* NULL where the library does not have the provider. */
+static struct net_link *trio_open(struct net_link *l[WORLD], const char *provider, struct log *lg)
+{
+    uint8_t address[NET_ADDRESS_MAX];
+    struct err err = {0};
+
+    for (uint32_t i = 0; i < WORLD; i++) {
+        struct net_link_config cfg = {.rank = i, .world = WORLD, .provider = provider, .log = lg};
+
+        if (net_link_open(&cfg, &l[i], &err) != NRT_SUCCESS) {
+            assert_int_equal(i, 0);
+            return NULL;
+        }
+    }
+    for (uint32_t i = 0; i < WORLD; i++)
+        for (uint32_t k = 0; k < WORLD; k++) {
+            size_t size = net_link_address(l[k], address);
+
+            assert_int_equal(net_link_peer(l[i], k, address, size, &err), NRT_SUCCESS);
+        }
+    return l[0];
+}
+
+static void request_end(struct net_link *l, struct net_request *r, uint32_t size)
+{
+    struct net_wire w = net_link_wire(l);
+    struct err err = {0};
+    uint64_t end = run_now_ns() + LOST_NS;
+    uint32_t moved;
+    bool done = false;
+
+    while (!done) {
+        if (run_now_ns() > end)
+            fail_msg("a message was lost");
+        (void)net_link_progress(l, 16);
+        assert_int_equal(w.test(w.arg, r, &done, &moved, &err), NRT_SUCCESS);
+    }
+    assert_int_equal(moved, size);
+}
+
+/* One number from a rank to another, which has posted its receive. */
+static void number_move(struct net_link *l[WORLD], uint32_t from, uint32_t to)
+{
+    uint32_t sent = from * 8 + to, got = 0;
+    struct net_entry out = {.data = (uint8_t *)&sent, .size = sizeof(sent), .peer = to};
+    struct net_entry in = {.data = (uint8_t *)&got, .size = sizeof(got), .peer = from};
+    struct net_wire a = net_link_wire(l[from]), b = net_link_wire(l[to]);
+    struct net_request *s, *r;
+    enum net_posted how;
+    struct err err = {0};
+
+    assert_int_equal(b.post(b.arg, false, 1, &in, sizeof(got), &r, &err), NET_POSTED);
+    while ((how = a.post(a.arg, true, 1, &out, sizeof(sent), &s, &err)) == NET_AGAIN)
+        for (uint32_t i = 0; i < WORLD; i++) /* they connect */
+            (void)net_link_progress(l[i], 16);
+    assert_int_equal(how, NET_POSTED);
+    request_end(l[from], s, sizeof(sent));
+    request_end(l[to], r, sizeof(got));
+    assert_int_equal(got, sent);
+}
+
+static void *close_main(void *link)
+{
+    net_link_close(link);
+    return NULL;
+}
+
+/* In threads: none can close before the others answer. */
+static void trio_close(struct net_link *l[WORLD])
+{
+    pthread_t threads[WORLD];
+
+    for (uint32_t i = 0; i < WORLD; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, close_main, l[i]), 0);
+    for (uint32_t i = 0; i < WORLD; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* What was sent arrives also if nobody waits for it before the sender closes. */
+static void the_last_message_arrives(void **state)
+{
+    for (unsigned p = 0; p < 3; p++) {
+        uint32_t sent = 4711, got = 0;
+        struct net_entry out = {.data = (uint8_t *)&sent, .size = sizeof(sent), .peer = 1};
+        struct net_entry in = {.data = (uint8_t *)&got, .size = sizeof(got), .peer = 0};
+        struct net_link *l[WORLD];
+        struct net_request *s, *r;
+        struct net_wire a, b;
+        pthread_t leaver;
+        struct err err = {0};
+
+        if (trio_open(l, providers[p], NULL) == NULL)
+            continue;
+        a = net_link_wire(l[0]);
+        b = net_link_wire(l[1]);
+        number_move(l, 0, 1);
+        assert_int_equal(a.post(a.arg, true, 1, &out, sizeof(sent), &s, &err), NET_POSTED);
+        request_end(l[0], s, sizeof(sent));
+        assert_int_equal(pthread_create(&leaver, NULL, close_main, l[0]), 0);
+        for (unsigned turns = 0; turns < 20000; turns++) /* time for the leaver to be wrong */
+            (void)net_link_progress(l[1], 16);
+        assert_int_equal(b.post(b.arg, false, 1, &in, sizeof(got), &r, &err), NET_POSTED);
+        request_end(l[1], r, sizeof(got));
+        assert_int_equal(got, sent);
+        pthread_join(leaver, NULL);
+        net_link_close(l[1]);
+        net_link_close(l[2]);
+    }
+}
+
+/* Farewells and answers of several peers come at once, from endpoints that close at once: each is
+ * heard, or closing takes until the limit and says so. False: no such provider. */
+static bool leave_together(const char *provider)
+{
+    struct log *lg = log_open_env();
+    struct net_link *l[WORLD];
+    struct log_tap tap;
+    bool there;
+
+    log_tap_init(&tap);
+    log_tap_attach(&tap, lg);
+    there = trio_open(l, provider, lg) != NULL;
+    if (there) {
+        number_move(l, 0, 1);
+        number_move(l, 0, 2);
+        number_move(l, 1, 2);
+        trio_close(l);
+    }
+    if (log_tap_count(&tap, LOG_WARN) > 0)
+        fail_msg("%s: a farewell was not answered", provider);
+    log_tap_fini(&tap);
+    log_close(lg);
+    return there;
+}
+
+static void all_take_leave_at_once(void **state)
+{
+    unsigned n = 0;
+
+    for (unsigned p = 0; p < 3; p++)
+        for (unsigned round = 0; round < LEAVES && leave_together(providers[p]); round++)
+            n++;
+    assert_true(n > 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ring_over_the_first_provider), cmocka_unit_test(a_ring_over_ipv6),
         cmocka_unit_test(a_ring_over_each_provider),      cmocka_unit_test(a_killed_rank_is_named),
-        cmocka_unit_test(a_provider_that_is_not_there),
+        cmocka_unit_test(a_provider_that_is_not_there),   cmocka_unit_test(all_take_leave_at_once),
+
+        cmocka_unit_test(the_last_message_arrives),
     };
     int rc;
 
