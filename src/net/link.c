@@ -454,10 +454,11 @@ void net_link_look(struct net_link *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* The link's own have no owner, and one of them is always under way. */
 static bool dropped_under_way(const struct net_link *l)
 {
     for (const struct net_request *r = l->busy; r != NULL; r = r->next) {
-        if (!r->owned && r->in_provider)
+        if (!r->owned && !r->own && r->in_provider)
             return true;
     }
     return false;

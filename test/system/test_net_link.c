@@ -509,13 +509,40 @@ static void all_take_leave_at_once(void **state)
     assert_true(n > 0);
 }
 
+/* Receives that are dropped before anything comes cost nothing: the link goes on. */
+static void a_link_settles(void **state)
+{
+    for (unsigned p = 0; p < 3; p++) {
+        struct net_link *l[WORLD];
+        uint8_t nowhere[64];
+        struct net_entry e = {.data = nowhere, .size = sizeof(nowhere), .peer = 1};
+        struct net_request *r;
+        struct net_wire w;
+        struct err err = {0};
+
+        if (trio_open(l, providers[p], NULL) == NULL)
+            continue;
+        w = net_link_wire(l[0]);
+        number_move(l, 0, 1);
+        assert_int_equal(w.post(w.arg, false, 2, &e, sizeof(nowhere), &r, &err), NET_POSTED);
+        w.drop(w.arg, r);
+        net_link_settle(l[0], UINT64_C(1000000000));
+        number_move(l, 0, 1);
+        number_move(l, 1, 0);
+        trio_close(l);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_ring_over_the_first_provider), cmocka_unit_test(a_ring_over_ipv6),
-        cmocka_unit_test(a_ring_over_each_provider),      cmocka_unit_test(a_killed_rank_is_named),
-        cmocka_unit_test(a_provider_that_is_not_there),   cmocka_unit_test(all_take_leave_at_once),
-
+        cmocka_unit_test(a_ring_over_the_first_provider),
+        cmocka_unit_test(a_ring_over_ipv6),
+        cmocka_unit_test(a_ring_over_each_provider),
+        cmocka_unit_test(a_killed_rank_is_named),
+        cmocka_unit_test(a_provider_that_is_not_there),
+        cmocka_unit_test(all_take_leave_at_once),
+        cmocka_unit_test(a_link_settles),
         cmocka_unit_test(the_last_message_arrives),
     };
     int rc;
