@@ -145,6 +145,9 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     void *area;
     NRT_STATUS st;
 
+    if (h->magic == 0)
+        return err_set(err, NRT_FAILURE, "rank %u of the group has no memory for a communicator",
+                       rank);
     if (h->magic != COLL_MAGIC || h->n != c->n || h->rank != rank)
         return err_set(err, NRT_INVALID,
                        "rank %u of the group answers as rank %u of %u; the members have different "
@@ -216,7 +219,7 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
         st = area_make(c, err);
     if (!st)
         st = tuning_hash(&c->tuning, &tuning, err);
-    mine = (struct hello){.magic = COLL_MAGIC,
+    mine = (struct hello){.magic = st ? 0 : COLL_MAGIC, /* who has no area says so */
                           .area = c->extent.addr,
                           .slot = device_slot(c->cfg.in),
                           .core = c->cfg.core,
@@ -225,8 +228,16 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
                           .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0,
                           .tuning = tuning};
     run_cpus_mine(&mine.cpus);
-    if (!st)
-        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
+    if (all) {
+        struct err why = {0};
+        NRT_STATUS met =
+            c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, &why);
+
+        if (!st && met) {
+            *err = why;
+            st = met;
+        }
+    }
     for (uint32_t r = 0; r < c->n && !st; r++) {
         st = peer_take(c, r, &all[r], err);
         number = all[r].net > number ? all[r].net : number;

@@ -68,6 +68,7 @@ struct offer {
     uint64_t buffers;
     uint32_t signature, channels;
 };
+#define CHANNELS_NONE UINT32_MAX /* the member has no memory for its plan */
 
 /* Nobody is asked: right when nobody has buffers, and everybody makes the same plan. */
 static NRT_STATUS offers_none(struct coll_plan *p, struct err *err)
@@ -81,27 +82,37 @@ static NRT_STATUS offers_none(struct coll_plan *p, struct err *err)
     return NRT_SUCCESS;
 }
 
-static NRT_STATUS offers_take(struct coll_plan *p, struct err *err)
+/* made: why this rank has no buffers, or NRT_SUCCESS; the others must not wait for it. */
+static NRT_STATUS offers_take(struct coll_plan *p, NRT_STATUS made, struct err *err)
 {
     struct coll_comm *c = p->comm;
-    struct offer mine = {p->have_buffers ? p->buffers.addr : 0, p->signature, sched_channels(p->s)};
+    struct err of_others = {0};
+    struct offer mine = {p->have_buffers ? p->buffers.addr : 0, p->signature,
+                         made ? CHANNELS_NONE : sched_channels(p->s)};
     struct offer *all = mem_calloc(c->n, sizeof(*all));
     NRT_STATUS st = NRT_RESOURCE;
 
     p->buffer_addr = mem_calloc(c->n, sizeof(*p->buffer_addr));
     if (!all || !p->buffer_addr)
-        err_set(err, st, "no memory for a plan");
+        err_set(&of_others, st, "no memory for a plan");
     else
-        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
-    for (uint32_t r = 0; r < c->n && !st; r++) {
+        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, &of_others);
+    for (uint32_t r = 0; r < c->n && !st && !made; r++) {
         p->buffer_addr[r] = all[r].buffers;
-        if (all[r].signature != p->signature || all[r].channels != mine.channels)
-            st = err_set(err, NRT_INVALID,
+        if (all[r].channels == CHANNELS_NONE)
+            st = err_set(&of_others, NRT_FAILURE, "rank %u has no memory for %s", r,
+                         sched_op_name(sched_request_of(p->s)->op));
+        else if (all[r].signature != p->signature || all[r].channels != mine.channels)
+            st = err_set(&of_others, NRT_INVALID,
                          "%s of rank %u differs from that of rank %u in size, type, algorithm or "
                          "channels",
                          sched_op_name(sched_request_of(p->s)->op), r, c->me);
     }
     mem_free(all);
+    if (made)
+        return made;
+    if (st)
+        *err = of_others;
     return st;
 }
 
@@ -340,8 +351,10 @@ static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
 {
     NRT_STATUS st = buffers_make(p, err);
 
-    if (!st)
-        st = p->alone ? offers_none(p, err) : offers_take(p, err);
+    if (!p->alone)
+        st = offers_take(p, st, err);
+    else if (!st)
+        st = offers_none(p, err);
     p->channels = mem_calloc(sched_channels(p->s), sizeof(*p->channels));
     if (!st && !p->channels)
         st = no_memory(err);

@@ -460,6 +460,42 @@ static void a_rank_that_cannot_load_fails_the_others_by_name(void **state)
     neff_free(&good);
 }
 
+/* Device memory that runs out at any point of a load, at one rank or at both: nobody waits for who
+ * has given up, and all of it comes back. */
+static void device_memory_runs_out_during_a_load(void **state)
+{
+    struct bytes f = one_of(2, 70000, 1, 0, 1), all[2] = {f, f};
+    unsigned failed = 0, worked = 0;
+
+    session(2);
+    for (size_t room = 4096; room <= (size_t)64 << 20; room *= 2) {
+        struct caller k[2];
+        nrt_tensor_t *held[256], *gap;
+        unsigned n = 0;
+
+        assert_ok(nrt_tensor_allocate(DEV, 1, room, NULL, &gap));
+        for (size_t size = (size_t)1 << 34; size >= 4096 && n < 256;)
+            if (nrt_tensor_allocate(DEV, 1, size, NULL, &held[n]) == NRT_SUCCESS)
+                n++;
+            else
+                size /= 2;
+        nrt_tensor_free(&gap);
+        callers_load(k, 2, all);
+        for (unsigned r = 0; r < 2; r++) {
+            if (k[r].loaded == NRT_SUCCESS)
+                assert_ok(nrt_unload(k[r].m));
+            failed += k[r].loaded != NRT_SUCCESS;
+            worked += k[r].loaded == NRT_SUCCESS;
+        }
+        while (n > 0)
+            nrt_tensor_free(&held[--n]);
+        nothing_held(2);
+    }
+    assert_true(failed > 0 && worked > 0);
+    nrt_close();
+    neff_free(&f);
+}
+
 /* Where all fail, one after the other and waiting for nobody, nothing of it is left. */
 static void a_file_that_no_rank_can_load_leaves_nothing(void **state)
 {
@@ -1322,6 +1358,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_tables_by_processes),
         cmocka_unit_test(tables_that_differ_are_refused_at_load_by_name),
         cmocka_unit_test(a_rank_that_cannot_load_fails_the_others_by_name),
+        cmocka_unit_test(device_memory_runs_out_during_a_load),
         cmocka_unit_test(a_file_that_no_rank_can_load_leaves_nothing),
         cmocka_unit_test(operations_in_another_order_break_the_communicator),
         cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
