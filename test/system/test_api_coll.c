@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Collectives in NEFFs through the public functions: ranks as threads of one process and as
- * processes, random tables against the definitions, and what happens when ranks differ, are absent
- * or die. */
+ * processes, random tables against the definitions, ranks that die, and the functions themselves.
+ */
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <netinet/in.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,11 +17,10 @@
 
 #include "api_support.h"
 #include "coll_case.h"
+#include "coll_ranks.h"
 #include "models.h"
 #include "proves.h"
 #include "runner.h"
-
-#define TYPE "trn2.48xlarge"
 
 static uint64_t seed;
 
@@ -82,40 +77,6 @@ static void case_as_threads(const struct coll_case *c)
     }
 }
 
-static void root_env(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    socklen_t len = sizeof(a);
-    char text[64];
-
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
-                getsockname(fd, (struct sockaddr *)&a, &len) == 0);
-    close(fd);
-    snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(a.sin_port));
-    setenv("NEURON_RT_ROOT_COMM_ID", text, 1);
-}
-
-static void session(unsigned cores)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), "%u", cores);
-    setenv("NEURON_RT_NUM_CORES", text, 1);
-    assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
-}
-
-static void nothing_held(unsigned cores)
-{
-    nrt_vnc_memory_stats_t stats;
-    size_t n;
-
-    for (uint32_t i = 0; i < cores; i++) {
-        assert_ok(nrt_get_vnc_memory_stats(i, &stats, sizeof(stats), &n));
-        assert_int_equal(stats.bytes_used, 0);
-    }
-}
-
 /* What has been compared, among groups of two and more ranks. */
 static struct {
     unsigned kind[CASE_KINDS], reduce[3], dtype[DT_COUNT], stream[2], in_place, coalesced, idle;
@@ -169,14 +130,14 @@ static void random_tables_by_threads_of_one_process(void **state)
     static const unsigned sizes[] = {1, 2, 3, 4, 5, 8};
 
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        session(sizes[i]);
+        coll_session(sizes[i]);
         for (unsigned k = 0; k < 12; k++) {
             struct coll_case c = case_draw(seed + 100 * i + k, sizes[i]);
 
             case_as_threads(&c);
             see(&c);
         }
-        nothing_held(sizes[i]);
+        coll_nothing_held(sizes[i]);
         nrt_close();
     }
     all_was_seen();
@@ -184,14 +145,14 @@ static void random_tables_by_threads_of_one_process(void **state)
 
 static void threads_meet_over_the_root_when_it_is_given(void **state)
 {
-    root_env();
-    session(4);
+    coll_root_env();
+    coll_session(4);
     for (unsigned k = 0; k < 10; k++) {
         struct coll_case c = case_draw(seed + 1000 + k, 4);
 
         case_as_threads(&c);
     }
-    nothing_held(4);
+    coll_nothing_held(4);
     nrt_close();
     unsetenv("NEURON_RT_ROOT_COMM_ID");
 }
@@ -249,7 +210,7 @@ static void random_tables_by_processes(void **state)
         struct runner_proc p[CASE_RANKS];
         char first[32];
 
-        root_env();
+        coll_root_env();
         snprintf(first, sizeof(first), "%llu", (unsigned long long)(seed + 2000 + 100 * i));
         for (unsigned r = 0; r < sizes[i]; r++)
             rank_start(&p[r], "case", r, sizes[i], first, "8");
@@ -258,533 +219,6 @@ static void random_tables_by_processes(void **state)
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
     PROVES("api-011");
-}
-
-/* ---- NEFFs of this test ---- */
-
-/* Entries: all_reduce of n floats of "a" to "c" on stream i for every entry i; SP starts `which`
- * and waits. */
-static struct bytes one_of(unsigned ranks, uint64_t n, unsigned entries, unsigned which,
-                           unsigned streams)
-{
-    struct neff_build *b = neff_build_create("one_of");
-    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &n), 0, 4 * n};
-    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &n), 0, 4 * n};
-    uint32_t list[CASE_RANKS];
-    struct neff_build_coll_group group = {list, ranks};
-    struct neff_build_coll c = {.op = "all_reduce",
-                                .dtype = "float32",
-                                .groups = &group,
-                                .group_count = 1,
-                                .in = &in,
-                                .in_count = 1,
-                                .out = &out,
-                                .out_count = 1};
-    struct prog p;
-
-    for (uint32_t r = 0; r < ranks; r++)
-        list[r] = r;
-    for (unsigned i = 0; i < entries; i++) {
-        c.reduce = i % 2 ? "max" : "add";
-        c.stream = i % streams;
-        neff_build_collective(b, 0, &c);
-    }
-    prog_init(&p, ISA_SP);
-    prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE)->body.s.first = 1 + 3;
-    p.rec[p.n - 1].body.s.imm = (int32_t)which;
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
-    return neff_finish(b, NULL);
-}
-
-struct caller {
-    pthread_t thread;
-    unsigned rank, ranks;
-    struct bytes neff;
-    NRT_STATUS loaded, ran, again;
-    nrt_model_t *m;
-    float got;
-    bool keep; /* the model */
-};
-
-static void *caller_thread(void *arg)
-{
-    struct caller *k = arg;
-    struct io io;
-
-    k->loaded = nrt_load_collectives(k->neff.data, k->neff.size, (int32_t)k->rank, -1, k->rank,
-                                     k->ranks, &k->m);
-    if (k->loaded != NRT_SUCCESS)
-        return NULL;
-    io_init(&io);
-    put_floats(io_add(&io, true, "a", DEV, (int)k->rank, 64), &(float){(float)k->rank + 1}, 1);
-    io_add(&io, false, "c", DEV, (int)k->rank, 64);
-    k->ran = nrt_execute(k->m, io.in, io.out);
-    k->got = get_float(io.t[1], 0);
-    k->again = nrt_execute(k->m, io.in, io.out);
-    io_fini(&io);
-    if (!k->keep && nrt_unload(k->m) != NRT_SUCCESS)
-        abort();
-    return NULL;
-}
-
-/* Rank r loads f[r]; all run together. */
-static void callers_run(struct caller *k, unsigned ranks, struct bytes *f)
-{
-    for (unsigned r = 0; r < ranks; r++) {
-        k[r].rank = r;
-        k[r].ranks = ranks;
-        k[r].neff = f[r];
-        assert_int_equal(pthread_create(&k[r].thread, NULL, caller_thread, &k[r]), 0);
-    }
-    for (unsigned r = 0; r < ranks; r++)
-        pthread_join(k[r].thread, NULL);
-}
-
-/* ---- differences ---- */
-
-static void tables_that_differ_are_refused_at_load_by_name(void **state)
-{
-    struct bytes f[2] = {one_of(2, 16, 1, 0, 1), one_of(2, 15, 1, 0, 1)};
-    struct caller k[2] = {0};
-
-    session(2);
-    api_log_clear();
-    callers_run(k, 2, f);
-    assert_int_equal(k[0].loaded, NRT_INVALID);
-    assert_int_equal(k[1].loaded, NRT_INVALID);
-    assert_true(api_log_has("sg00/collectives.json: [0]: rank 1 has another operation, size, type "
-                            "or algorithm here than rank 0"));
-    nothing_held(2);
-
-    /* nothing is left of it */
-    neff_free(&f[1]);
-    f[1] = f[0];
-    memset(k, 0, sizeof(k));
-    callers_run(k, 2, f);
-    assert_int_equal(k[0].ran, NRT_SUCCESS);
-    assert_true(k[0].got == 3 && k[1].got == 3);
-    neff_free(&f[0]);
-    nrt_close();
-}
-
-static void operations_in_another_order_break_the_communicator(void **state)
-{
-    struct bytes f[2] = {one_of(2, 16, 2, 0, 1), one_of(2, 16, 2, 1, 1)};
-    struct caller k[2] = {0};
-
-    setenv("NEURON_RT_EXEC_TIMEOUT", "10", 1);
-    session(2);
-    api_log_clear();
-    callers_run(k, 2, f);
-    for (unsigned r = 0; r < 2; r++) {
-        assert_int_equal(k[r].loaded, NRT_SUCCESS);
-        assert_int_equal(k[r].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
-        assert_int_equal(k[r].again, NRT_EXEC_HW_ERR_COLLECTIVES); /* and it could be unloaded */
-    }
-    assert_true(api_log_has("missing collectives status on Neuron Device 0 NC "));
-    assert_true(api_log_has("model one_of - suspected hang in collectives operation 0 out of 2"));
-    nothing_held(2);
-    PROVES("api-148");
-
-    neff_free(&f[1]);
-    f[1] = f[0];
-    memset(k, 0, sizeof(k));
-    callers_run(k, 2, f); /* the next load gets a new one */
-    assert_int_equal(k[0].ran, NRT_SUCCESS);
-    assert_int_equal(k[1].again, NRT_SUCCESS);
-    assert_true(k[0].got == 3 && k[1].got == 3);
-    neff_free(&f[0]);
-    nrt_close();
-    unsetenv("NEURON_RT_EXEC_TIMEOUT");
-}
-
-static void *load_only(void *arg)
-{
-    struct caller *k = arg;
-
-    k->loaded = nrt_load_collectives(k->neff.data, k->neff.size, (int32_t)k->rank, -1, k->rank,
-                                     k->ranks, &k->m);
-    return NULL;
-}
-
-/* ---- a rank that cannot load ---- */
-
-static void callers_load(struct caller *k, unsigned ranks, const struct bytes *f)
-{
-    for (unsigned r = 0; r < ranks; r++) {
-        k[r] = (struct caller){.rank = r, .ranks = ranks, .neff = f[r]};
-        assert_int_equal(pthread_create(&k[r].thread, NULL, load_only, &k[r]), 0);
-    }
-    for (unsigned r = 0; r < ranks; r++)
-        pthread_join(k[r].thread, NULL);
-}
-
-/* The file is bad at one rank: the others, which wait for it, fail by its name, in the first load
- * of a world and later, and the next load is as if nothing had been. */
-static void a_rank_that_cannot_load_fails_the_others_by_name(void **state)
-{
-    struct bytes good = one_of(3, 16, 1, 0, 1), f[3], all[3] = {good, good, good};
-    char line[64];
-
-    for (unsigned root = 0; root < 2; root++) {
-        if (root)
-            root_env();
-        session(3);
-        for (unsigned i = 0; i < 6; i++) {
-            unsigned victim = (unsigned)(seed + i) % 3;
-            struct caller k[3] = {0};
-
-            memcpy(f, all, sizeof(f));
-            f[victim].size = 2000; /* cut off */
-            api_log_clear();
-            callers_load(k, 3, f);
-            snprintf(line, sizeof(line), "rank %u cannot load the model: ", victim);
-            assert_true(api_log_has(line));
-            for (unsigned r = 0; r < 3; r++)
-                assert_int_equal(k[r].loaded, r == victim ? NRT_INVALID : NRT_FAILURE);
-            nothing_held(3);
-
-            memset(k, 0, sizeof(k));
-            callers_run(k, 3, all);
-            for (unsigned r = 0; r < 3; r++) {
-                assert_int_equal(k[r].again, NRT_SUCCESS);
-                assert_true(k[r].got == 6);
-            }
-        }
-        nothing_held(3);
-        nrt_close();
-    }
-    unsetenv("NEURON_RT_ROOT_COMM_ID");
-    neff_free(&good);
-}
-
-/* Device memory that runs out at any point of a load, at one rank or at both: nobody waits for who
- * has given up, and all of it comes back. */
-static void device_memory_runs_out_during_a_load(void **state)
-{
-    struct bytes f = one_of(2, 70000, 1, 0, 1), all[2] = {f, f};
-    unsigned failed = 0, worked = 0;
-
-    session(2);
-    for (size_t room = 4096; room <= (size_t)64 << 20; room *= 2) {
-        struct caller k[2];
-        nrt_tensor_t *held[256], *gap;
-        unsigned n = 0;
-
-        assert_ok(nrt_tensor_allocate(DEV, 1, room, NULL, &gap));
-        for (size_t size = (size_t)1 << 34; size >= 4096 && n < 256;)
-            if (nrt_tensor_allocate(DEV, 1, size, NULL, &held[n]) == NRT_SUCCESS)
-                n++;
-            else
-                size /= 2;
-        nrt_tensor_free(&gap);
-        callers_load(k, 2, all);
-        for (unsigned r = 0; r < 2; r++) {
-            if (k[r].loaded == NRT_SUCCESS)
-                assert_ok(nrt_unload(k[r].m));
-            failed += k[r].loaded != NRT_SUCCESS;
-            worked += k[r].loaded == NRT_SUCCESS;
-        }
-        while (n > 0)
-            nrt_tensor_free(&held[--n]);
-        nothing_held(2);
-    }
-    assert_true(failed > 0 && worked > 0);
-    nrt_close();
-    neff_free(&f);
-}
-
-/* Where all fail, one after the other and waiting for nobody, nothing of it is left. */
-static void a_file_that_no_rank_can_load_leaves_nothing(void **state)
-{
-    struct bytes good = one_of(3, 16, 1, 0, 1), all[3] = {good, good, good};
-    struct caller k[3] = {0};
-    nrt_model_t *m;
-
-    session(3);
-    callers_run(k, 3, all); /* the first load of a world is where the ranks wait for each other */
-    for (unsigned i = 0; i < 6; i++)
-        assert_int_equal(nrt_load_collectives(good.data, 2000, (int32_t)i % 3, -1, i % 3, 3, &m),
-                         NRT_INVALID);
-    memset(k, 0, sizeof(k));
-    callers_run(k, 3, all);
-    for (unsigned r = 0; r < 3; r++)
-        assert_int_equal(k[r].again, NRT_SUCCESS);
-    nothing_held(3);
-    nrt_close();
-    neff_free(&good);
-}
-
-/* Loads on both ranks of a session of two; the models stay. */
-static void load_both(struct caller *k, struct bytes f)
-{
-    for (unsigned r = 0; r < 2; r++) {
-        k[r] = (struct caller){.rank = r, .ranks = 2, .neff = f};
-        assert_int_equal(pthread_create(&k[r].thread, NULL, load_only, &k[r]), 0);
-    }
-    for (unsigned r = 0; r < 2; r++) {
-        pthread_join(k[r].thread, NULL);
-        assert_int_equal(k[r].loaded, NRT_SUCCESS);
-    }
-}
-
-static NRT_STATUS run_one(struct caller *k, unsigned repeat)
-{
-    struct io io;
-    NRT_STATUS st;
-
-    io_init(&io);
-    put_floats(io_add(&io, true, "a", DEV, (int)k->rank, 64), &(float){(float)k->rank + 1}, 1);
-    io_add(&io, false, "c", DEV, (int)k->rank, 64);
-    st = nrt_execute_repeat(k->m, io.in, io.out, (int)repeat);
-    k->got = get_float(io.t[1], 0);
-    io_fini(&io);
-    return st;
-}
-
-static void *run_thread(void *arg)
-{
-    struct caller *k = arg;
-
-    k->ran = run_one(k, k->ranks); /* ranks: how often */
-    return NULL;
-}
-
-static void run_both(struct caller *k, unsigned repeat)
-{
-    for (unsigned r = 0; r < 2; r++) {
-        k[r].ranks = repeat;
-        assert_int_equal(pthread_create(&k[r].thread, NULL, run_thread, &k[r]), 0);
-    }
-    for (unsigned r = 0; r < 2; r++) {
-        pthread_join(k[r].thread, NULL);
-        assert_int_equal(k[r].ran, NRT_SUCCESS);
-    }
-}
-
-static void a_rank_that_does_not_come_is_named_at_the_timeout(void **state)
-{
-    struct bytes f = one_of(2, 16, 1, 0, 1);
-    struct caller k[2];
-
-    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
-    session(2);
-    load_both(k, f);
-    api_log_clear();
-    assert_int_equal(run_one(&k[0], 1), NRT_EXEC_HW_ERR_COLLECTIVES);
-    assert_true(api_log_has("nothing moves any more"));
-    assert_true(api_log_has("rank 1 has not begun any operation"));
-    assert_true(api_log_has("suspected hang in collectives operation 0 out of 1"));
-    PROVES("dump-056");
-    assert_int_equal(run_one(&k[1], 1), NRT_EXEC_HW_ERR_COLLECTIVES); /* it was told */
-    for (unsigned r = 0; r < 2; r++)
-        assert_ok(nrt_unload(k[r].m));
-    nothing_held(2);
-    load_both(k, f);
-    run_both(k, 1);
-    assert_true(k[0].got == 3 && k[1].got == 3);
-    neff_free(&f);
-    nrt_close();
-    unsetenv("NEURON_RT_EXEC_TIMEOUT");
-}
-
-/* ---- sharing ---- */
-
-static uint64_t coll_bytes(unsigned core)
-{
-    struct device_config cfg = {.observe = true};
-    struct device_instance *in;
-    struct device_usage u;
-    struct err err = {0};
-
-    assert_int_equal(device_config_env(&cfg, &err), NRT_SUCCESS);
-    assert_int_equal(device_instance_open(&cfg, &in, &err), NRT_SUCCESS);
-    assert_int_equal(device_usage_core(in, core, &u), NRT_SUCCESS);
-    device_instance_close(in);
-    return u.bytes[DEVICE_CAT_COLL];
-}
-
-static void models_share_a_communicator_and_repeat(void **state)
-{
-    struct bytes f = one_of(2, 16, 1, 0, 1), other = one_of(2, 16, 2, 1, 2);
-    struct caller a[2], b[2], c[2];
-    uint64_t one;
-
-    session(2);
-    load_both(a, f);
-    one = coll_bytes(0);
-    assert_true(one > 0);
-    load_both(b, f);
-    assert_int_equal(coll_bytes(0), one); /* the same group: nothing new */
-    load_both(c, other);
-    assert_true(coll_bytes(0) > one); /* a second stream is a communicator of its own */
-    run_both(a, 1);
-    assert_true(a[0].got == 3 && a[1].got == 3);
-    run_both(b, 4); /* each run adds what both had: 3, 6, 12, 24 */
-    assert_true(b[0].got == 24 && b[1].got == 24);
-    run_both(c, 1);
-    assert_true(c[0].got == 2 && c[1].got == 2);
-    assert_ok(nrt_unload(a[0].m)); /* the others keep theirs */
-    assert_ok(nrt_unload(a[1].m));
-    run_both(b, 1);
-    assert_true(b[0].got == 3 && b[1].got == 3);
-    for (unsigned r = 0; r < 2; r++) {
-        assert_ok(nrt_unload(b[r].m));
-        assert_ok(nrt_unload(c[r].m));
-    }
-    nothing_held(2);
-    neff_free(&f);
-    neff_free(&other);
-    nrt_close();
-    PROVES("intra-027");
-}
-
-struct loader {
-    struct caller k;
-    unsigned times;
-};
-
-static void *loader_thread(void *arg)
-{
-    struct loader *l = arg;
-
-    for (unsigned i = 0; i < l->times; i++) {
-        load_only(&l->k);
-        if (l->k.loaded != NRT_SUCCESS || nrt_unload(l->k.m) != NRT_SUCCESS)
-            break;
-    }
-    return NULL;
-}
-
-/* What a load asks of a communicator while the operations of another model use it. */
-static void models_come_and_go_while_another_executes_on_the_core(void **state)
-{
-    struct bytes f = one_of(2, 16, 1, 0, 1), other = one_of(2, 16, 2, 1, 1);
-    struct loader l[2] = {0};
-    struct caller a[2];
-
-    session(2);
-    load_both(a, f);
-    for (unsigned r = 0; r < 2; r++) {
-        l[r].k = (struct caller){.rank = r, .ranks = 2, .neff = other};
-        l[r].times = 30;
-        a[r].ranks = 300;
-        assert_int_equal(pthread_create(&a[r].thread, NULL, run_thread, &a[r]), 0);
-        assert_int_equal(pthread_create(&l[r].k.thread, NULL, loader_thread, &l[r]), 0);
-    }
-    for (unsigned r = 0; r < 2; r++) {
-        pthread_join(a[r].thread, NULL);
-        pthread_join(l[r].k.thread, NULL);
-        assert_int_equal(a[r].ran, NRT_SUCCESS);
-        assert_int_equal(l[r].k.loaded, NRT_SUCCESS);
-        assert_ok(nrt_unload(a[r].m));
-    }
-    nothing_held(2);
-    neff_free(&f);
-    neff_free(&other);
-    nrt_close();
-}
-
-/* The two ranks of a model start different operations, which breaks their communicator, at any time
- * of the loads of another model: each load gets the old one or a new one, and no rank waits alone.
- */
-static void a_communicator_breaks_while_models_load(void **state)
-{
-    struct bytes f = one_of(2, 16, 2, 0, 1), wrong = one_of(2, 16, 2, 1, 1);
-    struct bytes other = one_of(2, 16, 3, 2, 1);
-
-    session(2);
-    for (unsigned i = 0; i < 30; i++) {
-        struct loader l[2] = {0};
-        struct caller a[2];
-
-        for (unsigned r = 0; r < 2; r++) {
-            a[r] = (struct caller){.rank = r, .ranks = 2, .neff = r ? wrong : f};
-            assert_int_equal(pthread_create(&a[r].thread, NULL, load_only, &a[r]), 0);
-        }
-        for (unsigned r = 0; r < 2; r++)
-            pthread_join(a[r].thread, NULL);
-        for (unsigned r = 0; r < 2; r++) {
-            assert_int_equal(a[r].loaded, NRT_SUCCESS);
-            l[r].k = (struct caller){.rank = r, .ranks = 2, .neff = other};
-            l[r].times = 3;
-            a[r].ranks = 1;
-            assert_int_equal(pthread_create(&l[r].k.thread, NULL, loader_thread, &l[r]), 0);
-            assert_int_equal(pthread_create(&a[r].thread, NULL, run_thread, &a[r]), 0);
-        }
-        for (unsigned r = 0; r < 2; r++) {
-            pthread_join(a[r].thread, NULL);
-            pthread_join(l[r].k.thread, NULL);
-            assert_int_equal(a[r].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
-            assert_int_equal(l[r].k.loaded, NRT_SUCCESS);
-            assert_ok(nrt_unload(a[r].m));
-        }
-    }
-    nothing_held(2);
-    neff_free(&f);
-    neff_free(&wrong);
-    neff_free(&other);
-    nrt_close();
-}
-
-struct sized {
-    pthread_t thread;
-    unsigned vnc, rank, ranks;
-    struct bytes neff;
-    NRT_STATUS st;
-    float got;
-};
-
-static void *sized_thread(void *arg)
-{
-    struct sized *s = arg;
-    struct io io;
-    nrt_model_t *m;
-
-    s->st = nrt_build_global_comm((int32_t)s->vnc, s->vnc, 4);
-    if (s->st == NRT_SUCCESS)
-        s->st = nrt_load_collectives(s->neff.data, s->neff.size, (int32_t)s->vnc, -1, s->rank,
-                                     s->ranks, &m);
-    if (s->st != NRT_SUCCESS)
-        return NULL;
-    io_init(&io);
-    put_floats(io_add(&io, true, "a", DEV, (int)s->vnc, 64), &(float){(float)(1 << s->vnc)}, 1);
-    io_add(&io, false, "c", DEV, (int)s->vnc, 64);
-    s->st = nrt_execute(m, io.in, io.out);
-    s->got = get_float(io.t[1], 0);
-    io_fini(&io);
-    if (nrt_unload(m) != NRT_SUCCESS)
-        abort();
-    return NULL;
-}
-
-/* A global communicator of four; models of two ranks on each half, then one of four. */
-static void models_of_several_world_sizes(void **state)
-{
-    struct bytes two = one_of(2, 16, 1, 0, 1), four = one_of(4, 16, 1, 0, 1);
-    static const float halves[] = {3, 3, 12, 12};
-    struct sized s[4];
-
-    session(4);
-    for (unsigned round = 0; round < 2; round++) {
-        for (unsigned r = 0; r < 4; r++) {
-            s[r] = (struct sized){.vnc = r,
-                                  .rank = round ? r : r % 2,
-                                  .ranks = round ? 4 : 2,
-                                  .neff = round ? four : two};
-            assert_int_equal(pthread_create(&s[r].thread, NULL, sized_thread, &s[r]), 0);
-        }
-        for (unsigned r = 0; r < 4; r++) {
-            pthread_join(s[r].thread, NULL);
-            assert_int_equal(s[r].st, NRT_SUCCESS);
-            assert_true(s[r].got == (round ? 15 : halves[r]));
-        }
-    }
-    neff_free(&two);
-    neff_free(&four);
-    nrt_close();
 }
 
 /* ---- one variable on both sides ---- */
@@ -848,23 +282,12 @@ static struct bytes shared_neff(const struct sharer *k)
                                  out = {x, 4 * k->out_at, 4 * k->out_n};
     uint32_t list[SHARED_RANKS] = {0, 1, 2, 3, 4};
     struct neff_build_coll_group group = {list, k->ranks};
-    struct neff_build_coll c = {.op = k->o->op,
-                                .dtype = "float32",
-                                .groups = &group,
-                                .group_count = 1,
-                                .in = &in,
-                                .in_count = 1,
-                                .out = &out,
-                                .out_count = 1};
+    struct neff_build_coll c = coll_floats(k->o->op, &group, &in, &out);
     struct prog p;
 
-    if (strstr(k->o->op, "reduce"))
-        c.reduce = "add";
     assert_int_equal(neff_build_collective(b, 0, &c), 0);
     prog_init(&p, ISA_SP);
-    prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE)->body.s.first = 1 + 3;
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
+    coll_prog(&p, 0, 1);
     prog_done(&p, b, 0);
     return neff_finish(b, NULL);
 }
@@ -938,248 +361,14 @@ static void one_variable_is_input_and_output(void **state)
     uint64_t draw = seed;
 
     for (unsigned ranks = 2; ranks <= SHARED_RANKS; ranks++) {
-        session(ranks);
+        coll_session(ranks);
         for (unsigned i = 0; i < sizeof(shared_ops) / sizeof(shared_ops[0]); i++) {
             draw = draw * UINT64_C(6364136223846793005) + 1442695040888963407u;
             shared_run(&shared_ops[i], ranks, sizes[(draw >> 33) % 5]);
         }
-        nothing_held(ranks);
+        coll_nothing_held(ranks);
         nrt_close();
     }
-}
-
-/* ---- streams and engines ---- */
-
-/* SP starts one all_reduce `times` times without waiting for any, then waits for all. */
-static void a_stream_without_room_makes_the_engine_wait(void **state)
-{
-    uint64_t n = 16;
-    struct neff_build *b = neff_build_create("full");
-    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &n), 0, 64};
-    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &n), 0, 64};
-    uint32_t list[] = {0, 1};
-    struct neff_build_coll_group group = {list, 2};
-    struct neff_build_coll c = {.op = "all_reduce",
-                                .reduce = "add",
-                                .dtype = "float32",
-                                .groups = &group,
-                                .group_count = 1,
-                                .in = &in,
-                                .in_count = 1,
-                                .out = &out,
-                                .out_count = 1};
-    struct isa_record rec[203];
-    struct caller k[2];
-    struct bytes f;
-    struct prog p;
-
-    neff_build_collective(b, 0, &c);
-    prog_init(&p, ISA_SP);
-    prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE)->body.s.first = 1 + 3;
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 200);
-    prog_op(&p, ISA_OP_END);
-    for (unsigned i = 0; i < 200; i++) /* the stream holds 64 */
-        rec[i] = p.rec[0];
-    memcpy(rec + 200, p.rec + 1, 2 * sizeof(rec[0]));
-    assert_int_equal(neff_build_program(b, 0, NEFF_SP, rec, 202 * sizeof(rec[0])), 0);
-    f = neff_finish(b, NULL);
-    session(2);
-    load_both(k, f);
-    run_both(k, 1);
-    assert_true(k[0].got == 3 && k[1].got == 3);
-    neff_free(&f);
-    nrt_close();
-}
-
-static void *streams_thread(void *arg)
-{
-    struct caller *k = arg;
-    float *a = malloc(4000), *got = malloc(4000);
-    nrt_tensor_set_t *in, *out;
-    nrt_tensor_t *t[9];
-    char name[16];
-
-    for (unsigned i = 0; i < 1000; i++)
-        a[i] = (float)k->rank + 1;
-    assert_ok(nrt_allocate_tensor_set(&in));
-    assert_ok(nrt_allocate_tensor_set(&out));
-    for (unsigned i = 0; i < 9; i++) {
-        snprintf(name, sizeof(name), i ? "%c%u" : "a", "cd"[(i - 1) % 2 & 1], (i - 1) / 2);
-        assert_ok(nrt_tensor_allocate(DEV, (int)k->rank, 4000, name, &t[i]));
-        assert_ok(nrt_add_tensor_to_tensor_set(i ? out : in, name, t[i]));
-    }
-    assert_ok(nrt_tensor_write(t[0], a, 0, 4000));
-    k->ran = nrt_execute(k->m, in, out);
-    k->got = 0;
-    for (unsigned i = 1; i < 9; i++) {
-        assert_ok(nrt_tensor_read(t[i], got, 0, 4000));
-        k->got += got[i * 100];
-    }
-    nrt_destroy_tensor_set(&in);
-    nrt_destroy_tensor_set(&out);
-    for (unsigned i = 0; i < 9; i++)
-        nrt_tensor_free(&t[i]);
-    free(a);
-    free(got);
-    return NULL;
-}
-
-/* Both cores of a logical core: core i starts, on streams 2i and 2i + 1, c = sum of a and then, on
- * the same stream and without waiting in between, d = sum of c. Only in order is d right. */
-static void four_streams_of_two_cores_each_in_order(void **state)
-{
-    struct neff_build *b = neff_build_create("streams");
-    uint32_t list[] = {0, 1};
-    struct neff_build_coll_group group = {list, 2};
-    uint64_t n = 1000;
-    struct caller k[2];
-    struct bytes f;
-
-    neff_build_subgraph(b);
-    for (int g = 0; g < 2; g++) {
-        struct prog p;
-
-        prog_init(&p, ISA_SP);
-        for (unsigned i = 0; i < 2; i++) {
-            char names[3][8];
-            int vars[3];
-
-            for (unsigned v = 0; v < 3; v++)
-                snprintf(names[v], sizeof(names[v]), v ? "%c%u" : "a", 'b' + v, 2 * g + i);
-            vars[0] = i == 0 ? neff_build_input(b, g, names[0], "float32", 1, &n) : 0;
-            for (unsigned v = 1; v < 3; v++)
-                vars[v] = neff_build_output(b, g, names[v], "float32", 1, &n);
-            for (unsigned v = 0; v < 2; v++) {
-                struct neff_build_coll_range in = {vars[v], 0, 4 * n},
-                                             out = {vars[v + 1], 0, 4 * n};
-                struct isa_record *r = prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE);
-
-                r->body.s.first = 1 + 3;
-                r->body.s.imm =
-                    neff_build_collective(b, g,
-                                          &(struct neff_build_coll){.op = "all_reduce",
-                                                                    .reduce = "add",
-                                                                    .dtype = "float32",
-                                                                    .stream = 2 * (unsigned)g + i,
-                                                                    .groups = &group,
-                                                                    .group_count = 1,
-                                                                    .in = &in,
-                                                                    .in_count = 1,
-                                                                    .out = &out,
-                                                                    .out_count = 1});
-            }
-        }
-        prog_op(&p, ISA_OP_NOP);
-        prog_wait(&p, 3, 4);
-        prog_done(&p, b, g);
-    }
-    f = neff_finish(b, NULL);
-    setenv("NEURON_LOGICAL_NC_CONFIG", "2", 1);
-    session(2);
-    load_both(k, f);
-    for (unsigned r = 0; r < 2; r++)
-        assert_int_equal(pthread_create(&k[r].thread, NULL, streams_thread, &k[r]), 0);
-    for (unsigned r = 0; r < 2; r++) {
-        pthread_join(k[r].thread, NULL);
-        assert_int_equal(k[r].ran, NRT_SUCCESS);
-        assert_true(k[r].got == 4 * (3 + 6)); /* of all four streams */
-    }
-    PROVES("ovl-002");
-    PROVES("ovl-005");
-    neff_free(&f);
-    nrt_close();
-    setenv("NEURON_LOGICAL_NC_CONFIG", "1", 1);
-}
-
-static void more_streams_than_cc_cores_are_refused(void **state)
-{
-    struct bytes f = one_of(1, 16, 3, 0, 3);
-    nrt_model_t *m;
-
-    session(1); /* a physical core of a Trainium2 has two CC-cores */
-    assert_int_equal(nrt_load_collectives(f.data, f.size, 0, -1, 0, 1, &m), NRT_INVALID);
-    neff_free(&f);
-    f = one_of(1, 16, 2, 1, 2);
-    assert_ok(nrt_load_collectives(f.data, f.size, 0, -1, 0, 1, &m));
-    assert_ok(nrt_unload(m));
-    neff_free(&f);
-    nrt_close();
-}
-
-/* Of core 0, read by an observer: records that ACT has retired, and whether SP waits. */
-static void engines_read(uint64_t *ret_act, bool *ret_sp_waits, uint64_t *ret_started)
-{
-    struct device_config cfg = {.observe = true};
-    struct device_instance *in;
-    struct device_live_page *live;
-    struct err err = {0};
-
-    assert_int_equal(device_config_env(&cfg, &err), NRT_SUCCESS);
-    assert_int_equal(device_instance_open(&cfg, &in, &err), NRT_SUCCESS);
-    live = device_live(in, 0);
-    *ret_act = atomic_load(&live->engine[ISA_ACT].retired);
-    *ret_sp_waits = atomic_load(&live->engine[ISA_SP].wait_kind) == DEVICE_WAIT_SEMAPHORE;
-    *ret_started = atomic_load(&live->op_seq);
-    device_instance_close(in);
-}
-
-/* SP starts an operation and waits; ACT retires 50 records meanwhile, although rank 1 is absent. */
-static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **state)
-{
-    struct bytes f;
-    struct caller k[2];
-    uint64_t act = 0, started = 0;
-    bool waits = false;
-    struct timespec since, now;
-    struct neff_build *b = neff_build_create("overlap");
-    uint64_t n = 16;
-    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &n), 0, 64};
-    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &n), 0, 64};
-    uint32_t list[] = {0, 1};
-    struct neff_build_coll_group group = {list, 2};
-    struct prog p;
-
-    neff_build_collective(b, 0,
-                          &(struct neff_build_coll){.op = "all_reduce",
-                                                    .reduce = "add",
-                                                    .dtype = "float32",
-                                                    .groups = &group,
-                                                    .group_count = 1,
-                                                    .in = &in,
-                                                    .in_count = 1,
-                                                    .out = &out,
-                                                    .out_count = 1});
-    prog_init(&p, ISA_SP);
-    prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE)->body.s.first = 1 + 3;
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
-    prog_init(&p, ISA_ACT);
-    for (unsigned i = 0; i < 50; i++)
-        prog_op(&p, ISA_OP_NOP);
-    prog_done(&p, b, 0);
-    f = neff_finish(b, NULL);
-
-    session(2);
-    load_both(k, f);
-    k[0].ranks = 1;
-    assert_int_equal(pthread_create(&k[0].thread, NULL, run_thread, &k[0]), 0);
-    clock_gettime(CLOCK_MONOTONIC, &since);
-    do { /* until both are seen at once; only a failure takes the whole limit */
-        sched_yield();
-        engines_read(&act, &waits, &started);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (!(act >= 50 && waits && started == 1) && now.tv_sec - since.tv_sec < 20);
-    assert_true(act >= 50 && waits);
-    assert_int_equal(started, 1);
-    PROVES("ovl-001");
-    assert_int_equal(run_one(&k[1], 1), NRT_SUCCESS); /* the absent one comes */
-    pthread_join(k[0].thread, NULL);
-    assert_int_equal(k[0].ran, NRT_SUCCESS);
-    assert_true(k[0].got == 3 && k[1].got == 3);
-    neff_free(&f);
-    nrt_close();
 }
 
 /* ---- death ---- */
@@ -1188,15 +377,15 @@ static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **sta
 static int loop_helper(int argc, char **argv)
 {
     unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
-    struct bytes f = one_of(ranks, 16, 1, 0, 1);
-    struct caller k = {.rank = 0};
+    struct bytes f = coll_neff(ranks, 16, 1, 0, 1);
+    struct coll_caller k = {.rank = 0};
     NRT_STATUS st = nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "");
     char line[64];
 
     if (st == NRT_SUCCESS)
         st = nrt_load_collectives(f.data, f.size, 0, -1, rank, ranks, &k.m);
     for (unsigned i = 0; st == NRT_SUCCESS; i++) {
-        st = run_one(&k, 1);
+        st = coll_run(&k, 1);
         if (i == 10)
             runner_say("busy");
     }
@@ -1216,7 +405,7 @@ static void a_killed_rank_fails_the_others_and_not_the_next_job(void **state)
     char first[32];
 
     for (unsigned victim = 0; victim < ranks; victim++) {
-        root_env();
+        coll_root_env();
         for (unsigned r = 0; r < ranks; r++)
             rank_start(&p[r], "loop", r, ranks, "", "");
         for (unsigned r = 0; r < ranks; r++)
@@ -1231,7 +420,7 @@ static void a_killed_rank_fails_the_others_and_not_the_next_job(void **state)
             assert_int_equal(runner_wait(&p[r], 30000), 0);
         }
     }
-    root_env();
+    coll_root_env();
     snprintf(first, sizeof(first), "%llu", (unsigned long long)(seed + 5000));
     for (unsigned r = 0; r < ranks; r++)
         rank_start(&p[r], "case", r, ranks, first, "2");
@@ -1244,12 +433,12 @@ static void a_killed_rank_fails_the_others_and_not_the_next_job(void **state)
 
 static void wrong_numbers_and_a_missing_root_are_refused_at_once(void **state)
 {
-    struct bytes f = one_of(2, 16, 1, 0, 1), big = one_of(4, 16, 1, 0, 1);
+    struct bytes f = coll_neff(2, 16, 1, 0, 1), big = coll_neff(4, 16, 1, 0, 1);
     uint8_t in[4] = {1, 2, 3, 4}, out[8] = {0};
     nrt_model_t *m;
 
     assert_int_equal(nrt_build_global_comm(0, 0, 1), NRT_UNINITIALIZED);
-    session(2);
+    coll_session(2);
     assert_fails(nrt_load_collectives(f.data, f.size, 0, -1, 2, 2, &m), NRT_INVALID,
                  "nrt_load_collectives");
     assert_fails(nrt_load_collectives(f.data, f.size, 0, -1, 0, 0, &m), NRT_INVALID,
@@ -1313,8 +502,8 @@ static void host_bytes_are_gathered_in_rank_order(void **state)
         struct gatherer g[3] = {0};
 
         if (root)
-            root_env();
-        session(3);
+            coll_root_env();
+        coll_session(3);
         for (unsigned r = 0; r < 3; r++) {
             g[r].rank = r;
             assert_int_equal(pthread_create(&g[r].thread, NULL, gather_thread, &g[r]), 0);
@@ -1336,7 +525,7 @@ static int setup(void **state)
 
     seed = s ? strtoull(s, NULL, 10) : (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
     printf("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
-    api_env(TYPE, 1);
+    api_env(COLL_TYPE, 1);
     return 0;
 }
 
@@ -1356,21 +545,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_tables_by_threads_of_one_process),
         cmocka_unit_test(threads_meet_over_the_root_when_it_is_given),
         cmocka_unit_test(random_tables_by_processes),
-        cmocka_unit_test(tables_that_differ_are_refused_at_load_by_name),
-        cmocka_unit_test(a_rank_that_cannot_load_fails_the_others_by_name),
-        cmocka_unit_test(device_memory_runs_out_during_a_load),
-        cmocka_unit_test(a_file_that_no_rank_can_load_leaves_nothing),
-        cmocka_unit_test(operations_in_another_order_break_the_communicator),
-        cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
-        cmocka_unit_test(models_share_a_communicator_and_repeat),
-        cmocka_unit_test(models_come_and_go_while_another_executes_on_the_core),
-        cmocka_unit_test(a_communicator_breaks_while_models_load),
-        cmocka_unit_test(models_of_several_world_sizes),
         cmocka_unit_test(one_variable_is_input_and_output),
-        cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
-        cmocka_unit_test(four_streams_of_two_cores_each_in_order),
-        cmocka_unit_test(more_streams_than_cc_cores_are_refused),
-        cmocka_unit_test(engines_go_on_while_an_operation_waits_for_an_absent_rank),
         cmocka_unit_test(a_killed_rank_fails_the_others_and_not_the_next_job),
     };
     int rc = runner_dispatch(argc, argv, helpers);

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Executing NEFFs with collectives: streams, engines that go on meanwhile, an absent rank. */
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "api_support.h"
+#include "coll_ranks.h"
+#include "models.h"
+#include "proves.h"
+
+static void a_rank_that_does_not_come_is_named_at_the_timeout(void **state)
+{
+    struct bytes f = coll_neff(2, 16, 1, 0, 1);
+    struct coll_caller k[2];
+
+    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
+    coll_session(2);
+    coll_load_both(k, f);
+    api_log_clear();
+    assert_int_equal(coll_run(&k[0], 1), NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_true(api_log_has("nothing moves any more"));
+    assert_true(api_log_has("rank 1 has not begun any operation"));
+    assert_true(api_log_has("suspected hang in collectives operation 0 out of 1"));
+    PROVES("dump-056");
+    assert_int_equal(coll_run(&k[1], 1), NRT_EXEC_HW_ERR_COLLECTIVES); /* it was told */
+    for (unsigned r = 0; r < 2; r++)
+        assert_ok(nrt_unload(k[r].m));
+    coll_nothing_held(2);
+    coll_load_both(k, f);
+    coll_run_both(k, 1);
+    assert_true(k[0].got == 3 && k[1].got == 3);
+    neff_free(&f);
+    nrt_close();
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
+}
+
+/* ---- streams and engines ---- */
+
+/* SP starts one all_reduce `times` times without waiting for any, then waits for all. */
+static void a_stream_without_room_makes_the_engine_wait(void **state)
+{
+    uint64_t n = 16;
+    struct neff_build *b = neff_build_create("full");
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &n), 0, 64};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &n), 0, 64};
+    uint32_t list[] = {0, 1};
+    struct neff_build_coll_group group = {list, 2};
+    struct neff_build_coll c = coll_floats("all_reduce", &group, &in, &out);
+    struct isa_record rec[203];
+    struct coll_caller k[2];
+    struct bytes f;
+    struct prog p;
+
+    neff_build_collective(b, 0, &c);
+    prog_init(&p, ISA_SP);
+    coll_prog(&p, 0, 200);
+    prog_op(&p, ISA_OP_END);
+    for (unsigned i = 0; i < 200; i++) /* the stream holds 64 */
+        rec[i] = p.rec[0];
+    memcpy(rec + 200, p.rec + 1, 2 * sizeof(rec[0]));
+    assert_int_equal(neff_build_program(b, 0, NEFF_SP, rec, 202 * sizeof(rec[0])), 0);
+    f = neff_finish(b, NULL);
+    coll_session(2);
+    coll_load_both(k, f);
+    coll_run_both(k, 1);
+    assert_true(k[0].got == 3 && k[1].got == 3);
+    neff_free(&f);
+    nrt_close();
+}
+
+static void *streams_thread(void *arg)
+{
+    struct coll_caller *k = arg;
+    float *a = malloc(4000), *got = malloc(4000);
+    nrt_tensor_set_t *in, *out;
+    nrt_tensor_t *t[9];
+    char name[16];
+
+    for (unsigned i = 0; i < 1000; i++)
+        a[i] = (float)k->rank + 1;
+    assert_ok(nrt_allocate_tensor_set(&in));
+    assert_ok(nrt_allocate_tensor_set(&out));
+    for (unsigned i = 0; i < 9; i++) {
+        snprintf(name, sizeof(name), i ? "%c%u" : "a", "cd"[(i - 1) % 2 & 1], (i - 1) / 2);
+        assert_ok(nrt_tensor_allocate(DEV, (int)k->rank, 4000, name, &t[i]));
+        assert_ok(nrt_add_tensor_to_tensor_set(i ? out : in, name, t[i]));
+    }
+    assert_ok(nrt_tensor_write(t[0], a, 0, 4000));
+    k->ran = nrt_execute(k->m, in, out);
+    k->got = 0;
+    for (unsigned i = 1; i < 9; i++) {
+        assert_ok(nrt_tensor_read(t[i], got, 0, 4000));
+        k->got += got[i * 100];
+    }
+    nrt_destroy_tensor_set(&in);
+    nrt_destroy_tensor_set(&out);
+    for (unsigned i = 0; i < 9; i++)
+        nrt_tensor_free(&t[i]);
+    free(a);
+    free(got);
+    return NULL;
+}
+
+/* Both cores of a logical core: core i starts, on streams 2i and 2i + 1, c = sum of a and then, on
+ * the same stream and without waiting in between, d = sum of c. Only in order is d right. */
+static void four_streams_of_two_cores_each_in_order(void **state)
+{
+    struct neff_build *b = neff_build_create("streams");
+    uint32_t list[] = {0, 1};
+    struct neff_build_coll_group group = {list, 2};
+    uint64_t n = 1000;
+    struct coll_caller k[2];
+    struct bytes f;
+
+    neff_build_subgraph(b);
+    for (int g = 0; g < 2; g++) {
+        struct prog p;
+
+        prog_init(&p, ISA_SP);
+        for (unsigned i = 0; i < 2; i++) {
+            char names[3][8];
+            int vars[3];
+
+            for (unsigned v = 0; v < 3; v++)
+                snprintf(names[v], sizeof(names[v]), v ? "%c%u" : "a", 'b' + v, 2 * g + i);
+            vars[0] = i == 0 ? neff_build_input(b, g, names[0], "float32", 1, &n) : 0;
+            for (unsigned v = 1; v < 3; v++)
+                vars[v] = neff_build_output(b, g, names[v], "float32", 1, &n);
+            for (unsigned v = 0; v < 2; v++) {
+                struct neff_build_coll_range in = {vars[v], 0, 4 * n},
+                                             out = {vars[v + 1], 0, 4 * n};
+                struct isa_record *r = prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE);
+
+                r->body.s.first = 1 + 3;
+                r->body.s.imm =
+                    neff_build_collective(b, g,
+                                          &(struct neff_build_coll){.op = "all_reduce",
+                                                                    .reduce = "add",
+                                                                    .dtype = "float32",
+                                                                    .stream = 2 * (unsigned)g + i,
+                                                                    .groups = &group,
+                                                                    .group_count = 1,
+                                                                    .in = &in,
+                                                                    .in_count = 1,
+                                                                    .out = &out,
+                                                                    .out_count = 1});
+            }
+        }
+        prog_op(&p, ISA_OP_NOP);
+        prog_wait(&p, 3, 4);
+        prog_done(&p, b, g);
+    }
+    f = neff_finish(b, NULL);
+    setenv("NEURON_LOGICAL_NC_CONFIG", "2", 1);
+    coll_session(2);
+    coll_load_both(k, f);
+    for (unsigned r = 0; r < 2; r++)
+        assert_int_equal(pthread_create(&k[r].thread, NULL, streams_thread, &k[r]), 0);
+    for (unsigned r = 0; r < 2; r++) {
+        pthread_join(k[r].thread, NULL);
+        assert_int_equal(k[r].ran, NRT_SUCCESS);
+        assert_true(k[r].got == 4 * (3 + 6)); /* of all four streams */
+    }
+    PROVES("ovl-002");
+    PROVES("ovl-005");
+    neff_free(&f);
+    nrt_close();
+    setenv("NEURON_LOGICAL_NC_CONFIG", "1", 1);
+}
+
+static void more_streams_than_cc_cores_are_refused(void **state)
+{
+    struct bytes f = coll_neff(1, 16, 3, 0, 3);
+    nrt_model_t *m;
+
+    coll_session(1); /* a physical core of a Trainium2 has two CC-cores */
+    assert_int_equal(nrt_load_collectives(f.data, f.size, 0, -1, 0, 1, &m), NRT_INVALID);
+    neff_free(&f);
+    f = coll_neff(1, 16, 2, 1, 2);
+    assert_ok(nrt_load_collectives(f.data, f.size, 0, -1, 0, 1, &m));
+    assert_ok(nrt_unload(m));
+    neff_free(&f);
+    nrt_close();
+}
+
+/* Of core 0, read by an observer: records that ACT has retired, and whether SP waits. */
+static void engines_read(uint64_t *ret_act, bool *ret_sp_waits, uint64_t *ret_started)
+{
+    struct device_config cfg = {.observe = true};
+    struct device_instance *in;
+    struct device_live_page *live;
+    struct err err = {0};
+
+    assert_int_equal(device_config_env(&cfg, &err), NRT_SUCCESS);
+    assert_int_equal(device_instance_open(&cfg, &in, &err), NRT_SUCCESS);
+    live = device_live(in, 0);
+    *ret_act = atomic_load(&live->engine[ISA_ACT].retired);
+    *ret_sp_waits = atomic_load(&live->engine[ISA_SP].wait_kind) == DEVICE_WAIT_SEMAPHORE;
+    *ret_started = atomic_load(&live->op_seq);
+    device_instance_close(in);
+}
+
+/* SP starts an operation and waits; ACT retires 50 records meanwhile, although rank 1 is absent. */
+static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **state)
+{
+    struct bytes f;
+    struct coll_caller k[2];
+    uint64_t act = 0, started = 0;
+    bool waits = false;
+    struct timespec since, now;
+    struct neff_build *b = neff_build_create("overlap");
+    uint64_t n = 16;
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &n), 0, 64};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &n), 0, 64};
+    uint32_t list[] = {0, 1};
+    struct neff_build_coll_group group = {list, 2};
+    struct neff_build_coll c = coll_floats("all_reduce", &group, &in, &out);
+    struct prog p;
+
+    neff_build_collective(b, 0, &c);
+    prog_init(&p, ISA_SP);
+    coll_prog(&p, 0, 1);
+    prog_done(&p, b, 0);
+    prog_init(&p, ISA_ACT);
+    for (unsigned i = 0; i < 50; i++)
+        prog_op(&p, ISA_OP_NOP);
+    prog_done(&p, b, 0);
+    f = neff_finish(b, NULL);
+
+    coll_session(2);
+    coll_load_both(k, f);
+    k[0].ranks = 1;
+    assert_int_equal(pthread_create(&k[0].thread, NULL, coll_run_thread, &k[0]), 0);
+    clock_gettime(CLOCK_MONOTONIC, &since);
+    do { /* until both are seen at once; only a failure takes the whole limit */
+        sched_yield();
+        engines_read(&act, &waits, &started);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (!(act >= 50 && waits && started == 1) && now.tv_sec - since.tv_sec < 20);
+    assert_true(act >= 50 && waits);
+    assert_int_equal(started, 1);
+    PROVES("ovl-001");
+    assert_int_equal(coll_run(&k[1], 1), NRT_SUCCESS); /* the absent one comes */
+    pthread_join(k[0].thread, NULL);
+    assert_int_equal(k[0].ran, NRT_SUCCESS);
+    assert_true(k[0].got == 3 && k[1].got == 3);
+    neff_free(&f);
+    nrt_close();
+}
+
+static int setup(void **state)
+{
+    api_env(COLL_TYPE, 1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    api_env_end();
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
+        cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
+        cmocka_unit_test(four_streams_of_two_cores_each_in_order),
+        cmocka_unit_test(more_streams_than_cc_cores_are_refused),
+        cmocka_unit_test(engines_go_on_while_an_operation_waits_for_an_absent_rank),
+    };
+
+    return cmocka_run_group_tests_name("api-coll-stream", tests, setup, teardown);
+}
