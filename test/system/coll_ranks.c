@@ -17,6 +17,18 @@
 #include "coll_ranks.h"
 #include "models.h"
 
+int coll_setup(void **state)
+{
+    api_env("trn2.48xlarge", 1);
+    return 0;
+}
+
+int coll_teardown(void **state)
+{
+    api_env_end();
+    return 0;
+}
+
 /* ---- NEFFs ---- */
 
 struct neff_build_coll coll_floats(const char *op, struct neff_build_coll_group *group,

@@ -10,7 +10,9 @@
 #include "neffs.h"
 #include "nrt/nrt.h"
 
-#define COLL_TYPE "trn2.48xlarge" /* of the instance */
+/* Of a group of tests: an instance of Trainium2 of its own. */
+int coll_setup(void **state);
+int coll_teardown(void **state);
 
 /* A root on a free port of this host, in the environment. */
 void coll_root_env(void);

@@ -525,14 +525,7 @@ static int setup(void **state)
 
     seed = s ? strtoull(s, NULL, 10) : (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
     printf("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
-    api_env(COLL_TYPE, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    api_env_end();
-    return 0;
+    return coll_setup(state);
 }
 
 int main(int argc, char **argv)
@@ -552,5 +545,5 @@ int main(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    return cmocka_run_group_tests_name("api-coll", tests, setup, teardown);
+    return cmocka_run_group_tests_name("api-coll", tests, setup, coll_teardown);
 }

@@ -370,18 +370,6 @@ static void models_of_several_world_sizes(void **state)
     nrt_close();
 }
 
-static int setup(void **state)
-{
-    api_env(COLL_TYPE, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    api_env_end();
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -396,5 +384,5 @@ int main(void)
         cmocka_unit_test(models_of_several_world_sizes),
     };
 
-    return cmocka_run_group_tests_name("api-coll-load", tests, setup, teardown);
+    return cmocka_run_group_tests_name("api-coll-load", tests, coll_setup, coll_teardown);
 }

@@ -259,18 +259,6 @@ static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **sta
     nrt_close();
 }
 
-static int setup(void **state)
-{
-    api_env(COLL_TYPE, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    api_env_end();
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -281,5 +269,5 @@ int main(void)
         cmocka_unit_test(engines_go_on_while_an_operation_waits_for_an_absent_rank),
     };
 
-    return cmocka_run_group_tests_name("api-coll-stream", tests, setup, teardown);
+    return cmocka_run_group_tests_name("api-coll-stream", tests, coll_setup, coll_teardown);
 }
