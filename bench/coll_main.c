@@ -31,6 +31,7 @@ struct row {
     uint32_t ranks;
     uint64_t bytes;
     double goal, floor_goal; /* ratio to the best peer, and to the floor; 0: none */
+    bool nodes;              /* each rank is one */
 };
 
 static const struct row rows[] = {
@@ -56,6 +57,10 @@ static const struct row rows[] = {
     {JOB_ALL_REDUCE, 4, 4 * KIB, 0.7, 0},
     {JOB_ALL_REDUCE, 4, MIB, 0.7, 0},
     {JOB_ALL_REDUCE, 4, 64 * MIB, 0.7, 0},
+    {JOB_ALL_REDUCE, 2, 8, 1.0, 0, true},
+    {JOB_ALL_REDUCE, 2, 64 * KIB, 1.0, 0, true},
+    {JOB_ALL_REDUCE, 2, MIB, 1.0, 0, true},
+    {JOB_ALL_REDUCE, 2, 64 * MIB, 1.0, 0, true},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -191,14 +196,18 @@ static void row_name(const struct row *row, char *out, size_t size)
 {
     static const char *const names[] = {"all_reduce", "all_gather", "reduce_scatter", "barrier"};
 
-    snprintf(out, size, "%s, %u rank%s%s%s", names[row->op], row->ranks, row->ranks > 1 ? "s" : "",
-             row->bytes ? ", " : "", row->bytes ? size_text(row->bytes) : "");
+    snprintf(out, size, "%s, %u %s%s%s%s", names[row->op], row->ranks, row->nodes ? "node" : "rank",
+             row->ranks > 1 ? "s" : "", row->bytes ? ", " : "",
+             row->bytes ? size_text(row->bytes) : "");
 }
 
-static void head_print(void)
+/* Between nodes the goal is held against the peers that use the same provider, and what stands in
+ * the columns of the floor is the fastest of all. */
+static void head_print(bool nodes)
 {
-    printf("%-31s %-9s %-5s %9s %10s %10s  %-24s %6s %10s %7s %6s  %s\n", "us", "", "", "ours",
-           "p99", "best peer", "", "ratio", "floor", "x floor", "flag", "goal");
+    printf("%-28s %-22s %-5s %9s %10s %10s  %-24s %6s %10s %7s %6s  %s\n", "us", "", "", "ours",
+           "p99", nodes ? "same prov." : "best peer", "", "ratio", nodes ? "best peer" : "floor",
+           nodes ? "ratio" : "x floor", "flag", "goal");
 }
 
 struct table {
@@ -227,6 +236,19 @@ static unsigned best_of(const struct table *t, enum side_role role, bool chain)
     return best;
 }
 
+/* Of the floor; between nodes the fastest of all peers. */
+static unsigned least_of(const struct table *t, bool chain)
+{
+    unsigned peer = best_of(t, SIDE_PEER, chain), other = best_of(t, SIDE_OTHER, chain);
+
+    if (!t->row->nodes)
+        return t->row->op == JOB_BARRIER ? t->n : best_of(t, SIDE_FLOOR, chain);
+    if (peer == t->n || other == t->n)
+        return peer == t->n ? other : peer;
+    return figure_of(&t->figures[peer], chain) < figure_of(&t->figures[other], chain) ? peer
+                                                                                      : other;
+}
+
 #define OWN_GOAL_US 0.06
 
 /* A rank alone: what an operation of a program costs besides the others. */
@@ -239,7 +261,7 @@ static void own_print(const struct table *t, unsigned ours)
            us <= OWN_GOAL_US ? "met" : "MISSED");
 }
 
-static void verdict_print(const struct row *row, double ratio, double above)
+static void verdict_print(const struct row *row, double ratio, double above, const char *best)
 {
     bool met = (ratio == 0 || ratio <= row->goal) &&
                (row->floor_goal == 0 || above == 0 || above <= row->floor_goal);
@@ -247,18 +269,19 @@ static void verdict_print(const struct row *row, double ratio, double above)
     printf("  <= %.2f", row->goal);
     if (row->floor_goal > 0)
         printf(", <= %.1f floors", row->floor_goal);
-    printf(ratio > 0 ? met ? " met\n" : " MISSED\n" : " NOT RUN: no peer\n");
+    printf(ratio > 0 ? met ? " met" : " MISSED" : " NOT RUN: no peer");
+    printf("%s%s\n", best ? "; best: " : "", best ? best : "");
 }
 
 static void line_print(const struct table *t, unsigned ours, bool chain)
 {
     const struct figure *f = &t->figures[ours];
-    unsigned peer = best_of(t, SIDE_PEER, chain), least = best_of(t, SIDE_FLOOR, chain);
+    unsigned peer = best_of(t, SIDE_PEER, chain), least = least_of(t, chain);
     double us = figure_of(f, chain), ratio = 0, above = 0;
     char name[64];
 
     row_name(t->row, name, sizeof(name));
-    printf("%-31s %-9s %-5s %9.2f", name, t->sides[ours].kind->name, chain ? "chain" : "call", us);
+    printf("%-28s %-22s %-5s %9.2f", name, t->sides[ours].kind->name, chain ? "chain" : "call", us);
     if (chain)
         printf(" %10s", "");
     else
@@ -270,14 +293,15 @@ static void line_print(const struct table *t, unsigned ours, bool chain)
     } else {
         printf(" %10s  %-24s %6s", "-", "", "-");
     }
-    if (least < t->n && t->row->op != JOB_BARRIER) {
+    if (least < t->n) {
         above = us / figure_of(&t->figures[least], chain);
         printf(" %10.2f %7.2f", figure_of(&t->figures[least], chain), above);
     } else {
         printf(" %10s %7s", "", "");
     }
     printf(" %6.3f", t->flag);
-    verdict_print(t->row, ratio, above);
+    verdict_print(t->row, ratio, above,
+                  least < t->n && t->row->nodes ? t->sides[least].kind->name : NULL);
 }
 
 static void row_print(const struct table *t)
@@ -296,7 +320,8 @@ static void row_print(const struct table *t)
 
             row_name(t->row, name, sizeof(name));
             if (t->figures[i].why[0])
-                printf("%-31s %-9s NOT RUN: %s\n", name, t->sides[i].kind->name, t->figures[i].why);
+                printf("%-28s %-22s NOT RUN: %s\n", name, t->sides[i].kind->name,
+                       t->figures[i].why);
         }
     }
     if (getenv("BENCH_VERBOSE"))
@@ -310,10 +335,11 @@ static void row_print(const struct table *t)
 
 /* ---- rows ---- */
 
+/* Between two ranks of any side that is ours: the library has no part in it. */
 static double flag_us(struct side *sides, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        if (sides[i].kind->role == SIDE_FLOOR && side_do(&sides[i], JOB_TRIPS))
+        if (sides[i].kind->role <= SIDE_FLOOR && side_do(&sides[i], JOB_TRIPS))
             return (double)sides[i].region->us[0][0];
     return 0;
 }
@@ -362,22 +388,22 @@ static bool wanted(const struct row *row, int argc, char **argv)
     return argc < 2;
 }
 
-static void group_run(uint32_t ranks, const char *dir, int argc, char **argv)
+static void group_run(uint32_t ranks, bool nodes, const char *dir, int argc, char **argv)
 {
     static struct side sides[SIDES_MAX];
     unsigned n = 0;
 
     for (unsigned i = 0; i < ROWS; i++) {
-        if (rows[i].ranks != ranks || !wanted(&rows[i], argc, argv))
+        if (rows[i].ranks != ranks || rows[i].nodes != nodes || !wanted(&rows[i], argc, argv))
             continue;
         if (n == 0) {
-            n = sides_start(sides, dir, ranks);
+            n = sides_start(sides, dir, ranks, nodes);
             for (unsigned k = 0; k < n; k++)
                 if (sides[k].lost[0])
                     printf("%s, %u ranks: NOT RUN: %s\n", sides[k].kind->name, ranks,
                            sides[k].lost);
             if (ranks > 1)
-                head_print();
+                head_print(nodes);
         }
         row_run(&rows[i], sides, n);
     }
@@ -417,8 +443,9 @@ int main(int argc, char **argv)
     dir = dirname(self);
     if (argc < 2)
         steps_run(dir);
-    group_run(1, dir, argc, argv);
-    group_run(2, dir, argc, argv);
-    group_run(4, dir, argc, argv);
+    group_run(1, false, dir, argc, argv);
+    group_run(2, false, dir, argc, argv);
+    group_run(4, false, dir, argc, argv);
+    group_run(2, true, dir, argc, argv);
     return 0;
 }

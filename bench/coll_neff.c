@@ -3,7 +3,7 @@
  * one nrt_execute of a NEFF with one operation; a chain is one nrt_execute of a NEFF whose engine
  * triggers an operation, waits for it, triggers the next on what it wrote, and so on.
  *
- *     coll_neff REGION */
+ *     coll_neff REGION [nodes]          nodes: each rank has an instance of its own */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -182,18 +182,19 @@ static unsigned port_free(void)
     return ntohs(a.sin_port);
 }
 
-static void environment(uint32_t rank, unsigned port)
+static void environment(uint32_t rank, bool nodes, unsigned port)
 {
+    const char *run = getenv("OPENNRT_INSTANCE"); /* of run_coll.sh, which removes what is left */
     char text[64];
 
-    snprintf(text, sizeof(text), "%u", rank);
+    snprintf(text, sizeof(text), "%u", nodes ? 0 : rank);
     setenv("NEURON_RT_VISIBLE_CORES", text, 1);
     snprintf(text, sizeof(text), "127.0.0.1:%u", port);
     setenv("NEURON_RT_ROOT_COMM_ID", text, 1);
     setenv("NEURON_LOGICAL_NC_CONFIG", "1", 1);
     setenv("OPENNRT_INSTANCE_TYPE", "trn2.48xlarge", 1);
-    snprintf(text, sizeof(text), "bench-coll-%u", port);
-    setenv("OPENNRT_INSTANCE", text, 0); /* run_coll.sh chooses one, and removes it */
+    snprintf(text, sizeof(text), "%s-%u-%u", run ? run : "bench-coll", nodes ? rank : 0, port);
+    setenv("OPENNRT_INSTANCE", text, 1);
 }
 
 int main(int argc, char **argv)
@@ -203,11 +204,13 @@ int main(int argc, char **argv)
     struct neff_side s = {0};
     unsigned port = port_free();
 
-    if (argc != 2)
+    bool nodes = argc == 3 && strcmp(argv[2], "nodes") == 0;
+
+    if (argc != 2 && !nodes)
         return 2;
     s.r = job_region_open(argv[1]);
     s.rank = job_ranks_start(s.r);
-    environment(s.rank, port);
+    environment(s.rank, nodes, port);
     must(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), "nrt_init");
     job_serve(s.r, s.rank, &lib, &s);
     nrt_close();

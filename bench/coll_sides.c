@@ -36,38 +36,72 @@
 #define REGION  "%D/coll_openmpi %R"
 #define REGIONH "%D/coll_mpich %R"
 
+/* Between nodes, which are processes here: no shared memory, loopback instead of it. FI_PROVIDER
+ * makes libfabric offer tcp;ofi_rxm as the only one of ours. */
+#define OFI                                          \
+    "-x FI_TCP_IFACE=lo --mca pml cm --mca mtl ofi " \
+    "--mca mtl_ofi_provider_include 'tcp;ofi_rxm' "
+#define TCP "--mca pml ob1 --mca btl tcp,self --mca btl_tcp_if_include lo "
+#define UCX_TCP                                                      \
+    "--mca pml ucx --mca pml_ucx_tls any --mca pml_ucx_devices any " \
+    "-x UCX_TLS=tcp,self -x UCX_NET_DEVICES=lo "
+#define MPICH_TCP                                        \
+    "exec mpirun.mpich -np %N -env MPIR_CVAR_NOLOCAL 1 " \
+    "-env UCX_TLS tcp,self -env UCX_NET_DEVICES lo "
+#define SAME "FI_PROVIDER=tcp "
+
 /* %D: folder of the programs, %N: ranks, %R: region. For all_reduce the algorithm is fixed in some;
  * they take part in those rows only. */
 static const struct side_kind kinds[] = {
-    {"in NEFFs", SIDE_OURS, 0, false, "coll_neff", "exec %D/coll_neff %R", 1000},
-    {"coll room", SIDE_OURS, 0, false, "coll_ours", "exec %D/coll_ours %R"},
-    {"half", SIDE_FLOOR, 0, false, "coll_floor", "exec %D/coll_floor %R half"},
-    {"half, around", SIDE_FLOOR, 0, false, "coll_floor", "exec %D/coll_floor %R around"},
-    {"full", SIDE_FLOOR, 0, false, "coll_floor", "exec %D/coll_floor %R full"},
-    {"openmpi", SIDE_PEER, 2, false, "coll_openmpi", OMPI_2 REGION},
-    {"openmpi eager 32k", SIDE_PEER, 2, false, "coll_openmpi",
+    {"in NEFFs", SIDE_OURS, SIDE_NODE, false, "coll_neff", "exec %D/coll_neff %R", 1000},
+    {"coll room", SIDE_OURS, SIDE_NODE, false, "coll_ours", "exec %D/coll_ours %R"},
+    {"half", SIDE_FLOOR, SIDE_NODE, false, "coll_floor", "exec %D/coll_floor %R half"},
+    {"half, around", SIDE_FLOOR, SIDE_NODE, false, "coll_floor", "exec %D/coll_floor %R around"},
+    {"full", SIDE_FLOOR, SIDE_NODE, false, "coll_floor", "exec %D/coll_floor %R full"},
+    {"openmpi", SIDE_PEER, SIDE_NODE_2, false, "coll_openmpi", OMPI_2 REGION},
+    {"openmpi eager 32k", SIDE_PEER, SIDE_NODE_2, false, "coll_openmpi",
      OMPI_2 "--mca btl_vader_eager_limit 32768 " REGION},
-    {"openmpi two copies", SIDE_PEER, 2, false, "coll_openmpi",
+    {"openmpi two copies", SIDE_PEER, SIDE_NODE_2, false, "coll_openmpi",
      OMPI_2 "--mca btl_vader_single_copy_mechanism none " REGION},
-    {"openmpi ucx", SIDE_PEER, 2, false, "coll_openmpi", OMPI_2 UCX REGION},
-    {"openmpi doubling", SIDE_PEER, 2, true, "coll_openmpi", OMPI_2 REDUCE "3 " REGION},
-    {"openmpi rabenseifner", SIDE_PEER, 2, true, "coll_openmpi", OMPI_2 REDUCE "6 " REGION},
-    {"openmpi segmented ring", SIDE_PEER, 2, true, "coll_openmpi",
+    {"openmpi ucx", SIDE_PEER, SIDE_NODE_2, false, "coll_openmpi", OMPI_2 UCX REGION},
+    {"openmpi doubling", SIDE_PEER, SIDE_NODE_2, true, "coll_openmpi", OMPI_2 REDUCE "3 " REGION},
+    {"openmpi rabenseifner", SIDE_PEER, SIDE_NODE_2, true, "coll_openmpi",
+     OMPI_2 REDUCE "6 " REGION},
+    {"openmpi segmented ring", SIDE_PEER, SIDE_NODE_2, true, "coll_openmpi",
      OMPI_2 REDUCE "5 --mca coll_tuned_allreduce_algorithm_segmentsize 65536 " REGION},
-    {"openmpi sm", SIDE_PEER, 2, false, "coll_openmpi",
+    {"openmpi sm", SIDE_PEER, SIDE_NODE_2, false, "coll_openmpi",
      OMPI_2 "--mca coll_sm_priority 100 " REGION},
-    {"mpich", SIDE_PEER, 2, false, "coll_mpich", KEEP MPICH REGIONH},
-    {"mpich rendezvous 64k", SIDE_PEER, 2, false, "coll_mpich",
+    {"mpich", SIDE_PEER, SIDE_NODE_2, false, "coll_mpich", KEEP MPICH REGIONH},
+    {"mpich rendezvous 64k", SIDE_PEER, SIDE_NODE_2, false, "coll_mpich",
      KEEP MPICH "-env UCX_RNDV_THRESH 64k " REGIONH},
-    {"mpich doubling", SIDE_PEER, 2, true, "coll_mpich",
+    {"mpich doubling", SIDE_PEER, SIDE_NODE_2, true, "coll_mpich",
      KEEP MPICH "-env MPIR_CVAR_DEVICE_COLLECTIVES none "
                 "-env MPIR_CVAR_ALLREDUCE_INTRA_ALGORITHM recursive_doubling " REGIONH},
-    {"openmpi", SIDE_PEER, 4, false, "coll_openmpi", OMPI_4 REGION},
-    {"openmpi ucx", SIDE_PEER, 4, false, "coll_openmpi", OMPI_4 UCX REGION},
-    {"openmpi rabenseifner", SIDE_PEER, 4, true, "coll_openmpi", OMPI_4 REDUCE "6 " REGION},
-    {"mpich", SIDE_PEER, 4, false, "coll_mpich", KEEP MPICH REGIONH},
-    {"gloo ring", SIDE_PEER, 0, false, "coll_gloo", "exec %D/coll_gloo %R ring"},
-    {"gloo bcube", SIDE_PEER, 0, true, "coll_gloo", "exec %D/coll_gloo %R bcube"},
+    {"openmpi", SIDE_PEER, SIDE_NODE_4, false, "coll_openmpi", OMPI_4 REGION},
+    {"openmpi ucx", SIDE_PEER, SIDE_NODE_4, false, "coll_openmpi", OMPI_4 UCX REGION},
+    {"openmpi rabenseifner", SIDE_PEER, SIDE_NODE_4, true, "coll_openmpi",
+     OMPI_4 REDUCE "6 " REGION},
+    {"mpich", SIDE_PEER, SIDE_NODE_4, false, "coll_mpich", KEEP MPICH REGIONH},
+    {"in NEFFs, tcp;ofi_rxm", SIDE_OURS, SIDE_NODES, false, "coll_neff",
+     SAME "exec %D/coll_neff %R nodes", 1000},
+    {"coll room, tcp;ofi_rxm", SIDE_OURS, SIDE_NODES, false, "coll_ours",
+     SAME "exec %D/coll_ours %R nodes"},
+    {"in NEFFs", SIDE_OURS, SIDE_NODES, false, "coll_neff", "exec %D/coll_neff %R nodes", 1000},
+    {"coll room", SIDE_OURS, SIDE_NODES, false, "coll_ours", "exec %D/coll_ours %R nodes"},
+    {"openmpi ofi", SIDE_PEER, SIDE_NODES, false, "coll_openmpi", OMPI_2 OFI REGION},
+    {"openmpi ofi doubling", SIDE_PEER, SIDE_NODES, true, "coll_openmpi",
+     OMPI_2 OFI REDUCE "3 " REGION},
+    {"openmpi ofi rabenseifner", SIDE_PEER, SIDE_NODES, true, "coll_openmpi",
+     OMPI_2 OFI REDUCE "6 " REGION},
+    {"openmpi tcp", SIDE_OTHER, SIDE_NODES, false, "coll_openmpi", OMPI_2 TCP REGION},
+    {"openmpi tcp 4 MiB", SIDE_OTHER, SIDE_NODES, false, "coll_openmpi",
+     OMPI_2 TCP "--mca btl_tcp_sndbuf 4194304 --mca btl_tcp_rcvbuf 4194304 " REGION},
+    {"openmpi ucx tcp", SIDE_OTHER, SIDE_NODES, false, "coll_openmpi", OMPI_2 UCX_TCP REGION},
+    {"mpich ucx tcp", SIDE_OTHER, SIDE_NODES, false, "coll_mpich", KEEP MPICH_TCP REGIONH},
+    {"gloo ring", SIDE_OTHER, SIDE_NODES, false, "coll_gloo", "exec %D/coll_gloo %R ring"},
+    {"gloo bcube", SIDE_OTHER, SIDE_NODES, true, "coll_gloo", "exec %D/coll_gloo %R bcube"},
+    {"gloo ring", SIDE_PEER, SIDE_NODE, false, "coll_gloo", "exec %D/coll_gloo %R ring"},
+    {"gloo bcube", SIDE_PEER, SIDE_NODE, true, "coll_gloo", "exec %D/coll_gloo %R bcube"},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -143,22 +177,34 @@ static void start(struct side *s, const struct side_kind *kind, const char *dir,
         s->pid = 0;
 }
 
+static bool takes_part(const struct side_kind *kind, uint32_t ranks, bool nodes)
+{
+    switch (kind->jobs) {
+    case SIDE_NODE:
+        return !nodes && (ranks > 1 || kind->role == SIDE_OURS);
+    case SIDE_NODE_2:
+        return !nodes && ranks == 2;
+    case SIDE_NODE_4:
+        return !nodes && ranks == 4;
+    default:
+        return nodes;
+    }
+}
+
 /* BENCH_PEERS: only peers whose name contains it. */
-static bool wanted(const struct side_kind *kind, uint32_t ranks)
+static bool wanted(const struct side_kind *kind)
 {
     const char *word = getenv("BENCH_PEERS");
 
-    if (ranks == 1 && kind->role != SIDE_OURS)
-        return false;
-    return kind->role != SIDE_PEER || !word || strstr(kind->name, word);
+    return kind->role == SIDE_OURS || kind->role == SIDE_FLOOR || !word || strstr(kind->name, word);
 }
 
-unsigned sides_start(struct side *sides, const char *dir, uint32_t ranks)
+unsigned sides_start(struct side *sides, const char *dir, uint32_t ranks, bool nodes)
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < KINDS; i++)
-        if ((kinds[i].ranks == 0 || kinds[i].ranks == ranks) && wanted(&kinds[i], ranks))
+        if (takes_part(&kinds[i], ranks, nodes) && wanted(&kinds[i]))
             start(&sides[n++], &kinds[i], dir, ranks);
     for (unsigned i = 0; i < n; i++) {
         struct side *s = &sides[i];

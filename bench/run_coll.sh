@@ -9,6 +9,6 @@ export OPENNRT_INSTANCE=bench-coll$$
 BENCH_TMP=$(mktemp -d)
 export BENCH_TMP
 trap 'for d in /dev/shm "${XDG_RUNTIME_DIR:-/tmp}" /tmp; do
-          rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE"; done
+          rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE"-*; done
       rm -rf "$BENCH_TMP"' EXIT
 "$build/bench/bench_coll" "$@"
