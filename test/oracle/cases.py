@@ -97,7 +97,7 @@ def tensor_tensor(b):
         types = b.pick([[dt.INT8, dt.UINT8], [dt.INT16, dt.UINT16], [dt.INT32, dt.UINT32]])
         t1, t2, td = b.pick(types), b.pick(types), b.pick(types)
     elif kind < 0.4:
-        op = b.pick([o for o in ARITH if not o.startswith("abs")])
+        op = b.pick(ARITH)
         t1, t2, td = (b.pick([dt.INT32, dt.UINT32]) for _ in range(3))
     elif kind < 0.47:
         engine, op = POOL, "power"

@@ -371,7 +371,8 @@ class Core:
             self.write(dst, out, rec.engine)
             return
         wide = {dtypes.INT32, dtypes.UINT32}
-        if rec.engine == POOL and rec.op0 != "power" and {dst.dtype, one.dtype, two.dtype} <= wide:
+        native = rec.engine == POOL and rec.op0 not in ("power", "abs_max", "abs_min")
+        if native and {dst.dtype, one.dtype, two.dtype} <= wide:
             self.write(dst, val.alu_int(rec.op0, x, y, one.dtype == dtypes.INT32), rec.engine)
             return
         v = val.alu32(rec.op0, dtypes.decode(x, one.dtype), dtypes.decode(y, two.dtype))
