@@ -2,12 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """count_tests.py <testlog.json> <label>: counts of a run of `meson test`.
 
-Prints one line NOT RUN per skipped test and, last, "passed failed skipped". Exit 1 when the log is missing
-or holds no test.
+Prints one line NOT RUN per skipped test, one line FAILED per failed one with the end of what it printed (the
+first SHOWN of them: of a machine that one cannot log into, this is all one has) and, last, "passed failed
+skipped". Exit 1 when the log is missing or holds no test.
 """
 import json
 import re
 import sys
+
+SHOWN, LINES = 5, 40
+
+
+def end_of(test):
+    """The last LINES lines of each of the two outputs, indented; the errors last, as a report stands there."""
+    out = []
+    for stream in ("stdout", "stderr"):
+        lines = (test.get(stream) or "").rstrip().splitlines()
+        if lines:
+            left = len(lines) - LINES
+            out.append("        -- %s%s" % (stream, " (%d lines before)" % left if left > 0 else ""))
+            out += ["        " + line for line in lines[-LINES:]]
+    return out or ["        -- it printed nothing"]
 
 
 def reason(test):
@@ -36,7 +51,10 @@ def main():
             print("NOT RUN %s %s: %s" % (sys.argv[2], t["name"], reason(t)))
         else:
             failed += 1
-            print("FAILED  %s %s: %s" % (sys.argv[2], t["name"], t["result"]))
+            print("FAILED  %s %s: %s, after %.0f s" % (sys.argv[2], t["name"], t["result"],
+                                                      t.get("duration") or 0))
+            if failed <= SHOWN:
+                print("\n".join(end_of(t)))
     print(passed, failed, skipped)
     return 0 if tests else 1
 

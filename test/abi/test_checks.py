@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Each checking script is seen to fail on a small tree that breaks its rule, and to pass without."""
+import json
 import os
 import subprocess
 import sys
@@ -88,8 +89,31 @@ def symbols():
                run("check_symbols.py", lib, os.path.join(root, "include"), "nrt"), result, said)
 
 
+def counts():
+    """Of a failed test the end of both outputs is shown, of the sixth only the name."""
+    def test(name, result, out="", err=""):
+        return json.dumps({"name": name, "result": result, "stdout": out, "stderr": err, "duration": 1.5})
+
+    long = "\n".join("line %d" % n for n in range(100))
+    log = [test("good", "OK", "all well"), test("left", "SKIP", "NOT RUN left: no such device"),
+           test("first", "FAIL", long, "why\n"), test("mute", "TIMEOUT")]
+    log += [test("more-%d" % n, "FAIL", "said %d" % n) for n in range(4)]
+    root = tree({"log.json": "\n".join(log) + "\n"})
+    code, said = run("count_tests.py", os.path.join(root, "log.json"), "ci")
+    got = code, said
+    for text in ("NOT RUN ci left: no such device\n", "FAILED  ci first: FAIL, after 2 s\n",
+                 "stdout (60 lines before)\n        line 60\n", "        line 99\n        -- stderr\n        why\n",
+                 "FAILED  ci mute: TIMEOUT, after 2 s\n        -- it printed nothing\n", "        said 2\n",
+                 "FAILED  ci more-3: FAIL"):
+        expect("counts", got, 0, text)
+    if "line 59" in said or "said 3" in said or "all well" in said or not said.endswith("\n1 6 1\n"):
+        FAILED.append("counts: too much or the wrong sum in:\n" + said)
+    expect("counts, nothing ran", run("count_tests.py", os.path.join(root, "none"), "ci"), 1)
+
+
 rooms()
 headers()
+counts()
 symbols()
 for text in FAILED:
     print(text)
