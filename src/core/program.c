@@ -168,8 +168,11 @@ static NRT_STATUS make_env(struct core_program *p, struct isa_check_env *env, st
         for (uint32_t k = 0; sg->vars[i].type == NEFF_VAR_DGE_TABLE && k < sg->vars[i].list_count;
              k++)
             dge[n++] = sg->vars[sg->vars[i].list[k]].var_id;
-    for (uint32_t i = 0; i < sg->queue_count; i++)
-        dynamic[i] = sg->queues[p->queue_sorted[i]].type == NEFF_QUEUE_DYNAMIC;
+    for (uint32_t i = 0; i < sg->queue_count; i++) {
+        enum neff_queue_type type = sg->queues[p->queue_sorted[i]].type;
+
+        dynamic[i] = type == NEFF_QUEUE_DYNAMIC || type == NEFF_QUEUE_EMBEDDING_UPDATE;
+    }
     *env = (struct isa_check_env){.gen = p->core->kc.gen,
                                   .lnc = p->opt.lnc,
                                   .var_ids = ids,

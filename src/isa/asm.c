@@ -439,7 +439,8 @@ static bool make_lists(struct as *as, struct env_lists *l)
             l->dge[l->n_dge++] = c->vars[i].list[k];
     }
     for (size_t i = 0; i < c->n_queues; i++)
-        l->dynamic[c->queues[i].number] = strcmp(c->queues[i].type, "dynamic") == 0;
+        l->dynamic[c->queues[i].number] = strcmp(c->queues[i].type, "dynamic") == 0 ||
+                                          strcmp(c->queues[i].type, "embedding_update") == 0;
     for (unsigned e = 0; e < ISA_ENGINES; e++) {
         l->dmas[e] = arena_calloc(as->arena, c->n_dmas + 1, sizeof(int64_t));
         if (!l->dmas[e])

@@ -419,7 +419,7 @@ NRT_STATUS isa_check_dyn(struct isa_check *c)
     if (d->queue >= c->env->n_queues)
         return isa_check_fail(c, "queue %u, the subgraph has %zu", d->queue, c->env->n_queues);
     if (c->env->queue_dynamic && !c->env->queue_dynamic[d->queue])
-        return isa_check_fail(c, "queue %u is not of type dynamic", d->queue);
+        return isa_check_fail(c, "queue %u is not of type dynamic or embedding_update", d->queue);
     if (d->semaphore < -1 || d->semaphore >= ISA_SEMAPHORES)
         return isa_check_fail(c, "semaphore %d is outside 0..255", d->semaphore);
     if (d->pad || !bytes_zero(d->pad2, sizeof(d->pad2)) ||

@@ -503,7 +503,7 @@ struct isa_check_env {
     const int64_t *dma_ids; /* block ids of this engine's JSON; NULL: not checked */
     size_t n_dma_ids;
     size_t n_queues;           /* queue sets of the subgraph */
-    const bool *queue_dynamic; /* per queue set: its type is dynamic */
+    const bool *queue_dynamic; /* per queue set: its type is dynamic or embedding_update */
     const int64_t *dge_ids;    /* variables a dynamic transfer may name; NULL: any */
     size_t n_dge_ids;
     size_t n_collectives;

@@ -64,11 +64,14 @@ static void report_oob(struct model *m, const struct phys *p, const struct core_
     char source[160];
 
     source_text(r, source, sizeof(source));
-    LOGE(lg, LOG_TDRV, "exec_process_custom_notification",
-         "nd%u:nc%u:h_model.id%u: Received notification generated at runtime: failed to run "
-         "scatter/gather (indirect memory copy via vector DGE), due to out-of-bound access. model "
-         "name = %s.%s",
-         p->device, p->nc, m->id, m->neff->name, source);
+    LOGE(
+        lg, LOG_TDRV, "exec_process_custom_notification",
+        "nd%u:nc%u:h_model.id%u: Received notification generated at runtime: failed to run %s, due "
+        "to out-of-bound access. model name = %s.%s",
+        p->device, p->nc, m->id,
+        r->embedding_update ? "embedding table update"
+                            : "scatter/gather (indirect memory copy via vector DGE)",
+        m->neff->name, source);
     LOGE(lg, LOG_TDRV, "exec_wait_round_robin", "[ND %u][NC %u] Out of bounds access on model %s",
          p->device, p->nc, m->neff->name);
 }

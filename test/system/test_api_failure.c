@@ -16,6 +16,7 @@
 #include "api_support.h"
 #include "device/device.h"
 #include "models.h"
+#include "neff/asm.h"
 #include "neffs.h"
 #include "proves.h"
 
@@ -217,6 +218,83 @@ static void execute_out_of_bounds_gives_the_documented_lines(void **state)
     api_log_clear();
 }
 
+/* table[ids[r], :] += src[r, :], by a queue set of the given type. */
+static struct bytes neff_scatter(const char *type)
+{
+    static const char form[] =
+        ".name scatter\nvar ids: input i32[4, 1]\nvar src: input f32[4, 8]\n"
+        "var table: output f32[16, 8]\n"
+        "queue qIn: in owner=sp n=16\nqueue qUp: %s owner=pool n=16\n"
+        "sem ids_in, src_in, done\n"
+        "tile I: sbuf i32[4, 1]\ntile S: sbuf f32[4, 8]\n"
+        "sp:\n    dma on qIn -> ids_in: I <- ids\n    dma on qIn -> src_in: S <- src\n"
+        "    wait done >= 16: end\n"
+        "pool:\n    wait ids_in >= 16: nop\n    wait src_in >= 16: dma_dyn table[I, :], S, "
+        "queue=qUp, op=add, sem=done\n";
+    struct neff_asm_options o = {.file = "scatter.nasm"};
+    struct neff_asm_info info;
+    struct neff_build *b = NULL;
+    struct neff_error error = {0};
+    char text[1024];
+
+    snprintf(text, sizeof(text), form, type);
+    if (neff_asm_text(text, strlen(text), &o, &b, &info, &error) != NRT_SUCCESS)
+        fail_msg("%s", error.text);
+    return neff_finish(b, NULL);
+}
+
+/* The queue set says what the transfer is for, and the text follows it. */
+static void execute_out_of_bounds_of_an_embedding_update_says_so(void **state)
+{
+    static const struct {
+        const char *type, *what;
+    } t[] = {{"embedding_update", "embedding table update"},
+             {"dynamic", "scatter/gather (indirect memory copy via vector DGE)"}};
+    float src[4][8], zero[16][8] = {{0}}, got[16][8];
+    char line[256];
+
+    for (unsigned r = 0; r < 4; r++)
+        for (unsigned c = 0; c < 8; c++)
+            src[r][c] = (float)(10 * r + c + 1);
+    for (unsigned k = 0; k < 2; k++) {
+        nrt_model_t *m = load_at(neff_scatter(t[k].type), 0, -1);
+        int32_t ids[4] = {3, 15, 0, 7};
+        struct io io;
+
+        io_init(&io);
+        io_add(&io, true, "ids", DEV, 0, sizeof(ids));
+        io_add(&io, true, "src", DEV, 0, sizeof(src));
+        io_add(&io, false, "table", DEV, 0, sizeof(zero));
+        assert_ok(nrt_tensor_write(io.t[0], ids, 0, sizeof(ids)));
+        assert_ok(nrt_tensor_write(io.t[1], src, 0, sizeof(src)));
+        assert_ok(nrt_tensor_write(io.t[2], zero, 0, sizeof(zero)));
+        assert_ok(nrt_execute(m, io.in, io.out));
+        assert_ok(nrt_execute(m, io.in, io.out));
+        assert_ok(nrt_tensor_read(io.t[2], got, 0, sizeof(got)));
+        for (unsigned r = 0; r < 4; r++) /* added twice, exactly */
+            for (unsigned c = 0; c < 8; c++)
+                assert_true(got[ids[r]][c] == 2 * src[r][c]);
+        assert_memory_equal(got[1], zero[1], sizeof(got[1]));
+
+        ids[2] = 16;
+        assert_ok(nrt_tensor_write(io.t[0], ids, 0, sizeof(ids)));
+        api_log_clear();
+        assert_int_equal(nrt_execute(m, io.in, io.out), NRT_EXEC_OOB);
+        snprintf(
+            line, sizeof(line),
+            "Received notification generated at runtime: failed to run %s, due to out-of-bound "
+            "access. model name = scatter.",
+            t[k].what);
+        assert_true(api_log_has(line));
+        snprintf(line, sizeof(line), "failed to run %s", t[!k].what);
+        assert_false(api_log_has(line));
+        io_fini(&io);
+        assert_ok(nrt_unload(m));
+    }
+    PROVES("dump-060");
+    api_log_clear();
+}
+
 static int64_t ns_of(const struct stat *sb)
 {
     return (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
@@ -406,6 +484,7 @@ int main(void)
         cmocka_unit_test(execute_without_end_is_stopped_by_the_timeout_of_its_load),
         cmocka_unit_test(execute_without_end_is_stopped_after_30_s_by_default),
         cmocka_unit_test(execute_out_of_bounds_gives_the_documented_lines),
+        cmocka_unit_test(execute_out_of_bounds_of_an_embedding_update_says_so),
         cmocka_unit_test(execute_dumps_inputs_when_asked),
         cmocka_unit_test(execute_under_a_check_completes_with_an_error),
         cmocka_unit_test(nan_is_an_error_only_when_asked),

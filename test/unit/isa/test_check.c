@@ -388,7 +388,7 @@ static const struct rule {
      "queue=dyn",
      "has 63 rows, index 64"},
     {2, 1, "pool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
-     "pool: dma_dyn A[0:64, 0:32], hv, queue=stat", "queue 1 is not of type dynamic"},
+     "pool: dma_dyn A[0:64, 0:32], hv, queue=stat", "queue 1 is not of type dynamic or embedding_update"},
     {2, 1, "var t: dge-table [hv]\npool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
      "var t: dge-table [hw]\npool: dma_dyn A[0:64, 0:32], hv, queue=dyn",
      "var_id 0 is not in the dge-table"},
