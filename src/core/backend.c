@@ -102,7 +102,7 @@ NRT_STATUS core_start(const struct core_run *run, struct core_report *report)
     report->count = 0;
     report->core = report->engine = 0;
     report->record = 0;
-    report->embedding_update = false;
+    report->dynamic_dma = report->embedding_update = false;
     report->pending_transfers = 0;
     return st;
 }

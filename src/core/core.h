@@ -236,7 +236,8 @@ struct core_report {
     /* Below: only filled when end is not DONE. */
     unsigned core, engine; /* who failed (OOB, FAULT) */
     uint32_t record;
-    bool embedding_update; /* OOB of a transfer of a queue set of that type */
+    bool dynamic_dma;      /* OOB of an indirect transfer, else of an instruction */
+    bool embedding_update; /* of one on a queue set of that type */
     struct err err;        /* one line: what, where (record, source line) */
     unsigned count;
     struct core_engine_state engines[CORE_MAX][ISA_ENGINES];

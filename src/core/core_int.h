@@ -325,6 +325,7 @@ struct core_exec {
     NRT_STATUS status; /* first failure */
     enum core_end end;
     unsigned fail_core, fail_engine;
+    bool fail_dynamic;
     bool fail_embedding; /* in a transfer of an embedding_update queue set */
     struct core_stats st;
 };

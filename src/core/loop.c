@@ -88,7 +88,7 @@ NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
         exec_pending_reset(x);
     x->status = NRT_SUCCESS;
     x->end = CORE_END_DONE;
-    x->fail_embedding = false;
+    x->fail_dynamic = x->fail_embedding = false;
     x->events = run->events;
     x->limit_ps = run->timeout_ns == 0 || run->timeout_ns > UINT64_MAX / 1000
                       ? UINT64_MAX

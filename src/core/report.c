@@ -139,6 +139,7 @@ void report_fill(struct core_exec *x)
     r->core = x->fail_core;
     r->engine = x->fail_engine;
     r->record = x->core[x->fail_core]->engine[x->fail_engine].pc;
+    r->dynamic_dma = x->fail_dynamic;
     r->embedding_update = x->fail_embedding;
     r->pending_transfers = x->npending;
     for (unsigned i = 0; i < x->count; i++) {

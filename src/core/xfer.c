@@ -182,6 +182,7 @@ bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const str
     }
     st = dyn_run(x, core, engine, d, access, &bytes, &x->report->err);
     if (st != NRT_SUCCESS) {
+        x->fail_dynamic = true;
         x->fail_embedding = p->sg->queues[g->queue].type == NEFF_QUEUE_EMBEDDING_UPDATE;
         exec_fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
         return false;

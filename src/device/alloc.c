@@ -151,7 +151,7 @@ struct plan {
 static NRT_STATUS plan_make(struct device_instance *in, const struct device_alloc *a,
                             struct plan *p, struct err *err)
 {
-    if (in->slot == DEVICE_NONE || device_instance_forked(in))
+    if (device_instance_forked(in) || !slot_kept(in))
         return err_set(err, NRT_UNINITIALIZED, "this process has no slot in the instance");
     if (a->core >= in->lay.cores || (unsigned)a->cat >= DEVICE_CAT_COUNT || a->size == 0)
         return err_set(err, NRT_INVALID, "allocation of %" PRIu64 " bytes for core %u, category %u",

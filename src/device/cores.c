@@ -28,6 +28,11 @@ uint32_t device_core_owner(const struct device_instance *in, uint32_t core)
     return w == 0 || w > in->lay.slots ? DEVICE_NONE : w - 1;
 }
 
+bool device_core_mine(const struct device_instance *in, uint32_t core)
+{
+    return device_core_owner(in, core) == in->slot && slot_kept(in);
+}
+
 uint32_t device_cores_free_count(const struct device_instance *in)
 {
     uint32_t n = 0;
@@ -71,7 +76,7 @@ static NRT_STATUS not_available(struct device_instance *in, uint32_t first, uint
 
 static NRT_STATUS claim_check(const struct device_instance *in, struct err *err)
 {
-    if (in->slot == DEVICE_NONE || device_instance_forked(in))
+    if (device_instance_forked(in) || !slot_kept(in))
         return err_set(err, NRT_UNINITIALIZED, "this process has no slot in the instance");
     return NRT_SUCCESS;
 }
@@ -153,7 +158,7 @@ void device_cores_release(struct device_instance *in)
     if (claim_check(in, NULL) != NRT_SUCCESS || ctl_lock(in, NULL) != NRT_SUCCESS)
         return;
     for (uint32_t c = 0; c < in->lay.cores; c++) {
-        if (device_core_owner(in, c) == in->slot)
+        if (device_core_mine(in, c))
             COMMIT(in, ctl_core(in, c)->owner, 0);
     }
     ctl_unlock(in);
@@ -162,7 +167,7 @@ void device_cores_release(struct device_instance *in)
 void device_cores_reset(struct device_instance *in)
 {
     for (uint32_t c = 0; c < in->lay.cores; c++) {
-        if (in->slot == DEVICE_NONE || device_core_owner(in, c) != in->slot)
+        if (!device_core_mine(in, c))
             continue;
         live_clear(&ctl_core(in, c)->live);
         device_counter_add(in, c, DEVICE_CTR_RESET_REQ_COUNT, 1);

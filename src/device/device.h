@@ -123,6 +123,10 @@ NRT_STATUS device_cores_claim_run(struct device_instance *in, uint32_t count, ui
 void device_cores_release(struct device_instance *in); /* all of this slot */
 /* Owner slot of a physical core, DEVICE_NONE if free. */
 uint32_t device_core_owner(const struct device_instance *in, uint32_t core);
+/* Whether this process owns a physical core. It may lose all of them without having released one: a
+ * program that closes every descriptor it finds closes that of its slot's lock too, and counts as
+ * dead from then on. Any thread. */
+bool device_core_mine(const struct device_instance *in, uint32_t core);
 uint32_t device_cores_free_count(const struct device_instance *in); /* logical cores nobody owns */
 /* Reset the slot's owned cores (NEURON_RT_RESET_CORES): live pages and semaphores cleared,
  * reset_req_count + 1. Memory of former owners is gone already with their slots. */

@@ -170,8 +170,9 @@ struct device_instance {
     char name[DEVICE_NAME_MAX];
     uint8_t *ctl; /* the control block, lay.size_max bytes of address space */
     int ctl_fd;
-    uint32_t slot; /* own; DEVICE_NONE for observers */
-    int slot_fd;   /* holds the record lock */
+    uint32_t slot;          /* own; DEVICE_NONE for observers */
+    int slot_fd;            /* holds the record lock */
+    uint64_t slot_start_us; /* what the slot says while it is this process's */
     pid_t pid;
     unsigned char *fork_page; /* zeroed by the kernel in a forked child */
     pthread_mutex_t map_lock; /* hbm[]: attaching; taken before head.lock */
@@ -269,6 +270,7 @@ NRT_STATUS ctl_recover_locked(struct device_instance *in);
 /* --- slot.c --- */
 NRT_STATUS slot_claim(struct device_instance *in, struct err *err);
 void slot_release(struct device_instance *in);
+bool slot_kept(const struct device_instance *in); /* see device_core_mine */
 bool slot_live_locked(struct device_instance *in, uint32_t slot);
 unsigned slot_reclaim_all(struct device_instance *in);
 void slot_free_extents_locked(struct device_instance *in, uint32_t slot);

@@ -80,6 +80,8 @@ static NRT_STATUS instance_check(const struct device_config *cfg, struct err *er
 static void instance_free(struct device_instance *in)
 {
     if (in->ctl) {
+        if (!device_instance_forked(in) && !slot_kept(in))
+            in->slot = DEVICE_NONE; /* lost; nothing of it is touched any more */
         hbm_fini(in);
         if (!device_instance_forked(in))
             slot_release(in);

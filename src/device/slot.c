@@ -306,6 +306,7 @@ static NRT_STATUS slot_claim_locked(struct device_instance *in, struct err *err)
         slot_describe(in, s);
         COMMIT(in, s->state, SLOT_USED);
         in->slot = i;
+        in->slot_start_us = s->start_us;
         return NRT_SUCCESS;
     }
     return err_set(err, NRT_RESOURCE, "all %u process slots of instance \"%s\" are in use",
@@ -343,15 +344,31 @@ NRT_STATUS slot_claim(struct device_instance *in, struct err *err)
     return st;
 }
 
+/* A program that closes descriptors which it did not open drops the record lock with them, and the
+ * next process in need takes the slot for that of a dead one. */
+bool slot_kept(const struct device_instance *in)
+{
+    if (in->slot == DEVICE_NONE)
+        return false;
+
+    const struct ctl_slot *s = ctl_slot(in, in->slot);
+    return atomic_load_explicit(&s->state, memory_order_acquire) == SLOT_USED &&
+           __atomic_load_n(&s->pid, __ATOMIC_RELAXED) == (int32_t)in->pid &&
+           __atomic_load_n(&s->start_us, __ATOMIC_RELAXED) == in->slot_start_us;
+}
+
 void slot_release(struct device_instance *in)
 {
     if (in->slot == DEVICE_NONE)
         return;
     if (ctl_lock(in, NULL) == NRT_SUCCESS) {
-        slot_clear_locked(in, in->slot);
-        close(in->slot_fd); /* under the lock: from here on others may take the slot */
+        /* A lost slot is somebody else's, and so may be the number of its descriptor. */
+        if (slot_kept(in)) {
+            slot_clear_locked(in, in->slot);
+            close(in->slot_fd); /* under the lock: from here on others may take the slot */
+        }
         ctl_unlock(in);
-    } else {
+    } else if (slot_kept(in)) {
         /* Nobody is told, so the kernel must: no longer ours by name, nor by lock. */
         ctl_slot(in, in->slot)->pid = 0;
         close(in->slot_fd);

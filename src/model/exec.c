@@ -201,13 +201,36 @@ static NRT_STATUS check_repeat(struct model *m, const struct model_call *call, s
     return NRT_SUCCESS;
 }
 
+/* The core of a process that lost its slot (device_core_mine) may be driven by another one now. */
+static NRT_STATUS core_check(struct model *m, struct instance *in, struct err *err)
+{
+    struct device_instance *dev = m->h->cfg.in;
+
+    for (uint32_t c = 0; c < in->stage_count; c++) {
+        const struct phys *p = in->stage[c].phys;
+
+        if (__builtin_expect(device_core_mine(dev, p->index), 1))
+            continue;
+        err_set(err, NRT_EXEC_NC_BUSY,
+                "[ND %u][NC %u] is not this process's any more%s: the lock of its slot was lost, "
+                "as when a program closes all its descriptors",
+                p->device, p->nc,
+                device_core_owner(dev, p->index) == DEVICE_NONE ? "" : ", another one has it");
+        LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
+        return NRT_EXEC_NC_BUSY;
+    }
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_call *call,
                          struct err *err)
 {
     struct instance *in = &m->inst[instance];
     struct frame *f;
-    NRT_STATUS status;
+    NRT_STATUS status = core_check(m, in, err);
 
+    if (status != NRT_SUCCESS)
+        return status; /* not counted: the counters are the core's */
     if (call->repeat > 1) {
         status = check_repeat(m, call, err);
         if (status != NRT_SUCCESS) {
