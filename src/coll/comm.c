@@ -44,8 +44,9 @@ struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t chan
 
 struct hello { /* what members tell each other */
     uint64_t magic;
-    uint64_t area; /* device address; means something on its node */
-    uint32_t slot, core, n, rank;
+    uint32_t version, rank; /* these three are at their place in every version */
+    uint64_t area;          /* device address; means something on its node */
+    uint32_t slot, core, n;
     uint32_t net;    /* lowest number that the link has free */
     uint32_t tuning; /* of its table of means */
     struct run_cpus cpus;
@@ -148,10 +149,15 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     if (h->magic == 0)
         return err_set(err, NRT_FAILURE, "rank %u of the group has no memory for a communicator",
                        rank);
+    if (h->magic == COLL_MAGIC && h->version != COLL_VERSION)
+        return err_set(err, NRT_INVALID,
+                       "rank %u of the group has version %u of collectives, rank %u has version "
+                       "%u: all ranks must run the same version of the runtime",
+                       rank, h->version, c->me, COLL_VERSION);
     if (h->magic != COLL_MAGIC || h->n != c->n || h->rank != rank)
         return err_set(err, NRT_INVALID,
                        "rank %u of the group answers as rank %u of %u; the members have different "
-                       "groups or versions",
+                       "groups",
                        rank, h->rank, h->n);
     if (!coll_near(c, rank))
         return NRT_SUCCESS;
@@ -220,11 +226,12 @@ static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
     if (!st)
         st = tuning_hash(&c->tuning, &tuning, err);
     mine = (struct hello){.magic = st ? 0 : COLL_MAGIC, /* who has no area says so */
+                          .version = COLL_VERSION,
+                          .rank = c->me,
                           .area = c->extent.addr,
                           .slot = device_slot(c->cfg.in),
                           .core = c->cfg.core,
                           .n = c->n,
-                          .rank = c->me,
                           .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0,
                           .tuning = tuning};
     run_cpus_mine(&mine.cpus);

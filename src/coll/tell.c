@@ -5,24 +5,14 @@
  * into the areas of its node, where the others find it, so everybody learns of it even if some
  * ranks have stopped.
  *
- * Messages come from the network: sizes and numbers are checked, the rest is only shown. */
-#include <inttypes.h>
+ * The bytes, and what is checked of those that come, are in tell_msg.c. */
 #include <string.h>
 
 #include "base/mem.h"
-#include "coll/coll_int.h"
+#include "coll/tell_int.h"
 
 #define TELL_NS  UINT64_C(100000000) /* longest time spent on telling of a failure */
 #define HELLO_NS UINT64_C(100000)    /* between two looks while the communicator opens */
-
-enum tell_kind { TELL_HELLO, TELL_STATE, TELL_FAILURE };
-
-struct tell_head {
-    uint32_t kind;
-    uint32_t rank;    /* who tells */
-    uint64_t failure; /* as in coll_area */
-    uint64_t count;   /* of struct coll_said that follow: 0, or the ranks of the node by index */
-};
 
 /* One message to the counterparts on all other nodes. */
 struct tell_out {
@@ -68,8 +58,10 @@ static NRT_STATUS out_make(struct coll_tell *t, struct tell_out *o)
     return o->buf && o->requests && o->due ? NRT_SUCCESS : NRT_RESOURCE;
 }
 
-static void out_begin(struct coll_tell *t, struct tell_out *o, size_t size)
+static void out_begin(struct coll_tell *t, struct tell_out *o, const struct tell_head *head,
+                      size_t size)
 {
+    memcpy(o->buf, head, sizeof(*head));
     o->entry = (struct net_entry){.data = o->buf, .size = (uint32_t)size};
     o->left = t->nodes - 1;
     for (uint32_t x = 0; x < t->nodes; x++)
@@ -106,38 +98,34 @@ static void out_progress(struct coll_comm *c, struct tell_out *o)
     }
 }
 
-static struct tell_head *out_head(struct coll_comm *c, struct tell_out *o, enum tell_kind kind)
-{
-    struct tell_head *h = (struct tell_head *)o->buf;
-
-    *h = (struct tell_head){.kind = kind, .rank = c->me};
-    return h;
-}
-
 void coll_tell_state(struct coll_comm *c)
 {
     struct coll_tell *t = c->net->tell;
     const struct topo_group *g = c->cfg.group;
     struct tell_out *o = &t->state;
-    struct coll_said *said = (struct coll_said *)(o->buf + sizeof(struct tell_head));
+    struct tell_head head = tell_head_make(TELL_STATE, c->me);
 
     if (o->left) /* the last one is not over */
         return;
-    out_head(c, o, TELL_STATE)->count = g->per_node;
-    for (uint32_t y = 0; y < g->per_node; y++)
-        (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said[y]);
-    out_begin(t, o, t->size);
+    head.count = g->per_node;
+    for (uint32_t y = 0; y < g->per_node; y++) {
+        struct coll_said said;
+
+        (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said);
+        tell_msg_say(o->buf, y, &said);
+    }
+    out_begin(t, o, &head, t->size);
     out_progress(c, o);
 }
 
 void coll_tell_failure(struct coll_comm *c)
 {
     struct tell_out *o = &c->net->tell->failure;
+    struct tell_head head = tell_head_make(TELL_FAILURE, c->me);
     uint64_t end = run_now_ns() + TELL_NS;
 
-    out_head(c, o, TELL_FAILURE)->failure =
-        atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-    out_begin(c->net->tell, o, sizeof(struct tell_head));
+    head.failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
+    out_begin(c->net->tell, o, &head, sizeof(head));
     do {
         out_progress(c, o);
         (void)net_link_progress(c->cfg.link, 16);
@@ -146,44 +134,34 @@ void coll_tell_failure(struct coll_comm *c)
 
 /* ---- receiving ---- */
 
-static void heard_state(struct coll_comm *c, const struct tell_head *h,
-                        const struct coll_said *said)
+static void heard_state(struct coll_comm *c, const struct tell_head *h)
 {
     const struct topo_group *g = c->cfg.group;
-    uint32_t x = g->node[h->rank];
+    struct coll_tell *t = c->net->tell;
 
     for (uint32_t y = 0; y < h->count; y++) {
-        uint32_t r = g->at[x * g->per_node + y];
+        uint32_t r = g->at[g->node[h->rank] * g->per_node + y];
 
-        c->net->tell->said[r] = said[y];
-        c->net->tell->heard[r] = true;
+        t->said[r] = tell_msg_said(t->in, y);
+        t->heard[r] = true;
     }
 }
 
-/* False: not a message of ours. */
-static bool hear(struct coll_comm *c, size_t size)
+static NRT_STATUS hear(struct coll_comm *c, size_t size, struct err *err)
 {
     struct coll_tell *t = c->net->tell;
-    const struct topo_group *g = c->cfg.group;
-    const struct tell_head *h = (const struct tell_head *)t->in;
+    struct tell_head h;
+    NRT_STATUS st = tell_msg_read(c->cfg.group, c->me, t->in, size, &h, err);
 
-    if (size < sizeof(*h) || h->rank >= c->n || coll_near(c, h->rank) ||
-        (h->count != 0 && h->count != g->per_node) ||
-        size != sizeof(*h) + h->count * sizeof(struct coll_said))
-        return false;
-    switch (h->kind) {
-    case TELL_HELLO:
-        t->greeting[h->rank].heard = true;
-        return true;
-    case TELL_STATE:
-        heard_state(c, h, (const struct coll_said *)(h + 1));
-        return true;
-    case TELL_FAILURE:
-        coll_failure_take(c, h->failure);
-        return true;
-    default:
-        return false;
-    }
+    if (st)
+        return st;
+    if (h.kind == TELL_HELLO)
+        t->greeting[h.rank].heard = true;
+    else if (h.kind == TELL_STATE)
+        heard_state(c, &h);
+    else
+        coll_failure_take(c, h.failure);
+    return NRT_SUCCESS;
 }
 
 static bool receive_post(struct coll_comm *c, struct err *err)
@@ -221,8 +199,8 @@ unsigned coll_tell_progress(struct coll_comm *c)
     if (!done && t->receive)
         return 0;
     t->receive = NULL;
-    if (done && !hear(c, size))
-        tell_fail(c, "a message about the communicator makes no sense");
+    if (done && hear(c, size, &err))
+        tell_fail(c, err.text);
     if (!c->status && !receive_post(c, &err))
         tell_fail(c, err.text);
     return done;
@@ -302,11 +280,11 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
     t->node = g->node[c->me];
     t->index = g->index[c->me];
     t->wire = net_link_wire(c->cfg.link);
-    t->size = sizeof(struct tell_head) + g->per_node * sizeof(struct coll_said);
+    t->size = tell_msg_size(g);
     t->in = mem_zalloc(t->size);
     t->said = mem_calloc(c->n, sizeof(*t->said));
     t->heard = mem_calloc(c->n, sizeof(*t->heard));
-    t->hello = (struct tell_head){.kind = TELL_HELLO, .rank = c->me};
+    t->hello = tell_head_make(TELL_HELLO, c->me);
     t->greeting = mem_calloc(c->n, sizeof(*t->greeting));
     others = mem_calloc(t->nodes, sizeof(*others));
     if (out_make(t, &t->state) || out_make(t, &t->failure) || !t->in || !t->said || !t->heard ||
