@@ -21,6 +21,7 @@
 #include "nrt/nrt.h"
 #include "nrt/nrt_experimental.h"
 #include "nrt/nrt_version.h"
+#include "queue/queue.h"
 #include "run/run.h"
 #include "tensor/tensor.h"
 
@@ -37,9 +38,10 @@ struct api {
     struct device_instance *in;
     struct coll_world *world; /* ranks and collectives of the owned cores */
     struct model_host *host;
+    struct queue_set *queues;
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
-    struct handle_table tensors, sets, models, comms, requests;
+    struct handle_table tensors, sets, models, comms, requests, trackers;
 };
 
 extern struct api api_;

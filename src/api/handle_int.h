@@ -34,7 +34,8 @@ enum handle_kind {
     HANDLE_SET = 2,
     HANDLE_MODEL = 3,
     HANDLE_COMM = 4,
-    HANDLE_REQUEST = 5
+    HANDLE_REQUEST = 5,
+    HANDLE_TRACKER = 6
 };
 
 struct handle_slot {

@@ -17,7 +17,8 @@ struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
                    .sets = HANDLE_TABLE_INIT(HANDLE_SET),
                    .models = HANDLE_TABLE_INIT(HANDLE_MODEL),
                    .comms = HANDLE_TABLE_INIT(HANDLE_COMM),
-                   .requests = HANDLE_TABLE_INIT(HANDLE_REQUEST)};
+                   .requests = HANDLE_TABLE_INIT(HANDLE_REQUEST),
+                   .trackers = HANDLE_TABLE_INIT(HANDLE_TRACKER)};
 
 /* ---- messages ---- */
 
@@ -70,7 +71,7 @@ static void table_forget(struct handle_table *t)
 
 /* In the child nothing of the parent is released: the session is put aside and never touched again.
  * Volatile, so that the pointers stay somewhere. */
-static void *volatile forgotten_[4];
+static void *volatile forgotten_[5];
 
 static void forked_child(void)
 {
@@ -79,11 +80,14 @@ static void forked_child(void)
         forgotten_[1] = api_.host;
         forgotten_[2] = api_.log;
         forgotten_[3] = api_.world;
+        forgotten_[4] = api_.queues;
         api_.in = NULL;
         api_.host = NULL;
         api_.world = NULL;
+        api_.queues = NULL;
         api_.log = NULL;
     }
+    queue_forget();
     atomic_store(&api_.state, API_UNINIT);
     pthread_mutex_init(&api_.lock, NULL);
     table_forget(&api_.tensors);
@@ -91,6 +95,7 @@ static void forked_child(void)
     table_forget(&api_.models);
     table_forget(&api_.comms);
     table_forget(&api_.requests);
+    table_forget(&api_.trackers);
     api_sendrecv_forget();
 }
 
@@ -198,11 +203,13 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
 {
     struct diag_sink sink = {.warn = warn_log, .debug = debug_log, .arg = lg};
     struct model_host_config hc = {.log = lg};
+    struct queue_config qc = {.log = lg};
     struct device_config cfg = {0};
     struct device_instance *in = NULL;
     struct coll_world_config wc = {.log = lg, .sink = sink};
     struct coll_world *world = NULL;
     struct model_host *host = NULL;
+    struct queue_set *queues = NULL;
     struct cores_wish wish;
     NRT_STATUS status;
 
@@ -240,6 +247,10 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     status = model_host_create(&hc, &host, err);
     if (status != NRT_SUCCESS)
         goto out_world;
+    qc.cores = wish.count;
+    status = queue_set_create(&qc, &queues, err);
+    if (status != NRT_SUCCESS)
+        goto out_host;
     if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
         device_cores_reset(in); /* the memories of a core are the process's own: new */
     device_fault_env(in, &sink);
@@ -251,11 +262,14 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     api_.in = in;
     api_.world = world;
     api_.host = host;
+    api_.queues = queues;
     api_.first_vnc = wish.first;
     api_.vnc_count = wish.count;
     api_.dump_inputs_on = dump_inputs_env(&sink);
     return NRT_SUCCESS;
 
+out_host:
+    model_host_destroy(host);
 out_world:
     coll_world_destroy(world);
 out_instance:
@@ -314,7 +328,7 @@ out_unlock:
 API_EXPORT void nrt_close(void)
 {
     struct run_caller caller;
-    uint32_t models = 0, sets = 0, tensors = 0;
+    uint32_t models = 0, sets = 0, tensors = 0, trackers = 0;
     void *obj;
 
     run_caller_enter(&caller);
@@ -323,18 +337,23 @@ API_EXPORT void nrt_close(void)
         goto out_unlock;
 
     atomic_store_explicit(&api_.state, API_CLOSED, memory_order_release);
+    queue_set_stop(api_.queues);
     api_sendrecv_end();
+    while ((obj = handle_take_any(&api_.trackers, &trackers)))
+        queue_tracker_unref(obj);
     while ((obj = handle_take_any(&api_.models, &models)))
         api_model_destroy(obj);
     while ((obj = handle_take_any(&api_.sets, &sets)))
         tensor_set_destroy(obj);
     while ((obj = handle_take_any(&api_.tensors, &tensors)))
         tensor_destroy(obj);
+    queue_set_destroy(api_.queues);
     model_host_destroy(api_.host);
     coll_world_destroy(api_.world);
     device_instance_close(api_.in);
     LOGI(api_.log, LOG_NRT, __func__, "closed");
     log_close(api_.log);
+    api_.queues = NULL;
     api_.host = NULL;
     api_.world = NULL;
     api_.in = NULL;

@@ -12,7 +12,7 @@ static uint64_t fault_seen[FAULT_POINT_COUNT];
 
 static const int fault_errno[FAULT_POINT_COUNT] = {
     [FAULT_ALLOC] = ENOMEM, [FAULT_MMAP] = ENOMEM,    [FAULT_FILE] = EIO,
-    [FAULT_LOCK] = ENOLCK,  [FAULT_BACKING] = ENOSPC,
+    [FAULT_LOCK] = ENOLCK,  [FAULT_BACKING] = ENOSPC, [FAULT_THREAD] = EAGAIN,
 };
 
 bool fault_hit_slow(enum fault_point p)

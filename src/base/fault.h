@@ -13,6 +13,8 @@ enum fault_point {
     FAULT_FILE,
     FAULT_LOCK,
     FAULT_BACKING,
+    FAULT_THREAD,
+    FAULT_QUEUE, /* nothing fails: the thread stops for a moment between two states of a queue */
     FAULT_POINT_COUNT
 };
 

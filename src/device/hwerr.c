@@ -147,8 +147,8 @@ uint64_t device_serial(const struct device_instance *in, uint32_t dev)
 
 static const char *const hw_words[DEVICE_HW_COUNT] = {
     "none", "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "device", "nq-overflow"};
-static const char *const point_words[FAULT_POINT_COUNT] = {"alloc", "mmap", "file", "lock",
-                                                           "backing"};
+static const char *const point_words[FAULT_POINT_COUNT] = {"alloc",   "mmap",   "file", "lock",
+                                                           "backing", "thread", "queue"};
 
 enum device_hw_error device_hw_error_from_name(const char *name)
 {

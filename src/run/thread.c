@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 #define THREAD_STACK (1024 * 1024)
@@ -202,7 +203,7 @@ NRT_STATUS run_thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg, c
         /* The new thread inherits the mask, so no signal finds it unblocked even for a moment. */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        rc = pthread_create(ret, &attr, thread_main, start);
+        rc = fault_hit(FAULT_THREAD) ? errno : pthread_create(ret, &attr, thread_main, start);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         pthread_attr_destroy(&attr);
     }

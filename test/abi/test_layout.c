@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "nrt/nrt.h"
+#include "nrt/nrt_async.h"
 #include "nrt/nrt_experimental.h"
 #include "nrt/nrt_version.h"
 
@@ -143,14 +144,31 @@ VALUE(RT_VERSION_DETAIL_LEN, 128);
 VALUE(GIT_HASH_LEN, 64);
 VALUE(NRT_TENSOR_NAME_MAX, 256);
 
+SIZE(nrta_error_t, 16);
+AT(nrta_error_t, seq_id, 0, 8);
+AT(nrta_error_t, error_code, 8, 8);
+SIZE(nrta_seq_t, 8);
+SIZE(nrta_xu_id_t, 2);
+VALUE(NRTA_XU_TENSOR_READ, 0);
+VALUE(NRTA_XU_TENSOR_WRITE, 1);
+VALUE(NRTA_XU_TENSOR_OP, 2);
+VALUE(NRTA_XU_COMPUTE, 3);
+VALUE(NRTA_XU_COLLECTIVES, 4);
+VALUE(NRTA_XU_TYPE_NUM, 5);
+static_assert(NRTA_SEQ_NUM_MAX == UINT64_C(0xffffffffffff), "48 bits");
+static_assert(NRTA_SEQ_NUM_MASK == UINT64_C(0xffffffffffff), "48 bits");
+static_assert(NRTA_SEQ_GET_SEQ_NUM(UINT64_C(0x1234abcdef012345)) == UINT64_C(0xabcdef012345),
+              "the lower 48 bits");
+static_assert(NRTA_SEQ_GET_XU_ID(UINT64_C(0xf234abcdef012345)) == 0xf234, "the upper 16 bits");
+
 /* What compiled above holds; the ids are recorded when this runs. */
 int main(void)
 {
     static const char *const ids[] = {
-        "api-155", "api-156", "api-157", "api-158", "api-159", "api-160", "api-161",
-        "api-162", "api-164", "api-165", "api-166", "api-167", "api-168", "api-171",
-        "api-172", "api-173", "api-174", "api-175", "api-176", "api-177", "api-179",
-        "api-185", "api-186", "api-187", "api-188",
+        "api-155", "api-156", "api-157", "api-158", "api-159", "api-160", "api-161", "api-162",
+        "api-163", "api-164", "api-165", "api-166", "api-167", "api-168", "api-171", "api-172",
+        "api-173", "api-174", "api-175", "api-176", "api-177", "api-178", "api-179", "api-181",
+        "api-182", "api-183", "api-184", "api-185", "api-186", "api-187", "api-188",
     };
 
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <dirent.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +18,7 @@
 #include "base/fault.h"
 #include "models.h"
 #include "neffs.h"
+#include "nrt/nrt_async.h"
 #include "proves.h"
 #include "runner.h"
 
@@ -59,6 +61,7 @@ struct things {
     nrt_tensor_set_t *in, *out;
     nrt_model_t *m, *g, *s;
     nrt_tensor_info_array_t *info;
+    nrta_error_tracker_t *tracker;
 };
 
 /* Names of the functions called, each once. */
@@ -112,6 +115,36 @@ static NRT_STATUS tour_facts(void)
     TRY(nrt_host_device_id_rid_map_get(&n, map));
     TRY_FOR(nrt_get_attached_efa_bdf(map, bdf, &size), NRT_FAILURE);
     return NRT_SUCCESS;
+}
+
+/* Requests, on tensors that are there; waits until they are complete. */
+static NRT_STATUS tour_async(struct things *k)
+{
+    static uint8_t in[64], out[64];
+    const nrta_error_t *list;
+    nrta_seq_t seq[3], last;
+    NRT_STATUS status;
+    size_t count;
+    bool done;
+    int fd;
+
+    TRY(nrta_error_tracker_create(0, &k->tracker));
+    TRY(nrta_tensor_write(k->t[0], in, 0, 64, 0, k->tracker, &seq[0]));
+    TRY(nrta_tensor_copy(k->t[4], 0, k->t[2], 0, 64, 0, k->tracker, &seq[1]));
+    TRY(nrta_tensor_read(out, k->t[4], 0, 64, 0, k->tracker, &seq[2]));
+    note("nrta_get_completion_handle(");
+    status = nrta_get_completion_handle(seq[1], &fd);
+    if (status == NRT_SUCCESS)
+        close(fd);
+    for (unsigned i = 0; i < 3; i++)
+        do
+            TRY(nrta_is_completed(seq[i], &done));
+        while (!done && sched_yield() == 0);
+    if (status != NRT_SUCCESS)
+        return status;
+    TRY(nrta_get_sequence(0, NRTA_XU_TENSOR_READ, 0, &last));
+    TRY(nrta_error_tracker_get_list(k->tracker, &list, &count));
+    return count ? (NRT_STATUS)list[0].error_code : NRT_SUCCESS;
 }
 
 /* All calls; the first status that is not the one of a tour without a fault. */
@@ -184,14 +217,15 @@ static NRT_STATUS tour(struct things *k)
     TRY(nrt_execute(k->s, k->in, k->out));
     TRY(nrt_tensor_check_output_completion(k->t[1], 0, 4));
     TRY(nrt_tensor_reset_output_completion(k->t[1]));
-    return NRT_SUCCESS;
+    return tour_async(k);
 }
 
 static void give_back(struct things *k)
 {
     for (const char *const *name =
              (const char *const[]){"nrt_unload(", "nrt_free_model_tensor_info(",
-                                   "nrt_destroy_tensor_set(", "nrt_tensor_free(", NULL};
+                                   "nrt_destroy_tensor_set(", "nrt_tensor_free(",
+                                   "nrta_error_tracker_destroy(", NULL};
          *name; name++)
         note(*name);
     if (k->g)
@@ -204,6 +238,7 @@ static void give_back(struct things *k)
         assert_ok(nrt_free_model_tensor_info(k->info));
     nrt_destroy_tensor_set(&k->in);
     nrt_destroy_tensor_set(&k->out);
+    nrta_error_tracker_destroy(k->tracker);
     for (size_t i = 0; i < sizeof(k->t) / sizeof(k->t[0]); i++)
         nrt_tensor_free(&k->t[i]);
 }
@@ -221,7 +256,7 @@ static void expect_nothing_held(const char *what, uint64_t hit)
     }
 }
 
-static const char *const names[] = {"alloc", "mmap", "file", "lock", "backing"};
+static const char *const names[] = {"alloc", "mmap", "file", "lock", "backing", "thread", "queue"};
 
 static void calls_survive_every_fault(void **state)
 {
@@ -229,8 +264,9 @@ static void calls_survive_every_fault(void **state)
         struct things k = {0};
         uint64_t hits, failed = 0;
         /* Mappings and memory behind HBM are kept once they are there: each hit needs a new
-         * session. So does a lock, since what could not be freed goes with the session. */
-        bool fresh = p == FAULT_MMAP || p == FAULT_BACKING || p == FAULT_LOCK;
+         * session. So does a lock, since what could not be freed goes with the session, and a
+         * thread, which stays. */
+        bool fresh = p == FAULT_MMAP || p == FAULT_BACKING || p == FAULT_LOCK || p == FAULT_THREAD;
         unsigned fds;
 
         assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
@@ -289,8 +325,8 @@ static void calls_survive_every_fault(void **state)
 /* Every function that a header declares was on the tour, but for those of the next test. */
 static void the_tour_makes_every_call(void **state)
 {
-    static const char *const headers[] = {"nrt.h", "nrt_experimental.h", "nrt_status.h",
-                                          "nrt_version.h"};
+    static const char *const headers[] = {"nrt.h", "nrt_async.h", "nrt_experimental.h",
+                                          "nrt_status.h", "nrt_version.h"};
     unsigned found = 0;
 
     for (size_t h = 0; h < sizeof(headers) / sizeof(headers[0]); h++) {
