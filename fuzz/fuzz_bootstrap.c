@@ -81,6 +81,7 @@ static void touch_message(const struct msg *m)
         touch_u32s(&m->u.waiting.ranks);
         break;
     case MSG_OP:
+        touch_text(&m->u.op.call);
         touch_u32s(&m->u.op.ranks);
         touch(m->u.op.part.p, m->u.op.part.n);
         break;

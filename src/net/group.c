@@ -158,14 +158,27 @@ static NRT_STATUS start_check(const struct net_group *g, enum net_op kind, size_
     return NRT_SUCCESS;
 }
 
-static NRT_STATUS start_locked(struct net_group *g, enum net_op kind, const void *data, size_t size,
-                               struct err *err)
+/* At most what a message takes. */
+static struct msg_text call_text(const char *call)
+{
+    struct msg_text t = msg_text_of(call ? call : "");
+
+    if (t.n >= MSG_CALL_MAX)
+        t.n = MSG_CALL_MAX - 1;
+    return t;
+}
+
+static NRT_STATUS enter_locked(struct net_group *g, enum net_op kind, const void *data, size_t size,
+                               const struct net_op_terms *terms, struct err *err)
 {
     struct net_job *j = g->j;
     struct msg m = {.type = MSG_OP,
                     .u.op = {.group = g->id,
                              .seq = g->seq,
                              .kind = (uint8_t)kind,
+                             .leaves = terms->leaves,
+                             .limit_ms = terms->limit_ms,
+                             .call = call_text(terms->call),
                              .n = g->world ? 0 : g->n,
                              .ranks = {.p = g->ranks, .n = g->world ? 0 : 4 * g->n},
                              .part = {.p = data, .n = (uint32_t)size}}};
@@ -192,15 +205,30 @@ static NRT_STATUS start_locked(struct net_group *g, enum net_op kind, const void
     return NRT_SUCCESS;
 }
 
-NRT_STATUS net_op_start(struct net_group *g, enum net_op kind, const void *data, size_t size,
-                        struct err *err)
+NRT_STATUS net_op_enter(struct net_group *g, enum net_op kind, const void *data, size_t size,
+                        const struct net_op_terms *terms, struct err *err)
 {
     NRT_STATUS st;
 
     pthread_mutex_lock(&g->j->lock);
-    st = start_locked(g, kind, data, size, err);
+    st = enter_locked(g, kind, data, size, terms, err);
     pthread_mutex_unlock(&g->j->lock);
     return st;
+}
+
+NRT_STATUS net_op_start(struct net_group *g, enum net_op kind, const void *data, size_t size,
+                        struct err *err)
+{
+    const struct net_op_terms none = {0};
+
+    return net_op_enter(g, kind, data, size, &none, err);
+}
+
+void net_op_skip(struct net_group *g)
+{
+    pthread_mutex_lock(&g->j->lock);
+    g->seq++;
+    pthread_mutex_unlock(&g->j->lock);
 }
 
 static void finish(struct net_group *g)

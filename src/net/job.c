@@ -288,6 +288,9 @@ void net_job_config_env(struct net_job_config *cfg, const struct diag_sink *sink
     cfg->key = settings_str("OPENNRT_JOB_KEY", NULL);
     cfg->join_limit_ms =
         (uint64_t)settings_int("OPENNRT_JOIN_TIMEOUT", 0, 0, INT32_MAX, sink) * 1000;
+    cfg->cross_ms = (uint64_t)settings_int("NEURON_RT_EXEC_TIMEOUT", 30, 0, INT32_MAX, sink) * 1000;
+    if (cfg->cross_ms == 0) /* no limit */
+        cfg->cross_ms = UINT64_MAX / NSEC_PER_MS;
 }
 
 static void default_ms(uint64_t *ms, uint64_t value)
@@ -334,6 +337,7 @@ static bool config_keep(struct net_job *j, const struct net_job_config *cfg)
     default_ms(&c->report_ms, 200);
     default_ms(&c->close_ms, 2000);
     default_ms(&c->dead_ms, 20000);
+    default_ms(&c->cross_ms, 30000);
     if (c->half_open_max == 0)
         c->half_open_max = 64;
     return blob != NULL && c->root && c->version && c->host && c->node && c->instance;

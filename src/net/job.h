@@ -68,7 +68,10 @@ struct net_job_config {
     uint64_t report_ms;     /* how often the root tells waiting ranks who is missing: 200 ms */
     uint64_t close_ms;      /* longest time that closing spends on sending the last words: 2 s */
     uint64_t dead_ms;       /* silence of a host after which the kernel gives it up: 20 s */
-    unsigned half_open_max; /* connections that have not joined; 0: 64 */
+    /* Of rank 0: how long ranks may wait for each other crosswise (each in an operation that the
+     * other has not entered) before these operations end: 30 s. */
+    uint64_t cross_ms;
+    unsigned half_open_max;     /* connections that have not joined; 0: 64 */
     uint64_t (*now)(void *arg); /* nanoseconds; NULL: the monotonic clock */
     void *now_arg;
 };
@@ -84,8 +87,8 @@ struct net_rank {
 /* --- a job -------------------------------------------------------------------------------------
  */
 
-/* Fills root, key and the join limit from NEURON_RT_ROOT_COMM_ID, OPENNRT_JOB_KEY and
- * OPENNRT_JOIN_TIMEOUT; strings are the environment's own. */
+/* Fills root, key, the join limit and cross_ms from NEURON_RT_ROOT_COMM_ID, OPENNRT_JOB_KEY,
+ * OPENNRT_JOIN_TIMEOUT and NEURON_RT_EXEC_TIMEOUT; strings are the environment's own. */
 void net_job_config_env(struct net_job_config *cfg, const struct diag_sink *sink);
 
 /* Starts to join; rank 0 starts to listen. Resolves a host name in cfg->root, and so may block for
@@ -147,6 +150,21 @@ uint32_t net_group_size(const struct net_group *g);
  * way, or the size is out of bounds (NET_PART_MAX each, NET_TOTAL_MAX together). */
 NRT_STATUS net_op_start(struct net_group *g, enum net_op kind, const void *data, size_t size,
                         struct err *err);
+/* How a member enters. Zero: it waits without limit, and has nothing to say. */
+struct net_op_terms {
+    const char
+        *call; /* what the member is in, for messages: "nrt_barrier"; at most 47 characters */
+    /* Until all have entered, from the first one on; the shortest limit of a member counts. When it
+     * is over, the operation ends on all members, also those that come later, with NRT_TIMEOUT and
+     * a text that names who was missing. 0: none. */
+    uint32_t limit_ms;
+    bool leaves; /* it does not wait for the end, and is free to go elsewhere */
+};
+NRT_STATUS net_op_enter(struct net_group *g, enum net_op kind, const void *data, size_t size,
+                        const struct net_op_terms *terms, struct err *err);
+/* This member cannot enter the group's next operation (memory): the one after it is its next. The
+ * others wait for it until their limit. */
+void net_op_skip(struct net_group *g);
 /* Whether it is done. NRT_INVALID: the members do not agree on operation, size or group (text names
  * two that differ); NRT_FAILURE: a member has left or died. */
 NRT_STATUS net_op_test(struct net_group *g, bool *ret_done, struct err *err);

@@ -181,6 +181,9 @@ static void get_op(struct reader *r, struct msg_op *m)
     m->kind = (uint8_t)get_num(r, 1);
     if (m->kind < NET_OP_BARRIER || m->kind > NET_OP_GATHER_V)
         r->bad = true;
+    m->leaves = get_flag(r);
+    m->limit_ms = (uint32_t)get_num(r, 4);
+    m->call = get_text(r, MSG_CALL_MAX - 1);
     m->n = (uint32_t)get_num(r, 4);
     m->ranks = get_u32s(r, m->n);
     m->part = get_bytes(r, NET_PART_MAX);
@@ -454,6 +457,9 @@ static void put_op(struct writer *w, const struct msg_op *m)
     put_num(w, m->group, 4);
     put_num(w, m->seq, 4);
     put_num(w, m->kind, 1);
+    put_num(w, m->leaves, 1);
+    put_num(w, m->limit_ms, 4);
+    put_text(w, &m->call);
     put_num(w, m->n, 4);
     put(w, m->ranks.p, m->ranks.n);
     put_bytes(w, &m->part);

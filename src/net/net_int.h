@@ -111,9 +111,13 @@ struct msg_waiting {
     struct msg_bytes ranks;
 };
 
+#define MSG_CALL_MAX 48u /* of the name of a call, with NUL */
 struct msg_op {
     uint32_t group, seq;
     uint8_t kind;
+    uint8_t leaves;         /* 1: the member does not wait for the others */
+    uint32_t limit_ms;      /* 0: none */
+    struct msg_text call;   /* may be empty */
     uint32_t n;             /* members; 0: the world */
     struct msg_bytes ranks; /* n numbers of 32 bits */
     struct msg_bytes part;
@@ -343,7 +347,7 @@ struct root_op;
 struct root_ops {
     struct root_op *head;
     uint32_t world;
-    uint64_t report_ns;
+    uint64_t report_ns, cross_ns;
     void *arg;
     void (*send)(void *arg, uint32_t rank, struct frame *f); /* takes over one reference */
     /* A member broke the protocol, or memory is out: the job is over. */
@@ -354,7 +358,7 @@ struct root_ops {
 void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *op, uint64_t now);
 /* Fails the operations that wait for a rank which has left in order. */
 void root_op_left(struct root_ops *o, uint32_t rank);
-/* Tells members of operations that have waited who is missing. */
+/* Tells members of operations that have waited who is missing; fails those whose time is over. */
 void root_op_report(struct root_ops *o, uint64_t now);
 uint64_t root_op_next_report(const struct root_ops *o); /* UINT64_MAX: none */
 void root_op_free_all(struct root_ops *o);

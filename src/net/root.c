@@ -705,6 +705,7 @@ NRT_STATUS root_open(const struct net_setup *s, int local_fd, struct root **ret,
         r->next_retry = now + s->cfg.retry_ms * NSEC_PER_MS;
         r->ops = (struct root_ops){.world = s->cfg.world,
                                    .report_ns = s->cfg.report_ms * NSEC_PER_MS,
+                                   .cross_ns = s->cfg.cross_ms * NSEC_PER_MS,
                                    .arg = r,
                                    .send = ops_send,
                                    .fail = ops_fail,

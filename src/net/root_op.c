@@ -7,21 +7,7 @@
 
 #include "base/base.h"
 #include "net/net_int.h"
-
-struct root_op {
-    struct root_op *next;
-    uint32_t group, seq, n;
-    uint8_t kind;
-    bool failed; /* kept so that late members learn it, too */
-    NRT_STATUS status;
-    uint32_t culprit;
-    char text[MSG_TEXT_MAX];
-    uint32_t *ranks;         /* n, in the group's order */
-    bool *in;                /* n: has entered */
-    struct msg_bytes *parts; /* n; owned copies */
-    uint32_t entered, first; /* how many; index of the one that came first */
-    uint64_t next_report;
-};
+#include "net/root_op_int.h"
 
 void op_text(char *buf, size_t size, unsigned kind, uint32_t group, uint32_t seq)
 {
@@ -49,6 +35,7 @@ static void op_free(struct root_op *op)
         mem_free((void *)op->parts[i].p);
     mem_free(op->parts);
     mem_free(op->in);
+    mem_free(op->waits);
     mem_free(op->ranks);
     mem_free(op);
 }
@@ -103,9 +90,11 @@ static struct root_op *op_new(struct root_ops *o, uint32_t rank, const struct ms
         op->n = m->n == 0 ? o->world : m->n;
         op->ranks = mem_calloc(op->n, sizeof(*op->ranks));
         op->in = mem_calloc(op->n, sizeof(*op->in));
+        op->waits = mem_calloc(op->n, sizeof(*op->waits));
         op->parts = mem_calloc(op->n, sizeof(*op->parts));
     }
-    if (op == NULL || op->ranks == NULL || op->in == NULL || op->parts == NULL) {
+    if (op == NULL || op->ranks == NULL || op->in == NULL || op->waits == NULL ||
+        op->parts == NULL) {
         if (op != NULL)
             op_free(op);
         o->fail(o->arg, NRT_RESOURCE, 0, "the root is out of memory");
@@ -114,6 +103,8 @@ static struct root_op *op_new(struct root_ops *o, uint32_t rank, const struct ms
     op->group = m->group;
     op->seq = m->seq;
     op->kind = m->kind;
+    msg_text_copy(op->call, sizeof(op->call), &m->call);
+    op->deadline = UINT64_MAX;
     op->culprit = NET_NO_RANK;
     op->next_report = now + o->report_ns;
     if (!op_ranks(o, rank, m, op)) {
@@ -139,7 +130,7 @@ static void tell_failure(struct root_ops *o, const struct root_op *op, uint32_t 
 }
 
 /* To everybody who has entered; those who come later are told then. */
-static void op_fail(struct root_ops *o, struct root_op *op, NRT_STATUS status, uint32_t culprit)
+void root_op_fail(struct root_ops *o, struct root_op *op, NRT_STATUS status, uint32_t culprit)
 {
     op->failed = true;
     op->status = status;
@@ -237,8 +228,19 @@ static void left_check(struct root_ops *o, struct root_op *op)
             continue;
         op_text(name, sizeof(name), op->kind, op->group, op->seq);
         snprintf(op->text, sizeof(op->text), "%s: rank %u has left the job", name, op->ranks[i]);
-        op_fail(o, op, NRT_FAILURE, op->ranks[i]);
+        root_op_fail(o, op, NRT_FAILURE, op->ranks[i]);
     }
+}
+
+static void limit_take(struct root_op *op, uint32_t limit_ms, uint64_t now)
+{
+    uint64_t end;
+
+    if (op->entered == 1)
+        op->begun = now;
+    end = op->begun + limit_ms * NSEC_PER_MS;
+    if (limit_ms != 0 && end < op->deadline)
+        op->deadline = end;
 }
 
 void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *m, uint64_t now)
@@ -260,7 +262,7 @@ void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *m, ui
     if (op->entered == 0)
         op->first = i;
     else if (!op->failed && !agrees(op, rank, m, o->world))
-        op_fail(o, op, NRT_INVALID, rank);
+        root_op_fail(o, op, NRT_INVALID, rank);
     if (op->failed)
         tell_failure(o, op, rank);
     if (i == op->n) /* in nobody's list: not counted */
@@ -270,7 +272,9 @@ void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *m, ui
         return;
     }
     op->in[i] = true;
+    op->waits[i] = !m->leaves;
     op->entered++;
+    limit_take(op, m->limit_ms, now);
     if (!op->failed)
         left_check(o, op);
     if (op->entered < op->n)
@@ -288,20 +292,33 @@ void root_op_left(struct root_ops *o, uint32_t rank)
     }
 }
 
+static uint32_t missing_list(const struct root_op *op, uint32_t list[MSG_MISSING_MAX],
+                             uint32_t *ret_all)
+{
+    uint32_t n = 0;
+
+    *ret_all = 0;
+    for (uint32_t i = 0; i < op->n; i++) {
+        if (op->in[i])
+            continue;
+        if (n < MSG_MISSING_MAX)
+            list[n++] = op->ranks[i];
+        ++*ret_all;
+    }
+    return n;
+}
+
 static void op_report(struct root_ops *o, const struct root_op *op)
 {
+    uint32_t list[MSG_MISSING_MAX];
     uint8_t ranks[4 * MSG_MISSING_MAX];
     struct msg m = {.type = MSG_WAITING, .u.waiting = {.group = op->group, .seq = op->seq}};
     struct msg_waiting *w = &m.u.waiting;
     struct frame *f;
 
-    for (uint32_t i = 0; i < op->n; i++) {
-        if (op->in[i])
-            continue;
-        if (w->n < MSG_MISSING_MAX)
-            msg_u32_put(ranks + 4 * (size_t)w->n++, op->ranks[i]);
-        w->missing++;
-    }
+    w->n = missing_list(op, list, &w->missing);
+    for (uint32_t i = 0; i < w->n; i++)
+        msg_u32_put(ranks + 4 * (size_t)i, list[i]);
     w->ranks = (struct msg_bytes){.p = ranks, .n = 4 * w->n};
     f = msg_build(&m, NULL, NULL);
     for (uint32_t i = 0; f != NULL && i < op->n; i++) {
@@ -313,14 +330,34 @@ static void op_report(struct root_ops *o, const struct root_op *op)
     frame_drop(f);
 }
 
+static void op_time_out(struct root_ops *o, struct root_op *op)
+{
+    uint32_t list[MSG_MISSING_MAX], all, n = missing_list(op, list, &all);
+    char name[64], who[160];
+
+    op_text(name, sizeof(name), op->kind, op->group, op->seq);
+    ranks_text(who, sizeof(who), list, n, all);
+    snprintf(op->text, sizeof(op->text), "%s%s%s: not entered by ranks %s within %llu ms", op->call,
+             op->call[0] ? ", " : "", name, who,
+             (unsigned long long)((op->deadline - op->begun) / NSEC_PER_MS));
+    root_op_fail(o, op, NRT_TIMEOUT, n ? list[0] : NET_NO_RANK);
+}
+
 void root_op_report(struct root_ops *o, uint64_t now)
 {
+    bool cross = false;
+
     for (struct root_op *op = o->head; op != NULL; op = op->next) {
+        if (!op->failed && now >= op->deadline)
+            op_time_out(o, op);
         if (op->failed || now < op->next_report)
             continue;
         op->next_report = now + o->report_ns;
         op_report(o, op);
+        cross = true;
     }
+    if (cross)
+        root_cross_check(o, now);
 }
 
 uint64_t root_op_next_report(const struct root_ops *o)
@@ -328,8 +365,10 @@ uint64_t root_op_next_report(const struct root_ops *o)
     uint64_t next = UINT64_MAX;
 
     for (const struct root_op *op = o->head; op != NULL; op = op->next) {
-        if (!op->failed && op->next_report < next)
-            next = op->next_report;
+        if (op->failed)
+            continue;
+        next = op->next_report < next ? op->next_report : next;
+        next = op->deadline < next ? op->deadline : next;
     }
     return next;
 }
