@@ -168,6 +168,12 @@ static struct msg_text call_text(const char *call)
     return t;
 }
 
+static void finish(struct net_group *g)
+{
+    g->busy = false;
+    g->seq++;
+}
+
 static NRT_STATUS enter_locked(struct net_group *g, enum net_op kind, const void *data, size_t size,
                                const struct net_op_terms *terms, struct err *err)
 {
@@ -193,7 +199,7 @@ static NRT_STATUS enter_locked(struct net_group *g, enum net_op kind, const void
     if (st != NRT_SUCCESS)
         return st;
     f = msg_build(&m, NULL, NULL);
-    if (f == NULL)
+    if (f == NULL || !member_offer(j, f))
         return err_set(err, NRT_RESOURCE, "out of memory for an operation of group %u", g->id);
     g->busy = true;
     g->kind = kind;
@@ -201,7 +207,8 @@ static NRT_STATUS enter_locked(struct net_group *g, enum net_op kind, const void
     g->next_line = g->start + j->s.cfg.retry_ms * NSEC_PER_MS;
     memset(&g->failure, 0, sizeof(g->failure));
     memset(&g->waiting, 0, sizeof(g->waiting));
-    member_send(j, f);
+    if (terms->leaves) /* how it ends is not addressed to this member any more */
+        finish(g);
     return NRT_SUCCESS;
 }
 
@@ -231,12 +238,6 @@ void net_op_skip(struct net_group *g)
     pthread_mutex_unlock(&g->j->lock);
 }
 
-static void finish(struct net_group *g)
-{
-    g->busy = false;
-    g->seq++;
-}
-
 /* The group and operation that a message is about; NULL: the root speaks of what is not. */
 static struct net_group *addressed(struct net_job *j, uint32_t id, uint32_t seq)
 {
@@ -250,7 +251,7 @@ void group_result(struct net_job *j, const struct msg_result *m)
     struct net_group *g = addressed(j, m->group, m->seq);
     uint8_t *p;
 
-    if (g == NULL) /* closed since, after a timeout */
+    if (g == NULL) /* closed since, or left */
         return;
     if (m->n != g->n) {
         job_fail(j, false, NRT_FAILURE, 0, "rank 0 sent %u parts to group %u of %u ranks", m->n,

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +59,8 @@ void job_fail(struct net_job *j, bool quiet, NRT_STATUS status, uint32_t culprit
     j->m.state = MEMBER_FAILED;
     if (j->m.c.fd >= 0)
         epoll_ctl(j->s.epoll_fd, EPOLL_CTL_DEL, j->m.c.fd, NULL);
+    if (j->m.c.fd >= 0 && status == NRT_RESOURCE)
+        shutdown(j->m.c.fd, SHUT_RDWR); /* the others cannot know it otherwise */
     if (!quiet)
         LOGE(j->s.cfg.log, LOG_NRT, "net_job", "%s", j->failure.text);
 }
@@ -267,6 +270,13 @@ bool net_job_left(struct net_job *j)
     left = j->left;
     pthread_mutex_unlock(&j->lock);
     return left;
+}
+
+void net_job_give_up(struct net_job *j, const char *why)
+{
+    pthread_mutex_lock(&j->lock);
+    job_fail(j, false, NRT_RESOURCE, NET_NO_RANK, "%s", why);
+    pthread_mutex_unlock(&j->lock);
 }
 
 uint32_t net_job_culprit(struct net_job *j)

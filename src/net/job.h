@@ -124,6 +124,9 @@ uint64_t net_job_epoch(const struct net_job *job);
 bool net_job_authenticated(const struct net_job *job);
 /* NULL before everybody has joined, or out of range. */
 const struct net_rank *net_job_member(const struct net_job *job, uint32_t rank);
+/* This rank cannot go on (memory): the job is over, here with NRT_RESOURCE and this text, and on
+ * the other ranks as if this one had died. */
+void net_job_give_up(struct net_job *job, const char *why);
 /* The rank whose death or mistake ended the job; NET_NO_RANK: none. */
 uint32_t net_job_culprit(struct net_job *job);
 /* Whether rank 0 has left in order: the job is over, but nobody has failed, and ranks that still
@@ -158,7 +161,7 @@ struct net_op_terms {
      * is over, the operation ends on all members, also those that come later, with NRT_TIMEOUT and
      * a text that names who was missing. 0: none. */
     uint32_t limit_ms;
-    bool leaves; /* it does not wait for the end, and is free to go elsewhere */
+    bool leaves; /* it does not wait for the end: for this member the operation is over */
 };
 NRT_STATUS net_op_enter(struct net_group *g, enum net_op kind, const void *data, size_t size,
                         const struct net_op_terms *terms, struct err *err);

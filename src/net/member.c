@@ -35,12 +35,18 @@ static void watch(struct net_job *j)
         m->write_watched = want;
 }
 
-void member_send(struct net_job *j, struct frame *f)
+bool member_offer(struct net_job *j, struct frame *f)
 {
     if (!conn_send(&j->m.c, f))
+        return false;
+    watch(j);
+    return true;
+}
+
+void member_send(struct net_job *j, struct frame *f)
+{
+    if (!member_offer(j, f))
         job_fail(j, false, NRT_RESOURCE, NET_NO_RANK, "out of memory for a message to the root");
-    else
-        watch(j);
 }
 
 static void retry_line(struct net_job *j, uint64_t now)

@@ -431,7 +431,8 @@ NRT_STATUS member_open(struct net_job *j, int local_fd, struct err *err); /* loc
 void member_event(struct net_job *j);
 void member_tick(struct net_job *j);
 uint64_t member_next_timer(const struct net_job *j);
-void member_send(struct net_job *j, struct frame *f); /* takes over one reference */
+void member_send(struct net_job *j, struct frame *f);  /* takes over one reference */
+bool member_offer(struct net_job *j, struct frame *f); /* so, but false and no more: no memory */
 void member_close(struct net_job *j);
 
 /* The job is over; the first reason stays. Logs it, unless quiet. The lock is held. */

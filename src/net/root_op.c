@@ -6,8 +6,26 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "net/cross.h"
 #include "net/net_int.h"
-#include "net/root_op_int.h"
+
+struct root_op {
+    struct root_op *next;
+    uint32_t group, seq, n;
+    uint8_t kind;
+    char call[MSG_CALL_MAX]; /* what the first member is in; "": it did not say */
+    bool failed;             /* kept so that late members learn it, too */
+    NRT_STATUS status;
+    uint32_t culprit;
+    char text[MSG_TEXT_MAX];
+    uint32_t *ranks;         /* n, in the group's order */
+    bool *in;                /* n: has entered */
+    bool *waits;             /* n: and does nothing else */
+    struct msg_bytes *parts; /* n; owned copies */
+    uint32_t entered, first; /* how many; index of the one that came first */
+    uint64_t begun, deadline, next_report;
+    struct net_cross cross;
+};
 
 void op_text(char *buf, size_t size, unsigned kind, uint32_t group, uint32_t seq)
 {
@@ -104,6 +122,8 @@ static struct root_op *op_new(struct root_ops *o, uint32_t rank, const struct ms
     op->seq = m->seq;
     op->kind = m->kind;
     msg_text_copy(op->call, sizeof(op->call), &m->call);
+    op->cross = (struct net_cross){
+        .call = op->call, .n = op->n, .ranks = op->ranks, .in = op->in, .waits = op->waits};
     op->deadline = UINT64_MAX;
     op->culprit = NET_NO_RANK;
     op->next_report = now + o->report_ns;
@@ -130,7 +150,7 @@ static void tell_failure(struct root_ops *o, const struct root_op *op, uint32_t 
 }
 
 /* To everybody who has entered; those who come later are told then. */
-void root_op_fail(struct root_ops *o, struct root_op *op, NRT_STATUS status, uint32_t culprit)
+static void op_fail(struct root_ops *o, struct root_op *op, NRT_STATUS status, uint32_t culprit)
 {
     op->failed = true;
     op->status = status;
@@ -228,7 +248,7 @@ static void left_check(struct root_ops *o, struct root_op *op)
             continue;
         op_text(name, sizeof(name), op->kind, op->group, op->seq);
         snprintf(op->text, sizeof(op->text), "%s: rank %u has left the job", name, op->ranks[i]);
-        root_op_fail(o, op, NRT_FAILURE, op->ranks[i]);
+        op_fail(o, op, NRT_FAILURE, op->ranks[i]);
     }
 }
 
@@ -262,7 +282,7 @@ void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *m, ui
     if (op->entered == 0)
         op->first = i;
     else if (!op->failed && !agrees(op, rank, m, o->world))
-        root_op_fail(o, op, NRT_INVALID, rank);
+        op_fail(o, op, NRT_INVALID, rank);
     if (op->failed)
         tell_failure(o, op, rank);
     if (i == op->n) /* in nobody's list: not counted */
@@ -340,7 +360,30 @@ static void op_time_out(struct root_ops *o, struct root_op *op)
     snprintf(op->text, sizeof(op->text), "%s%s%s: not entered by ranks %s within %llu ms", op->call,
              op->call[0] ? ", " : "", name, who,
              (unsigned long long)((op->deadline - op->begun) / NSEC_PER_MS));
-    root_op_fail(o, op, NRT_TIMEOUT, n ? list[0] : NET_NO_RANK);
+    op_fail(o, op, NRT_TIMEOUT, n ? list[0] : NET_NO_RANK);
+}
+
+/* Ends operations that ranks have entered crosswise. */
+static void cross_check(struct root_ops *o, uint64_t now)
+{
+    struct net_cross *list = NULL;
+
+    for (struct root_op *op = o->head; op != NULL; op = op->next) {
+        if (op->failed)
+            continue;
+        op->cross.next = list;
+        list = &op->cross;
+    }
+    if (!net_cross_look(list, now, o->cross_ns))
+        return;
+    for (struct root_op *op = o->head; op != NULL; op = op->next) {
+        if (!op->failed && op->cross.stuck)
+            op->culprit = net_cross_text(list, &op->cross, op->text, sizeof(op->text));
+    }
+    for (struct root_op *op = o->head; op != NULL; op = op->next) {
+        if (!op->failed && op->cross.stuck)
+            op_fail(o, op, NRT_TIMEOUT, op->culprit);
+    }
 }
 
 void root_op_report(struct root_ops *o, uint64_t now)
@@ -357,7 +400,7 @@ void root_op_report(struct root_ops *o, uint64_t now)
         cross = true;
     }
     if (cross)
-        root_cross_check(o, now);
+        cross_check(o, now);
 }
 
 uint64_t root_op_next_report(const struct root_ops *o)
