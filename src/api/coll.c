@@ -49,7 +49,7 @@ static NRT_STATUS gather(const char *func, int32_t vnc, uint32_t id, uint32_t co
     run_caller_enter(&caller);
     status = join(func, vnc, id, count);
     if (status == NRT_SUCCESS)
-        status = coll_world_gather(api_.world, (uint32_t)vnc, input, size, output, &err);
+        status = coll_world_gather(api_.world, (uint32_t)vnc, func, input, size, output, &err);
     run_caller_leave(&caller);
     return status;
 }

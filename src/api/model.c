@@ -30,6 +30,7 @@ NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
         am->bindings = api_bindings_create();
     if (!am || !am->bindings) {
         status = api_fail(func, NRT_RESOURCE, "no host memory for a model");
+        model_refuse(api_.host, where, "no host memory for a model");
         goto out_free;
     }
     status = model_load(api_.host, neff_bytes, size, where, &am->m, &err);

@@ -48,6 +48,9 @@ struct coll_plan;
 struct coll_exchange {
     void *arg;
     NRT_STATUS (*all_gather)(void *arg, const void *mine, size_t size, void *all, struct err *err);
+    /* Gives bytes to the next exchange and does not wait for it: a rank that has no memory to
+     * receive tells the others so. NULL: it cannot, and they wait until the exchange's limit. */
+    void (*leave)(void *arg, const void *mine, size_t size);
 };
 
 #define COLL_TIMEOUT_NS (UINT64_C(30) * 1000 * 1000 * 1000) /* NEURON_RT_EXEC_TIMEOUT's default */
@@ -68,6 +71,8 @@ struct coll_config {
     /* Where flight records go when the communicator fails: a path with %d %c %p %t %l %i as in
      * docs/spec/behaviour.md 16. NULL or "": nowhere. */
     const char *flight_dir;
+    /* Why this rank cannot be a member, known before: the others are told. NULL: it can. */
+    const struct err *unfit;
     uint64_t timeout_ns; /* without anything moving at a rank that I wait for; 0: the default */
     struct log *log;     /* may be NULL */
     uint64_t (*now)(void *arg); /* ns; NULL: the monotonic clock */
@@ -76,8 +81,9 @@ struct coll_config {
 
 /* Collective: every member calls it. NRT_INVALID: the group spans nodes and there is no link, or
  * the members do not fit each other; NRT_RESOURCE: memory of device or host; NRT_TIMEOUT,
- * NRT_NETWORK_PROXY_FAILURE: a member on another node does not answer or cannot be reached; or what
- * the exchange returned. Logs. */
+ * NRT_NETWORK_PROXY_FAILURE: a member on another node does not answer or cannot be reached;
+ * NRT_FAILURE: another member has failed, err names it; or what the exchange returned. A member
+ * that fails takes part in the exchanges until all know. Logs. */
 NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret, struct err *err);
 /* Not collective: the area stays where it is, under lease, until all live members have left. What
  * the network still has of it is taken back, which takes up to two seconds when a peer has stopped
@@ -99,6 +105,13 @@ void coll_request_tune(const struct coll_comm *comm, struct sched_request *req);
  * differ, or the members' plans do; NRT_RESOURCE. Logs. */
 NRT_STATUS coll_plan_create(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
                             enum kernel_combine reduce, struct coll_plan **ret, struct err *err);
+/* A member whose coll_plan_create has failed after all had met, or that failed by itself where no
+ * plan was to be made: the others do not know it yet. Its next coll_plan_create tells them, and
+ * fails on all. */
+bool coll_comm_unfit(const struct coll_comm *comm);
+void coll_comm_set_unfit(struct coll_comm *comm);
+/* Instead of coll_plan_create, by a member that has no schedule: it fails on all. */
+void coll_plan_refuse(struct coll_comm *comm);
 /* The same without asking the others, who make it too: between operations, for schedules without
  * channel buffers (NRT_INVALID for others), where the members have agreed already. */
 NRT_STATUS coll_plan_create_alone(struct coll_comm *comm, const struct sched *s, enum dtype dtype,

@@ -89,6 +89,13 @@ struct coll_watch {
     uint64_t slept; /* since the last look */
 };
 
+/* What every member says of its plan; all but the address must agree. */
+struct coll_offer {
+    uint64_t buffers;
+    uint32_t signature, channels;
+};
+#define COLL_CHANNELS_NONE UINT32_MAX /* the member cannot make the plan */
+
 struct coll_comm {
     struct coll_config cfg;
     uint32_t n, me, channels;
@@ -110,6 +117,9 @@ struct coll_comm {
     struct coll_run *run; /* of the operation under way; plan is NULL when there is none */
     struct coll_watch watch;
     struct coll_net *net; /* NULL: one node */
+    /* The members do not know yet that this one has failed: its next plan tells them. */
+    bool unfit;
+    struct coll_offer *offers; /* [n]: what members say of the plan that is made */
     struct sched_tuning tuning;
     unsigned cpus; /* that the members of my node may run on, together */
     bool crowded;  /* these members are more */
@@ -142,6 +152,12 @@ struct coll_said {
 static inline bool coll_near(const struct coll_comm *c, uint32_t rank)
 {
     return c->cfg.group->node[rank] == c->cfg.group->node[c->me];
+}
+
+/* As the job counts it: how messages name a rank before the communicator is open. */
+static inline uint32_t coll_job_rank(const struct coll_comm *c, uint32_t rank)
+{
+    return c->cfg.group->rank[rank];
 }
 
 /* More ranks run in the instance, or belong to this communicator, than there are CPUs for them: who

@@ -147,8 +147,8 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
     NRT_STATUS st;
 
     if (h->magic == 0)
-        return err_set(err, NRT_FAILURE, "rank %u of the group has no memory for a communicator",
-                       rank);
+        return err_set(err, NRT_FAILURE, "rank %u has no memory for a communicator",
+                       coll_job_rank(c, rank));
     if (h->magic == COLL_MAGIC && h->version != COLL_VERSION)
         return err_set(err, NRT_INVALID,
                        "rank %u of the group has version %u of collectives, rank %u has version "
@@ -156,9 +156,9 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
                        rank, h->version, c->me, COLL_VERSION);
     if (h->magic != COLL_MAGIC || h->n != c->n || h->rank != rank)
         return err_set(err, NRT_INVALID,
-                       "rank %u of the group answers as rank %u of %u; the members have different "
+                       "rank %u answers as rank %u of a group of %u; the members have different "
                        "groups",
-                       rank, h->rank, h->n);
+                       coll_job_rank(c, rank), h->rank, h->n);
     if (!coll_near(c, rank))
         return NRT_SUCCESS;
     st = device_map(c->cfg.in, h->area, coll_area_size(c->n, c->channels), DEVICE_RW, &area, err);
@@ -166,31 +166,57 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
         return st;
     *p = (struct coll_peer){.slot = h->slot, .core = h->core, .area = area};
     if (p->area->magic != COLL_MAGIC || p->area->n != c->n || p->area->channels != c->channels)
-        return err_set(err, NRT_INVALID, "rank %u has no area at %#" PRIx64, rank, h->area);
+        return err_set(err, NRT_INVALID, "rank %u has no area at %#" PRIx64, coll_job_rank(c, rank),
+                       h->area);
     p->counters = coll_area_counters(p->area, c->n, 0, c->me);
     return NRT_SUCCESS;
+}
+
+/* What a member says after each thing that it does for itself. */
+struct step {
+    uint64_t lease; /* of its node, when it has opened it */
+    uint64_t good;
+};
+
+/* Tells the others how it went (st), and takes what they say: NRT_SUCCESS when all are well. */
+static NRT_STATUS step_meet(struct coll_comm *c, NRT_STATUS st, uint64_t lease, struct step *all,
+                            struct err *err)
+{
+    struct step mine = {.lease = lease, .good = st == NRT_SUCCESS};
+    struct err why = {0};
+    NRT_STATUS met =
+        c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, &why);
+
+    for (uint32_t r = 0; r < c->n && !met; r++)
+        if (!all[r].good)
+            met = err_set(&why, NRT_FAILURE, "rank %u cannot be a member of the communicator",
+                          coll_job_rank(c, r));
+    if (st)
+        return st;
+    if (met)
+        *err = why;
+    return met;
 }
 
 /* The lease is one generation of the instance: the rank with index 0 opens it for its node, and who
  * hears of it joins. Nobody raises a counter of mine before my area is leased: hence the second
  * exchange, in which everybody says that it is. test/model/lease.pml. */
-static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
+static NRT_STATUS lease_take(struct coll_comm *c, NRT_STATUS st, struct step *all, struct err *err)
 {
-    uint64_t *all = mem_calloc(c->n, sizeof(*all)), mine = 0;
     uint32_t slot = device_slot(c->cfg.in);
-    NRT_STATUS st = NRT_RESOURCE;
+    uint64_t mine = 0;
 
-    if (!all)
-        return err_set(err, st, "no memory for a communicator");
     for (uint32_t y = 0; y < c->near_count; y++)
         c->near_slot[y] = c->peers[c->near[y]].slot;
-    st = c->me == c->near[0] ? device_lease_open(c->cfg.in, &slot, 1, &mine, err) : NRT_SUCCESS;
+    if (!st && c->me == c->near[0])
+        st = device_lease_open(c->cfg.in, &slot, 1, &mine, err);
     c->lease = mine; /* to be left again, whatever comes */
-    if (!st)
-        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
-    if (!st && c->me != c->near[0]) {
-        st = device_lease_join(c->cfg.in, all[c->near[0]], err);
-        c->lease = st ? 0 : all[c->near[0]];
+    st = step_meet(c, st, mine, all, err);
+    if (st)
+        return st;
+    if (c->me != c->near[0]) {
+        st = device_lease_join(c->cfg.in, all[c->near[0]].lease, err);
+        c->lease = st ? 0 : all[c->near[0]].lease;
     }
     if (!st)
         st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
@@ -198,66 +224,107 @@ static NRT_STATUS lease_take(struct coll_comm *c, struct err *err)
         st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
         c->watched = !st;
     }
-    if (!st)
-        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, err);
-    mem_free(all);
-    return st;
+    return step_meet(c, st, 0, all, err);
 }
 
-static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
+static NRT_STATUS comm_alloc(struct coll_comm *c, struct err *err)
 {
     size_t counters = (size_t)c->n * c->channels * SCHED_SEM_COUNT;
-    struct hello mine, *all = mem_calloc(c->n, sizeof(*all));
-    NRT_STATUS st = NRT_RESOURCE;
-    uint32_t number = 0, tuning = 0;
 
     c->peers = mem_calloc(c->n, sizeof(*c->peers));
+    c->offers = mem_calloc(c->n, sizeof(*c->offers));
     c->mine = mem_calloc(counters, sizeof(*c->mine));
     c->base = mem_calloc(counters, sizeof(*c->base));
     c->staging = mem_aligned(64, (size_t)c->n * SCHED_INLINE_MAX);
     c->run = mem_zalloc(sizeof(*c->run));
     c->near_slot = mem_calloc(c->near_count, sizeof(*c->near_slot));
     c->near_live = mem_calloc(c->near_count, sizeof(*c->near_live));
-    if (!c->run || !all || !c->peers || !c->mine || !c->base || !c->staging || !c->near_slot ||
-        !c->near_live)
-        err_set(err, st, "no memory for a communicator");
-    else
+    if (c->run && c->peers && c->offers && c->mine && c->base && c->staging && c->near_slot &&
+        c->near_live)
+        return NRT_SUCCESS;
+    return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+}
+
+/* st: whether this rank has what it needs for itself. */
+static NRT_STATUS hello_meet(struct coll_comm *c, NRT_STATUS st, uint32_t tuning, struct hello *all,
+                             struct err *err)
+{
+    struct hello mine = {.magic = st ? 0 : COLL_MAGIC, /* who has no area says so */
+                         .version = COLL_VERSION,
+                         .area = c->extent.addr,
+                         .slot = device_slot(c->cfg.in),
+                         .core = c->cfg.core,
+                         .n = c->n,
+                         .rank = c->me,
+                         .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0,
+                         .tuning = tuning};
+    struct err why = {0};
+    NRT_STATUS met;
+
+    run_cpus_mine(&mine.cpus);
+    met = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, &why);
+    if (st)
+        return st;
+    if (met)
+        *err = why;
+    return met;
+}
+
+/* Everybody must learn of a rank that fails: each exchange carries whether the rank is well, and
+ * who has heard that one is not goes no further. all, steps: [n]. */
+static NRT_STATUS comm_meet(struct coll_comm *c, struct hello *all, struct step *steps,
+                            struct err *err)
+{
+    uint32_t number = 0, tuning = 0;
+    bool here = true; /* everybody has said that it has an area */
+    NRT_STATUS st = comm_alloc(c, err);
+
+    if (c->cfg.unfit)
+        st = err_set(err, c->cfg.unfit->status, "%s", c->cfg.unfit->text);
+    if (!st)
         st = area_make(c, err);
     if (!st)
         st = tuning_hash(&c->tuning, &tuning, err);
-    mine = (struct hello){.magic = st ? 0 : COLL_MAGIC, /* who has no area says so */
-                          .version = COLL_VERSION,
-                          .rank = c->me,
-                          .area = c->extent.addr,
-                          .slot = device_slot(c->cfg.in),
-                          .core = c->cfg.core,
-                          .n = c->n,
-                          .net = c->cfg.link ? net_link_group_free(c->cfg.link) : 0,
-                          .tuning = tuning};
-    run_cpus_mine(&mine.cpus);
-    if (all) {
-        struct err why = {0};
-        NRT_STATUS met =
-            c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, &why);
-
-        if (!st && met) {
-            *err = why;
-            st = met;
-        }
-    }
-    for (uint32_t r = 0; r < c->n && !st; r++) {
-        st = peer_take(c, r, &all[r], err);
+    st = hello_meet(c, st, tuning, all, err);
+    if (st)
+        return st;
+    for (uint32_t r = 0; r < c->n; r++) {
+        here = here && all[r].magic != 0;
         number = all[r].net > number ? all[r].net : number;
     }
-    if (!st)
-        host_agree(c, all);
+    for (uint32_t r = 0; r < c->n && !st; r++)
+        st = peer_take(c, r, &all[r], err);
+    if (!here)
+        return st;
+    host_agree(c, all);
+    st = lease_take(c, st, steps, err);
+    if (st)
+        return st;
+    coll_flight_open(c);
+    if (c->cfg.group->nodes == 1)
+        return NRT_SUCCESS;
+    st = coll_net_open(c, number, err);
+    return step_meet(c, st, 0, steps, err);
+}
+
+/* Without memory to receive what the others say: they are told, and not waited for. */
+static NRT_STATUS comm_refuse(const struct coll_config *cfg, struct err *err)
+{
+    const struct hello none = {0};
+
+    if (cfg->exchange.leave)
+        cfg->exchange.leave(cfg->exchange.arg, &none, sizeof(none));
+    return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+}
+
+static NRT_STATUS comm_fill(struct coll_comm *c, struct err *err)
+{
+    struct hello *all = mem_calloc(c->n, sizeof(*all));
+    struct step *steps = mem_calloc(c->n, sizeof(*steps));
+    NRT_STATUS st = all && steps ? comm_meet(c, all, steps, err) : comm_refuse(&c->cfg, err);
+
     mem_free(all);
-    if (!st)
-        st = lease_take(c, err);
-    if (!st)
-        coll_flight_open(c);
-    if (!st && c->cfg.group->nodes > 1)
-        st = coll_net_open(c, number, err);
+    mem_free(steps);
     return st;
 }
 
@@ -273,7 +340,7 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
         return err_set(err, NRT_INVALID, "rank %u of a group of %u", cfg->rank, cfg->group->n);
     c = mem_zalloc(sizeof(*c));
     if (!c)
-        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+        return comm_refuse(cfg, err);
     c->cfg = *cfg;
     c->n = cfg->group->n;
     c->me = cfg->rank;
@@ -312,6 +379,7 @@ void coll_comm_close(struct coll_comm *c)
         (void)device_lease_leave(c->cfg.in, c->lease, &ignored);
     mem_free(c->run);
     mem_free(c->peers);
+    mem_free(c->offers);
     mem_free(c->mine);
     mem_free(c->base);
     mem_free(c->staging);

@@ -26,7 +26,6 @@ struct meet_group {
     uint32_t n, tag;
     uint32_t *ranks; /* NULL: the world */
     pthread_mutex_t lock;
-    bool left; /* this rank has not waited for the last exchange */
 };
 
 struct coll_meet {
@@ -82,6 +81,14 @@ static void root_stop(struct coll_meet *m)
     }
     if (m->stop_fd >= 0)
         close(m->stop_fd);
+}
+
+static void group_free(struct meet_group *g)
+{
+    net_group_close(g->net);
+    pthread_mutex_destroy(&g->lock);
+    mem_free(g->ranks);
+    mem_free(g);
 }
 
 /* ---- joining ---- */
@@ -170,10 +177,7 @@ void coll_meet_close(struct coll_meet *m)
         struct meet_group *g = m->groups;
 
         m->groups = g->next;
-        net_group_close(g->net);
-        pthread_mutex_destroy(&g->lock);
-        mem_free(g->ranks);
-        mem_free(g);
+        group_free(g);
     }
     net_job_close(m->job);
     if (m->house)
@@ -242,23 +246,43 @@ static NRT_STATUS group_add(struct coll_meet *m, const uint32_t *ranks, uint32_t
     return NRT_SUCCESS;
 }
 
+/* Where the list's group is linked; to NULL: there is none. */
+static struct meet_group **group_at(struct coll_meet *m, const uint32_t *ranks, uint32_t n,
+                                    uint32_t tag)
+{
+    struct meet_group **at = &m->groups, *g;
+
+    while ((g = *at) && (g->n != n || g->tag != tag || (ranks == NULL) != (g->ranks == NULL) ||
+                         (ranks && memcmp(g->ranks, ranks, n * sizeof(*ranks)) != 0)))
+        at = &g->next;
+    return at;
+}
+
 static NRT_STATUS group_of(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
                            struct meet_group **ret, struct err *err)
 {
-    struct meet_group *g;
     NRT_STATUS st = NRT_SUCCESS;
 
     pthread_mutex_lock(&m->lock);
-    g = m->groups;
-    while (g && (g->n != n || g->tag != tag || (ranks == NULL) != (g->ranks == NULL) ||
-                 (ranks && memcmp(g->ranks, ranks, n * sizeof(*ranks)) != 0)))
-        g = g->next;
-    if (g)
-        *ret = g;
-    else
+    *ret = *group_at(m, ranks, n, tag);
+    if (!*ret)
         st = group_add(m, ranks, n, tag, ret, err);
     pthread_mutex_unlock(&m->lock);
     return st;
+}
+
+static void job_forget(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag)
+{
+    struct meet_group **at, *g;
+
+    pthread_mutex_lock(&m->lock);
+    at = group_at(m, ranks, n, tag);
+    g = *at;
+    if (g)
+        *at = g->next;
+    pthread_mutex_unlock(&m->lock);
+    if (g)
+        group_free(g);
 }
 
 static NRT_STATUS parts_read(const struct net_group *g, uint32_t n, struct coll_parts *ret,
@@ -283,25 +307,25 @@ static NRT_STATUS parts_read(const struct net_group *g, uint32_t n, struct coll_
 }
 
 static NRT_STATUS job_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
-                             const void *mine, size_t size, struct coll_parts *ret, struct err *err)
+                             const void *mine, size_t size, const struct coll_terms *terms,
+                             struct coll_parts *ret, struct err *err)
 {
+    struct net_op_terms net = {
+        .call = terms->call, .limit_ms = terms->limit_ms, .leaves = ret == NULL};
     struct meet_group *g = NULL;
     NRT_STATUS st = group_of(m, ranks, n, tag, &g, err);
 
+    if (st == NRT_RESOURCE &&
+        terms->counted) /* nothing says which exchange of the list comes next */
+        net_job_give_up(m->job, "no memory to meet the other ranks");
     if (st)
         return st;
     pthread_mutex_lock(&g->lock);
-    if (g->left) {
-        struct err ignored = {0};
-
-        (void)net_op_wait(g->net, NET_NO_LIMIT, &ignored);
-        g->left = false;
-    }
-    st = net_op_start(g->net, NET_OP_GATHER_V, mine, size, err);
-    if (!ret) {
-        g->left = !st;
+    st = net_op_enter(g->net, NET_OP_GATHER_V, mine, size, &net, err);
+    if (st == NRT_RESOURCE)
+        net_op_skip(g->net);
+    if (!ret)
         (void)net_job_progress(m->job, 64); /* to the root */
-    }
     if (!st && ret)
         st = net_op_wait(g->net, NET_NO_LIMIT, err);
     if (!st && ret)
@@ -321,7 +345,8 @@ static uint32_t position(const struct coll_meet *m, const uint32_t *ranks, uint3
 }
 
 NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
-                            const void *mine, size_t size, struct coll_parts *ret, struct err *err)
+                            const void *mine, size_t size, const struct coll_terms *terms,
+                            struct coll_parts *ret, struct err *err)
 {
     NRT_STATUS st;
 
@@ -329,9 +354,10 @@ NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t
     if (!ranks)
         n = m->world;
     if (n > 1 && m->job)
-        return job_gather(m, ranks, n, tag, mine, size, ret, err);
+        return job_gather(m, ranks, n, tag, mine, size, terms, ret, err);
     if (n > 1)
-        return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, ret, err);
+        return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, terms, ret,
+                            err);
     st = parts_make(ret, 1, size, err);
     if (!st && size)
         memcpy(ret->data, mine, size);
@@ -340,14 +366,27 @@ NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t
     return st;
 }
 
+void coll_meet_forget(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag)
+{
+    if (!ranks)
+        n = m->world;
+    if (n > 1 && m->job)
+        job_forget(m, ranks, n, tag);
+    else if (n > 1)
+        house_forget(m->house, position(m, ranks, n), ranks, n, tag);
+}
+
 NRT_STATUS coll_meet_leave(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
                            const void *mine, size_t size, struct err *err)
 {
+    const struct coll_terms none = {.counted = true};
+
     if (!ranks)
         n = m->world;
     if (n < 2)
         return NRT_SUCCESS;
     if (m->job)
-        return job_gather(m, ranks, n, tag, mine, size, NULL, err);
-    return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, NULL, err);
+        return job_gather(m, ranks, n, tag, mine, size, &none, NULL, err);
+    return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, &none, NULL,
+                        err);
 }

@@ -40,6 +40,9 @@ struct coll_meet_config {
     const char *instance; /* name of the instance, for messages */
     struct log *log;      /* may be NULL */
     const struct diag_sink *sink;
+    /* In a process: how long ranks may wait for each other crosswise (net/cross.h); 0: no limit.
+     * Over a job the root knows its own. */
+    uint32_t cross_ms;
 };
 
 /* Blocks until all ranks are there, which may take any time (a peer may be compiling): the
@@ -61,12 +64,27 @@ struct coll_parts {
 };
 void coll_parts_free(struct coll_parts *p);
 
+/* How a rank enters an exchange. */
+struct coll_terms {
+    const char *call; /* what it is in, for messages; static; NULL: nothing is said */
+    /* Until all have entered, from the first one on; 0: none. Then the exchange ends on all
+     * members, those that come later included, with NRT_TIMEOUT, and names who was missing. */
+    uint32_t limit_ms;
+    bool counted; /* there will be exchanges of this list and tag whatever becomes of this one */
+};
+
 /* Every rank of the list (its order is part of its name; this rank is in it; NULL: the world) gives
  * bytes and gets those of all. tag tells apart what different users of one list do. Blocks until
  * all have given. NRT_FAILURE: a rank has died or left; NRT_INVALID: the members do not agree;
- * NRT_RESOURCE. Logs. */
+ * NRT_TIMEOUT: the limit, or ranks wait for each other crosswise for too long (net/cross.h);
+ * NRT_RESOURCE: this rank has not entered, or could not take what was given; the others wait until
+ * their limit. Exchanges of a list and tag are counted; where this rank has no memory to do even
+ * that (its first one), and `counted` is set, nobody meets any more. Logs. */
 NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
-                            const void *mine, size_t size, struct coll_parts *ret, struct err *err);
+                            const void *mine, size_t size, const struct coll_terms *terms,
+                            struct coll_parts *ret, struct err *err);
+/* This rank will not enter another exchange of the list and tag: what is kept for it goes. */
+void coll_meet_forget(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag);
 /* Gives bytes to such an exchange and does not wait for it. The rank's next one of this list and
  * tag is another exchange over a job; in a process it is the same one, and what is given then
  * counts, if not all had come before. Logs as the exchange does. */

@@ -17,8 +17,11 @@ void house_leave(struct house_world *w);
 const struct coll_place *house_place(const struct house_world *w, uint32_t rank);
 /* me: position of this rank in the list. ret NULL: as coll_meet_leave. */
 NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
-                        uint32_t tag, const void *mine, size_t size, struct coll_parts *ret,
-                        struct err *err);
+                        uint32_t tag, const void *mine, size_t size, const struct coll_terms *terms,
+                        struct coll_parts *ret, struct err *err);
+
+void house_forget(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
+                  uint32_t tag);
 
 /* Room for n parts of together `bytes`. */
 NRT_STATUS parts_make(struct coll_parts *p, uint32_t n, size_t bytes, struct err *err);

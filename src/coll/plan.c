@@ -63,23 +63,38 @@ static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
     return device_lease_add(c->cfg.in, c->lease, &p->buffers, err);
 }
 
-/* What every member says of its plan; all but the address must agree. */
-struct offer {
-    uint64_t buffers;
-    uint32_t signature, channels;
-};
-#define CHANNELS_NONE UINT32_MAX /* the member has no memory for its plan */
-
 /* Nobody is asked: right when nobody has buffers, and everybody makes the same plan. */
 static NRT_STATUS offers_none(struct coll_plan *p, struct err *err)
 {
-    p->buffer_addr = mem_calloc(p->comm->n, sizeof(*p->buffer_addr));
-    if (!p->buffer_addr)
-        return err_set(err, NRT_RESOURCE, "no memory for a plan");
     for (uint32_t r = 0; r < p->comm->n; r++)
         if (buffers_size(p, r))
             return err_set(err, NRT_INVALID, "a plan made alone has channel buffers");
     return NRT_SUCCESS;
+}
+
+static NRT_STATUS offers_exchange(struct coll_comm *c, const struct coll_offer *mine,
+                                  struct err *err)
+{
+    return c->cfg.exchange.all_gather(c->cfg.exchange.arg, mine, sizeof(*mine), c->offers, err);
+}
+
+void coll_plan_refuse(struct coll_comm *c)
+{
+    const struct coll_offer none = {.channels = COLL_CHANNELS_NONE};
+    struct err ignored = {0};
+
+    (void)offers_exchange(c, &none, &ignored);
+    c->unfit = false; /* they know */
+}
+
+bool coll_comm_unfit(const struct coll_comm *c)
+{
+    return c->unfit;
+}
+
+void coll_comm_set_unfit(struct coll_comm *c)
+{
+    c->unfit = true;
 }
 
 /* made: why this rank has no buffers, or NRT_SUCCESS; the others must not wait for it. */
@@ -87,28 +102,24 @@ static NRT_STATUS offers_take(struct coll_plan *p, NRT_STATUS made, struct err *
 {
     struct coll_comm *c = p->comm;
     struct err of_others = {0};
-    struct offer mine = {p->have_buffers ? p->buffers.addr : 0, p->signature,
-                         made ? CHANNELS_NONE : sched_channels(p->s)};
-    struct offer *all = mem_calloc(c->n, sizeof(*all));
-    NRT_STATUS st = NRT_RESOURCE;
+    struct coll_offer mine = {p->have_buffers ? p->buffers.addr : 0, p->signature,
+                              made ? COLL_CHANNELS_NONE : sched_channels(p->s)};
+    NRT_STATUS st = offers_exchange(c, &mine, &of_others);
 
-    p->buffer_addr = mem_calloc(c->n, sizeof(*p->buffer_addr));
-    if (!all || !p->buffer_addr)
-        err_set(&of_others, st, "no memory for a plan");
-    else
-        st = c->cfg.exchange.all_gather(c->cfg.exchange.arg, &mine, sizeof(mine), all, &of_others);
     for (uint32_t r = 0; r < c->n && !st && !made; r++) {
-        p->buffer_addr[r] = all[r].buffers;
-        if (all[r].channels == CHANNELS_NONE)
-            st = err_set(&of_others, NRT_FAILURE, "rank %u has no memory for %s", r,
-                         sched_op_name(sched_request_of(p->s)->op));
-        else if (all[r].signature != p->signature || all[r].channels != mine.channels)
+        const struct coll_offer *o = &c->offers[r];
+
+        p->buffer_addr[r] = o->buffers;
+        if (o->channels == COLL_CHANNELS_NONE)
+            st = err_set(&of_others, NRT_FAILURE, "rank %u has no memory for %s",
+                         coll_job_rank(c, r), sched_op_name(sched_request_of(p->s)->op));
+        else if (o->signature != p->signature || o->channels != mine.channels)
             st = err_set(&of_others, NRT_INVALID,
                          "%s of rank %u differs from that of rank %u in size, type, algorithm or "
                          "channels",
-                         sched_op_name(sched_request_of(p->s)->op), r, c->me);
+                         sched_op_name(sched_request_of(p->s)->op), coll_job_rank(c, r),
+                         coll_job_rank(c, c->me));
     }
-    mem_free(all);
     if (made)
         return made;
     if (st)
@@ -349,20 +360,28 @@ static NRT_STATUS bases_fix(struct coll_plan *p, struct err *err)
 
 static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
 {
-    NRT_STATUS st = buffers_make(p, err);
+    NRT_STATUS st = NRT_SUCCESS;
 
+    p->channels = mem_calloc(sched_channels(p->s), sizeof(*p->channels));
+    p->buffer_addr = mem_calloc(p->comm->n, sizeof(*p->buffer_addr));
+    if (!p->channels || !p->buffer_addr)
+        st = no_memory(err);
+    if (!st)
+        st = buffers_make(p, err);
     if (!p->alone)
         st = offers_take(p, st, err);
     else if (!st)
         st = offers_none(p, err);
-    p->channels = mem_calloc(sched_channels(p->s), sizeof(*p->channels));
-    if (!st && !p->channels)
-        st = no_memory(err);
+    if (st)
+        return st; /* all know it */
     for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
         st = channel_compile(p, ch, err);
     if (!st)
         st = bases_fix(p, err);
-    return st ? st : coll_wires_open(p, err);
+    if (!st)
+        st = coll_wires_open(p, err);
+    p->comm->unfit = p->comm->unfit || (st && !p->alone);
+    return st;
 }
 
 static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, enum dtype dtype,
@@ -407,7 +426,9 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
 
     if (st)
         return st;
-    p = mem_zalloc(sizeof(*p));
+    p = alone || !c->unfit ? mem_zalloc(sizeof(*p)) : NULL;
+    if (!p && !alone)
+        coll_plan_refuse(c);
     if (!p)
         return no_memory(err);
     p->comm = c;

@@ -11,93 +11,80 @@
 #include "net/job.h"
 #include "net/link.h"
 
-/* ---- what members agree on ---- */
+/* ---- what members tell each other ---- */
 
-struct agree {
-    uint64_t id; /* of the communicator that this rank has and that works; 0: none */
-    uint64_t
-        next; /* the first member's names the one that is opened if they do not have the same */
-    uint64_t entries;
-    /* then a signature of each entry */
-};
-
-static NRT_STATUS differ(const struct shared_comm *c, const struct shared_want *want, uint32_t r,
-                         size_t i, struct err *err)
+static struct coll_meet *meet_of(const struct coll_rank *r, const struct shared_want *want)
 {
-    return err_set(
-        err, NRT_INVALID,
-        "%s: [%u]: rank %u has another operation, size, type or algorithm here than rank "
-        "%u",
-        want->member, want->entry[i], c->ranks[r], c->ranks[c->me]);
+    return want->alone ? r->alone : r->meet;
 }
 
-/* *ret_fresh: a new communicator is needed, with this id; 0: everybody has the same. */
-static NRT_STATUS agree_check(struct shared_comm *c, const struct coll_parts *all,
-                              const struct shared_want *want, uint64_t *ret_fresh, struct err *err)
+static NRT_STATUS members_gather(const struct coll_rank *r, const struct shared_want *want,
+                                 const void *mine, size_t size, struct coll_parts *ret,
+                                 struct err *err)
 {
-    size_t size = sizeof(struct agree) + want->count * sizeof(*want->signature);
+    const struct coll_terms terms = {.call = CALL_LOAD, .limit_ms = r->w->limit_ms};
+
+    return coll_meet_gather(meet_of(r, want), want->ranks, want->n,
+                            load_tag(r, TAG_STREAM + want->stream), mine, size, &terms, ret, err);
+}
+
+struct agree {
+    uint64_t id;   /* of the communicator that this rank has and that works; 0: none */
+    uint64_t next; /* the first member's names the one that is opened if not all have the same */
+    uint64_t failed;
+};
+
+/* *ret_fresh: a new communicator is needed, with this id; 0: everybody has the same. */
+static NRT_STATUS agree_check(const struct shared_want *want, const struct coll_parts *all,
+                              uint64_t *ret_fresh, struct err *err)
+{
     struct agree first, a;
     bool same = true;
 
-    for (uint32_t r = 0; r < c->n; r++) {
-        const uint8_t *p = all->data + all->off[r];
-
-        if (all->off[r + 1] - all->off[r] < sizeof(a))
-            return err_set(err, NRT_INVALID, "rank %u speaks another protocol", c->ranks[r]);
-        memcpy(&a, p, sizeof(a));
-        if (r == 0)
+    for (uint32_t i = 0; i < want->n; i++) {
+        if (all->off[i + 1] - all->off[i] != sizeof(a))
+            return err_set(err, NRT_INVALID, "rank %u speaks another protocol", want->ranks[i]);
+        memcpy(&a, all->data + all->off[i], sizeof(a));
+        if (a.failed)
+            return err_set(err, NRT_FAILURE, "rank %u cannot load the model", want->ranks[i]);
+        if (i == 0)
             first = a;
         same = same && a.id != 0 && a.id == first.id;
-        if (a.entries != want->count || all->off[r + 1] - all->off[r] != size)
-            return err_set(err, NRT_INVALID,
-                           "%s: rank %u has %llu collectives with this group, rank %u has %zu",
-                           want->member, c->ranks[r], (unsigned long long)a.entries,
-                           c->ranks[c->me], want->count);
-        for (size_t i = 0; i < want->count; i++) {
-            uint64_t theirs;
-
-            memcpy(&theirs, p + sizeof(a) + i * sizeof(theirs), sizeof(theirs));
-            if ((theirs ^ want->signature[i]) & ~SHARED_IN_PLACE)
-                return differ(c, want, r, i, err);
-            want->signature[i] &= theirs | ~SHARED_IN_PLACE;
-        }
     }
     *ret_fresh = same ? 0 : first.next;
     return NRT_SUCCESS;
 }
 
-static NRT_STATUS agree(struct shared_comm *c, const struct shared_want *want, uint64_t *ret_fresh,
-                        struct err *err)
+/* have: the communicator that this rank has, or NULL. */
+static NRT_STATUS agree(struct coll_rank *r, const struct shared_want *want,
+                        const struct shared_comm *have, uint64_t *ret_fresh, struct err *err)
 {
-    size_t size = sizeof(struct agree) + want->count * sizeof(*want->signature);
-    struct agree head = {.id = c->comm && coll_comm_status(c->comm) == NRT_SUCCESS ? c->id : 0,
-                         .next = ++c->rank->comm_ids,
-                         .entries = want->count};
-    uint8_t *mine = mem_alloc(size);
+    bool works = have && coll_comm_status(have->comm) == NRT_SUCCESS;
+    struct agree mine = {.id = works ? have->id : 0, .next = ++r->comm_ids, .failed = want->failed};
     struct coll_parts all;
-    NRT_STATUS st;
+    NRT_STATUS st = members_gather(r, want, &mine, sizeof(mine), &all, err);
 
-    if (!mine)
-        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
-    memcpy(mine, &head, sizeof(head));
-    if (want->count)
-        memcpy(mine + sizeof(head), want->signature, want->count * sizeof(*want->signature));
-    st = coll_meet_gather(c->meet, c->ranks, c->n, c->stream, mine, size, &all, err);
-    mem_free(mine);
     if (st)
         return st;
-    st = agree_check(c, &all, want, ret_fresh, err);
+    st = agree_check(want, &all, ret_fresh, err);
     coll_parts_free(&all);
     return st;
 }
 
 /* ---- communicators ---- */
 
+static struct shared_want want_of(const struct shared_comm *c)
+{
+    return (struct shared_want){
+        .alone = c->alone, .n = c->n, .me = c->me, .stream = c->stream, .ranks = c->ranks};
+}
+
 static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
 {
     struct shared_comm *c = arg;
+    struct shared_want want = want_of(c);
     struct coll_parts parts;
-    NRT_STATUS st = coll_meet_gather(c->meet, c->ranks, c->n, c->stream, mine, size, &parts, err);
+    NRT_STATUS st = members_gather(c->rank, &want, mine, size, &parts, err);
 
     if (st)
         return st;
@@ -109,8 +96,19 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     return st;
 }
 
+static void exchange_leave(void *arg, const void *mine, size_t size)
+{
+    struct shared_comm *c = arg;
+    struct err ignored = {0};
+
+    (void)coll_meet_leave(c->meet, c->ranks, c->n, load_tag(c->rank, TAG_STREAM + c->stream), mine,
+                          size, &ignored);
+}
+
 static void plan_free(struct shared_plan *p)
 {
+    if (!p)
+        return;
     coll_plan_destroy(p->plan);
     sched_destroy(p->s);
     strbuf_fini(&p->key);
@@ -144,7 +142,7 @@ static struct shared_comm *comm_make(struct coll_rank *r, const struct shared_wa
     }
     memcpy(c->ranks, want->ranks, want->n * sizeof(*c->ranks));
     c->rank = r;
-    c->meet = want->alone ? r->alone : r->meet;
+    c->meet = meet_of(r, want);
     c->n = want->n;
     c->me = want->me;
     c->stream = want->stream;
@@ -171,110 +169,183 @@ static NRT_STATUS link_open(struct coll_rank *r, struct err *err)
     return net_link_open(&cfg, &r->link, err);
 }
 
-static NRT_STATUS members_link(struct shared_comm *c, struct err *err)
+/* What this rank needs for itself before the members open the communicator. */
+static NRT_STATUS comm_prepare(struct shared_comm *c, struct err *err)
 {
     struct coll_rank *r = c->rank;
-    uint8_t address[NET_ADDRESS_MAX];
-    struct coll_parts all;
-    NRT_STATUS st = link_open(r, err);
+    NRT_STATUS st =
+        topo_group_init(&c->group, c->alone ? &r->topo_alone : &r->topo, c->ranks, c->n, err);
 
-    if (!st)
-        st = coll_meet_gather(c->meet, c->ranks, c->n, c->stream, address,
-                              net_link_address(r->link, address), &all, err);
-    if (st)
-        return st;
+    return st || c->group.nodes == 1 ? st : link_open(r, err);
+}
+
+/* What a member says when it is prepared: 1 and its address, or 0. */
+struct prepared {
+    size_t size;
+    uint8_t bytes[1 + NET_ADDRESS_MAX];
+};
+
+static NRT_STATUS prepared_check(const struct shared_want *want, const struct coll_parts *all,
+                                 struct err *err)
+{
+    for (uint32_t i = 0; i < want->n; i++)
+        if (all->off[i + 1] == all->off[i] || all->data[all->off[i]] != 1)
+            return err_set(err, NRT_FAILURE, "rank %u cannot be a member of a communicator",
+                           want->ranks[i]);
+    return NRT_SUCCESS;
+}
+
+static NRT_STATUS members_link(struct shared_comm *c, const struct coll_parts *all, struct err *err)
+{
+    struct coll_rank *r = c->rank;
+    NRT_STATUS st = NRT_SUCCESS;
+
     for (uint32_t i = 0; i < c->n && !st; i++) {
         uint32_t rank = c->ranks[i];
 
         if (r->linked[rank])
             continue;
-        st = net_link_peer(r->link, rank, all.data + all.off[i], all.off[i + 1] - all.off[i], err);
+        st = net_link_peer(r->link, rank, all->data + all->off[i] + 1,
+                           all->off[i + 1] - all->off[i] - 1, err);
         r->linked[rank] = !st;
     }
-    coll_parts_free(&all);
     if (!st)
         net_link_watch(r->link, coll_meet_job(c->meet));
     return st;
 }
 
-static NRT_STATUS comm_open(struct shared_comm *c, struct err *err)
+/* All are prepared. What fails here is told in the first exchange of the communicator. */
+static NRT_STATUS comm_open(struct shared_comm *c, const struct coll_parts *all, struct err *err)
 {
-    const struct coll_world_config *wc = &c->rank->w->cfg;
-    struct coll_config cfg = {.in = wc->in,
+    const struct coll_world *w = c->rank->w;
+    struct coll_config cfg = {.in = w->cfg.in,
                               .group = &c->group,
                               .rank = c->me,
                               .core = c->rank->core,
-                              .exchange = {c, exchange},
-                              .tuning = &c->rank->w->tuning,
-                              .log = wc->log};
-    NRT_STATUS st = topo_group_init(&c->group, c->alone ? &c->rank->topo_alone : &c->rank->topo,
-                                    c->ranks, c->n, err);
+                              .exchange = {c, exchange, exchange_leave},
+                              .tuning = &w->tuning,
+                              .log = w->cfg.log};
+    struct err why = {0};
 
-    if (!st && c->group.nodes > 1) {
-        st = members_link(c, err);
+    if (c->group.nodes > 1) {
+        if (members_link(c, all, &why))
+            cfg.unfit = &why;
         cfg.link = c->rank->link;
         cfg.job = coll_meet_job(c->meet);
     }
-    return st ? st : coll_comm_open(&cfg, &c->comm, err);
+    return coll_comm_open(&cfg, &c->comm, err);
 }
 
+/* c: NULL, there was no memory for it. */
+static NRT_STATUS members_open(struct coll_rank *r, const struct shared_want *want,
+                               struct shared_comm *c, struct err *err)
+{
+    struct prepared p = {.size = 1};
+    struct coll_parts all;
+    struct err why = {0};
+    NRT_STATUS st = NRT_RESOURCE, met;
+
+    if (c)
+        st = comm_prepare(c, err);
+    else
+        err_set(err, st, "no memory for a communicator");
+    p.bytes[0] = !st;
+    if (!st && c->group.nodes > 1)
+        p.size += net_link_address(r->link, p.bytes + 1);
+    met = members_gather(r, want, p.bytes, p.size, &all, &why);
+    if (met) {
+        if (!st)
+            *err = why;
+        return st ? st : met;
+    }
+    if (!st)
+        st = prepared_check(want, &all, err);
+    if (!st)
+        st = comm_open(c, &all, err);
+    coll_parts_free(&all);
+    return st;
+}
+
+/* With a reference; NULL: there is none. */
 static struct shared_comm *comm_find(struct coll_rank *r, const struct shared_want *want)
 {
-    struct shared_comm *c = r->comms;
+    struct shared_comm *c;
 
+    pthread_mutex_lock(&r->lock);
+    c = r->comms;
     while (c &&
            (c->stale || c->n != want->n || c->stream != want->stream || c->alone != want->alone ||
             memcmp(c->ranks, want->ranks, want->n * sizeof(*c->ranks)) != 0))
         c = c->next;
+    if (c)
+        c->refs++;
+    pthread_mutex_unlock(&r->lock);
     return c;
 }
 
-/* Under the rank's lock, so that loads on this core agree one after the other. */
+static void comm_add(struct shared_comm *c)
+{
+    pthread_mutex_lock(&c->rank->lock);
+    c->next = c->rank->comms;
+    c->rank->comms = c;
+    pthread_mutex_unlock(&c->rank->lock);
+}
+
+void shared_comm_retire(struct shared_comm *c)
+{
+    pthread_mutex_lock(&c->rank->lock);
+    c->stale = true;
+    pthread_mutex_unlock(&c->rank->lock);
+}
+
+void shared_comm_part(struct coll_rank *r, const struct shared_want *want)
+{
+    coll_meet_forget(meet_of(r, want), want->ranks, want->n,
+                     load_tag(r, TAG_STREAM + want->stream));
+}
+
 NRT_STATUS shared_comm_get(struct coll_rank *r, const struct shared_want *want,
                            struct shared_comm **ret, struct err *err)
 {
-    struct shared_comm *have = comm_find(r, want), *c = have ? have : comm_make(r, want);
+    struct shared_comm *c = comm_find(r, want);
     uint64_t fresh = 0;
-    NRT_STATUS st;
+    NRT_STATUS st = agree(r, want, c, &fresh, err);
 
-    if (!c)
-        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
-    st = agree(c, want, &fresh, err);
-    if (!st && fresh && have) {
-        have->stale = true; /* its models keep it */
-        c = comm_make(r, want);
-        if (!c)
-            return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    if (c && (st || fresh)) {
+        if (fresh)
+            shared_comm_retire(c); /* its models keep it */
+        shared_comm_put(c);
+        c = NULL;
     }
     if (!st && fresh) {
-        c->id = fresh;
-        st = comm_open(c, err);
-    }
-    if (st) {
-        if (c != have)
+        c = comm_make(r, want);
+        st = members_open(r, want, c, err);
+        if (st && c)
             comm_free(c);
-        return st;
+        if (!st) {
+            c->id = fresh;
+            comm_add(c);
+        }
     }
-    if (c == have) {
-        c->refs++;
-    } else {
-        c->next = r->comms;
-        r->comms = c;
-    }
-    *ret = c;
-    return NRT_SUCCESS;
+    if (!st)
+        *ret = c;
+    return st;
 }
 
 void shared_comm_put(struct shared_comm *c)
 {
     struct shared_comm **at = &c->rank->comms;
+    bool last;
 
-    if (--c->refs > 0)
-        return;
-    while (*at != c)
+    pthread_mutex_lock(&c->rank->lock);
+    last = --c->refs == 0;
+    while (last && *at != c)
         at = &(*at)->next;
-    *at = c->next;
-    comm_free(c);
+    if (last)
+        *at = c->next;
+    pthread_mutex_unlock(&c->rank->lock);
+    if (last)
+        comm_free(c);
 }
 
 /* ---- plans ---- */
@@ -328,10 +399,13 @@ static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *wish,
     NRT_STATUS st;
 
     if (!p)
-        return err_set(err, NRT_RESOURCE, "no memory for a plan");
-    st = tables_keep(p, &w, c->n, err);
+        st = err_set(err, NRT_RESOURCE, "no memory for a plan");
+    else
+        st = tables_keep(p, &w, c->n, err);
     if (!st)
         st = coll_choose(c->comm, &w, &p->s, err);
+    if (st == NRT_RESOURCE) /* all else that is wrong, is wrong for everybody */
+        coll_plan_refuse(c->comm);
     if (!st)
         st = coll_plan_create(c->comm, p->s, w.dtype, w.reduce, &p->plan, err);
     if (st) {
@@ -353,8 +427,10 @@ NRT_STATUS shared_plan_get(struct shared_comm *c, const struct coll_wish *w, str
     NRT_STATUS st = NRT_SUCCESS;
 
     *ret = NULL;
-    if (!plan_key(w, c->n, &key))
+    if (!plan_key(w, c->n, &key)) {
         st = err_set(err, NRT_RESOURCE, "no memory for a plan");
+        coll_comm_set_unfit(c->comm);
+    }
     for (struct shared_plan *p = c->plans; p && !st && !*ret; p = p->next)
         if (p->key.len == key.len && memcmp(p->key.s, key.s, key.len) == 0)
             *ret = p->plan;

@@ -2,6 +2,7 @@
 /* The collectives of a model on one rank: who takes part in each entry, with which communicator,
  * and the plan that carries it out. All ranks of a model walk their tables in the same order, and
  * so meet in the same order. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -14,6 +15,7 @@ struct draft {
     const uint32_t *ranks; /* of the group, as the meet counts them */
     uint32_t n, me;
     uint64_t signature;
+    bool wanted; /* its communicator is among the maker's */
 };
 
 struct maker {
@@ -23,6 +25,9 @@ struct maker {
     struct coll_table *t;
     struct draft *drafts;
     size_t count;
+    struct agree_comm *comms; /* that this rank's entries want */
+    size_t comm_count, comm_cap;
+    struct arena scratch;
     struct err *err;
 };
 
@@ -277,7 +282,7 @@ static NRT_STATUS plan_find(struct maker *m, struct draft *d)
         else
             st = shared_plan_get(e->comm, &wish, &e->plan, &why);
         if (st)
-            entry_fail(m, d, st, why.text);
+            (void)entry_fail(m, d, st, why.text);
     }
     mem_free(pairs);
     return st;
@@ -330,44 +335,99 @@ static bool same_comm(const struct draft *a, const struct draft *b)
            memcmp(a->ranks, b->ranks, a->n * sizeof(*a->ranks)) == 0;
 }
 
-/* The communicator of the first entry that has none yet, and the plans of all that use it. */
-static NRT_STATUS comm_make(struct maker *m, size_t first)
+/* A communicator that the table wants: that of the first entry that has none yet. */
+static NRT_STATUS comm_want(struct maker *m, size_t first)
 {
-    struct draft *head = &m->drafts[first];
-    struct shared_want want = {.alone = m->cfg->count == 1,
-                               .n = head->n,
-                               .me = head->me,
-                               .stream = head->e->stream,
-                               .ranks = head->ranks,
-                               .member = m->cfg->neff->graphs[head->core].coll_member};
-    uint64_t *signature = mem_calloc(m->count, sizeof(*signature));
-    uint32_t *entry = mem_calloc(m->count, sizeof(*entry));
-    struct shared_comm *c = NULL;
+    const struct draft *head = &m->drafts[first];
+    struct agree_comm c = {
+        .n = head->n, .me = head->me, .stream = head->e->stream, .ranks = head->ranks};
+    uint32_t *graph = arena_calloc(&m->scratch, m->count, sizeof(*graph));
+    uint32_t *entry = arena_calloc(&m->scratch, m->count, sizeof(*entry));
+
+    c.signature = arena_calloc(&m->scratch, m->count, sizeof(*c.signature));
+    if (!graph || !entry || !c.signature ||
+        !mem_grow((void **)&m->comms, &m->comm_cap, m->comm_count + 1, sizeof(*m->comms)))
+        return no_memory(m);
+    for (size_t i = first; i < m->count; i++) {
+        struct draft *d = &m->drafts[i];
+
+        if (!same_comm(head, d))
+            continue;
+        d->wanted = true;
+        graph[c.count] = d->core;
+        entry[c.count] = d->index;
+        c.signature[c.count++] = d->signature;
+    }
+    c.graph = graph;
+    c.entry = entry;
+    m->comms[m->comm_count++] = c;
+    return NRT_SUCCESS;
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const struct agree_comm *x = a, *y = b;
+
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
+    return x->key < y->key ? -1 : x->key > y->key;
+}
+
+static struct draft *draft_of(struct maker *m, const struct agree_comm *c, size_t i)
+{
+    struct draft *d = m->drafts;
+
+    while (d->core != c->graph[i] || d->index != c->entry[i])
+        d++;
+    return d;
+}
+
+/* The plans of all entries that use it. A rank that fails goes on until the others know, which is
+ * when they all make the next plan. */
+static NRT_STATUS plans_make(struct maker *m, const struct agree_comm *c, struct shared_comm *sc)
+{
     NRT_STATUS st = NRT_SUCCESS;
 
-    if (!signature || !entry ||
-        !mem_grow((void **)&m->t->comms, &m->t->comm_cap, m->t->comm_count + 1,
-                  sizeof(*m->t->comms)))
-        st = no_memory(m);
-    for (size_t i = first; i < m->count && !st; i++)
-        if (same_comm(head, &m->drafts[i])) {
-            signature[want.count] = m->drafts[i].signature;
-            entry[want.count++] = m->drafts[i].index;
-        }
-    want.signature = signature;
-    want.entry = entry;
-    if (!st)
-        st = shared_comm_get(m->r, &want, &c, m->err);
-    if (!st)
-        m->t->comms[m->t->comm_count++] = c;
-    for (size_t i = first, k = 0; i < m->count && !st; i++)
-        if (same_comm(head, &m->drafts[i])) {
-            m->drafts[i].e->comm = c;
-            m->drafts[i].e->in_place = signature[k++] & SHARED_IN_PLACE;
-            st = plan_find(m, &m->drafts[i]);
-        }
-    mem_free(signature);
-    mem_free(entry);
+    for (size_t i = 0; i < c->count && (!st || coll_comm_unfit(sc->comm)); i++) {
+        struct draft *d = draft_of(m, c, i);
+        NRT_STATUS made;
+
+        d->e->comm = sc;
+        d->e->in_place = c->signature[i] & SHARED_IN_PLACE;
+        made = plan_find(m, d);
+        m->r->heard = m->r->heard || (!st && made == NRT_FAILURE);
+        st = st ? st : made;
+    }
+    return st;
+}
+
+/* One communicator with its plans. Of a load that has failed only this: its members are told. */
+static NRT_STATUS comm_make(struct maker *m, const struct agree_comm *c)
+{
+    struct shared_want want = {.alone = m->cfg->count == 1,
+                               .failed = m->err->status != NRT_SUCCESS,
+                               .n = c->n,
+                               .me = c->me,
+                               .stream = c->stream,
+                               .ranks = c->ranks};
+    struct shared_comm *sc = NULL;
+    struct err why = {0};
+    NRT_STATUS st;
+
+    if (!mem_grow((void **)&m->t->comms, &m->t->comm_cap, m->t->comm_count + 1,
+                  sizeof(*m->t->comms))) {
+        (void)no_memory(m);
+        want.failed = true;
+    }
+    st = shared_comm_get(m->r, &want, &sc, &why);
+    if (st) {
+        m->r->heard = m->r->heard || (!want.failed && st == NRT_FAILURE);
+        (void)err_set(m->err, st, "%s", why.text);
+    } else {
+        m->t->comms[m->t->comm_count++] = sc;
+        st = plans_make(m, c, sc);
+    }
+    shared_comm_part(m->r, &want);
     return st;
 }
 
@@ -389,7 +449,8 @@ static NRT_STATUS streams_check(struct maker *m)
                          streams, 0, &cc, m->err);
 }
 
-static NRT_STATUS table_fill(struct maker *m)
+/* The table as far as this rank makes it by itself. */
+static NRT_STATUS table_draft(struct maker *m)
 {
     const struct neff *neff = m->cfg->neff;
     NRT_STATUS st = NRT_SUCCESS;
@@ -411,9 +472,27 @@ static NRT_STATUS table_fill(struct maker *m)
     if (!st)
         st = streams_check(m);
     for (size_t i = 0; i < m->count && !st; i++)
-        if (m->drafts[i].e->kind != ENTRY_IDLE && !m->drafts[i].e->comm)
-            st = comm_make(m, i);
+        if (m->drafts[i].e->kind != ENTRY_IDLE && !m->drafts[i].wanted)
+            st = comm_want(m, i);
     return st;
+}
+
+/* With the others. Whatever fails, every exchange that the others enter is entered. */
+static NRT_STATUS table_meet(struct maker *m)
+{
+    bool alone = m->cfg->count == 1;
+    const uint32_t *model = alone ? NULL : model_ranks(m->r, m->cfg->rank);
+
+    if (!alone)
+        (void)agree_tables(m->r, model, m->cfg->count, m->cfg->neff, m->comms, m->comm_count,
+                           m->err);
+    if (m->err->status) /* all know */
+        return m->err->status;
+    if (m->comm_count)
+        qsort(m->comms, m->comm_count, sizeof(*m->comms), by_order);
+    for (size_t i = 0; i < m->comm_count; i++)
+        (void)comm_make(m, &m->comms[i]);
+    return m->err->status;
 }
 
 NRT_STATUS model_ranks_check(const struct coll_rank *r, uint32_t rank, uint32_t count,
@@ -438,22 +517,41 @@ NRT_STATUS coll_table_create(struct coll_world *w, const struct coll_table_confi
     struct maker m = {.w = w, .r = &w->ranks[cfg->vnc], .cfg = cfg, .err = err};
     NRT_STATUS st;
 
-    m.t = mem_zalloc(sizeof(*m.t));
-    if (!m.t)
-        return no_memory(&m);
-    m.t->rank = m.r;
-    pthread_mutex_lock(&m.r->lock);
     st = model_ranks_check(m.r, cfg->rank, cfg->count, err);
-    if (!st)
-        st = table_fill(&m);
-    pthread_mutex_unlock(&m.r->lock);
+    if (st) /* on all ranks */
+        return st;
+    m.t = mem_zalloc(sizeof(*m.t));
+    if (m.t)
+        m.t->rank = m.r;
+    pthread_mutex_lock(&m.r->loading);
+    m.r->heard = false;
+    (void)(m.t ? table_draft(&m) : no_memory(&m));
+    st = table_meet(&m);
+    pthread_mutex_unlock(&m.r->loading);
     mem_free(m.drafts);
+    mem_free(m.comms);
+    arena_fini(&m.scratch);
     if (st) {
         coll_table_destroy(m.t);
         return st;
     }
     *ret = m.t;
     return NRT_SUCCESS;
+}
+
+NRT_STATUS coll_table_confirm(struct coll_world *w, const struct coll_table_config *cfg,
+                              struct coll_table *t, struct err *err)
+{
+    struct coll_rank *r = &w->ranks[cfg->vnc];
+
+    if (cfg->count > 1) {
+        pthread_mutex_lock(&r->loading);
+        (void)agree_done(r, model_ranks(r, cfg->rank), cfg->count, err);
+        pthread_mutex_unlock(&r->loading);
+    }
+    if (t && !err->status)
+        t->confirmed = true;
+    return err->status;
 }
 
 static void entry_fini(struct coll_rank *r, struct coll_entry *e)
@@ -473,13 +571,16 @@ void coll_table_destroy(struct coll_table *t)
     if (!t)
         return;
     r = t->rank;
-    pthread_mutex_lock(&r->lock);
     for (unsigned c = 0; c < CORE_MAX; c++)
         for (uint32_t i = 0; t->entry[c] && i < t->count[c]; i++)
             entry_fini(r, &t->entry[c][i]);
-    while (t->comm_count)
-        shared_comm_put(t->comms[--t->comm_count]);
-    pthread_mutex_unlock(&r->lock);
+    while (t->comm_count) {
+        struct shared_comm *c = t->comms[--t->comm_count];
+
+        if (!t->confirmed)
+            shared_comm_retire(c);
+        shared_comm_put(c);
+    }
     mem_free(t->comms);
     arena_fini(&t->mem);
     mem_free(t);

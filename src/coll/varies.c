@@ -46,17 +46,20 @@ static NRT_STATUS varies_fill(struct coll_entry *e, struct coll_varies *v, struc
     uint64_t row = (uint64_t)v->n * sizeof(uint32_t), counts = (uint64_t)v->rows * v->n;
     struct coll_wish wish = {
         .op = SCHED_ALL_GATHER, .dtype = DT_UINT32, .tensors = 1, .counts = &counts};
-    NRT_STATUS st = block_make(e, v->rows * row, &v->mine_x, &v->mine, err);
+    NRT_STATUS st = shared_plan_get(e->comm, &wish, &v->gather, err); /* with the others */
 
+    if (st)
+        return st;
+    st = block_make(e, v->rows * row, &v->mine_x, &v->mine, err);
     if (!st)
         st = block_make(e, v->n * v->rows * row, &v->all_x, &v->all, err);
-    if (!st)
-        st = shared_plan_get(e->comm, &wish, &v->gather, err);
     v->count = mem_calloc((size_t)v->n * v->n, sizeof(*v->count));
     v->displ = mem_calloc((size_t)v->n * v->n, sizeof(*v->displ));
     v->target = mem_calloc((size_t)v->n * v->n, sizeof(*v->target));
     if (!st && (!v->count || !v->displ || !v->target))
         st = err_set(err, NRT_RESOURCE, "no memory for a collective");
+    if (st)
+        coll_comm_set_unfit(e->comm->comm);
     return st;
 }
 
@@ -71,8 +74,10 @@ NRT_STATUS varies_make(struct coll_entry *e, const struct neff_subgraph *sg, str
 {
     struct coll_varies *v = mem_zalloc(sizeof(*v));
 
-    if (!v)
+    if (!v) {
+        coll_comm_set_unfit(e->comm->comm);
         return err_set(err, NRT_RESOURCE, "no memory for a collective");
+    }
     e->varies = v;
     v->in = e->comm->rank->w->cfg.in;
     v->n = e->comm->n;

@@ -14,9 +14,7 @@
 /* As published for core dumps: flight records lie where those do. */
 #define FLIGHT_DIR "/tmp/neuron-core-dump/dt-%d-cid-%c"
 
-#define TAG_HOST  UINT32_C(0x686f7374) /* exchanges that are not part of a load */
-#define TAG_READY UINT32_C(0x72656164) /* and the first one of each load */
-#define WHY_MAX   200                  /* bytes of a reason */
+#define LIMIT_S 30 /* shortest limit of a wait among ranks of which all are there */
 
 static struct coll_place place_of(const struct coll_rank *r)
 {
@@ -112,7 +110,8 @@ static NRT_STATUS meet_open(struct coll_rank *r, uint32_t id, uint32_t count,
                                    .local_max = w->count,
                                    .instance = device_instance_name(w->cfg.in),
                                    .log = w->cfg.log,
-                                   .sink = &w->cfg.sink};
+                                   .sink = &w->cfg.sink,
+                                   .cross_ms = w->cross_ms};
     struct topo_place *places = mem_calloc(count, sizeof(*places));
     struct coll_meet *m = NULL;
     NRT_STATUS st;
@@ -139,8 +138,9 @@ static NRT_STATUS rank_init(struct coll_world *w, uint32_t vnc, struct err *err)
     r->w = w;
     r->vnc = vnc;
     r->core = device_vnc_core(w->cfg.in, w->cfg.first_vnc + vnc);
-    pthread_mutex_init(&r->lock, NULL);
+    pthread_mutex_init(&r->loading, NULL);
     pthread_mutex_init(&r->host, NULL);
+    pthread_mutex_init(&r->lock, NULL);
     streams_init(r);
     return meet_open(r, 0, 1, &r->place_alone, &r->topo_alone, &r->alone, err);
 }
@@ -151,10 +151,12 @@ static void rank_fini(struct coll_rank *r)
     coll_meet_close(r->meet);
     coll_meet_close(r->alone);
     mem_free(r->linked);
+    mem_free(r->global);
     mem_free(r->places);
     mem_free(r->place_alone);
-    pthread_mutex_destroy(&r->host);
     pthread_mutex_destroy(&r->lock);
+    pthread_mutex_destroy(&r->host);
+    pthread_mutex_destroy(&r->loading);
 }
 
 static struct coll_rank *rank_of(struct coll_world *w, uint32_t vnc, struct err *err)
@@ -167,6 +169,20 @@ static struct coll_rank *rank_of(struct coll_world *w, uint32_t vnc, struct err 
 }
 
 /* ---- worlds ---- */
+
+/* Without OPENNRT_JOIN_TIMEOUT who waits for ranks that are in the load waits as long as an
+ * execution would, but not so short that a busy host fails loads. */
+static void limits_env(struct coll_world *w, const struct diag_sink *sink)
+{
+    const uint32_t most = UINT32_MAX / 1000;
+    uint32_t join = (uint32_t)settings_int("OPENNRT_JOIN_TIMEOUT", 0, 0, INT32_MAX, sink);
+    uint32_t exec = (uint32_t)settings_int("NEURON_RT_EXEC_TIMEOUT", LIMIT_S, 0, INT32_MAX, sink);
+    uint32_t limit = join ? join : exec && exec < LIMIT_S ? LIMIT_S : exec;
+
+    w->cross_ms = (exec < most ? exec : most) * 1000;
+    w->join_ms = (join < most ? join : most) * 1000;
+    w->limit_ms = (limit < most ? limit : most) * 1000;
+}
 
 NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
                              struct err *err)
@@ -181,6 +197,7 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
         return err_set(err, NRT_RESOURCE, "no memory for the ranks of this process");
     }
     w->cfg = *cfg;
+    limits_env(w, &cfg->sink);
     (void)means_load(&w->tuning, &cfg->sink);
     w->flight_dir = mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", FLIGHT_DIR));
     st = coll_house_create(&w->house, err);
@@ -217,11 +234,52 @@ static NRT_STATUS refuse(struct coll_world *w, struct err *err)
     return err->status;
 }
 
+/* Of a rank that has joined. */
+static NRT_STATUS joined_check(const struct coll_rank *r, uint32_t id, uint32_t count,
+                               struct err *err)
+{
+    if (r->id == id && r->count == count)
+        return NRT_SUCCESS;
+    err_set(err, NRT_INVALID,
+            "logical core %u is rank %u of %u already, not rank %u of %u: the global "
+            "communicator is made once, for the largest world",
+            r->vnc, r->id, r->count, id, count);
+    return refuse(r->w, err);
+}
+
+/* The first time, with the other ranks. */
+static NRT_STATUS join(struct coll_rank *r, uint32_t id, uint32_t count, struct err *err)
+{
+    struct coll_meet *m = NULL;
+    NRT_STATUS st;
+
+    r->global = mem_calloc(count, sizeof(*r->global));
+    if (!r->global) {
+        err_set(err, NRT_RESOURCE, "no memory for a world of %u ranks", count);
+        return refuse(r->w, err);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        r->global[i] = i;
+    st = meet_open(r, id, count, &r->places, &r->topo, &m, err);
+    if (st) {
+        mem_free(r->global); /* the next try may be for another world */
+        r->global = NULL;
+        return st;
+    }
+    pthread_mutex_lock(&r->lock);
+    r->id = id;
+    r->count = count;
+    r->meet = m; /* the three stay from now on */
+    pthread_mutex_unlock(&r->lock);
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint32_t count,
                            struct err *err)
 {
     struct coll_rank *r = rank_of(w, vnc, err);
-    NRT_STATUS st = NRT_SUCCESS;
+    uint32_t have, have_count;
+    NRT_STATUS st;
 
     if (!r)
         return refuse(w, err);
@@ -230,19 +288,12 @@ NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint
                 id, count);
         return refuse(w, err);
     }
-    pthread_mutex_lock(&r->lock);
-    if (r->meet && (r->id != id || r->count != count)) {
-        err_set(err, NRT_INVALID,
-                "logical core %u is rank %u of %u already, not rank %u of %u: the global "
-                "communicator is made once, for the largest world",
-                vnc, r->id, r->count, id, count);
-        st = refuse(w, err);
-    } else if (!r->meet) {
-        st = meet_open(r, id, count, &r->places, &r->topo, &r->meet, err);
-        r->id = id;
-        r->count = count;
-    }
-    pthread_mutex_unlock(&r->lock);
+    if (coll_world_joined(w, vnc, &have, &have_count)) /* a load that waits is not waited for */
+        return joined_check(r, id, count, err);
+    pthread_mutex_lock(&r->loading);
+    st = coll_world_joined(w, vnc, &have, &have_count) ? joined_check(r, id, count, err)
+                                                       : join(r, id, count, err);
+    pthread_mutex_unlock(&r->loading);
     return st;
 }
 
@@ -259,9 +310,10 @@ bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uin
     return joined;
 }
 
-NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *mine, size_t size,
-                             void *all, struct err *err)
+NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const char *call, const void *mine,
+                             size_t size, void *all, struct err *err)
 {
+    const struct coll_terms terms = {.call = call}; /* without limit: a peer may be compiling */
     struct coll_rank *r = rank_of(w, vnc, err);
     struct coll_parts parts;
     struct coll_meet *m;
@@ -276,7 +328,7 @@ NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *min
     }
     m = r->meet; /* stays from now on */
     pthread_mutex_lock(&r->host);
-    st = coll_meet_gather(m, NULL, 0, TAG_HOST, mine, size, &parts, err); /* logs */
+    st = coll_meet_gather(m, NULL, 0, TAG_HOST, mine, size, &terms, &parts, err); /* logs */
     pthread_mutex_unlock(&r->host);
     if (st)
         return st;
@@ -294,52 +346,6 @@ NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *min
 
 /* ---- loads ---- */
 
-/* The first rank that gave a reason; what others wrote is shown as far as it can be printed. */
-static NRT_STATUS reasons_check(const uint32_t *ranks, uint32_t n, const struct coll_parts *all,
-                                struct err *err)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        size_t size = all->off[i + 1] - all->off[i];
-        char text[WHY_MAX + 1];
-
-        if (size == 0)
-            continue;
-        size = size < WHY_MAX ? size : WHY_MAX;
-        for (size_t k = 0; k < size; k++) {
-            uint8_t c = all->data[all->off[i] + k];
-
-            text[k] = (char)(c < 0x20 || c > 0x7e ? '?' : c);
-        }
-        text[size] = '\0';
-        return err_set(err, NRT_FAILURE, "rank %u cannot load the model: %s", ranks[i], text);
-    }
-    return NRT_SUCCESS;
-}
-
-static NRT_STATUS ready(struct coll_rank *r, uint32_t rank, uint32_t count, const char *why,
-                        struct err *err)
-{
-    uint32_t *ranks = mem_calloc(count, sizeof(*ranks));
-    struct coll_parts all;
-    NRT_STATUS st = model_ranks_check(r, rank, count, err);
-
-    if (!ranks)
-        st = err_set(err, NRT_RESOURCE, "no memory for a world of %u ranks", count);
-    for (uint32_t i = 0; i < count && !st; i++)
-        ranks[i] = r->id - rank + i;
-    if (!st && why) {
-        st = coll_meet_leave(r->meet, ranks, count, TAG_READY, why, strnlen(why, WHY_MAX), err);
-    } else if (!st) {
-        st = coll_meet_gather(r->meet, ranks, count, TAG_READY, NULL, 0, &all, err);
-        if (!st) {
-            st = reasons_check(ranks, count, &all, err);
-            coll_parts_free(&all);
-        }
-    }
-    mem_free(ranks);
-    return st;
-}
-
 NRT_STATUS coll_world_ready(struct coll_world *w, uint32_t vnc, uint32_t rank, uint32_t count,
                             const char *why, struct err *err)
 {
@@ -355,8 +361,12 @@ NRT_STATUS coll_world_ready(struct coll_world *w, uint32_t vnc, uint32_t rank, u
         st = coll_world_join(w, vnc, rank, count, err);
     if (st)
         return st;
-    pthread_mutex_lock(&r->lock);
-    st = ready(r, rank, count, why && !why[0] ? "no reason given" : why, err);
-    pthread_mutex_unlock(&r->lock);
+    st = model_ranks_check(r, rank, count, err);
+    if (st)
+        return st;
+    pthread_mutex_lock(&r->loading);
+    st = why ? agree_leave(r, model_ranks(r, rank), count, why[0] ? why : "no reason given", err)
+             : agree_ready(r, model_ranks(r, rank), count, err);
+    pthread_mutex_unlock(&r->loading);
     return st;
 }

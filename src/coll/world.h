@@ -15,8 +15,10 @@
  *
  * vnc counts from the first logical core that the process owns.
  *
- * Threads: joining, the barrier and making tables block until the other ranks come and may be
- * called by one thread per logical core at a time each; different cores do not wait for each other.
+ * Threads: any, for joining, the barrier, and making and destroying tables. Joining, the barrier
+ * and making tables block until the other ranks come; of one core loads go one after the other, and
+ * so do barriers. Nothing else waits for one that waits: a barrier runs while a load waits, a table
+ * is destroyed, another one's model executes. Different cores do not wait for each other.
  * A core's table of functions (coll_world_outside) belongs to the thread that drives the core.
  *
  * Errors: who knows first logs once. */
@@ -59,11 +61,13 @@ NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint
                            struct err *err);
 /* Whether the core has one, and then which rank it is. */
 bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uint32_t *ret_count);
-/* Over the global communicator of a joined core. Every rank gives `size` bytes (the same on all);
- * all has room for count times that, in rank order. A barrier is size 0. NRT_INVALID: not joined,
- * or sizes differ; NRT_FAILURE: a rank has died or left; NRT_RESOURCE. */
-NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const void *mine, size_t size,
-                             void *all, struct err *err);
+/* Over the global communicator of a joined core; call: the name of the caller, for messages. Waits
+ * without limit, but for ranks that wait for each other crosswise. Every rank gives `size` bytes
+ * (the same on all); all has room for count times that, in rank order. A barrier is size 0.
+ * NRT_INVALID: not joined, or sizes differ; NRT_FAILURE: a rank has died or left; NRT_TIMEOUT:
+ * crosswise; NRT_RESOURCE. */
+NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const char *call, const void *mine,
+                             size_t size, void *all, struct err *err);
 
 /* The ranks of a model (rank, count: as in coll_table_config) tell each other, before its tables,
  * whether they can load it. why NULL: this one can, and waits for the others; NRT_FAILURE: one
@@ -85,11 +89,22 @@ struct coll_table_config {
      * rank 0: the ranks of a model follow each other. */
     uint32_t rank, count;
 };
-/* Make ready all collectives of a model; collective over the ranks of each group. NRT_INVALID:
- * more streams than the core has CC-cores, an operation that cannot be carried out (the text names
- * member and entry), or the ranks' tables differ; NRT_RESOURCE; NRT_FAILURE: a rank has died. */
+/* Make ready all collectives of a model; collective over the model's ranks, of which all are there
+ * (coll_world_ready): a rank that fails tells the others, here or in coll_table_confirm, and within
+ * the limit of loads (30 s or NEURON_RT_EXEC_TIMEOUT, if that is longer; or OPENNRT_JOIN_TIMEOUT).
+ * NRT_INVALID: more streams than the core has CC-cores, an operation that cannot be carried out
+ * (the text names member and entry), or, on all ranks, their tables differ; NRT_RESOURCE;
+ * NRT_FAILURE: a rank has died, or cannot load the model for the reason that err tells;
+ * NRT_TIMEOUT: a rank does not come, err names it. */
 NRT_STATUS coll_table_create(struct coll_world *w, const struct coll_table_config *cfg,
                              struct coll_table **ret, struct err *err);
+/* The end of a load, collective over the ranks that coll_world_ready has found ready: how it went
+ * on each. err carries a failure of this rank, of its table or anything else, or none. t: its
+ * table, or NULL. NRT_FAILURE: another rank has failed, err tells which and why, and the table can
+ * only be destroyed. A rank that cannot take what the others say (NRT_RESOURCE) is not known to
+ * them to have failed: they find it missing when they execute. */
+NRT_STATUS coll_table_confirm(struct coll_world *w, const struct coll_table_config *cfg,
+                              struct coll_table *t, struct err *err);
 /* Not collective; no execution of the model is under way. NULL is fine. */
 void coll_table_destroy(struct coll_table *t);
 

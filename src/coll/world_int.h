@@ -29,7 +29,7 @@ struct shared_plan {
     struct coll_plan *plan;
 };
 
-/* A communicator that models share. */
+/* A communicator that models share. Members are the loading thread's, but for what lock guards. */
 struct shared_comm {
     struct shared_comm *next;
     struct coll_rank *rank;
@@ -37,9 +37,9 @@ struct shared_comm {
     uint32_t n, me, stream;
     uint32_t *ranks; /* of the meet's world */
     bool alone;      /* of a model of one rank */
-    bool stale;      /* another one took its place; models that have it keep it */
-    unsigned refs;
-    uint64_t id; /* equal on all members, never 0 */
+    bool stale;      /* under lock: no load takes it any more; models that have it keep it */
+    unsigned refs;   /* under lock */
+    uint64_t id;     /* equal on all members, never 0 */
     struct topo_group group;
     struct coll_comm *comm;
     struct shared_plan *plans;
@@ -75,6 +75,7 @@ struct coll_table {
     struct coll_entry *entry[CORE_MAX];
     struct shared_comm **comms; /* referenced */
     size_t comm_count, comm_cap;
+    bool confirmed; /* all ranks have theirs: loads to come can use its communicators */
     struct arena mem;
 };
 
@@ -115,18 +116,22 @@ struct coll_streams {
 /* A logical core. */
 struct coll_rank {
     struct coll_world *w;
-    uint32_t vnc, core;     /* owned logical core; its first physical one over the instance */
-    pthread_mutex_t lock;   /* joining and making tables */
-    pthread_mutex_t host;   /* barrier and gather */
+    uint32_t vnc, core; /* owned logical core; its first physical one over the instance */
+    /* Held while this rank waits for others: loading by who joins or makes tables, host by who
+     * is in a barrier or gather. Then lock, held for moments: meet, id, count, comms. */
+    pthread_mutex_t loading, host, lock;
     struct coll_meet *meet; /* NULL: not joined */
+    uint32_t *global;       /* [count]: 0, 1, 2, ...: the ranks of a model are a piece of it */
     uint32_t id, count;
     struct coll_meet *alone; /* for models of one rank */
     struct net_link *link;   /* to other nodes; NULL: not needed yet */
     bool *linked;            /* [count]: ranks whose address the link has */
     struct topo_world topo, topo_alone;
     struct topo_place *places, *place_alone; /* of the two */
-    struct shared_comm *comms;               /* under lock */
+    struct shared_comm *comms;
     uint64_t comm_ids;
+    bool heard;     /* why the load failed, another rank has told */
+    uint32_t loads; /* number of the load under way, or of the last one */
     struct core_outside outside;
     struct coll_streams streams;
 };
@@ -138,11 +143,38 @@ struct coll_world {
     uint32_t count;
     struct coll_rank *ranks;
     char *flight_dir; /* of coll_config; NULL: none, memory was out */
+    /* Limits; 0: none. Of a load until all are there (OPENNRT_JOIN_TIMEOUT); from then on; and of
+     * ranks that wait for each other crosswise (NEURON_RT_EXEC_TIMEOUT). */
+    uint32_t join_ms, limit_ms, cross_ms;
 };
+
+#define CALL_LOAD "nrt_load_collectives" /* what ranks that load are in, for messages */
+
+/* Tags of exchanges (meet.h). Those of a load have the number of the load, which all ranks of the
+ * model agree on when they find each other ready: a rank that has left a load anywhere is in step
+ * with the others in the next one. */
+#define TAG_HOST  UINT32_MAX       /* no part of a load */
+#define TAG_READY (UINT32_MAX - 1) /* the first one of each load */
+enum {
+    TAG_STREAM,
+    TAG_TABLE = 14,
+    TAG_DONE = 15
+}; /* of a load; TAG_STREAM and up: communicators */
 
 /* table.c: whether the ranks of a model, of which this is one, are among those of the meet. */
 NRT_STATUS model_ranks_check(const struct coll_rank *r, uint32_t rank, uint32_t count,
                              struct err *err);
+
+/* Its ranks, as the meet counts; this one is its rank `rank`. */
+static inline const uint32_t *model_ranks(const struct coll_rank *r, uint32_t rank)
+{
+    return r->global + (r->id - rank);
+}
+
+static inline uint32_t load_tag(const struct coll_rank *r, uint32_t what)
+{
+    return r->loads << 4 | what;
+}
 
 /* stream.c */
 void streams_init(struct coll_rank *r); /* and its table of functions */
@@ -162,24 +194,54 @@ NRT_STATUS varies_begin(struct coll_entry *e, struct err *err);
 /* It has ended: write the received counts. */
 void varies_end(const struct coll_entry *e, uint32_t *meta);
 
-/* shared.c; all under the rank's lock. */
+/* agree.c: what the ranks of a model (n of them, as the meet counts) tell each other when they load
+ * it. NRT_FAILURE: one cannot, err names it and says why; NRT_TIMEOUT: one does not come; and as
+ * coll_meet_gather. */
+/* First, without limit but that of joining: a peer may be compiling. */
+NRT_STATUS agree_ready(struct coll_rank *r, const uint32_t *model, uint32_t n, struct err *err);
+/* Instead, by a rank that cannot load: it does not wait. */
+NRT_STATUS agree_leave(struct coll_rank *r, const uint32_t *model, uint32_t n, const char *why,
+                       struct err *err);
+/* Last: how it went. Where err carries a failure it is this rank's own, or, if r->heard, what
+ * another one has told. */
+NRT_STATUS agree_done(struct coll_rank *r, const uint32_t *model, uint32_t n, struct err *err);
+
+struct agree_comm { /* a communicator that this rank's table wants */
+    uint32_t n, me, stream;
+    const uint32_t *ranks;
+    /* The collectives with this communicator: what tells one from another, and where they stand.
+     * SHARED_IN_PLACE stays set where it is set on all members. */
+    size_t count;
+    uint64_t *signature;
+    const uint32_t *graph, *entry;
+    uint64_t key,
+        order; /* filled: name of the communicator, and its place among all of the model */
+};
+/* In between: compare tables. Every rank calls it with what its table wants, in the order of its
+ * entries; where err carries a failure this rank has no table, and the others are told.
+ * NRT_INVALID, the same on all: the tables differ. Then comms have keys and orders: made in
+ * ascending order, no two ranks wait for each other. */
+NRT_STATUS agree_tables(struct coll_rank *r, const uint32_t *model, uint32_t n,
+                        const struct neff *neff, struct agree_comm *comms, size_t count,
+                        struct err *err);
+
+/* shared.c; by the loading thread. */
 struct shared_want {
     bool alone;
+    bool failed;            /* this rank's load has: the members are told, and nothing is made */
     uint32_t n, me, stream; /* me: position of this rank */
     const uint32_t *ranks;
-    /* The collectives of the model with this communicator, for the members to compare: what tells
-     * one from another, and its number in the table `member`. SHARED_IN_PLACE stays set where it
-     * is set on all members. */
-    const char *member;
-    uint64_t *signature;
-    const uint32_t *entry;
-    size_t count;
 };
 /* The communicator of a list of ranks, opened with the others if one of them has none that works:
- * every member calls it, in the same order. Takes a reference. */
+ * every member calls it, in the same order. Takes a reference. NRT_FAILURE: the load of another
+ * member has failed, by name. */
 NRT_STATUS shared_comm_get(struct coll_rank *r, const struct shared_want *want,
                            struct shared_comm **ret, struct err *err);
-void shared_comm_put(struct shared_comm *c);
+/* In this load the members have met for the last time. */
+void shared_comm_part(struct coll_rank *r, const struct shared_want *want);
+void shared_comm_put(struct shared_comm *c); /* any thread */
+/* Nobody takes it any more: its members may not agree on its plans. */
+void shared_comm_retire(struct shared_comm *c);
 /* The plan of a wish; every member calls it, in the same order. */
 NRT_STATUS shared_plan_get(struct shared_comm *c, const struct coll_wish *wish,
                            struct coll_plan **ret, struct err *err);

@@ -162,34 +162,57 @@ static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct er
     return status;
 }
 
+static struct coll_table_config table_config(const struct model *m, const struct instance *in)
+{
+    return (struct coll_table_config){
+        .vnc = vnc_of(m, in), .neff = m->neff, .rank = m->rank, .count = m->world};
+}
+
 /* With the other ranks, when everything that this one needs for itself is there. */
 static NRT_STATUS instance_meet(struct model *m, struct instance *in, struct err *err)
 {
-    struct coll_table_config cfg = {
-        .vnc = vnc_of(m, in), .neff = m->neff, .rank = m->rank, .count = m->world};
-
+    struct coll_table_config cfg = table_config(m, in);
     NRT_STATUS status;
 
     if (!outside_of(m, in))
         return NRT_SUCCESS;
     m->met = true;
     status = coll_world_ready(m->h->cfg.world, cfg.vnc, m->rank, m->world, NULL, err);
+    in->ready = !status;
     return status ? status : coll_table_create(m->h->cfg.world, &cfg, &in->colls, err);
+}
+
+/* The load is over here; the other ranks hear how, and tell. */
+static NRT_STATUS instances_confirm(struct model *m, struct err *err)
+{
+    for (uint32_t i = 0; i < m->instance_count; i++) {
+        struct instance *in = &m->inst[i];
+        struct coll_table_config cfg = table_config(m, in);
+
+        if (in->ready)
+            (void)coll_table_confirm(m->h->cfg.world, &cfg, in->colls, err);
+    }
+    return err->status;
+}
+
+void model_refuse(struct model_host *h, const struct model_where *where, const char *why)
+{
+    struct err ignored = {0};
+    int32_t vnc = where->vnc < 0 && h->count == 1 ? 0 : where->vnc;
+
+    if (h->cfg.world && where->world > 1 && vnc >= 0 && (uint32_t)vnc < h->count)
+        (void)coll_world_ready(h->cfg.world, (uint32_t)vnc, where->rank, where->world, why,
+                               &ignored);
 }
 
 /* The other ranks of the model, which may be waiting, fail with this one; unless they have met it,
  * or it is known that they do not meet. */
-static void tell_others(struct model *m, bool known, int32_t vnc, const struct err *why)
+static void tell_others(struct model *m, bool known, struct model_where where, int32_t vnc,
+                        const struct err *why)
 {
-    struct err ignored = {0};
-
-    if (!m->h->cfg.world || m->world < 2 || m->met || (known && !has_collectives(m)))
-        return;
-    if (vnc < 0 && m->h->count == 1)
-        vnc = 0;
-    if (vnc >= 0 && (uint32_t)vnc < m->h->count)
-        (void)coll_world_ready(m->h->cfg.world, (uint32_t)vnc, m->rank, m->world, why->text,
-                               &ignored);
+    where.vnc = vnc;
+    if (!m->met && !(known && !has_collectives(m)))
+        model_refuse(m->h, &where, why->text);
 }
 
 static void instance_remove(struct model *m, struct instance *in)
@@ -364,6 +387,7 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
         err = &local;
     if (!m) {
         LOGE(lg, LOG_NMGR, "kmgr_load_nn", "no host memory for a model");
+        model_refuse(h, where, "no host memory for a model");
         return err_set(err, NRT_RESOURCE, "no host memory for a model");
     }
     m->h = h;
@@ -396,6 +420,9 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
     m->met = logged = status != NRT_SUCCESS; /* there is nobody to tell */
     if (!logged) {
         status = stage_all(m, first, where->vnc_count, err);
+        if (status != NRT_SUCCESS)
+            (void)err_set(err, status, "%s", status_name(status)); /* where nobody had words */
+        status = instances_confirm(m, err);
         /* The device room reports its own shortages. */
         logged = status == NRT_RESOURCE || status == NRT_TIMEOUT || log_unknown_code(lg, err);
     }
@@ -412,7 +439,7 @@ out_model:
         LOGE(lg, LOG_NMGR, "kmgr_load_nn", "%s", err->text);
     LOGE(lg, LOG_NMGR, "kmgr_load_nn_post_metrics", "Failed to load NN: %s, err: %d",
          m->neff ? m->neff->name : "", (int)status);
-    tell_others(m, known, vnc, err);
+    tell_others(m, known, *where, vnc, err);
     model_destroy(m);
     return status;
 }

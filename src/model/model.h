@@ -75,6 +75,9 @@ struct model_where {
  * is logged and given in err. */
 NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
                       const struct model_where *where, struct model **ret, struct err *err);
+/* Instead of model_load, by a caller that cannot get so far: the ranks that wait fail, and their
+ * logs say why. */
+void model_refuse(struct model_host *h, const struct model_where *where, const char *why);
 /* Nobody may be using the model. */
 void model_unload(struct model *m);
 

@@ -145,6 +145,7 @@ struct instance {
     uint32_t stage_count;
     struct stage stage[CORE_MAX];
     struct coll_table *colls; /* NULL: the NEFF has no collectives */
+    bool ready;               /* the other ranks are in this load, too, and hear how it ends */
     pthread_mutex_t frames_lock;
     struct frame *frames; /* free ones; the only one when solo */
     /* What the address cells (pointer, dge-table) hold now; owner word. */

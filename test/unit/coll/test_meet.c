@@ -37,10 +37,11 @@ static void leave(struct joiner *j, const char *text)
 /* Gathers at rank 0, when everybody else has given. */
 static void expect(struct joiner *j, const char *mine, const char *all)
 {
+    const struct coll_terms terms = {0};
     struct coll_parts parts;
     struct err err = {0};
 
-    assert_int_equal(coll_meet_gather(j->m, NULL, 0, TAG, mine, strlen(mine), &parts, &err),
+    assert_int_equal(coll_meet_gather(j->m, NULL, 0, TAG, mine, strlen(mine), &terms, &parts, &err),
                      NRT_SUCCESS);
     assert_int_equal(parts.off[2], strlen(all));
     assert_memory_equal(parts.data, all, strlen(all));

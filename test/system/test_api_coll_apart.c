@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks that do not come together in a load: their tables differ in one of several groups, one runs
+ * out of host memory anywhere, is killed, or makes its calls in another order. Nobody waits for
+ * ever, and everybody gets the documented status. And what goes on while a load waits. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "api_support.h"
+#include "base/fault.h"
+#include "coll_ranks.h"
+#include "models.h"
+#include "proves.h"
+#include "runner.h"
+
+static uint32_t random_state;
+
+static uint32_t draw(uint32_t below)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % below;
+}
+
+/* ---- tables of several groups ---- */
+
+struct part {
+    uint64_t n;        /* floats */
+    uint32_t ranks[3]; /* of the group; ends with UINT32_MAX */
+    unsigned stream;
+};
+#define ALL UINT32_MAX
+
+/* One all_reduce per part; all of those in which `rank` takes part are started, one by one. */
+static struct bytes parts_neff(const struct part *part, unsigned count, uint32_t rank)
+{
+    struct neff_build *b = neff_build_create("parts");
+    struct prog p;
+
+    prog_init(&p, ISA_SP);
+    for (unsigned i = 0, done = 0; i < count; i++) {
+        const struct part *t = &part[i];
+        char in_name[8], out_name[8];
+        struct neff_build_coll_group group = {t->ranks, 0};
+        struct neff_build_coll_range in, out;
+        struct neff_build_coll c = coll_floats("all_reduce", &group, &in, &out);
+        bool mine = false;
+
+        while (group.count < 3 && t->ranks[group.count] != ALL)
+            mine = t->ranks[group.count++] == rank || mine;
+        snprintf(in_name, sizeof(in_name), "a%u", i);
+        snprintf(out_name, sizeof(out_name), "c%u", i);
+        in = (struct neff_build_coll_range){neff_build_input(b, 0, in_name, "float32", 1, &t->n), 0,
+                                            4 * t->n};
+        out = (struct neff_build_coll_range){neff_build_output(b, 0, out_name, "float32", 1, &t->n),
+                                             0, 4 * t->n};
+        c.stream = t->stream;
+        neff_build_collective(b, 0, &c);
+        if (mine)
+            coll_prog(&p, (int32_t)i, (int32_t)++done);
+    }
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+/* Of a chain of groups of two, two ranks differ in the middle one: the ranks at the ends, which
+ * have nothing to do with it, fail as the others do, with the same words. */
+static void a_difference_in_one_group_fails_all_ranks(void **state)
+{
+    static const struct part good[] = {
+        {16, {0, 1, ALL}, 0}, {16, {1, 2, ALL}, 0}, {16, {2, 3, ALL}, 0}};
+    static const struct part size[] = {
+        {16, {0, 1, ALL}, 0}, {20, {1, 2, ALL}, 0}, {16, {2, 3, ALL}, 0}};
+    static const struct part less[] = {{16, {0, 1, ALL}, 0}, {16, {2, 3, ALL}, 0}};
+
+    for (unsigned root = 0; root < 2; root++) {
+        struct coll_caller k[4];
+        struct bytes f[4];
+
+        if (root)
+            coll_root_env();
+        coll_session(4);
+        for (unsigned how = 0; how < 3; how++) {
+            for (uint32_t r = 0; r < 4; r++)
+                f[r] = r != 2 || how == 2 ? parts_neff(good, 3, r)
+                       : how == 0         ? parts_neff(size, 3, r)
+                                          : parts_neff(less, 2, r);
+            api_log_clear();
+            coll_callers_load(k, 4, f);
+            for (unsigned r = 0; r < 4; r++) {
+                assert_int_equal(k[r].loaded, how == 2 ? NRT_SUCCESS : NRT_INVALID);
+                if (how == 2)
+                    assert_ok(nrt_unload(k[r].m));
+                neff_free(&f[r]);
+            }
+            if (how == 0)
+                assert_true(api_log_has("sg00/collectives.json: [1]: rank 2 has another operation, "
+                                        "size, type or algorithm here than rank 1"));
+            if (how == 1)
+                assert_true(
+                    api_log_has("sg00/collectives.json: [1]: of its group of 2, whose first "
+                                "is rank 1, only 1 ranks have it: not the one at position 1"));
+            coll_nothing_held(4);
+        }
+        nrt_close();
+    }
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+}
+
+/* The same groups in another order on each rank: no two wait for each other. */
+static void groups_in_any_order_are_opened_in_one(void **state)
+{
+    static const struct part three[] = {
+        {16, {0, 1, ALL}, 0}, {16, {1, 2, ALL}, 0}, {16, {2, 0, ALL}, 0}, {16, {0, 1, 2}, 1}};
+    static const unsigned orders[][4] = {{0, 1, 2, 3}, {1, 3, 0, 2}, {2, 3, 1, 0}, {3, 2, 1, 0}};
+
+    coll_session(3);
+    for (unsigned i = 0; i < 12; i++) {
+        struct coll_caller k[3];
+        struct bytes f[3];
+
+        for (uint32_t r = 0; r < 3; r++) {
+            const unsigned *order = orders[draw(4)];
+            struct part mine[4];
+
+            for (unsigned p = 0; p < 4; p++)
+                mine[p] = three[order[p]];
+            f[r] = parts_neff(mine, 4, r);
+        }
+        coll_callers_load(k, 3, f);
+        for (unsigned r = 0; r < 3; r++) {
+            assert_int_equal(k[r].loaded, NRT_SUCCESS);
+            assert_ok(nrt_unload(k[r].m));
+            neff_free(&f[r]);
+        }
+    }
+    coll_nothing_held(3);
+    nrt_close();
+}
+
+/* ---- calls in opposite order ---- */
+
+struct crossing {
+    pthread_t thread;
+    unsigned rank;
+    bool barrier_first;
+    struct bytes neff;
+    NRT_STATUS load, barrier;
+    nrt_model_t *m;
+};
+
+static void *crossing_thread(void *arg)
+{
+    struct crossing *c = arg;
+
+    c->load = nrt_build_global_comm((int32_t)c->rank, c->rank, 2);
+    if (c->load != NRT_SUCCESS)
+        return NULL;
+    if (c->barrier_first)
+        c->barrier = nrt_barrier((int32_t)c->rank, c->rank, 2);
+    c->load =
+        nrt_load_collectives(c->neff.data, c->neff.size, (int32_t)c->rank, -1, c->rank, 2, &c->m);
+    if (!c->barrier_first)
+        c->barrier = nrt_barrier((int32_t)c->rank, c->rank, 2);
+    return NULL;
+}
+
+static void crossing_run(struct crossing *c, struct bytes f, bool opposite)
+{
+    for (unsigned r = 0; r < 2; r++) {
+        c[r] = (struct crossing){.rank = r, .neff = f, .barrier_first = opposite && r == 1};
+        assert_int_equal(pthread_create(&c[r].thread, NULL, crossing_thread, &c[r]), 0);
+    }
+    for (unsigned r = 0; r < 2; r++)
+        pthread_join(c[r].thread, NULL);
+}
+
+static void a_load_before_a_barrier_here_and_after_it_there(void **state)
+{
+    struct bytes f = coll_neff(2, 16, 1, 0, 1);
+
+    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
+    for (unsigned root = 0; root < 2; root++) {
+        struct crossing c[2];
+
+        if (root)
+            coll_root_env();
+        coll_session(2);
+        api_log_clear();
+        crossing_run(c, f, true);
+        for (unsigned r = 0; r < 2; r++) {
+            assert_int_equal(c[r].load, NRT_TIMEOUT);
+            assert_int_equal(c[r].barrier, NRT_TIMEOUT);
+        }
+        assert_true(api_log_has(
+            "rank 0 waits in nrt_load_collectives for rank 1, rank 1 waits in "
+            "nrt_barrier for rank 0: all ranks must make their calls in the same order"));
+        coll_nothing_held(2);
+        crossing_run(c, f, false); /* and in one order all is well again */
+        for (unsigned r = 0; r < 2; r++) {
+            assert_int_equal(c[r].load, NRT_SUCCESS);
+            assert_int_equal(c[r].barrier, NRT_SUCCESS);
+            assert_ok(nrt_unload(c[r].m));
+        }
+        nrt_close();
+    }
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+    neff_free(&f);
+}
+
+/* ---- what goes on while a load waits ---- */
+
+static void *barrier_thread(void *arg)
+{
+    struct crossing *c = arg;
+
+    c->barrier = nrt_barrier((int32_t)c->rank, c->rank, 2);
+    return NULL;
+}
+
+static void a_load_that_waits_holds_up_nothing_else(void **state)
+{
+    struct bytes f = coll_neff(2, 16, 1, 0, 1), other = coll_neff(2, 16, 2, 1, 1);
+
+    for (unsigned root = 0; root < 2; root++) {
+        struct coll_caller a[2], gone[2], waits[2] = {0};
+        struct crossing b[2];
+
+        if (root)
+            coll_root_env();
+        coll_session(2);
+        coll_load_both(a, f);
+        coll_load_both(gone, f);
+        waits[0] = (struct coll_caller){.rank = 0, .ranks = 2, .neff = other};
+        waits[1] = (struct coll_caller){.rank = 1, .ranks = 2, .neff = other};
+        assert_int_equal(pthread_create(&waits[0].thread, NULL, coll_load_thread, &waits[0]), 0);
+        for (unsigned i = 0; i < 20; i++) { /* the other rank does not load yet */
+            coll_run_both(a, 5);
+            for (unsigned r = 0; r < 2; r++) {
+                b[r] = (struct crossing){.rank = r};
+                assert_int_equal(pthread_create(&b[r].thread, NULL, barrier_thread, &b[r]), 0);
+            }
+            for (unsigned r = 0; r < 2; r++) {
+                pthread_join(b[r].thread, NULL);
+                assert_int_equal(b[r].barrier, NRT_SUCCESS);
+            }
+        }
+        assert_ok(nrt_unload(gone[0].m));
+        assert_ok(nrt_unload(gone[1].m));
+        coll_run_both(a, 5);
+        coll_load_thread(&waits[1]);
+        pthread_join(waits[0].thread, NULL);
+        for (unsigned r = 0; r < 2; r++) {
+            assert_int_equal(waits[r].loaded, NRT_SUCCESS);
+            assert_ok(nrt_unload(waits[r].m));
+            assert_ok(nrt_unload(a[r].m));
+        }
+        coll_nothing_held(2);
+        nrt_close();
+    }
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+    neff_free(&f);
+    neff_free(&other);
+}
+
+/* ---- processes: no host memory, death ---- */
+
+static const struct part big_table[] = {
+    {300, {0, 1, ALL}, 0}, {16, {1, 0, ALL}, 0}, {70000, {0, 1, ALL}, 1}, {5, {0, 1, ALL}, 0}};
+
+/* rank nth: loads when told, with the nth allocation of the load failing (0: none); says the status
+ * and whether the allocation was asked for at all, until it hears "end". */
+static int load_helper(int argc, char **argv)
+{
+    uint32_t rank = (uint32_t)atoi(argv[1]);
+    struct bytes f = parts_neff(big_table, 4, rank);
+    char line[64];
+
+    if (argc < 2 || nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS ||
+        nrt_build_global_comm(0, rank, 2) != NRT_SUCCESS)
+        return 1;
+    runner_say("ready");
+    while (runner_hear(line, sizeof(line)) && strcmp(line, "end") != 0) {
+        uint64_t nth = strtoull(line, NULL, 10);
+        nrt_model_t *m;
+        NRT_STATUS st;
+
+        if (nth)
+            fault_arm(FAULT_ALLOC, nth);
+        else
+            fault_count_start();
+        st = nrt_load_collectives(f.data, f.size, 0, -1, rank, 2, &m);
+        snprintf(line, sizeof(line), "%d %llu", (int)st,
+                 (unsigned long long)(nth ? 0 : fault_count(FAULT_ALLOC)));
+        fault_disarm();
+        if (st == NRT_SUCCESS && nrt_unload(m) != NRT_SUCCESS)
+            return 2;
+        runner_say(line);
+    }
+    neff_free(&f);
+    nrt_close();
+    return 0;
+}
+
+static void loaders_start(struct runner_proc *p)
+{
+    coll_root_env();
+    for (unsigned r = 0; r < 2; r++) {
+        char rank[16], cores[40];
+
+        snprintf(rank, sizeof(rank), "%u", r);
+        snprintf(cores, sizeof(cores), "NEURON_RT_VISIBLE_CORES=%u", r);
+        assert_true(runner_start(
+            &p[r], "load", (const char *[]){rank, NULL},
+            (const char *[]){cores, "NEURON_RT_NUM_CORES", "OPENNRT_JOIN_TIMEOUT=5", NULL}));
+    }
+    for (unsigned r = 0; r < 2; r++)
+        assert_true(runner_expect(&p[r], "ready", 60000));
+}
+
+static NRT_STATUS loader_says(struct runner_proc *p, uint64_t *ret_count)
+{
+    char line[64], *end;
+    NRT_STATUS st;
+
+    if (!runner_line(p, line, sizeof(line), 60000))
+        fail_msg("a rank says nothing");
+    st = (NRT_STATUS)strtol(line, &end, 10);
+    if (ret_count)
+        *ret_count = strtoull(end, NULL, 10);
+    return st;
+}
+
+/* Both load, and the nth allocation of it fails at rank 1 (0: none). */
+static void loaders_load(struct runner_proc *p, uint64_t nth, NRT_STATUS st[2], uint64_t *ret_count)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)nth);
+    assert_true(runner_tell(&p[0], "0") && runner_tell(&p[1], text));
+    for (unsigned r = 0; r < 2; r++)
+        st[r] = loader_says(&p[r], ret_count);
+}
+
+static void loaders_end(struct runner_proc *p)
+{
+    for (unsigned r = 0; r < 2; r++) {
+        assert_true(runner_tell(&p[r], "end"));
+        assert_int_equal(runner_wait(&p[r], 60000), 0);
+    }
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+}
+
+/* Every allocation of a load fails once, at one rank: the load fails on both, or on neither, but
+ * for the rank that cannot take the last word of the other one. Where the rank could still say so,
+ * the other one has its words; else it names who has not come, or, when it was the rank's
+ * connection that needed the memory, who has been lost, and the job is over.
+ */
+static void host_memory_runs_out_anywhere_in_a_load(void **state)
+{
+    struct runner_proc p[2];
+    unsigned failed = 0, late = 0, over = 0;
+    uint64_t count;
+    NRT_STATUS st[2];
+    bool last;
+
+    loaders_start(p);
+    loaders_load(p, 0, st, &count);
+    assert_true(st[0] == NRT_SUCCESS && st[1] == NRT_SUCCESS && count > 50);
+    for (uint64_t nth = 1 + draw(24); nth <= count; nth += 1 + draw(48)) {
+        api_log_clear();
+        loaders_load(p, nth, st, NULL);
+        last = st[0] == NRT_SUCCESS && st[1] == NRT_RESOURCE && nth + 12 > count;
+        if (((st[0] == NRT_SUCCESS) != (st[1] == NRT_SUCCESS) && !last) ||
+            (st[0] && st[0] != NRT_FAILURE && st[0] != NRT_TIMEOUT) ||
+            (st[0] && !api_log_has("rank 1 ") && !api_log_has("ranks 1 ")))
+            fail_msg("allocation %u: rank 0 returns %d, rank 1 %d; log is\n%s", (unsigned)nth,
+                     st[0], st[1], api_log());
+        failed += st[0] != NRT_SUCCESS;
+        late += st[0] == NRT_TIMEOUT;
+        if (api_log_has("rank 1 (host ") && st[0] == NRT_FAILURE) {
+            over++;
+            loaders_end(p);
+            loaders_start(p);
+        }
+        loaders_load(p, 0, st, NULL); /* and the next one is whole */
+        if (st[0] || st[1])
+            fail_msg("after allocation %u: %d and %d; log is\n%s", (unsigned)nth, st[0], st[1],
+                     api_log());
+    }
+    print_message("of %u allocations %u failed loads, %u at the limit, %u with the job\n",
+                  (unsigned)count, failed, late, over);
+    assert_true(failed > 0);
+    loaders_end(p);
+}
+
+/* A rank is killed, or stopped, somewhere in a load. */
+static void a_rank_is_killed_in_a_load(void **state)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        struct timespec t = {.tv_nsec = draw(6) * 1000000 + draw(1000000)};
+        struct runner_proc p[2];
+        NRT_STATUS st;
+        int sig = i % 4 == 3 ? SIGSTOP : SIGKILL;
+
+        loaders_start(p);
+        assert_true(runner_tell(&p[0], "0") && runner_tell(&p[1], "0"));
+        nanosleep(&t, NULL); /* where in the load it hits is left to chance */
+        runner_kill(&p[1], sig);
+        st = loader_says(&p[0], NULL);
+        if (st && st != (sig == SIGKILL ? NRT_FAILURE : NRT_TIMEOUT))
+            fail_msg("signal %d after %ld ns: status %d", sig, t.tv_nsec, st);
+        runner_kill(&p[1], SIGKILL);
+        (void)runner_wait(&p[1], 60000);
+        assert_true(runner_tell(&p[0], "end"));
+        assert_int_equal(runner_wait(&p[0], 60000), 0);
+        unsetenv("NEURON_RT_ROOT_COMM_ID");
+    }
+}
+
+static int setup(void **state)
+{
+    const char *s = getenv("OPENNRT_SEED");
+
+    random_state = s ? (uint32_t)strtoul(s, NULL, 10) : (uint32_t)time(NULL) ^ (uint32_t)getpid();
+    print_message("OPENNRT_SEED=%u\n", random_state);
+    return coll_setup(state);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct runner_helper helpers[] = {{"load", load_helper}, {NULL, NULL}};
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_difference_in_one_group_fails_all_ranks),
+        cmocka_unit_test(groups_in_any_order_are_opened_in_one),
+        cmocka_unit_test(a_load_before_a_barrier_here_and_after_it_there),
+        cmocka_unit_test(a_load_that_waits_holds_up_nothing_else),
+        cmocka_unit_test(host_memory_runs_out_anywhere_in_a_load),
+        cmocka_unit_test(a_rank_is_killed_in_a_load),
+    };
+    int rc = runner_dispatch(argc, argv, helpers);
+
+    if (rc >= 0)
+        return rc;
+    if (runner_emulated()) {
+        print_message("NOT RUN: several HBMs do not fit an emulator\n");
+        return RUNNER_SKIP;
+    }
+    runner_watchdog(280);
+    return cmocka_run_group_tests_name("api-coll-apart", tests, setup, coll_teardown);
+}
