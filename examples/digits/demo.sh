@@ -4,8 +4,13 @@
 #     examples/digits/demo.sh BUILD [STEP]
 # BUILD is a build folder; every STEP-th byte of the NEFF is flipped at the end (default 1: all).
 # DEMO_WRAP, a command such as "valgrind -q", is put in front of the classifier, which is then timed less.
-# Ends with 0 only if every step did what it says.
+# Ends with 0 only if every step did what it says, with 77 where that command is not installed.
 set -eu
+
+if [ -n "${DEMO_WRAP:-}" ] && ! command -v "${DEMO_WRAP%% *}" >/dev/null; then
+    echo "NOT RUN demo under ${DEMO_WRAP%% *}: it is not installed"
+    exit 77
+fi
 
 build=$(cd "$1" && pwd)
 step=${2:-1}
