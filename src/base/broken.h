@@ -23,7 +23,8 @@
  * API, section 9: nrt_init fails, status texts are empty, the log ignores its variables, and the
  * public headers have other layouts and values (scripts/break_headers.py).
  *
- * TOOL, section 10: every tool ends before it begins (tools/broken.c). */
+ * TOOL, section 10: every tool ends before it begins (tools/broken.c); what nccom-test makes of its
+ * options, JSON and times is wrong (its tests link the parts). */
 #ifndef BASE_BROKEN_H
 #define BASE_BROKEN_H
 

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/broken.h"
+
 void cc_options_init(struct cc_options *o)
 {
     memset(o, 0, sizeof(*o));
@@ -135,6 +137,8 @@ NRT_STATUS cc_options_parse(struct cc_options *o, int argc, char **argv, struct 
     struct words w = {argc, 1, argv};
     NRT_STATUS st = NRT_SUCCESS;
 
+    if (BROKEN(TOOL))
+        return NRT_INVALID;
     while (st == NRT_SUCCESS && w.next < argc)
         st = word_take(o, &w, err);
     if (o->stat_count == 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/broken.h"
 #include "base/checked.h"
 #include "base/settings.h"
 
@@ -66,7 +67,7 @@ bool cc_size_parse(const char *text, uint64_t *ret)
     const char *p = text, *unit;
     unsigned shift = 0;
 
-    if (*p < '0' || *p > '9')
+    if (*p < '0' || *p > '9' || BROKEN(TOOL))
         return false;
     for (; *p >= '0' && *p <= '9'; p++)
         if (u64_mul_over(v, 10, &v) || u64_add_over(v, (uint64_t)(*p - '0'), &v))
