@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -426,37 +425,20 @@ static int examine(const struct patient *p)
 
 int cmd_doctor(int argc, char **argv)
 {
-    static const struct option options[] = {{"type", required_argument, NULL, 't'},
-                                            {"instance", required_argument, NULL, 'i'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     const char *type = device_env("OPENNRT_INSTANCE_TYPE");
     struct patient p = {.instance = device_env("OPENNRT_INSTANCE"),
                         .hbm_dir = device_env("OPENNRT_DIR")};
-    int c;
+    const struct cmd_option options[] = {{"type", 't', NULL, &type},
+                                         {"instance", 'i', NULL, &p.instance}};
+    int rc;
 
-    while ((c = getopt_long(argc, argv, "t:i:h", options, NULL)) != -1) {
-        switch (c) {
-        case 't':
-            type = optarg;
-            break;
-        case 'i':
-            p.instance = optarg;
-            break;
-        case 'h':
-            help(stdout);
-            return EXIT_OK;
-        default:
-            help(stderr);
-            return EXIT_USAGE;
-        }
-    }
+    if (!cmd_options(argc, argv, options, 2, 0, help, &rc))
+        return rc;
     if (!type)
         type = "trn1.2xlarge";
     p.topo = topo_instance_find(type);
-    if (!p.topo || optind < argc) {
-        if (!p.topo)
-            fprintf(stderr, "opennrt doctor: unknown instance type \"%s\"\n", type);
+    if (!p.topo) {
+        fprintf(stderr, "opennrt doctor: unknown instance type \"%s\"\n", type);
         help(stderr);
         return EXIT_USAGE;
     }

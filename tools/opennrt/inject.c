@@ -2,8 +2,8 @@
 /* opennrt inject: a hardware error for a core of a running instance. */
 #include "opennrt.h"
 
-#include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/settings.h"
 #include "device/device.h"
@@ -44,24 +44,15 @@ static int inject(const char *name, enum device_hw_error kind, const int64_t v[3
 
 int cmd_inject(int argc, char **argv)
 {
-    static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     const char *name = device_env("OPENNRT_INSTANCE");
+    const struct cmd_option options[] = {{"instance", 'i', NULL, &name}};
     enum device_hw_error kind = DEVICE_HW_COUNT;
     int64_t v[3] = {0};
     bool good;
-    int c;
+    int rc;
 
-    while ((c = getopt_long(argc, argv, "i:h", options, NULL)) != -1) {
-        if (c == 'h')
-            help(stdout);
-        else if (c != 'i')
-            help(stderr);
-        if (c != 'i')
-            return c == 'h' ? EXIT_OK : EXIT_USAGE;
-        name = optarg;
-    }
+    if (!cmd_options(argc, argv, options, 1, 4, help, &rc))
+        return rc;
     argc -= optind;
     argv += optind;
     good = argc >= 2 && argc <= 4;

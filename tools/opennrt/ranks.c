@@ -4,7 +4,6 @@
  * that the instance holds is trusted. */
 #include "opennrt.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -244,39 +243,16 @@ static int show(struct view *w)
 
 int cmd_ranks(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"history", no_argument, NULL, 'a'},
-                                            {"instance", required_argument, NULL, 'i'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     struct device_config cfg = {.name = device_env("OPENNRT_INSTANCE"), .observe = true};
     struct view w = {0};
+    const struct cmd_option options[] = {{"json", 'j', &w.json, NULL},
+                                         {"history", 'a', &w.history, NULL},
+                                         {"instance", 'i', NULL, &cfg.name}};
     struct err err = {0};
-    int c, rc;
+    int rc;
 
-    while ((c = getopt_long(argc, argv, "jai:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'j':
-            w.json = true;
-            break;
-        case 'a':
-            w.history = true;
-            break;
-        case 'i':
-            cfg.name = optarg;
-            break;
-        case 'h':
-            help(stdout);
-            return EXIT_OK;
-        default:
-            help(stderr);
-            return EXIT_USAGE;
-        }
-    }
-    if (optind < argc) {
-        help(stderr);
-        return EXIT_USAGE;
-    }
+    if (!cmd_options(argc, argv, options, 3, 0, help, &rc))
+        return rc;
     if (device_instance_open(&cfg, &w.in, &err) != NRT_SUCCESS) {
         fprintf(stderr, "opennrt ranks: %s\n", err.text);
         return EXIT_FAILED;

@@ -2,7 +2,6 @@
 /* opennrt reset: remove what an instance left in shared memory. */
 #include "opennrt.h"
 
-#include <getopt.h>
 #include <stdio.h>
 
 #include "device/device.h"
@@ -37,34 +36,14 @@ static int reset(struct device_config *cfg, bool force)
 
 int cmd_reset(int argc, char **argv)
 {
-    static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
-                                            {"force", no_argument, NULL, 'f'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
     struct device_config cfg = {.name = device_env("OPENNRT_INSTANCE"),
                                 .hbm_dir = device_env("OPENNRT_DIR")};
     bool force = false;
-    int c;
+    const struct cmd_option options[] = {{"instance", 'i', NULL, &cfg.name},
+                                         {"force", 'f', &force, NULL}};
+    int rc;
 
-    while ((c = getopt_long(argc, argv, "i:fh", options, NULL)) != -1) {
-        switch (c) {
-        case 'i':
-            cfg.name = optarg;
-            break;
-        case 'f':
-            force = true;
-            break;
-        case 'h':
-            help(stdout);
-            return EXIT_OK;
-        default:
-            help(stderr);
-            return EXIT_USAGE;
-        }
-    }
-    if (optind < argc) {
-        help(stderr);
-        return EXIT_USAGE;
-    }
+    if (!cmd_options(argc, argv, options, 2, 0, help, &rc))
+        return rc;
     return reset(&cfg, force);
 }

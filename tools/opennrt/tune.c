@@ -3,7 +3,6 @@
  * table where the runtime finds it (coll/means.h). */
 #include "opennrt.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,45 +192,24 @@ static bool largest_read(const char *text, uint64_t *ret)
 
 int cmd_tune(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"explain", no_argument, NULL, 'e'},      {"dry-run", no_argument, NULL, 'n'},
-        {"output", required_argument, NULL, 'o'}, {"largest", required_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},         {0}};
     struct options o = {.largest = (uint64_t)LARGEST_MIB << 20};
-    int c;
+    const char *output = NULL, *largest = NULL;
+    const struct cmd_option options[] = {{"explain", 0, &o.explain, NULL},
+                                         {"dry-run", 0, &o.dry_run, NULL},
+                                         {"output", 0, NULL, &output},
+                                         {"largest", 0, NULL, &largest}};
+    int rc;
 
-    if (!means_path(o.path, sizeof(o.path)))
+    if (!cmd_options(argc, argv, options, 4, 0, help, &rc))
+        return rc;
+    if (!output && !means_path(o.path, sizeof(o.path)))
         o.path[0] = 0;
-    while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-        switch (c) {
-        case 'e':
-            o.explain = true;
-            break;
-        case 'n':
-            o.dry_run = true;
-            break;
-        case 'o':
-            if ((size_t)snprintf(o.path, sizeof(o.path), "%s", optarg) >= sizeof(o.path)) {
-                fprintf(stderr, "opennrt tune: --output is too long\n");
-                return EXIT_USAGE;
-            }
-            break;
-        case 'l':
-            if (!largest_read(optarg, &o.largest)) {
-                fprintf(stderr, "opennrt tune: --largest takes 1 to %d\n", LARGEST_MIB);
-                return EXIT_USAGE;
-            }
-            break;
-        case 'h':
-            help(stdout);
-            return EXIT_OK;
-        default:
-            help(stderr);
-            return EXIT_USAGE;
-        }
+    if (output && (size_t)snprintf(o.path, sizeof(o.path), "%s", output) >= sizeof(o.path)) {
+        fprintf(stderr, "opennrt tune: --output is too long\n");
+        return EXIT_USAGE;
     }
-    if (optind < argc) {
-        help(stderr);
+    if (largest && !largest_read(largest, &o.largest)) {
+        fprintf(stderr, "opennrt tune: --largest takes 1 to %d\n", LARGEST_MIB);
         return EXIT_USAGE;
     }
     if (o.explain)
