@@ -16,6 +16,8 @@
  * [depth][mr] cells, one after the other. */
 struct mm_seg {
     const float *panels;
+    const uint8_t *x; /* moving cells that it meets: depth rows, x_stride bytes apart */
+    size_t x_stride;
     uint32_t depth; /* rows of cells */
 };
 
@@ -31,8 +33,7 @@ struct mm_fetch {
 struct mm_block {
     const struct mm_seg *seg;
     uint32_t segs;
-    const float *x; /* moving cells of all segments in their order, rows of MM_WIDTH cells */
-    uint8_t *out;   /* fp32; row m at out + m * out_stride */
+    uint8_t *out; /* fp32; row m at out + m * out_stride */
     size_t out_stride;
     uint32_t m;
     uint32_t vecs; /* columns: vecs vectors of the kernel's width, at most MM_WIDTH in all */

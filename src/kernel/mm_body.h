@@ -7,7 +7,6 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
 {
     V acc[MM_MR][MM_NR];
     uint8_t *out = b->out + m0 * b->out_stride + (size_t)v * MM_LANES * 4;
-    const float *x = b->x + (size_t)v * MM_LANES;
 
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
@@ -20,13 +19,15 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
     }
     for (uint32_t g = 0; g < b->segs; g++) {
         const float *panel = b->seg[g].panels + (size_t)m0 * b->seg[g].depth;
+        const uint8_t *x = b->seg[g].x + (size_t)v * MM_LANES * 4;
+        size_t stride = b->seg[g].x_stride;
 
-        for (uint32_t k = b->seg[g].depth; k > 0; k--, x += MM_WIDTH, panel += mr) {
+        for (uint32_t k = b->seg[g].depth; k > 0; k--, x += stride, panel += mr) {
             V xv[MM_NR];
 
 #pragma GCC unroll 8
             for (int j = 0; j < nr; j++)
-                xv[j] = LOADU(x + (size_t)j * MM_LANES);
+                xv[j] = LOADU(x + (size_t)j * MM_LANES * 4);
 #pragma GCC unroll 8
             for (int i = 0; i < mr; i++) {
                 V s = BCAST(panel + i);

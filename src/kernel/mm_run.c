@@ -64,6 +64,12 @@ static struct part part_buffers(const struct kernel_core *kc, unsigned part)
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
+/* Whether rows of tile i lie in memory as rows of cells. */
+static bool are_cells(const struct job *j, unsigned i)
+{
+    return j->in_plain[i - 1] && !j->mm->pairs;
+}
+
 /* Columns [c, c + n) of k row `k` of tile i, which is `width` wide, as the kernel packs them. */
 static const uint8_t *row_in(const struct job *j, unsigned i, uint32_t k, uint32_t width,
                              uint32_t c, uint32_t n, float *buf)
@@ -131,11 +137,16 @@ static void fetch_rows(const struct job *j, uint32_t kk)
 
 static void pack_stationary(const struct job *j, float *panels)
 {
-    float row[ISA_PARTITIONS];
+    float buf[ISA_PARTITIONS];
 
     for (uint32_t kk = 0; kk < j->depth; kk++) {
+        const float *row = buf;
+
         fetch_rows(j, kk + AHEAD);
-        pack(j, 1, kk, 1, j->m, 0, j->m, row);
+        if (are_cells(j, 1))
+            row = (const float *)(const void *)k_row(&j->r, 1, kk);
+        else
+            pack(j, 1, kk, 1, j->m, 0, j->m, buf);
         to_panels(panels, kk, j->depth, row, j->m);
     }
 }
@@ -174,20 +185,24 @@ static void store_sums(const struct job *j, const uint8_t *out, uint32_t c, uint
         k_write(&j->r, 0, m, c, n, (const float *)(const void *)(out + (size_t)m * MM_WIDTH * 4));
 }
 
-/* Columns [c, c + n) of `count` items of one group from `job` on; their moving cells are in p->x.
- */
+/* Rows of moving cells. */
+struct moving {
+    const uint8_t *cells;
+    size_t stride;
+};
+
+/* Columns [c, c + n) of `count` items of one group from `job` on; x: their moving cells. */
 static void run_pass(const struct work *w, const struct mm_item *item, const struct job *job,
-                     uint32_t count, const struct part *p, uint32_t c, uint32_t n,
-                     struct mm_block *b)
+                     uint32_t count, const struct moving *x, const struct part *p, uint32_t c,
+                     uint32_t n, struct mm_block *b)
 {
     struct mm_seg seg[MM_RECORDS];
     uint32_t lanes = job->mm->lanes;
 
     for (uint32_t i = 0; i < count; i++)
-        seg[i] = (struct mm_seg){w->panels + item[i].panels, job[i].depth};
+        seg[i] = (struct mm_seg){w->panels + item[i].panels, x[i].cells, x[i].stride, job[i].depth};
     b->seg = seg;
     b->segs = count;
-    b->x = p->x;
     b->m = job->m;
     b->vecs = (n + lanes - 1) / lanes;
     b->acc = job->r.rec->acc;
@@ -254,6 +269,19 @@ static void unit_at(const struct work *w, uint32_t index, struct unit *u)
     u->n = width < MM_WIDTH ? width : MM_WIDTH;
 }
 
+/* Columns [c, c + n) of a record's moving tile as cells: where they lie, or packed to *cells, which
+ * moves on. */
+static struct moving moving_cells(const struct job *j, uint32_t c, uint32_t n, float **cells)
+{
+    float *to = *cells;
+
+    if (are_cells(j, 2) && n % j->mm->lanes == 0)
+        return (struct moving){k_row(&j->r, 2, 0) + (size_t)c * 4, j->r.stride[2]};
+    pack(j, 2, 0, j->depth, j->n, c, n, to);
+    *cells = to + (size_t)j->depth * MM_WIDTH;
+    return (struct moving){(const uint8_t *)to, (size_t)MM_WIDTH * 4};
+}
+
 /* next: the unit that comes after u, whose first pass is fetched during the last one of u; or NULL.
  */
 static void run_unit(const struct work *w, const struct unit *u, const struct unit *next,
@@ -263,13 +291,12 @@ static void run_unit(const struct work *w, const struct unit *u, const struct un
     uint32_t items = u->lead->count;
 
     for (uint32_t i = 0, count; i < items; i += count) {
-        float *x = p->x;
+        struct moving x[MM_RECORDS];
+        float *cells = p->x;
 
         count = pass_length(job + i, items - i);
-        for (uint32_t s = i; s < i + count; s++) {
-            pack(&job[s], 2, 0, job[s].depth, job[s].n, u->c, u->n, x);
-            x += (size_t)job[s].depth * MM_WIDTH;
-        }
+        for (uint32_t s = 0; s < count; s++)
+            x[s] = moving_cells(&job[i + s], u->c, u->n, &cells);
         for (uint32_t g = 0; g < u->groups; g++) {
             uint32_t first = u->lead[g].first + i;
             struct mm_fetch fetch[MM_RECORDS];
@@ -279,7 +306,7 @@ static void run_unit(const struct work *w, const struct unit *u, const struct un
                 b.fetches = plan_fetch(w, u, i + count, g, u->groups, fetch);
             else if (next != NULL)
                 b.fetches = plan_fetch(w, next, 0, g, u->groups, fetch);
-            run_pass(w, &w->plan->item[first], &w->job[first], count, p, u->c, u->n, &b);
+            run_pass(w, &w->plan->item[first], &w->job[first], count, x, p, u->c, u->n, &b);
         }
     }
 }
