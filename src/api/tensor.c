@@ -68,10 +68,10 @@ API_EXPORT NRT_STATUS nrt_tensor_allocate(nrt_tensor_placement_t tensor_placemen
                                           size, name, &t, &logged, &err);
         break;
     case NRT_TENSOR_PLACEMENT_HOST:
-        status = tensor_create_host(TENSOR_HOST, size, name, &t, &err);
+        status = tensor_create_host(api_.in, TENSOR_HOST, size, name, &t, &err);
         break;
     case NRT_TENSOR_PLACEMENT_VIRTUAL:
-        status = tensor_create_host(TENSOR_VIRTUAL, size, name, &t, &err);
+        status = tensor_create_host(api_.in, TENSOR_VIRTUAL, size, name, &t, &err);
         break;
     default:
         status = err_set(&err, NRT_INVALID, "%d is not a placement", (int)tensor_placement);

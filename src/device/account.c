@@ -144,8 +144,10 @@ NRT_STATUS device_extents_visit(struct device_instance *in,
  * --------------------------------------------------------------------------------- */
 
 NRT_STATUS device_neff_add(struct device_instance *in, uint32_t core, uint32_t neff,
-                           const char *name, struct err *err)
+                           const char *name, const uint8_t *uuid, struct err *err)
 {
+    static const uint8_t none[16];
+
     if (core >= in->lay.cores || in->slot == DEVICE_NONE)
         return err_set(err, NRT_INVALID, "core %u is outside the instance", core);
     NRT_STATUS st = ctl_lock(in, err);
@@ -161,6 +163,7 @@ NRT_STATUS device_neff_add(struct device_instance *in, uint32_t core, uint32_t n
         PUT(in, n->core, core);
         PUT(in, n->id, neff);
         snprintf(n->name, sizeof(n->name), "%s", name ? name : "");
+        memcpy(n->uuid, uuid ? uuid : none, sizeof(n->uuid));
         COMMIT(in, n->used, 1);
         st = NRT_SUCCESS;
     }
@@ -182,6 +185,29 @@ void device_neff_remove(struct device_instance *in, uint32_t core, uint32_t neff
             COMMIT(in, n->used, 0);
     }
     ctl_unlock(in);
+}
+
+uint32_t device_neff_count(const struct device_instance *in)
+{
+    return in->lay.neffs;
+}
+
+bool device_neff_get(const struct device_instance *in, uint32_t i, struct device_neff_info *ret)
+{
+    const struct ctl_neff *n;
+
+    if (i >= in->lay.neffs)
+        return false;
+    n = ctl_neff(in, i);
+    if (atomic_load_explicit(&n->used, memory_order_acquire) != 1)
+        return false;
+    ret->slot = n->slot;
+    ret->core = n->core;
+    ret->id = n->id;
+    memcpy(ret->name, n->name, sizeof(ret->name));
+    ret->name[sizeof(ret->name) - 1] = '\0';
+    memcpy(ret->uuid, n->uuid, sizeof(ret->uuid));
+    return ret->core < in->lay.cores && ret->slot < in->lay.slots;
 }
 
 /* --- the record of a load

@@ -51,16 +51,19 @@ static bool run_free(const struct device_instance *in, uint32_t first, uint32_t 
     return true;
 }
 
-static void live_clear(struct device_live_page *p)
+static void live_clear(struct ctl_core *k)
 {
-    memset(p, 0, sizeof(*p));
+    struct device_live_page *p = &k->live;
+
+    tally_fold(k);
+    memset(p, 0, offsetof(struct device_live_page, tally));
     atomic_store_explicit(&p->neff, DEVICE_NONE, memory_order_relaxed);
 }
 
 static void run_take_locked(struct device_instance *in, uint32_t first, uint32_t count)
 {
     for (uint32_t c = first * in->lnc; c < (first + count) * in->lnc; c++) {
-        live_clear(&ctl_core(in, c)->live);
+        live_clear(ctl_core(in, c));
         device_point(in);
         COMMIT(in, ctl_core(in, c)->owner, in->slot + 1);
     }
@@ -169,7 +172,7 @@ void device_cores_reset(struct device_instance *in)
     for (uint32_t c = 0; c < in->lay.cores; c++) {
         if (!device_core_mine(in, c))
             continue;
-        live_clear(&ctl_core(in, c)->live);
+        live_clear(ctl_core(in, c));
         device_counter_add(in, c, DEVICE_CTR_RESET_REQ_COUNT, 1);
     }
 }

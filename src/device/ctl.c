@@ -86,6 +86,7 @@ uint32_t ctl_layout_hash(void)
                               offsetof(struct ctl_extent, leases),
                               DEVICE_CAT_COUNT,
                               DEVICE_CTR_COUNT,
+                              DEVICE_TALLY_BUCKETS,
                               DEVICE_BLOCK,
                               CTL_EXTENT_CHUNK,
                               CTL_GEN_MAX,
@@ -422,7 +423,7 @@ static NRT_STATUS ctl_attach_in(struct device_instance *in, struct err *err)
     paths_join(path, sizeof(path), in->dir, "control");
     if (fault_hit(FAULT_FILE))
         return err_set(err, NRT_FAILURE, "cannot open %s: %s", path, strerror(errno));
-    int fd = fd_keep(open(path, (in->cfg.observe ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW));
+    int fd = fd_keep(open(path, (ctl_may_clear(in) ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW));
     if (fd < 0 && errno == ENOENT)
         return NRT_QUEUE_EMPTY;
     if (fd < 0)
@@ -444,7 +445,7 @@ static NRT_STATUS ctl_attach_in(struct device_instance *in, struct err *err)
         st = err_set(err, NRT_FAILURE, "%s is cut short; run \"opennrt reset\"", path);
         goto fail;
     }
-    st = ctl_map(in, fd, !in->cfg.observe, err);
+    st = ctl_map(in, fd, ctl_may_clear(in), err);
     if (st == NRT_SUCCESS)
         return NRT_SUCCESS;
 fail:

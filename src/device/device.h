@@ -60,6 +60,7 @@ struct device_config {
     struct log *log;             /* may be NULL */
     unsigned lnc;                /* logical core size of this process; 0: the type's default */
     bool observe;    /* no slot, no creation, read only: for tools. Fails if there is no instance */
+    bool clear;      /* with observe: counters and peaks may be cleared, nothing else written */
     bool no_oom_log; /* NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG=0 */
     uint64_t memlog_max;    /* entries of the allocation log; 0: keep none */
     uint64_t reserve_bytes; /* freed HBM memory kept backed, per HBM; 0: default (512 MiB) */
@@ -99,6 +100,9 @@ unsigned device_lnc(const struct device_instance *in);
 const char *device_instance_name(const struct device_instance *in);
 const char *device_instance_dir(const struct device_instance *in); /* folder of the control block */
 uint64_t device_instance_serial(const struct device_instance *in); /* random, made at creation */
+/* The instance was removed (opennrt reset) after this process opened it; another may have its name
+ * now. */
+bool device_instance_gone(const struct device_instance *in);
 uint32_t device_slot(const struct device_instance *in); /* own slot; DEVICE_NONE: observer */
 /* Look for dead slots and reclaim what they held; returns how many. Called by whoever waits past
  * 100 ms; attaching and running out of anything do it themselves. */
@@ -293,10 +297,20 @@ struct device_usage {
     uint64_t total;
 };
 
-/* Loaded NEFFs by id, for the report's mapping and the tools; name is cut at 255. */
+/* Loaded NEFFs by id, for the report's mapping and the tools; name is cut at 255. uuid: the 16
+ * bytes of the header; NULL: zeros. */
 NRT_STATUS device_neff_add(struct device_instance *in, uint32_t core, uint32_t neff,
-                           const char *name, struct err *err);
+                           const char *name, const uint8_t *uuid, struct err *err);
 void device_neff_remove(struct device_instance *in, uint32_t core, uint32_t neff);
+/* A loaded NEFF; false when entry i holds none. Iterate i over 0 .. device_neff_count - 1. Any
+ * process's; read without the lock, so an entry may be one of a moment ago. */
+struct device_neff_info {
+    uint32_t slot, core, id;
+    char name[256];
+    uint8_t uuid[16];
+};
+uint32_t device_neff_count(const struct device_instance *in);
+bool device_neff_get(const struct device_instance *in, uint32_t i, struct device_neff_info *ret);
 
 /* Bytes in use by a core (all NEFFs and its own), by one NEFF of a core, by all cores of an HBM.
  * Live, taken and quarantined extents count. */
@@ -320,6 +334,49 @@ struct device_extent_info {
 NRT_STATUS device_extents_visit(struct device_instance *in,
                                 void (*fn)(void *arg, const struct device_extent_info *x),
                                 void *arg);
+
+/* --- counters (behaviour.md 18) ------------------------------------------------------------------
+ */
+
+/* Per physical core. The status nodes first, in sysfs names; then other_info. */
+#define DEVICE_COUNTER_LIST(X)                                    \
+    X(SUCCESS, success)                                           \
+    X(FAILURE, failure)                                           \
+    X(TIMEOUT, timeout)                                           \
+    X(EXEC_BAD_INPUT, exec_bad_input)                             \
+    X(HW_ERROR, hw_error)                                         \
+    X(GENERIC_ERROR, generic_error)                               \
+    X(RESOURCE_ERROR, resource_error)                             \
+    X(RESOURCE_NC_ERROR, resource_nc_error)                       \
+    X(INVALID_ERROR, invalid_error)                               \
+    X(UNSUPPORTED_NEFF_VERSION, unsupported_neff_version)         \
+    X(OOB_ERROR, oob_error)                                       \
+    X(COMPLETED_WITH_ERROR, execute_completed_with_error)         \
+    X(COMPLETED_WITH_NUM_ERROR, execute_completed_with_num_error) \
+    X(FAILED_TO_QUEUE, execute_failed_to_queue)                   \
+    X(HW_COLLECTIVES_ERROR, hw_collectives_error)                 \
+    X(HW_HBM_UE_ERROR, hw_hbm_ue_error)                           \
+    X(HW_NC_UE_ERROR, hw_nc_ue_error)                             \
+    X(HW_DMA_ABORT_ERROR, hw_dma_abort_error)                     \
+    X(HW_REPAIRABLE_HBM_UE_ERROR, hw_repairable_hbm_ue_error)     \
+    X(SW_NQ_OVERFLOW, execute_sw_nq_overflow)                     \
+    X(SW_SEMAPHORE_ERROR, execute_sw_semaphore_error)             \
+    X(SW_EVENT_ERROR, execute_sw_event_error)                     \
+    X(SW_PSUM_COLLISION, execute_sw_psum_collision)               \
+    X(SW_SEQUENCER_FATAL, execute_sw_sequencer_fatal)             \
+    X(FLOP_COUNT, flop_count)                                     \
+    X(INFERENCE_COUNT, inference_count)                           \
+    X(MODEL_LOAD_COUNT, model_load_count)                         \
+    X(RESET_FAIL_COUNT, reset_fail_count)                         \
+    X(RESET_REQ_COUNT, reset_req_count)                           \
+    X(NC_TIME_IN_USE, nc_time_in_use)
+
+enum device_counter {
+#define DEVICE_COUNTER_ENUM(upper, lower) DEVICE_CTR_##upper,
+    DEVICE_COUNTER_LIST(DEVICE_COUNTER_ENUM)
+#undef DEVICE_COUNTER_ENUM
+        DEVICE_CTR_COUNT
+};
 
 /* --- live pages (decision 10) --------------------------------------------------------------------
  */
@@ -376,6 +433,17 @@ struct device_flights {
     struct device_flight flight[DEVICE_FLIGHTS];
 };
 
+/* The tally of executions (tally.h): what ended how and how long it took, since the core was
+ * claimed. A bucket of latencies is a sixteenth of a power of two. Written by whoever owns the
+ * core's executions, plain relaxed stores; read by anybody at any time, trusting none of it. */
+#define DEVICE_TALLY_BUCKETS 656u
+struct device_tally {
+    DEVICE_ATOMIC(uint64_t) count[DEVICE_CTR_COUNT];     /* by device_tally_add */
+    DEVICE_ATOMIC(uint64_t) more[DEVICE_CTR_COUNT];      /* by device_counter_add, any thread */
+    DEVICE_ATOMIC(uint32_t) core[DEVICE_TALLY_BUCKETS];  /* by the time on the core, ns */
+    DEVICE_ATOMIC(uint32_t) whole[DEVICE_TALLY_BUCKETS]; /* with waits, copies and CPU nodes, ns */
+};
+
 /* One per physical core, in the control block; the core's owner writes, everybody reads. sems are
  * the core's semaphores themselves when the core room chooses so (peers add to them). */
 struct device_live_page {
@@ -392,64 +460,31 @@ struct device_live_page {
     DEVICE_ATOMIC(uint32_t) ring_head[DEVICE_RINGS], ring_tail[DEVICE_RINGS];
     DEVICE_ATOMIC(uint32_t) stream_step[DEVICE_STREAMS], stream_wait[DEVICE_STREAMS];
     struct device_flights flights;
+    struct device_tally tally;
 };
 
 /* The page of a physical core; NULL when core is outside the instance. Valid while the instance is
  * open. Observers get a read-only mapping. */
 struct device_live_page *device_live(struct device_instance *in, uint32_t core);
 
-/* --- counters (behaviour.md 18) ------------------------------------------------------------------
- */
+/* --- counting
+ * --------------------------------------------------------------------------------- */
 
-/* Per physical core. The status nodes first, in sysfs names; then other_info. */
-#define DEVICE_COUNTER_LIST(X)                                    \
-    X(SUCCESS, success)                                           \
-    X(FAILURE, failure)                                           \
-    X(TIMEOUT, timeout)                                           \
-    X(EXEC_BAD_INPUT, exec_bad_input)                             \
-    X(HW_ERROR, hw_error)                                         \
-    X(GENERIC_ERROR, generic_error)                               \
-    X(RESOURCE_ERROR, resource_error)                             \
-    X(RESOURCE_NC_ERROR, resource_nc_error)                       \
-    X(INVALID_ERROR, invalid_error)                               \
-    X(UNSUPPORTED_NEFF_VERSION, unsupported_neff_version)         \
-    X(OOB_ERROR, oob_error)                                       \
-    X(COMPLETED_WITH_ERROR, execute_completed_with_error)         \
-    X(COMPLETED_WITH_NUM_ERROR, execute_completed_with_num_error) \
-    X(FAILED_TO_QUEUE, execute_failed_to_queue)                   \
-    X(HW_COLLECTIVES_ERROR, hw_collectives_error)                 \
-    X(HW_HBM_UE_ERROR, hw_hbm_ue_error)                           \
-    X(HW_NC_UE_ERROR, hw_nc_ue_error)                             \
-    X(HW_DMA_ABORT_ERROR, hw_dma_abort_error)                     \
-    X(HW_REPAIRABLE_HBM_UE_ERROR, hw_repairable_hbm_ue_error)     \
-    X(SW_NQ_OVERFLOW, execute_sw_nq_overflow)                     \
-    X(SW_SEMAPHORE_ERROR, execute_sw_semaphore_error)             \
-    X(SW_EVENT_ERROR, execute_sw_event_error)                     \
-    X(SW_PSUM_COLLISION, execute_sw_psum_collision)               \
-    X(SW_SEQUENCER_FATAL, execute_sw_sequencer_fatal)             \
-    X(FLOP_COUNT, flop_count)                                     \
-    X(INFERENCE_COUNT, inference_count)                           \
-    X(MODEL_LOAD_COUNT, model_load_count)                         \
-    X(RESET_FAIL_COUNT, reset_fail_count)                         \
-    X(RESET_REQ_COUNT, reset_req_count)                           \
-    X(NC_TIME_IN_USE, nc_time_in_use)
-
-enum device_counter {
-#define DEVICE_COUNTER_ENUM(upper, lower) DEVICE_CTR_##upper,
-    DEVICE_COUNTER_LIST(DEVICE_COUNTER_ENUM)
-#undef DEVICE_COUNTER_ENUM
-        DEVICE_CTR_COUNT
-};
 const char *device_counter_name(enum device_counter c); /* the sysfs node */
 
-/* total += delta, present = delta. Wait-free. A core outside the instance is ignored. */
+/* total += delta, present = delta. Wait-free. A core outside the instance is ignored. Executions
+ * of the core's owner are counted by device_tally_add instead; both add up. */
 void device_counter_add(struct device_instance *in, uint32_t core, enum device_counter c,
                         uint64_t delta);
 void device_counter_get(const struct device_instance *in, uint32_t core, enum device_counter c,
                         uint64_t *ret_total, uint64_t *ret_present);
+/* Observers may only with device_config.clear. */
 void device_counter_clear(struct device_instance *in, uint32_t core, enum device_counter c);
 /* The status node a status counts on (end of behaviour.md 18). */
 enum device_counter device_status_counter(NRT_STATUS status);
+/* Present and peak of a memory category become 0; the peak is then of what follows. What is in use
+ * stays the account's. Observers may only with device_config.clear. */
+void device_memory_clear(struct device_instance *in, uint32_t core, enum device_cat cat);
 /* Peak of a core's memory category (memory nodes: total is device_usage_core, present is the last
  * change). */
 void device_memory_peak(const struct device_instance *in, uint32_t core, enum device_cat cat,

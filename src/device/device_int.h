@@ -101,6 +101,7 @@ struct ctl_neff {
     _Atomic uint32_t used; /* stated */
     uint32_t slot, core, id;
     char name[256];
+    uint8_t uuid[16];
 };
 
 /* A lease generation: members leave, the last live one closes it. A process may be several members:
@@ -266,6 +267,22 @@ static inline struct ctl_extent *ctl_extent(const struct device_instance *in, ui
 
 /* --- recover.c: derived data from the table --- */
 NRT_STATUS ctl_recover_locked(struct device_instance *in);
+
+/* --- tally.c --- */
+/* A core that changes hands: what its tally holds goes into the core's totals, and it begins
+ * again. */
+void tally_fold(struct ctl_core *k);
+/* Since the core was claimed. */
+static inline uint64_t tally_count(const struct device_tally *t, unsigned c)
+{
+    return atomic_load_explicit(&t->count[c], memory_order_relaxed) +
+           atomic_load_explicit(&t->more[c], memory_order_relaxed);
+}
+
+static inline bool ctl_may_clear(const struct device_instance *in)
+{
+    return !in->cfg.observe || in->cfg.clear;
+}
 
 /* --- slot.c --- */
 NRT_STATUS slot_claim(struct device_instance *in, struct err *err);

@@ -24,7 +24,7 @@ void device_counter_add(struct device_instance *in, uint32_t core, enum device_c
     if (core >= in->lay.cores || (unsigned)c >= DEVICE_CTR_COUNT || in->cfg.observe)
         return;
     struct ctl_core *k = ctl_core(in, core);
-    atomic_fetch_add_explicit(&k->total[c], delta, memory_order_relaxed);
+    atomic_fetch_add_explicit(&k->live.tally.more[c], delta, memory_order_relaxed);
     atomic_store_explicit(&k->present[c], delta, memory_order_relaxed);
 }
 
@@ -35,16 +35,21 @@ void device_counter_get(const struct device_instance *in, uint32_t core, enum de
     if (core >= in->lay.cores || (unsigned)c >= DEVICE_CTR_COUNT)
         return;
     struct ctl_core *k = ctl_core(in, core);
-    *ret_total = atomic_load_explicit(&k->total[c], memory_order_relaxed);
+    *ret_total =
+        atomic_load_explicit(&k->total[c], memory_order_relaxed) + tally_count(&k->live.tally, c);
     *ret_present = atomic_load_explicit(&k->present[c], memory_order_relaxed);
 }
 
 void device_counter_clear(struct device_instance *in, uint32_t core, enum device_counter c)
 {
-    if (core >= in->lay.cores || (unsigned)c >= DEVICE_CTR_COUNT || in->cfg.observe)
+    struct ctl_core *k;
+
+    if (core >= in->lay.cores || (unsigned)c >= DEVICE_CTR_COUNT || !ctl_may_clear(in))
         return;
-    atomic_store_explicit(&ctl_core(in, core)->total[c], 0, memory_order_relaxed);
-    atomic_store_explicit(&ctl_core(in, core)->present[c], 0, memory_order_relaxed);
+    /* The tally is the owner's to write: the total is what makes the sum 0. */
+    k = ctl_core(in, core);
+    atomic_store_explicit(&k->total[c], 0 - tally_count(&k->live.tally, c), memory_order_relaxed);
+    atomic_store_explicit(&k->present[c], 0, memory_order_relaxed);
 }
 
 enum device_counter device_status_counter(NRT_STATUS status)
@@ -91,6 +96,14 @@ void device_memory_peak(const struct device_instance *in, uint32_t core, enum de
     struct ctl_core *k = ctl_core(in, core);
     *ret_present = atomic_load_explicit(&k->mem_present[cat], memory_order_relaxed);
     *ret_peak = atomic_load_explicit(&k->mem_peak[cat], memory_order_relaxed);
+}
+
+void device_memory_clear(struct device_instance *in, uint32_t core, enum device_cat cat)
+{
+    if (core >= in->lay.cores || (unsigned)cat >= DEVICE_CAT_COUNT || !ctl_may_clear(in))
+        return;
+    atomic_store_explicit(&ctl_core(in, core)->mem_present[cat], 0, memory_order_relaxed);
+    atomic_store_explicit(&ctl_core(in, core)->mem_peak[cat], 0, memory_order_relaxed);
 }
 
 void device_runnable_add(struct device_instance *in, int delta)

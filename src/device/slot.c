@@ -314,7 +314,7 @@ static NRT_STATUS slot_claim_locked(struct device_instance *in, struct err *err)
 }
 
 /* The control block may have been reset between opening and claiming. */
-static bool slot_instance_gone(const struct device_instance *in)
+bool device_instance_gone(const struct device_instance *in)
 {
     char path[CTL_PATH_MAX + 16];
     struct stat a, b;
@@ -332,12 +332,12 @@ NRT_STATUS slot_claim(struct device_instance *in, struct err *err)
 
     if (st != NRT_SUCCESS)
         return st;
-    if (slot_instance_gone(in))
+    if (device_instance_gone(in))
         st = NRT_QUEUE_EMPTY;
     else
         st = slot_claim_locked(in, err);
     ctl_unlock(in);
-    if (st == NRT_SUCCESS && slot_instance_gone(in)) {
+    if (st == NRT_SUCCESS && device_instance_gone(in)) {
         slot_release(in);
         st = NRT_QUEUE_EMPTY;
     }

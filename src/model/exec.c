@@ -2,9 +2,20 @@
 /* Execution: the graph walker. */
 #include <string.h>
 
+#include "device/tally.h"
 #include "model/model_int.h"
 
 #define NS_PER_US 1000
+
+/* Copying, timed when there is something to copy: an execution on device tensors reads no clock for
+ * it. */
+static void copy_bytes(struct frame *f, void *to, const void *from, uint64_t size)
+{
+    uint64_t start = run_now_ns();
+
+    memcpy(to, from, size);
+    f->host_ns += run_now_ns() - start;
+}
 
 /* Copy what the core does not reach directly. Outputs go in too: a program may write a part of one.
  */
@@ -14,9 +25,9 @@ static void copy_in(struct model *m, const struct node *nd, struct frame *f)
         const struct slot_ref r = k < nd->in_count ? nd->in[k].ref : nd->out[k - nd->in_count].ref;
 
         if (r.kind == SLOT_IN && f->in[r.index].va != f->in_from[r.index])
-            memcpy(f->in[r.index].va, f->in_from[r.index], m->in[r.index].size);
+            copy_bytes(f, f->in[r.index].va, f->in_from[r.index], m->in[r.index].size);
         else if (r.kind == SLOT_OUT && f->out[r.index].va != f->out_to[r.index])
-            memcpy(f->out[r.index].va, f->out_to[r.index], m->out[r.index].size);
+            copy_bytes(f, f->out[r.index].va, f->out_to[r.index], m->out[r.index].size);
     }
 }
 
@@ -26,25 +37,15 @@ static void copy_out(struct model *m, const struct node *nd, struct frame *f)
         const struct slot_ref r = nd->out[k].ref;
 
         if (r.kind == SLOT_OUT && f->out[r.index].va != f->out_to[r.index])
-            memcpy(f->out_to[r.index], f->out[r.index].va, m->out[r.index].size);
+            copy_bytes(f, f->out_to[r.index], f->out[r.index].va, m->out[r.index].size);
     }
 }
 
-static void count_run(struct model *m, struct instance *in, const struct core_report *r,
-                      uint64_t ns)
+/* What a run of the core took; counted with the status when the execution is over. */
+static void count_run(struct frame *f, uint64_t ns)
 {
-    struct device_instance *dev = m->h->cfg.in;
-    uint64_t us = (in->busy_ns + ns) / NS_PER_US;
-
-    in->busy_ns = (in->busy_ns + ns) % NS_PER_US;
-    for (uint32_t c = 0; c < in->stage_count; c++) {
-        uint32_t core = in->stage[c].phys->index;
-
-        if (us)
-            device_counter_add(dev, core, DEVICE_CTR_NC_TIME_IN_USE, us);
-        if (c == 0 && r->stats.flops)
-            device_counter_add(dev, core, DEVICE_CTR_FLOP_COUNT, r->stats.flops);
-    }
+    f->core_ns += ns;
+    f->flops += f->report.stats.flops;
 }
 
 /* Errors of the hardware, which only somebody's wish makes (behaviour.md 8.5). */
@@ -67,14 +68,18 @@ static uint32_t runnable_with_me(void *arg)
     return device_runnable(arg) + 1;
 }
 
-/* Requests of one logical core run in the order in which they came. */
-static void owner_take(struct model *m, struct logical *lc)
+/* Requests of one logical core run in the order in which they came. Returns the nanoseconds that
+ * were waited. */
+static uint64_t owner_take(struct model *m, struct logical *lc)
 {
-    if (__builtin_expect(!run_owner_try(&lc->owner), 0)) {
-        struct run_policy policy = {.runnable = runnable_with_me, .arg = m->h->cfg.in};
+    struct run_policy policy = {.runnable = runnable_with_me, .arg = m->h->cfg.in};
+    uint64_t start;
 
-        run_owner_take(&lc->owner, &policy);
-    }
+    if (__builtin_expect(run_owner_try(&lc->owner), 1))
+        return 0;
+    start = run_now_ns();
+    run_owner_take(&lc->owner, &policy);
+    return run_now_ns() - start;
 }
 
 /* One NeuronCore node; the core is owned. */
@@ -103,7 +108,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     f->events.dropped = 0;
     start = f->run[at].start_ns = run_now_ns();
     status = core_run(&f->run[at], &f->report);
-    count_run(m, in, &f->report, run_now_ns() - start);
+    count_run(f, run_now_ns() - start);
     if (m->h->pool)
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
@@ -134,13 +139,16 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
         NRT_STATUS status;
 
         if (m->nodes[i].n->is_cpu) {
+            uint64_t start = run_now_ns();
+
             status = cpu_run(m, &m->nodes[i], f, err);
+            f->host_ns += run_now_ns() - start;
             if (status != NRT_SUCCESS)
                 LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
         } else if (m->solo) {
             status = run_core_node(m, in, f, i, err);
         } else {
-            owner_take(m, in->lc);
+            f->host_ns += owner_take(m, in->lc);
             status = run_core_node(m, in, f, i, err);
             run_owner_give(&in->lc->owner);
         }
@@ -179,15 +187,48 @@ static void frame_put(struct instance *in, struct frame *f)
     pthread_mutex_unlock(&in->frames_lock);
 }
 
-static void count_status(struct model *m, struct instance *in, NRT_STATUS status)
+/* One execution is over; the core is owned. */
+static void count_end(struct model *m, struct instance *in, const struct frame *f,
+                      NRT_STATUS status)
 {
-    for (uint32_t c = 0; c < in->stage_count; c++) {
-        uint32_t core = in->stage[c].phys->index;
+    struct device_tally_end end = {.status = device_status_counter(status)};
+    uint64_t ns = in->busy_ns + f->core_ns;
 
-        device_counter_add(m->h->cfg.in, core, device_status_counter(status), 1);
-        if (status == NRT_SUCCESS)
-            device_counter_add(m->h->cfg.in, core, DEVICE_CTR_INFERENCE_COUNT, 1);
+    end.busy_us = ns / NS_PER_US;
+    in->busy_ns = ns % NS_PER_US;
+    if (status == NRT_SUCCESS || status == NRT_EXEC_COMPLETED_WITH_NUM_ERR) {
+        end.core_ns = f->core_ns;
+        end.whole_ns = f->core_ns + f->host_ns;
     }
+    for (uint32_t c = 0; c < in->stage_count; c++) {
+        end.flops = c == 0 ? f->flops : 0;
+        device_tally_add(m->h->cfg.in, in->stage[c].phys->index, &end);
+    }
+}
+
+/* An execution that did not begin. */
+static void count_refused(struct model *m, struct instance *in, NRT_STATUS status)
+{
+    for (uint32_t c = 0; c < in->stage_count; c++)
+        device_counter_add(m->h->cfg.in, in->stage[c].phys->index, device_status_counter(status),
+                           1);
+}
+
+/* One execution of all nodes, bound, for which the core has been waited for. */
+static NRT_STATUS run_once(struct model *m, struct instance *in, struct frame *f, uint64_t waited,
+                           struct err *err)
+{
+    NRT_STATUS status;
+
+    f->core_ns = f->flops = 0;
+    f->host_ns = waited;
+    status = run_nodes(m, in, f, err);
+    if (!m->solo)
+        (void)owner_take(m, in->lc);
+    count_end(m, in, f, status);
+    if (!m->solo)
+        run_owner_give(&in->lc->owner);
+    return status;
 }
 
 static NRT_STATUS check_repeat(struct model *m, const struct model_call *call, struct err *err)
@@ -226,6 +267,7 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
                          struct err *err)
 {
     struct instance *in = &m->inst[instance];
+    uint64_t waited = 0;
     struct frame *f;
     NRT_STATUS status = core_check(m, in, err);
 
@@ -235,13 +277,13 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
         status = check_repeat(m, call, err);
         if (status != NRT_SUCCESS) {
             LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
-            count_status(m, in, status);
+            count_refused(m, in, status);
             return status;
         }
     }
 
     if (m->solo) {
-        owner_take(m, in->lc);
+        waited = owner_take(m, in->lc);
         f = in->frames;
     } else {
         status = frame_get(m, in, &f, err);
@@ -252,8 +294,7 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
     for (int i = 0; status == NRT_SUCCESS && i < call->repeat; i++) {
         if (i == 1)
             feed_back(m, f);
-        status = run_nodes(m, in, f, err);
-        count_status(m, in, status);
+        status = run_once(m, in, f, i == 0 ? waited : 0, err);
         if (status == NRT_EXEC_COMPLETED_WITH_NUM_ERR && i + 1 < call->repeat)
             status = NRT_SUCCESS; /* told by the last run if it still holds */
     }

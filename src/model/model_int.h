@@ -137,6 +137,8 @@ struct frame {
     struct model_arg *mid;
     struct opennrt_cpu_buf *cpu; /* room for the largest CPU node */
     struct core_report report;
+    /* Of this execution so far: its time on the core; its waits, copies and CPU nodes. */
+    uint64_t core_ns, host_ns, flops;
     struct time_events events; /* ev NULL: OPENNRT_DEVICE_TIME is off */
 };
 

@@ -243,7 +243,8 @@ NRT_STATUS stage_place(struct model *m, struct instance *in, uint32_t core, stru
     if (!st->vars)
         return err_set(err, NRT_RESOURCE, "no host memory for %u variables", st->sg->var_count);
 
-    status = device_neff_add(m->h->cfg.in, st->phys->index, m->id, m->neff->name, err);
+    status = device_neff_add(m->h->cfg.in, st->phys->index, m->id, m->neff->name,
+                             m->neff->header.uuid, err);
     if (status != NRT_SUCCESS)
         return status;
     st->named = true;

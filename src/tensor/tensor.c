@@ -29,6 +29,8 @@ static void store_unref(struct tensor_store *st)
         return;
     if (st->place == TENSOR_DEVICE)
         device_free(st->in, &st->mem, NULL);
+    else if (st->in)
+        device_host_mem_add(st->in, DEVICE_HOST_TENSOR, -(int64_t)st->size);
     mem_free(st->host_mem);
     mem_free(st);
 }
@@ -144,8 +146,8 @@ out_free:
     return status;
 }
 
-static NRT_STATUS store_create_host(enum tensor_place place, uint64_t size,
-                                    struct tensor_store **ret, struct err *err)
+static NRT_STATUS store_create_host(struct device_instance *in, enum tensor_place place,
+                                    uint64_t size, struct tensor_store **ret, struct err *err)
 {
     struct tensor_store *st = mem_zalloc(sizeof(*st));
     size_t total;
@@ -165,6 +167,9 @@ static NRT_STATUS store_create_host(enum tensor_place place, uint64_t size,
     st->ready = 1;
     st->va = (uint8_t *)(((uintptr_t)st->host_mem + HOST_ALIGN - 1) & ~(uintptr_t)(HOST_ALIGN - 1));
     st->size = size;
+    st->in = in;
+    if (in)
+        device_host_mem_add(in, DEVICE_HOST_TENSOR, (int64_t)size);
     *ret = st;
     return NRT_SUCCESS;
 
@@ -219,8 +224,8 @@ NRT_STATUS tensor_create_device(struct device_instance *in, uint32_t core, uint6
     return tensor_create(st, 0, size, name, ret, err);
 }
 
-NRT_STATUS tensor_create_host(enum tensor_place place, uint64_t size, const char *name,
-                              struct tensor **ret, struct err *err)
+NRT_STATUS tensor_create_host(struct device_instance *in, enum tensor_place place, uint64_t size,
+                              const char *name, struct tensor **ret, struct err *err)
 {
     struct tensor_store *st = NULL;
     NRT_STATUS status;
@@ -229,7 +234,7 @@ NRT_STATUS tensor_create_host(enum tensor_place place, uint64_t size, const char
         return err_set(err, NRT_INVALID, "a host tensor of %llu bytes is larger than %llu",
                        (unsigned long long)size, (unsigned long long)TENSOR_HOST_MAX);
     if (size != 0) {
-        status = store_create_host(place, size, &st, err);
+        status = store_create_host(in, place, size, &st, err);
         if (status != NRT_SUCCESS)
             return status;
     }

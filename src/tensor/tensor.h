@@ -61,9 +61,10 @@ struct tensor {
 NRT_STATUS tensor_create_device(struct device_instance *in, uint32_t core, uint64_t size,
                                 const char *name, struct tensor **ret, bool *ret_logged,
                                 struct err *err);
-/* The same in host memory; place HOST or VIRTUAL. NRT_INVALID: HOST above TENSOR_HOST_MAX. */
-NRT_STATUS tensor_create_host(enum tensor_place place, uint64_t size, const char *name,
-                              struct tensor **ret, struct err *err);
+/* The same in host memory; place HOST or VIRTUAL; counted as the process's host memory of in, which
+ * may be NULL. NRT_INVALID: HOST above TENSOR_HOST_MAX. */
+NRT_STATUS tensor_create_host(struct device_instance *in, enum tensor_place place, uint64_t size,
+                              const char *name, struct tensor **ret, struct err *err);
 NRT_STATUS tensor_create_empty(const char *name, struct tensor **ret, struct err *err);
 /* A view of [off, off + size) of src; NRT_INVALID when that is not inside it. */
 NRT_STATUS tensor_create_slice(const struct tensor *src, uint64_t off, uint64_t size,

@@ -52,7 +52,7 @@ static NRT_STATUS tour(const struct device_config *cfg)
         return st;
     self = device_slot(in);
     if ((st = device_cores_claim_run(in, 1, &first, NULL)) != NRT_SUCCESS ||
-        (st = device_neff_add(in, 0, 1001, "toy", NULL)) != NRT_SUCCESS ||
+        (st = device_neff_add(in, 0, 1001, "toy", NULL, NULL)) != NRT_SUCCESS ||
         (st = device_alloc(in, &a, &x, NULL)) != NRT_SUCCESS ||
         (st = device_map(in, x.addr, x.size, DEVICE_RW, &p, NULL)) != NRT_SUCCESS)
         goto out;

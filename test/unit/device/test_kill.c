@@ -60,7 +60,7 @@ static int scenario_alloc(const struct device_config *cfg)
 
     TRY(device_instance_open(cfg, &in, NULL));
     TRY(device_cores_claim_run(in, 1, &first, NULL));
-    TRY(device_neff_add(in, first, 1001, "toy", NULL));
+    TRY(device_neff_add(in, first, 1001, "toy", NULL, NULL));
     for (int i = 0; i < 6; i++) {
         struct device_alloc a = want(i % 2, (enum device_cat)i, (uint64_t)(i + 1) << 20);
 
@@ -179,7 +179,7 @@ static int scenario_die_holding(const struct device_config *cfg)
 
     TRY(device_instance_open(cfg, &in, NULL));
     TRY(device_cores_claim(in, 0, 2, NULL));
-    TRY(device_neff_add(in, 0, 1001, "toy", NULL));
+    TRY(device_neff_add(in, 0, 1001, "toy", NULL, NULL));
     members[1] = device_slot(in);
     TRY(device_lease_open(in, members, 2, &lease, NULL));
     for (int i = 0; i < 4; i++) {

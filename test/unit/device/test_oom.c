@@ -45,8 +45,8 @@ static struct device_extent take(struct device_instance *in, uint32_t core, uint
 /* Two cores of one HBM at LNC 1, two NEFFs; the figures are chosen so that every column differs. */
 static void fill(struct device_instance *in)
 {
-    assert_int_equal(device_neff_add(in, 2, 1001, "first.neff", NULL), NRT_SUCCESS);
-    assert_int_equal(device_neff_add(in, 3, 1002, "second.neff", NULL), NRT_SUCCESS);
+    assert_int_equal(device_neff_add(in, 2, 1001, "first.neff", NULL, NULL), NRT_SUCCESS);
+    assert_int_equal(device_neff_add(in, 3, 1002, "second.neff", NULL, NULL), NRT_SUCCESS);
     take(in, 2, 1001, DEVICE_CAT_CODE, 96 * MIB);
     take(in, 2, 1001, DEVICE_CAT_CONST, 1536 * KIB);
     take(in, 2, 1001, DEVICE_CAT_SCRATCH, 512 * MIB);
