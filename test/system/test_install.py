@@ -14,7 +14,7 @@ import tempfile
 here = os.path.dirname(os.path.abspath(__file__))
 root = os.path.dirname(os.path.dirname(here))
 TOOLS = sorted(name for name in os.listdir(os.path.join(root, 'tools'))
-               if os.path.isdir(os.path.join(root, 'tools', name)))
+               if os.path.exists(os.path.join(root, 'tools', name, 'main.c')))
 
 
 def run(*cmd, **kw):

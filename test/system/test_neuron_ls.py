@@ -117,12 +117,28 @@ def with_process():
     proves('tool-001')
     proves('tool-007')
 
-    head, rows, lines = table(run('-a'))
-    assert len(rows) == 18
-    want = command if len(command) <= 40 else command[:37] + '...'
-    assert rows[0][5:7] == [str(pid), want] and rows[0][7] != 'NA'
-    assert rows[1][:5] == [''] * 5 and rows[1][7] == 'NA' and rows[1][6] == 'neuron-ls --show-all-procs'
-    assert lines[6].startswith('+--')  # after each device
+    def short(text):
+        return text if len(text) <= 40 else text[:37] + '...'
+
+    # This process owns cores of two devices; the tool itself, and a process that holds the control block open,
+    # look at all of them without a runtime.
+    held = [os.path.join(d, 'opennrt-%d-%s' % (os.getuid(), ENV['OPENNRT_INSTANCE']), 'control')
+            for d in ('/dev/shm', os.environ.get('XDG_RUNTIME_DIR', '/tmp'), '/tmp')]
+    with open(next(f for f in held if os.path.exists(f)), 'rb') as control:
+        looker = subprocess.Popen(['/bin/cat', '-'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[control.fileno()])
+        looker.stdin.write(b'x')
+        looker.stdin.flush()
+        assert looker.stdout.read(1) == b'x'  # it runs: its command is its own
+        head, rows, lines = table(run('-a'))
+        looker.communicate()
+    assert len(rows) == 2 * 16 + 2
+    assert rows[0][5:7] == [str(pid), short(command)] and rows[0][7] != 'NA'
+    for at in (1, 4, 7, 9):
+        two = sorted([rows[at], rows[at + 1]], key=lambda r: int(r[5]) == looker.pid)
+        assert at > 4 or two[0][:5] == two[1][:5] == [''] * 5, two
+        assert two[0][6:] == [short(TOOL + ' -a'), 'NA'], two
+        assert two[1][5:] == [str(looker.pid), '/bin/cat -', 'NA'], two
+    assert lines[7].startswith('+--')  # after each device
     proves('tool-002')
     proves('tool-008')
     nrt.nrt_close()

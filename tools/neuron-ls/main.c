@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* neuron-ls: the devices of the instance and the processes that use them (behaviour.md 19.1). */
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,26 +8,18 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "base/settings.h"
-#include "base/strbuf.h"
-#include "device/device.h"
+#include "common/json_out.h"
+#include "common/options.h"
+#include "common/view.h"
+#include "neuron-ls/lookers.h"
 
 #define GIB           (UINT64_C(1) << 30)
 #define COMMAND_WIDE  80
 #define COMMAND_SHORT 40
-#define MAX_PROCESSES 64 /* shown per device */
 #define MAX_COLUMNS   16
 #define TORUS_SIDE    4
 
 enum mode { MODE_DEFAULT, MODE_WIDE, MODE_ALL, MODE_TOPOLOGY, MODE_JSON };
-
-/* What is shown: an instance that lives, or the one that the first process would create. */
-struct view {
-    struct device_instance *in; /* NULL: not created yet */
-    const struct topo_instance *topo;
-    const char *name;
-    unsigned lnc;
-};
 
 struct process {
     int pid;
@@ -37,39 +28,11 @@ struct process {
 };
 
 struct processes {
-    struct process p[MAX_PROCESSES];
-    unsigned count;
+    struct process *p;
+    size_t count, cap;
 };
 
 /* ---- facts ---- */
-
-static bool view_open(struct view *v)
-{
-    struct device_config cfg = {0};
-    struct err err = {0};
-
-    memset(v, 0, sizeof(*v));
-    if (strcmp(settings_str("OPENNRT_INSTANCE_TYPE", ""), "none") == 0) {
-        fprintf(stderr, "neuron-ls: no neuron device found\n");
-        return false;
-    }
-    if (device_config_env(&cfg, &err) != NRT_SUCCESS) {
-        fprintf(stderr, "neuron-ls: %s\n", err.text);
-        return false;
-    }
-    cfg.observe = true;
-    v->name = cfg.name ? cfg.name : "default";
-    if (device_instance_open(&cfg, &v->in, NULL) == NRT_SUCCESS)
-        v->topo = device_topo(v->in);
-    else
-        v->topo = topo_instance_find(cfg.type ? cfg.type : "trn1.2xlarge");
-    if (!v->topo) {
-        fprintf(stderr, "neuron-ls: no instance type \"%s\"\n", cfg.type);
-        return false;
-    }
-    v->lnc = cfg.lnc && topo_lnc_ok(v->topo, cfg.lnc) ? cfg.lnc : v->topo->lnc_default;
-    return true;
-}
 
 static unsigned logical_cores(const struct view *v)
 {
@@ -87,28 +50,40 @@ static void cut(char *to, size_t size, const char *from, unsigned max)
 
 static bool listed(const struct processes *ps, int pid)
 {
-    for (unsigned i = 0; i < ps->count; i++)
+    for (size_t i = 0; i < ps->count; i++)
         if (ps->p[i].pid == pid)
             return true;
     return false;
 }
 
-/* Processes that own a core of the device. */
-static void processes_of(const struct view *v, unsigned dev, unsigned max, struct processes *ps)
+static bool process_add(struct processes *ps, int pid, const char *command, unsigned max,
+                        const char *version)
 {
-    ps->count = 0;
+    struct process *p;
+
+    if (!mem_grow((void **)&ps->p, &ps->cap, ps->count + 1, sizeof(*ps->p)))
+        return false;
+    p = &ps->p[ps->count++];
+    p->pid = pid;
+    cut(p->command, sizeof(p->command), command, max);
+    snprintf(p->version, sizeof(p->version), "%s", version);
+    return true;
+}
+
+/* Processes that own a core of the device. */
+static bool processes_of(const struct view *v, unsigned dev, unsigned max, struct processes *ps)
+{
     for (unsigned c = 0; v->in && c < v->topo->cores_per_device; c++) {
         uint32_t slot = device_core_owner(v->in, dev * v->topo->cores_per_device + c);
         struct device_process dp;
 
         if (slot == DEVICE_NONE || !device_process_get(v->in, slot, &dp) || !dp.live ||
-            listed(ps, dp.pid) || ps->count == MAX_PROCESSES)
+            listed(ps, dp.pid))
             continue;
-        ps->p[ps->count].pid = dp.pid;
-        cut(ps->p[ps->count].command, sizeof(ps->p[0].command), dp.command, max);
-        snprintf(ps->p[ps->count].version, sizeof(ps->p[0].version), "%s", dp.runtime_version);
-        ps->count++;
+        if (!process_add(ps, dp.pid, dp.command, max, dp.runtime_version))
+            return false;
     }
+    return true;
 }
 
 static const char *or_na(const char *text)
@@ -238,8 +213,7 @@ static void device_cells(struct table *t, const struct view *v, unsigned dev, en
         cell(t, c++, "%u-%u", dev * cores, dev * cores + cores - 1);
     else if (mode == MODE_DEFAULT)
         cell(t, c++, "%u", dev * cores);
-    cell(t, c++, "%llu GB",
-         (unsigned long long)(v->topo->hbm_bytes * v->topo->hbms_per_device / GIB));
+    cell(t, c++, "%llu GB", (unsigned long long)(view_device_bytes(v) / GIB));
     connected_text(d, text, sizeof(text));
     cell(t, c++, "%s", text);
     if (mode != MODE_DEFAULT) {
@@ -273,20 +247,37 @@ static void columns(struct table *t, enum mode mode)
     }
 }
 
-/* This process looks at every device and has no runtime. */
-static void add_self(struct processes *ps)
+/* Processes that look at the instance and have no runtime, this one among them: at every device. */
+static bool add_lookers(const struct view *v, struct processes *ps)
 {
-    struct process *p = &ps->p[ps->count < MAX_PROCESSES ? ps->count++ : MAX_PROCESSES - 1];
+    struct lookers list;
+    bool ok = lookers_find(v, &list);
 
-    p->pid = (int)getpid();
-    snprintf(p->command, sizeof(p->command), "neuron-ls --show-all-procs");
-    snprintf(p->version, sizeof(p->version), "NA");
+    for (size_t i = 0; ok && i < list.count; i++)
+        if (!listed(ps, list.l[i].pid))
+            ok = process_add(ps, list.l[i].pid, list.l[i].command, COMMAND_SHORT, "NA");
+    lookers_fini(&list);
+    return ok;
+}
+
+static bool process_rows(struct table *t, const struct processes *ps)
+{
+    unsigned c = t->columns - 3;
+
+    for (size_t i = 0; i < ps->count; i++) {
+        if (i && !row_add(t))
+            return false;
+        cell(t, c, "%d", ps->p[i].pid);
+        cell(t, c + 1, "%s", ps->p[i].command);
+        cell(t, c + 2, "%s", ps->p[i].version);
+    }
+    return true;
 }
 
 static bool device_rows(struct table *t, const struct view *v, unsigned dev, enum mode mode)
 {
     struct processes ps = {.count = 0};
-    unsigned c = t->columns - 3;
+    bool ok;
 
     if (!row_add(t))
         return false;
@@ -294,18 +285,11 @@ static bool device_rows(struct table *t, const struct view *v, unsigned dev, enu
     if (mode != MODE_WIDE && mode != MODE_ALL)
         return true;
 
-    processes_of(v, dev, mode == MODE_WIDE ? COMMAND_WIDE : COMMAND_SHORT, &ps);
-    if (mode == MODE_ALL)
-        add_self(&ps);
-    for (unsigned i = 0; i < ps.count; i++) {
-        if (i && !row_add(t))
-            return false;
-        cell(t, c, "%d", ps.p[i].pid);
-        cell(t, c + 1, "%s", ps.p[i].command);
-        cell(t, c + 2, "%s", ps.p[i].version);
-    }
+    ok = processes_of(v, dev, mode == MODE_WIDE ? COMMAND_WIDE : COMMAND_SHORT, &ps) &&
+         (mode != MODE_ALL || add_lookers(v, &ps)) && process_rows(t, &ps);
+    mem_free(ps.p);
     t->rule_after[t->rows - 1] = mode == MODE_ALL;
-    return true;
+    return ok;
 }
 
 static void arrows(const char *what, unsigned count)
@@ -368,139 +352,98 @@ static bool print_text(const struct view *v, enum mode mode)
 
 /* ---- JSON ---- */
 
-static void json_text(const char *s)
+static bool json_processes(struct json_out *j, const struct view *v, unsigned dev)
 {
-    putchar('"');
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
+    struct processes ps = {.count = 0};
+    bool ok = processes_of(v, dev, COMMAND_SHORT, &ps);
 
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
+    json_out_open(j, "neuron_processes", '[');
+    for (size_t i = 0; ok && i < ps.count; i++) {
+        json_out_open(j, NULL, '{');
+        json_out_int(j, "pid", ps.p[i].pid);
+        json_out_text(j, "command", ps.p[i].command);
+        json_out_text(j, "neuron_runtime_version", ps.p[i].version);
+        json_out_close(j, '}');
     }
-    putchar('"');
+    json_out_close(j, ']');
+    mem_free(ps.p);
+    return ok;
 }
 
-static void json_numbers(const char *key, const uint8_t *from, unsigned first, unsigned count)
-{
-    printf("        \"%s\": [", key);
-    for (unsigned i = 0; i < count; i++)
-        printf("%s\n            %u", i ? "," : "", from ? from[i] : first + i);
-    printf(count ? "\n        ],\n" : "],\n");
-}
-
-static void json_device(const struct view *v, unsigned dev)
+static bool json_device(struct json_out *j, const struct view *v, unsigned dev)
 {
     const struct topo_device *d = &v->topo->devices[dev];
     unsigned cores = logical_cores(v);
-    struct processes ps;
+    char numa[8] = "NA";
+    bool ok;
 
-    printf("    {\n        \"neuron_device\": %u,\n        \"bdf\": ", dev);
-    json_text(short_bdf(d->pci_bdf));
-    printf(",\n        \"cpu_affinity\": ");
-    json_text(or_na(d->cpu_affinity));
     if (d->numa_node >= 0)
-        printf(",\n        \"numa_node\": \"%d\",\n", d->numa_node);
-    else
-        printf(",\n        \"numa_node\": \"NA\",\n");
-    json_numbers("connected_to", d->connected, 0, d->connected_count);
-    printf("        \"nc_count\": %u,\n        \"logical_neuroncore_config\": %u,\n", cores,
-           v->lnc);
-    printf("        \"memory_size\": %llu,\n",
-           (unsigned long long)(v->topo->hbm_bytes * v->topo->hbms_per_device));
-    json_numbers("neuroncore_ids", NULL, dev * cores, cores);
-    processes_of(v, dev, COMMAND_SHORT, &ps);
-    printf("        \"neuron_processes\": [");
-    for (unsigned i = 0; i < ps.count; i++) {
-        printf("%s\n            {\n                \"pid\": %d,\n                \"command\": ",
-               i ? "," : "", ps.p[i].pid);
-        json_text(ps.p[i].command);
-        printf(",\n                \"neuron_runtime_version\": ");
-        json_text(ps.p[i].version);
-        printf("\n            }");
-    }
-    printf(ps.count ? "\n        ]\n    }" : "]\n    }");
+        snprintf(numa, sizeof(numa), "%d", d->numa_node);
+    json_out_open(j, NULL, '{');
+    json_out_uint(j, "neuron_device", dev);
+    json_out_text(j, "bdf", short_bdf(d->pci_bdf));
+    json_out_text(j, "cpu_affinity", or_na(d->cpu_affinity));
+    json_out_text(j, "numa_node", numa);
+    json_out_open(j, "connected_to", '[');
+    for (unsigned i = 0; i < d->connected_count; i++)
+        json_out_uint(j, NULL, d->connected[i]);
+    json_out_close(j, ']');
+    json_out_uint(j, "nc_count", cores);
+    json_out_uint(j, "logical_neuroncore_config", v->lnc);
+    json_out_uint(j, "memory_size", view_device_bytes(v));
+    json_out_open(j, "neuroncore_ids", '[');
+    for (unsigned i = 0; i < cores; i++)
+        json_out_uint(j, NULL, dev * cores + i);
+    json_out_close(j, ']');
+    ok = json_processes(j, v, dev);
+    json_out_close(j, '}');
+    return ok;
 }
 
-static void print_json(const struct view *v)
+static bool print_json(const struct view *v)
 {
-    printf("[\n");
-    for (unsigned d = 0; d < v->topo->device_count; d++) {
-        json_device(v, d);
-        puts(d + 1 < v->topo->device_count ? "," : "");
-    }
-    printf("]\n");
+    struct json_out j = {.indent = 4};
+    bool ok = true;
+
+    json_out_open(&j, NULL, '[');
+    for (unsigned d = 0; ok && d < v->topo->device_count; d++)
+        ok = json_device(&j, v, d);
+    json_out_close(&j, ']');
+    ok = ok && !j.out.failed;
+    if (ok)
+        puts(j.out.s);
+    strbuf_fini(&j.out);
+    return ok;
 }
 
 /* ---- main ---- */
 
-static void help(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: neuron-ls [options]\n\n"
-        "Shows the Neuron devices of the instance (here a software one: see OPENNRT_INSTANCE and\n"
-        "OPENNRT_INSTANCE_TYPE) and the processes that use them.\n\n"
-        "  -w, --wide            one line per device with its processes\n"
-        "  -a, --show-all-procs  also processes without a runtime\n"
-        "  -t, --topology        draw how the devices are connected\n"
-        "  -j, --json-output     the same facts as JSON\n"
-        "  -h, --help            this text\n"
-        "      --version         version of this tool\n");
-}
-
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"wide", no_argument, NULL, 'w'},
-                                            {"show-all-procs", no_argument, NULL, 'a'},
-                                            {"topology", no_argument, NULL, 't'},
-                                            {"json-output", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"version", no_argument, NULL, 'V'},
-                                            {NULL, 0, NULL, 0}};
-    enum mode mode = MODE_DEFAULT;
+    int mode = MODE_DEFAULT, first, code;
+    const struct tool_option options[] = {
+        {'w', "wide", NULL, "one line per device with its processes", &mode, MODE_WIDE},
+        {'a', "show-all-procs", NULL, "also processes without a runtime", &mode, MODE_ALL},
+        {'t', "topology", NULL, "draw how the devices are connected", &mode, MODE_TOPOLOGY},
+        {'j', "json-output", NULL, "the same facts as JSON", &mode, MODE_JSON},
+    };
+    const struct tool tool = {
+        .name = "neuron-ls",
+        .arguments = "[options]",
+        .about = "Shows the Neuron devices of the instance (here a software one: see\n"
+                 "OPENNRT_INSTANCE and OPENNRT_INSTANCE_TYPE) and the processes that use them.\n",
+        .options = options,
+        .count = sizeof(options) / sizeof(options[0])};
     struct view v;
-    bool ok = true;
-    int c;
+    bool ok;
 
-    while ((c = getopt_long(argc, argv, "watjh", options, NULL)) != -1) {
-        switch (c) {
-        case 'w':
-            mode = MODE_WIDE;
-            break;
-        case 'a':
-            mode = MODE_ALL;
-            break;
-        case 't':
-            mode = MODE_TOPOLOGY;
-            break;
-        case 'j':
-            mode = MODE_JSON;
-            break;
-        case 'h':
-            help(stdout);
-            return 0;
-        case 'V':
-            printf("neuron-ls %s (OpenNRT, software device)\n", OPENNRT_VERSION);
-            return 0;
-        default:
-            help(stderr);
-            return 2;
-        }
-    }
-    if (optind < argc) {
-        help(stderr);
-        return 2;
-    }
-    if (!view_open(&v))
-        return 1;
-    if (mode == MODE_JSON)
-        print_json(&v);
-    else
-        ok = print_text(&v, mode);
-    device_instance_close(v.in);
-    return ok && fflush(stdout) == 0 ? 0 : 1;
+    if (!tool_parse(&tool, argc, argv, &first, &code))
+        return code;
+    if (first < argc)
+        return tool_usage(&tool, "unexpected \"%s\"", argv[first]);
+    if (!view_open(&v, tool.name))
+        return TOOL_FAILED;
+    ok = mode == MODE_JSON ? print_json(&v) : print_text(&v, (enum mode)mode);
+    view_close(&v);
+    return ok && fflush(stdout) == 0 ? TOOL_OK : TOOL_FAILED;
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of a tool, as a table: parsing, --help, which lists every line of the table,
+ * --version, and the exit codes that all tools share. */
+#ifndef TOOLS_COMMON_OPTIONS_H
+#define TOOLS_COMMON_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
+
+/* One option. Exactly one of choice, text and number is set. */
+struct tool_option {
+    char letter; /* 0: none */
+    const char *name, *arg, *help;
+    int *choice; /* set to value; no argument */
+    int value;
+    const char **text; /* the argument itself */
+    unsigned *number;  /* a decimal number in [min, max] */
+    unsigned min, max;
+};
+
+struct tool {
+    const char *name;      /* as its messages begin: "neuron-ls", "opennrt fit" */
+    const char *arguments; /* after the name in the usage line: "[options]" */
+    const char *about;     /* lines for --help */
+    const struct tool_option *options;
+    size_t count;
+};
+
+/* True: run, operands from *ret_first on in argv. False: end with *ret_code; what there is to say
+ * has been said: help and version on the standard output, errors on the standard error. */
+bool tool_parse(const struct tool *t, int argc, char **argv, int *ret_first, int *ret_code);
+/* A wrong operand or combination: "<name>: <text>" and the usage; returns TOOL_USAGE. */
+int tool_usage(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
