@@ -365,6 +365,7 @@ static void models_of_several_world_sizes(void **state)
             assert_true(s[r].got == (round ? 15 : halves[r]));
         }
     }
+    PROVES("inter-018");
     neff_free(&two);
     neff_free(&four);
     nrt_close();

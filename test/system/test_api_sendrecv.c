@@ -185,6 +185,8 @@ static void processes_of_one_host_exchange(void **state)
 static void two_hosts_exchange(void **state)
 {
     run_exchange(true, "127.0.0.1", 6);
+    PROVES("inter-021");
+    PROVES("inter-022");
 }
 
 static bool have_ipv6(void)

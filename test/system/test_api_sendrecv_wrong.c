@@ -213,6 +213,7 @@ static void limits_of_communicators_and_requests(void **state)
     assert_fails(nrt_async_sendrecv_accept(e.peer_ip, 1, 0, &other), NRT_RESOURCE,
                  "nrt_async_sendrecv_accept");
     assert_null(other);
+    PROVES("inter-023");
     pair_peer_end(&p);
     pair_teardown(); /* with everything open: nrt_close ends it */
 }

@@ -10,6 +10,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from proves import proves  # noqa: E402
+
 HERE, THERE = "10.77.0.1", "10.77.0.2"
 
 
@@ -95,6 +98,7 @@ def no_way_to_the_root(processes, other, homes):
     lost = Rank(processes, "rank", (1, "10.99.0.1:4713", 2, "k", 1), homes[0], other)
     expect(lost.line("failed"), "failed 2 ",
            "No interface found in the same subnet as remote address 10.99.0.1:4713", "rank 1")
+    proves("inter-007")
     lost.end()
 
 

@@ -11,6 +11,7 @@
 
 #include "../unit/net/net_support.h"
 #include "run/run.h"
+#include "proves.h"
 #include "runner.h"
 
 #define WORLD 4
@@ -204,6 +205,7 @@ static void every_rank_killed_in_turn(void **state)
 {
     for (uint32_t victim = 0; victim < WORLD; victim++)
         kill_while_working(victim);
+    PROVES("inter-005");
 }
 
 /* Killed at any moment between its start and its work; whoever survives ends, and says why. */

@@ -110,6 +110,16 @@ void rank_memory_free(struct rank *r)
     r->memory_cap = 0;
 }
 
+static const char *type_of(const struct ranks_nodes *w)
+{
+    return w->type ? w->type : "trn2.48xlarge";
+}
+
+static uint8_t lnc_of(const struct ranks_nodes *w)
+{
+    return w->type ? 1 : 2;
+}
+
 static void group_make(struct topo_group *g, const struct ranks_nodes *w)
 {
     uint32_t list[RANKS_MAX], n = w->nodes * w->per_node;
@@ -125,8 +135,8 @@ static void group_make(struct topo_group *g, const struct ranks_nodes *w)
         list[i] = list[k];
         list[k] = i;
     }
-    if (topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err) ||
-        topo_world_init(&world, &fabric, 2, w->nodes, w->per_node, &err) ||
+    if (topo_fabric_init(&fabric, topo_instance_find(type_of(w)), 1, &err) ||
+        topo_world_init(&world, &fabric, lnc_of(w), w->nodes, w->per_node, &err) ||
         topo_group_init(g, &world, list, n, &err)) {
         fprintf(stderr, "group: %s\n", err.text);
         abort();
@@ -180,11 +190,11 @@ static void rank_run(struct job *job, uint32_t i)
     const struct ranks_nodes *w = &job->where;
     char name[16];
     struct device_config cfg = {
-        .type = "trn2.48xlarge", .name = name, .dir = job->dir, .report_dir = job->dir};
+        .type = type_of(w), .name = name, .dir = job->dir, .report_dir = job->dir};
     struct topo_group group;
     struct rank r = {.n = job->n,
                      .world = i,
-                     .core = i % w->per_node * 2, /* LNC 2 */
+                     .core = i % w->per_node * lnc_of(w),
                      .timeout_ns = job->timeout_ms * 1000000,
                      .group = &group,
                      .table = job->table,

@@ -211,6 +211,40 @@ static void groups_in_any_order(void **state)
     (void)state;
 }
 
+/* The Flat Ring needs whole nodes of Trainium with several interfaces each: 64 ranks. Over the
+ * table's size it is what runs there; here by name, on sizes that a test can afford. */
+static const char *flat_ring(struct rank *r)
+{
+    static const enum sched_op ops[] = {SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER, SCHED_ALL_REDUCE};
+    static _Thread_local struct err err;
+    uint64_t salt = *(uint64_t *)r->arg;
+
+    for (unsigned i = 0; i < 6; i++, salt += 64) {
+        struct op_case c = case_of(ops[i % 3], SCHED_FLAT_RING, salt, r->n);
+        bool ran;
+
+        c.tensors = 1;
+        c.counts[0] = i < 3 ? 1 + case_mix(salt) % 7 : 64 * 3 + case_mix(salt) % 900;
+        if (way_run(r, &c, salt, &ran, &err))
+            return err.text;
+        if (!ran)
+            return "the flat ring did not run";
+    }
+    return NULL;
+}
+
+static void flat_ring_on_two_nodes_of_trn1(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 32, .type = "trn1.32xlarge"};
+    uint64_t salt = case_mix(seed + 300);
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 60000, flat_ring, &salt);
+
+    if (text)
+        fail_msg("seed %llu: %s", (unsigned long long)seed, text);
+    PROVES("inter-017");
+    (void)state;
+}
+
 struct big {
     struct op_case c;
     uint64_t bytes;
@@ -396,7 +430,7 @@ int main(void)
         cmocka_unit_test(ways_as_threads),     cmocka_unit_test(ways_as_processes),
         cmocka_unit_test(groups_in_any_order), cmocka_unit_test(large_sizes),
         cmocka_unit_test(two_communicators),   cmocka_unit_test(another_operation),
-        cmocka_unit_test(absent_rank),
+        cmocka_unit_test(absent_rank),         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
     };
     const char *env = getenv("OPENNRT_SEED");
 

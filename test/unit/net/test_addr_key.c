@@ -11,6 +11,7 @@
 
 #include "net/net_int.h"
 #include "net_support.h"
+#include "proves.h"
 
 static void good_addresses(void **state)
 {
@@ -46,6 +47,7 @@ static void bad_addresses_are_named_and_explained(void **state)
                  bad[i]);
         assert_int_equal(strncmp(err.text, want, strlen(want)), 0);
     }
+    PROVES("inter-002"); /* the forms that are accepted: good_addresses */
 }
 
 static void long_host_names_are_refused(void **state)

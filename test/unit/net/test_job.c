@@ -12,6 +12,7 @@
 
 #include "base/fault.h"
 #include "net_support.h"
+#include "proves.h"
 #include "run/run.h"
 #include "runner.h"
 
@@ -209,6 +210,7 @@ static void another_version(void **state)
     odd.rank = 2;
     odd.version = "1.2.4";
     misfit(&r, 3, odd, "runs version 1.2.4, rank 0 runs version 1.2.3");
+    PROVES("inter-008");
     ranks_teardown(&r);
 }
 
@@ -350,6 +352,7 @@ static void root_waits_as_documented(void **state)
     assert_int_equal(
         log_tap_find(&r.tap, "Timeout waiting for incoming connection (waited 120 sec) - retrying"),
         2);
+    PROVES("inter-003");
     ranks_join(&r); /* and retried for ever: they come after four minutes */
     ranks_teardown(&r);
 }
