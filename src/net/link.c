@@ -12,29 +12,8 @@
 #include "base/base.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "net/fabric_int.h"
+#include "net/link_int.h"
 #include "run/run.h"
-
-/* Tag: who sends, on which channel, and what it is part of. The latter is compared when a message
- * has come, not to find its receive: a difference is a mistake to report. */
-#define TAG_STAMP UINT64_C(0xffff)
-#define TAG_RANK  (TAG_STAMP << 48)
-
-static uint64_t tag_of(uint32_t rank, uint32_t channel, uint16_t stamp)
-{
-    return (uint64_t)rank << 48 | (uint64_t)channel << 16 | stamp;
-}
-
-/* The last channel is the links' own: messages of no bytes, whose stamp is what they say. A
- * farewell says how many messages it follows, and is answered when as many have been received: some
- * providers keep those that nobody waits for yet, deliver what comes after them, and lose them when
- * the sender closes. The number is told modulo OWN_COUNT; fewer are ever on their way. */
-#define OWN_CHANNEL UINT32_MAX
-enum { OWN_FAREWELL, OWN_ANSWER };
-#define OWN_COUNT   0x8000u
-#define FAREWELL_NS UINT64_C(5000000000)
-#define ANSWER_NS   UINT64_C(200000000)
-#define PAUSE_NS    50000 /* between two looks at the answers */
 
 #define LOOK_EVERY 64 /* turns of progress between two looks at the job */
 #define JOB_BUDGET 4  /* its messages handled in one look */
@@ -45,59 +24,10 @@ enum { OWN_FAREWELL, OWN_ANSWER };
 #define PROXY_IDLE_NS UINT64_C(100000000)
 #define PROXY_LOOKS   200
 
-struct net_request {
-    uint8_t provider[FABRIC_CONTEXT]; /* first: completions carry its address */
-    struct net_request *next;         /* in the free list, or among those under way */
-    struct net_request **at;          /* where the previous one points, while under way */
-    uint32_t peer, size;              /* bytes posted, then moved */
-    uint16_t stamp;
-    bool send, in_provider, owned;
-    bool own; /* of OWN_CHANNEL */
-    bool done;
-    struct err failure;
-};
-
-struct link_peer {
-    uint64_t at; /* the provider's name for it */
-    bool known, lost;
-    bool talked;             /* something was posted for it */
-    bool leaving, answered;  /* it has said farewell; it has answered ours */
-    bool owed;               /* an answer */
-    uint32_t sent, received; /* messages, not the links' own */
-    uint32_t told;           /* with its farewell: what it has sent, modulo OWN_COUNT */
-};
-
-struct net_link {
-    pthread_mutex_t lock;
-    struct fabric *f;
-    struct log *log;
-    uint32_t rank, world;
-    uint8_t address[NET_ADDRESS_MAX];
-    size_t address_size;
-    struct link_peer *peers; /* world */
-    struct net_request *free, *busy;
-    uint8_t nothing[8]; /* where messages of no bytes come from and go to */
-    struct net_job *job;
-    bool job_lost;
-    bool stopped;                /* the endpoint is closed */
-    bool hurry;                  /* no farewell */
-    bool leaves;                 /* says farewell itself: it receives nothing more */
-    bool owes;                   /* some peer is owed an answer */
-    uint32_t group_free;         /* lowest number of a communicator that was never held */
-    char why[ERR_TEXT_MAX - 64]; /* of the last loss */
-    unsigned since_look;         /* progress calls since the job was looked at */
-    struct net_link_counters counters;
-
-    pthread_t proxy;
-    bool have_proxy, proxy_stop;
-    bool proxy_idle;         /* it sleeps for long */
-    pthread_cond_t proxy_go; /* with lock; CLOCK_MONOTONIC */
-};
-
 /* --- requests ----------------------------------------------------------------------------------
  */
 
-static struct net_request *request_new(struct net_link *l)
+struct net_request *link_request_new(struct net_link *l)
 {
     struct net_request *r = l->free;
 
@@ -117,7 +47,7 @@ static struct net_request *request_new(struct net_link *l)
     return r;
 }
 
-static void request_free_if_over(struct net_link *l, struct net_request *r)
+void link_request_free_if_over(struct net_link *l, struct net_request *r)
 {
     if (r->owned || r->in_provider)
         return;
@@ -187,7 +117,7 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
                                                                     : "its address is not known");
         return NET_FAILED;
     }
-    r = request_new(l);
+    r = link_request_new(l);
     if (r == NULL) {
         err_set(err, NRT_RESOURCE, "out of memory for a message with rank %u", e->peer);
         return NET_FAILED;
@@ -197,9 +127,9 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     r->size = size;
     r->stamp = e->stamp;
     how =
-        send ? fabric_send(l->f, p->at, tag_of(l->rank, channel, e->stamp), e->data, size, m, r,
+        send ? fabric_send(l->f, p->at, link_tag(l->rank, channel, e->stamp), e->data, size, m, r,
                            &error)
-             : fabric_recv(l->f, tag_of(anybody ? 0 : e->peer, channel, 0),
+             : fabric_recv(l->f, link_tag(anybody ? 0 : e->peer, channel, 0),
                            anybody ? TAG_RANK | TAG_STAMP : TAG_STAMP, e->data, size, m, r, &error);
     r->in_provider = how == FABRIC_OK;
     r->done = how == FABRIC_DONE;
@@ -207,7 +137,7 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
         p->talked = true;
     if (how == FABRIC_AGAIN || how == FABRIC_FAILED) {
         r->owned = false;
-        request_free_if_over(l, r);
+        link_request_free_if_over(l, r);
     }
     if (how == FABRIC_AGAIN) {
         l->counters.stalls++;
@@ -260,7 +190,7 @@ static NRT_STATUS wire_test(void *arg, struct net_request *r, bool *ret_done, ui
         else if (st == NRT_SUCCESS)
             l->counters.bytes_received += r->size;
         r->owned = false;
-        request_free_if_over(l, r);
+        link_request_free_if_over(l, r);
     }
     pthread_mutex_unlock(&l->lock);
     return st;
@@ -274,7 +204,7 @@ static void wire_drop(void *arg, struct net_request *r)
     r->owned = false;
     if (r->in_provider)
         fabric_cancel(l->f, r);
-    request_free_if_over(l, r);
+    link_request_free_if_over(l, r);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -285,23 +215,6 @@ struct net_wire net_link_wire(struct net_link *l)
 
 /* --- progress ----------------------------------------------------------------------------------
  */
-
-static void own_receive(struct net_link *l);
-
-static void own_heard(struct net_link *l, const struct fabric_completion *c)
-{
-    uint32_t from = (uint32_t)(c->tag >> 48);
-
-    if (c->error != 0 || from >= l->world)
-        return;
-    if ((c->tag & 1) == OWN_ANSWER) {
-        l->peers[from].answered = true;
-        return;
-    }
-    l->peers[from].leaving = true;
-    l->peers[from].told = (c->tag & TAG_STAMP) >> 1;
-    l->peers[from].owed = l->owes = true;
-}
 
 static void received_count(struct net_link *l, const struct fabric_completion *c)
 {
@@ -320,10 +233,10 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
     r->in_provider = false;
     if (r->own) {
         if (!r->send)
-            own_heard(l, c);
+            link_own_heard(l, c);
         if (!r->send && c->error == 0)
-            own_receive(l);
-        request_free_if_over(l, r);
+            link_own_receive(l);
+        link_request_free_if_over(l, r);
         return;
     }
     if (!r->send)
@@ -342,55 +255,7 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
             r->size = (uint32_t)c->size;
         r->done = true;
     }
-    request_free_if_over(l, r);
-}
-
-/* Without a receive on this channel farewells stay unanswered: nothing else is hurt. */
-static void own_receive(struct net_link *l)
-{
-    struct net_request *r = request_new(l);
-    int ignored;
-
-    if (r == NULL)
-        return;
-    r->peer = NET_NO_RANK;
-    r->own = true;
-    r->owned = false;
-    r->in_provider = fabric_recv(l->f, tag_of(0, OWN_CHANNEL, 0), TAG_RANK | TAG_STAMP, l->nothing,
-                                 0, NULL, r, &ignored) == FABRIC_OK;
-    request_free_if_over(l, r);
-}
-
-/* False: no room now. */
-static bool own_say(struct net_link *l, uint32_t peer, unsigned what)
-{
-    uint16_t stamp = (uint16_t)(l->peers[peer].sent % OWN_COUNT << 1 | what);
-    struct net_request *r = request_new(l);
-    enum fabric_result how;
-    int ignored;
-
-    if (r == NULL)
-        return false;
-    r->peer = peer;
-    r->own = r->send = true;
-    r->owned = false;
-    how = fabric_send(l->f, l->peers[peer].at, tag_of(l->rank, OWN_CHANNEL, stamp), l->nothing, 0,
-                      NULL, r, &ignored);
-    r->in_provider = how == FABRIC_OK;
-    request_free_if_over(l, r);
-    return how != FABRIC_AGAIN;
-}
-
-static void answers_give(struct net_link *l)
-{
-    l->owes = false;
-    for (uint32_t i = 0; i < l->world; i++) {
-        struct link_peer *p = &l->peers[i];
-
-        if (p->owed && (l->leaves || p->received % OWN_COUNT == p->told))
-            p->owed = !own_say(l, i, OWN_ANSWER);
-        l->owes = l->owes || p->owed;
-    }
+    link_request_free_if_over(l, r);
 }
 
 /* The bootstrap's connections see a death at once, whatever the provider notices. A job that has
@@ -411,7 +276,7 @@ static void look_at_job(struct net_link *l)
     lose_locked(l, NET_NO_RANK, why.text);
 }
 
-static unsigned progress_locked(struct net_link *l, unsigned budget)
+unsigned link_progress_locked(struct net_link *l, unsigned budget)
 {
     struct fabric_completion c[FABRIC_BATCH];
     unsigned done = 0;
@@ -430,7 +295,7 @@ static unsigned progress_locked(struct net_link *l, unsigned budget)
     if (done == 0)
         l->counters.idle_polls++;
     if (l->owes)
-        answers_give(l);
+        link_answers_give(l);
     if (++l->since_look >= LOOK_EVERY)
         look_at_job(l);
     return done;
@@ -442,7 +307,7 @@ unsigned net_link_progress(struct net_link *l, unsigned budget)
 
     if (pthread_mutex_trylock(&l->lock) != 0)
         return 0;
-    done = progress_locked(l, budget);
+    done = link_progress_locked(l, budget);
     pthread_mutex_unlock(&l->lock);
     return done;
 }
@@ -476,7 +341,7 @@ static void stop_locked(struct net_link *l)
         next = r->next;
         r->in_provider = false;
         request_fail(l, r, l->why);
-        request_free_if_over(l, r);
+        link_request_free_if_over(l, r);
     }
 }
 
@@ -486,7 +351,7 @@ void net_link_settle(struct net_link *l, uint64_t limit_ns)
 
     pthread_mutex_lock(&l->lock);
     while (!l->stopped && dropped_under_way(l) && run_now_ns() < end)
-        (void)progress_locked(l, FABRIC_BATCH);
+        (void)link_progress_locked(l, FABRIC_BATCH);
     if (!l->stopped && dropped_under_way(l))
         stop_locked(l);
     pthread_mutex_unlock(&l->lock);
@@ -606,7 +471,7 @@ static void *proxy_main(void *arg)
         idle = now != posts ? 0 : idle + 1;
         posts = now;
         if (l->counters.polls == polls) {
-            if (progress_locked(l, FABRIC_BATCH) > 0)
+            if (link_progress_locked(l, FABRIC_BATCH) > 0)
                 idle = 0;
             look_at_job(l);
         }
@@ -696,7 +561,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
     else
         st = link_start(l, cfg, &why);
     if (st == NRT_SUCCESS) {
-        own_receive(l);
+        link_own_receive(l);
         st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
         l->have_proxy = st == NRT_SUCCESS;
     }
@@ -719,58 +584,6 @@ static void requests_free(struct net_request *r)
     }
 }
 
-/* A peer closes as soon as it has answered, and some providers lose what nobody has received from
- * an endpoint that closes: from here on each message that may come, a farewell and an answer of
- * each peer, finds its own receive. */
-static void last_words_expect(struct net_link *l)
-{
-    for (uint32_t i = 0; i < l->world && !l->stopped; i++)
-        for (unsigned words = 0; words < 2 && l->peers[i].talked && !l->peers[i].lost; words++)
-            own_receive(l);
-}
-
-/* What this rank has sent may still be on its way, or wait at a peer for its receive: closing the
- * endpoint now would lose it. */
-static void farewell(struct net_link *l)
-{
-    uint64_t start = run_now_ns(), end = start + FAREWELL_NS;
-    struct timespec pause = {.tv_nsec = PAUSE_NS};
-    bool *said = mem_calloc(l->world, sizeof(*said)), waits = said != NULL;
-
-    pthread_mutex_lock(&l->lock);
-    l->leaves = true;
-    last_words_expect(l);
-    while (waits && !l->hurry && !l->stopped && !l->job_lost) {
-        if (run_now_ns() >= end) {
-            LOGW(l->log, LOG_NRT, "net_link",
-                 "rank %u closes its endpoint before every peer has answered its farewell: what it "
-                 "sent last may be lost",
-                 l->rank);
-            break;
-        }
-        waits = false;
-        for (uint32_t i = 0; i < l->world; i++) {
-            struct link_peer *p = &l->peers[i];
-
-            if (!p->talked || p->lost)
-                continue;
-            if (p->leaving) { /* wants nothing but its answer, if it is still there */
-                waits = waits || (p->owed && run_now_ns() < start + ANSWER_NS);
-                continue;
-            }
-            said[i] = said[i] || own_say(l, i, OWN_FAREWELL);
-            waits = waits || !said[i] || !p->answered;
-        }
-        if (progress_locked(l, FABRIC_BATCH) == 0 && waits) {
-            pthread_mutex_unlock(&l->lock);
-            nanosleep(&pause, NULL);
-            pthread_mutex_lock(&l->lock);
-        }
-    }
-    pthread_mutex_unlock(&l->lock);
-    mem_free(said);
-}
-
 void net_link_give_up(struct net_link *l)
 {
     pthread_mutex_lock(&l->lock);
@@ -783,7 +596,7 @@ void net_link_close(struct net_link *l)
     if (l == NULL)
         return;
     if (l->have_proxy)
-        farewell(l);
+        link_farewell(l);
     proxy_end(l);
     /* The endpoint first: after that nothing completes any more. */
     if (l->f != NULL)

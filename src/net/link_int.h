@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the net room: a link from the inside, for its two files: requests, peers and progress
+ * (link.c), and how links part (farewell.c). */
+#ifndef NET_LINK_INT_H
+#define NET_LINK_INT_H
+
+#include <pthread.h>
+
+#include "net/fabric_int.h"
+#include "net/link.h"
+
+/* Tag: who sends, on which channel, and what it is part of. The latter is compared when a message
+ * has come, not to find its receive: a difference is a mistake to report. */
+#define TAG_STAMP UINT64_C(0xffff)
+#define TAG_RANK  (TAG_STAMP << 48)
+
+static inline uint64_t link_tag(uint32_t rank, uint32_t channel, uint16_t stamp)
+{
+    return (uint64_t)rank << 48 | (uint64_t)channel << 16 | stamp;
+}
+
+/* The last channel is the links' own (farewell.c). */
+#define OWN_CHANNEL UINT32_MAX
+#define OWN_COUNT   0x8000u /* messages are told of modulo this */
+
+struct net_request {
+    uint8_t provider[FABRIC_CONTEXT]; /* first: completions carry its address */
+    struct net_request *next;         /* in the free list, or among those under way */
+    struct net_request **at;          /* where the previous one points, while under way */
+    uint32_t peer, size;              /* bytes posted, then moved */
+    uint16_t stamp;
+    bool send, in_provider, owned;
+    bool own; /* of OWN_CHANNEL */
+    bool done;
+    struct err failure;
+};
+
+struct link_peer {
+    uint64_t at; /* the provider's name for it */
+    bool known, lost;
+    bool talked;             /* something was posted for it */
+    bool leaving, answered;  /* it has said farewell; it has answered ours */
+    bool owed;               /* an answer */
+    uint32_t sent, received; /* messages, not the links' own */
+    uint32_t told;           /* with its farewell: what it has sent, modulo OWN_COUNT */
+};
+
+struct net_link {
+    pthread_mutex_t lock;
+    struct fabric *f;
+    struct log *log;
+    uint32_t rank, world;
+    uint8_t address[NET_ADDRESS_MAX];
+    size_t address_size;
+    struct link_peer *peers; /* world */
+    struct net_request *free, *busy;
+    uint8_t nothing[8]; /* where messages of no bytes come from and go to */
+    struct net_job *job;
+    bool job_lost;
+    bool stopped;                /* the endpoint is closed */
+    bool hurry;                  /* no farewell */
+    bool leaves;                 /* says farewell itself: it receives nothing more */
+    bool owes;                   /* some peer is owed an answer */
+    uint32_t group_free;         /* lowest number of a communicator that was never held */
+    char why[ERR_TEXT_MAX - 64]; /* of the last loss */
+    unsigned since_look;         /* progress calls since the job was looked at */
+    struct net_link_counters counters;
+
+    pthread_t proxy;
+    bool have_proxy, proxy_stop;
+    bool proxy_idle;         /* it sleeps for long */
+    pthread_cond_t proxy_go; /* with lock; CLOCK_MONOTONIC */
+};
+
+/* All with the link's lock held, except where it says so. */
+
+/* NULL: out of memory. It belongs to the caller, and is among those under way. */
+struct net_request *link_request_new(struct net_link *l);
+/* Neither the provider nor the owner has it any more: it is gone. */
+void link_request_free_if_over(struct net_link *l, struct net_request *r);
+unsigned link_progress_locked(struct net_link *l, unsigned budget);
+
+/* One more receive for what peers' links say to this one. Without any, farewells stay unanswered:
+ * nothing else is hurt. */
+void link_own_receive(struct net_link *l);
+/* It has come, or failed. */
+void link_own_heard(struct net_link *l, const struct fabric_completion *c);
+/* Answers to farewells that are due. */
+void link_answers_give(struct net_link *l);
+/* Before the endpoint is closed: until every peer has what was sent to it, five seconds at most.
+ * Without the lock. */
+void link_farewell(struct net_link *l);
+
+#endif
