@@ -112,8 +112,11 @@ void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc);
 bool api_infodump_wanted(NRT_STATUS status);
 
 /* Send and receive (sendrecv.c): closes what a session has left open, before the rest of the
- * session ends; and forgets all, in the child of a fork. */
+ * session ends. Around a fork: keeps everything as it is until the end, in the parent; forgets all,
+ * in the child, and closes its copies of the sockets. */
 void api_sendrecv_end(void);
+void api_sendrecv_fork_begin(void);
+void api_sendrecv_fork_end(void);
 void api_sendrecv_forget(void);
 
 /* Inputs to files (behaviour.md 8.4). */

@@ -277,10 +277,26 @@ void api_sendrecv_end(void)
 
 static void *volatile forgotten_[2];
 
+void api_sendrecv_fork_begin(void)
+{
+    pthread_mutex_lock(&sr_.lock);
+    if (sr_.pairs)
+        net_pairs_fork_begin(sr_.pairs);
+}
+
+void api_sendrecv_fork_end(void)
+{
+    if (sr_.pairs)
+        net_pairs_fork_end(sr_.pairs);
+    pthread_mutex_unlock(&sr_.lock);
+}
+
 void api_sendrecv_forget(void)
 {
     pthread_mutex_init(&sr_.lock, NULL);
-    forgotten_[0] = sr_.pairs; /* the parent's: its thread is not here, its sockets not for us */
+    if (sr_.pairs)
+        net_pairs_fork_child(sr_.pairs);
+    forgotten_[0] = sr_.pairs; /* the parent's: its thread is not here */
     forgotten_[1] = sr_.cores;
     sr_.pairs = NULL;
     sr_.cores = NULL;

@@ -105,7 +105,7 @@ static void once(void)
 {
     uint32_t seed = 0;
 
-    pthread_atfork(NULL, NULL, forked_child);
+    pthread_atfork(api_sendrecv_fork_begin, api_sendrecv_fork_end, forked_child);
     /* So that handles of another copy of this library are not taken for ours. */
     if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
         seed = (uint32_t)time(NULL);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/settings.h"
 #include "coll/world_int.h"
 #include "device/device.h"
 #include "net/job.h"
@@ -155,7 +156,11 @@ static struct shared_comm *comm_make(struct coll_rank *r, const struct shared_wa
  * that needs it. */
 static NRT_STATUS link_open(struct coll_rank *r, struct err *err)
 {
-    struct net_link_config cfg = {.rank = r->id, .world = r->count, .log = r->w->cfg.log};
+    struct net_link_config cfg = {
+        .rank = r->id,
+        .world = r->count,
+        .cpus = settings_str("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", NULL),
+        .log = r->w->cfg.log};
     struct net_job_config jc = {0};
 
     if (r->link)

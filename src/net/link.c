@@ -564,6 +564,8 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
         link_own_receive(l);
         st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
         l->have_proxy = st == NRT_SUCCESS;
+        if (l->have_proxy)
+            run_thread_keep(l->proxy, cfg->cpus);
     }
     if (st != NRT_SUCCESS) {
         LOGE(cfg->log, LOG_NRT, "net_link", "rank %u: %s", cfg->rank, why.text);

@@ -30,6 +30,7 @@ struct net_link_config {
     const char *root; /* NEURON_RT_ROOT_COMM_ID: the interface is the one that leads there; NULL:
                          loopback */
     const char *provider; /* only this one; NULL: the first that works */
+    const char *cpus;     /* of the link's thread, "40-47,88-95"; NULL or malformed: any */
     struct log *log;      /* may be NULL */
 };
 

@@ -427,7 +427,6 @@ static NRT_STATUS pairs_start(struct net_pairs *s, const struct net_pairs_config
 {
     struct net_job_config kc = {.key = cfg->key,
                                 .key_dirs = {cfg->key_dirs[0], cfg->key_dirs[1], cfg->key_dirs[2]}};
-    struct run_cpus cpus;
     NRT_STATUS st = key_load(&kc, &s->s.key, err);
 
     if (st == NRT_SUCCESS)
@@ -436,8 +435,8 @@ static NRT_STATUS pairs_start(struct net_pairs *s, const struct net_pairs_config
         return st;
     st = run_thread_start(&s->thread, thread_main, s, "nrt-sendrecv", err);
     s->threaded = st == NRT_SUCCESS;
-    if (s->threaded && cfg->cpus != NULL && run_cpus_parse(cfg->cpus, &cpus))
-        (void)run_thread_pin(s->thread, &cpus); /* CPUs that are not there: any */
+    if (s->threaded)
+        run_thread_keep(s->thread, cfg->cpus);
     return st;
 }
 
@@ -486,4 +485,39 @@ void net_pairs_close(struct net_pairs *s)
     pthread_mutex_destroy(&s->inbox_lock);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
+}
+
+/* --- fork --------------------------------------------------------------------------------------
+ */
+
+void net_pairs_fork_begin(struct net_pairs *s)
+{
+    pairs_lock(s);
+}
+
+void net_pairs_fork_end(struct net_pairs *s)
+{
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void lines_close(const struct line *k)
+{
+    for (; k != NULL; k = k->next)
+        close(k->c.fd);
+}
+
+/* Nothing but close: the epoll set is the parent's, too, so what it watches must not be changed. */
+void net_pairs_fork_child(struct net_pairs *s)
+{
+    for (const struct pair_core *c = s->cores; c != NULL; c = c->next) {
+        close(c->listen_fd);
+        lines_close(c->calls);
+        for (const struct net_pair *p = c->pairs; p != NULL; p = p->next) {
+            if (p->line != NULL)
+                close(p->line->c.fd);
+        }
+    }
+    lines_close(s->half);
+    close(s->wake_fd);
+    close(s->s.epoll_fd);
 }

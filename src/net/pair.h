@@ -12,7 +12,7 @@
  * configuration says so, whoever calls net_pairs_progress.
  *
  * Threads: any thread may call any function; freeing an object is for one thread, with nobody else
- * using it. A forked child must not use a set of its parent.
+ * using it. A forked child must not use a set of its parent: net_pairs_fork_*.
  *
  * Errors: nothing here logs but what comes from strangers; the first failure of a pair or a
  * transfer stays with it and is what its test returns. */
@@ -57,6 +57,12 @@ NRT_STATUS net_pairs_open(const struct net_pairs_config *cfg, struct net_pairs *
 /* Leaves all cores. Transfers and pairs must have been freed, or be freed after it without having
  * been used. NULL is fine. */
 void net_pairs_close(struct net_pairs *s);
+/* Around a fork, for pthread_atfork: nothing changes from begin on, until end in the parent; in the
+ * child, the copies of the set's descriptors are closed, so that peers see the parent's end, and
+ * the set is never touched again. */
+void net_pairs_fork_begin(struct net_pairs *s);
+void net_pairs_fork_end(struct net_pairs *s);
+void net_pairs_fork_child(struct net_pairs *s);
 /* Bounded work, returns how much was done. Never blocks; returns at once while another thread is in
  * it. */
 unsigned net_pairs_progress(struct net_pairs *s, unsigned budget);

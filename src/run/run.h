@@ -29,6 +29,8 @@ void run_cpus_mine(struct run_cpus *ret); /* that mask; empty when it is not kno
 /* "40-47,88-95"; false when malformed, decreasing, or past RUN_CPUS_MAX. */
 bool run_cpus_parse(const char *text, struct run_cpus *ret);
 bool run_thread_pin(pthread_t t, const struct run_cpus *cpus); /* false: errno */
+/* The same for a list as above. NULL, malformed, or none of them there: it stays as it is. */
+void run_thread_keep(pthread_t t, const char *list);
 
 /* --- Waiting -----------------------------------------------------------------------------------
  */

@@ -93,6 +93,14 @@ bool run_thread_pin(pthread_t t, const struct run_cpus *cpus)
     return errno == 0;
 }
 
+void run_thread_keep(pthread_t t, const char *list)
+{
+    struct run_cpus cpus;
+
+    if (list != NULL && run_cpus_parse(list, &cpus))
+        (void)run_thread_pin(t, &cpus);
+}
+
 /* The floating-point control word that our arithmetic runs under: round to nearest even, no
  * flush-to-zero, no denormals-are-zero, exceptions masked, flags clear. */
 #if defined(__x86_64__)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runner.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,4 +264,63 @@ void runner_watchdog(unsigned seconds)
 {
     signal(SIGALRM, watchdog_fire);
     alarm(seconds);
+}
+
+int runner_last_cpu(void)
+{
+    cpu_set_t set;
+    int last = -1;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        for (int i = 0; i < CPU_SETSIZE; i++)
+            if (CPU_ISSET(i, &set))
+                last = i;
+    return last;
+}
+
+static bool thread_is(int tid, const char *name)
+{
+    char path[64], line[32] = "";
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
+    f = fopen(path, "r");
+    if (!f)
+        return false;
+    if (!fgets(line, sizeof(line), f))
+        line[0] = 0;
+    fclose(f);
+    line[strcspn(line, "\n")] = 0;
+    return strcmp(line, name) == 0;
+}
+
+static int thread_find(const char *name)
+{
+    DIR *d = opendir("/proc/self/task");
+    struct dirent *e;
+    int tid = 0;
+
+    while (d && tid == 0 && (e = readdir(d)))
+        if (atoi(e->d_name) > 0 && thread_is(atoi(e->d_name), name))
+            tid = atoi(e->d_name);
+    if (d)
+        closedir(d);
+    return tid;
+}
+
+int runner_thread_cpu(const char *name)
+{
+    time_t end = time(NULL) + 20;
+    int tid = thread_find(name), cpu = 0;
+    cpu_set_t set;
+
+    while (tid == 0 && time(NULL) < end) { /* it gives itself its name when it runs first */
+        sched_yield();
+        tid = thread_find(name);
+    }
+    if (tid == 0 || sched_getaffinity(tid, sizeof(set), &set) != 0 || CPU_COUNT(&set) != 1)
+        return -1;
+    while (!CPU_ISSET(cpu, &set))
+        cpu++;
+    return cpu;
 }

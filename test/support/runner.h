@@ -61,6 +61,11 @@ int runner_wait(struct runner_proc *p, int timeout_ms);
 void runner_say(const char *line);
 bool runner_hear(char *buf, size_t size); /* false: the test closed its end */
 
+/* The CPUs that this process's thread of that name may run on, for one that may run on a single
+ * one; -1: there is no such thread, or it may run on several. And the last CPU of the caller. */
+int runner_thread_cpu(const char *name);
+int runner_last_cpu(void);
+
 /* Whether this process runs under an emulator of another processor, which has no robust mutexes
  * (the kernel does not see the owner die) and is slow to fork with large mappings: the tests that
  * need these print NOT RUN with the reason and end with RUNNER_SKIP. */

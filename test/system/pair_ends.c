@@ -178,6 +178,17 @@ static bool obey(const struct pair_end *e, const char *line)
         printf("%d\n", (int)st);
         fflush(stdout);
         return true;
+    } else if (strcmp(line, "fork") == 0) {
+        pid_t pid = fork();
+
+        if (pid == 0) { /* lives longer than its parent */
+            alarm(PAIR_WAIT_MS / 1000);
+            pause();
+            _exit(0);
+        }
+        printf("%d\n", (int)pid);
+        fflush(stdout);
+        return true;
     } else if (strcmp(line, "close") == 0) {
         printf("%d\n", (int)nrt_async_sendrecv_close(e->lnc));
         fflush(stdout);

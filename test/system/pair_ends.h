@@ -48,7 +48,7 @@ struct pair_end pair_end_from(char **argv);
 void pair_start(struct runner_proc *p, const char *name, struct pair_end *e, bool other,
                 const char *ip, const char *a, const char *b);
 
-/* The helper "peer": connect, accept, send N, recv N, wait, lost, close. */
+/* The helper "peer": connect, accept, send N, recv N, wait, lost, fork, close. */
 int pair_helper_peer(int argc, char **argv);
 void pair_tell(struct runner_proc *p, const char *line);
 

@@ -424,6 +424,17 @@ static int in_the_child(comm_t *c)
     return nrt_async_sendrecv_close(0) == NRT_UNINITIALIZED ? 0 : 2;
 }
 
+static void the_thread_keeps_to_its_cpus(void **state)
+{
+    pair_setenv("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", runner_last_cpu());
+    pair_setup();
+    assert_int_equal(runner_thread_cpu("nrt-sendrecv"), runner_last_cpu());
+    PROVES("api-242");
+    pair_teardown();
+    unsetenv("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY");
+    (void)state;
+}
+
 static void a_forked_child_has_none_of_it(void **state)
 {
     struct runner_proc p;
@@ -465,6 +476,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_message_of_more_than_4_gib),
         cmocka_unit_test(flush_after_a_receive),
         cmocka_unit_test(threads_send_on_one_communicator),
+        cmocka_unit_test(the_thread_keeps_to_its_cpus),
         cmocka_unit_test(a_forked_child_has_none_of_it),
     };
     int rc = runner_dispatch(argc, argv, helpers);

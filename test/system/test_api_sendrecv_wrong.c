@@ -328,6 +328,41 @@ static void a_killed_peer_is_named(void **state)
     }
 }
 
+/* A child that its peer has forked lives on: nothing of it keeps the connection or the port. */
+static void a_killed_peer_that_has_forked_is_named_too(void **state)
+{
+    struct runner_proc p, next;
+    struct pair_end e;
+    char line[32];
+    comm_t *c;
+    size_t size;
+    pid_t pid, child;
+
+    (void)state;
+    pair_setup();
+    c = pair_peer_start(&p, &e, false, true);
+    pair_tell(&p, "fork");
+    assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+    child = (pid_t)atoi(line);
+    assert_true(child > 1);
+    pid = p.pid;
+    runner_kill(&p, SIGKILL);
+    api_log_clear();
+    assert_int_equal(
+        pair_request_wait(
+            pair_post(true, pair_tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, 64), 0, 64, c), &size),
+        NRT_FAILURE);
+    names_the_dead(&p, pid);
+    assert_ok(nrt_async_sendrecv_close(0));
+    assert_ok(nrt_async_sendrecv_init(0));
+    assert_int_equal(kill(child, 0), 0);
+    (void)pair_peer_start(&next, &e, false, true); /* at the same port */
+    pair_peer_end(&next);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(runner_wait(&p, PAIR_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
+    pair_teardown();
+}
+
 /* Killed while a large message is under way: it fails, or it is all there. */
 static void killed_in_the_middle(void **state)
 {
@@ -549,6 +584,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(limits_of_communicators_and_requests),
         cmocka_unit_test(a_message_that_does_not_fit),
         cmocka_unit_test(a_killed_peer_is_named),
+        cmocka_unit_test(a_killed_peer_that_has_forked_is_named_too),
         cmocka_unit_test(killed_in_the_middle),
         cmocka_unit_test(a_stopped_peer_times_out),
         cmocka_unit_test(strangers_keep_nobody_out),

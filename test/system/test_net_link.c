@@ -359,6 +359,21 @@ static void a_provider_that_is_not_there(void **state)
                                      "installed or EFA is not enabled"));
 }
 
+static void its_thread_keeps_to_its_cpus(void **state)
+{
+    struct net_link_config cfg = {.world = 1};
+    char cpus[16];
+    struct net_link *l;
+    struct err err = {0};
+
+    snprintf(cpus, sizeof(cpus), "%d", runner_last_cpu());
+    cfg.cpus = cpus;
+    assert_int_equal(net_link_open(&cfg, &l, &err), NRT_SUCCESS);
+    assert_int_equal(runner_thread_cpu("nrt-net"), runner_last_cpu());
+    net_link_close(l);
+    (void)state;
+}
+
 /* --- links of one process ----------------------------------------------------------------------
  */
 
@@ -541,6 +556,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_ring_over_each_provider),
         cmocka_unit_test(a_killed_rank_is_named),
         cmocka_unit_test(a_provider_that_is_not_there),
+        cmocka_unit_test(its_thread_keeps_to_its_cpus),
         cmocka_unit_test(all_take_leave_at_once),
         cmocka_unit_test(a_link_settles),
         cmocka_unit_test(the_last_message_arrives),
