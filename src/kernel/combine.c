@@ -218,6 +218,10 @@ void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src
     const struct k_vec *v = k_vec_choose(KERNEL_MATH_FAST);
     bool around = stores == KERNEL_STORES_AROUND;
 
+    if (n <= BLOCK && nsrc == 2 && ndst == 1 && !around && is_f32(t)) { /* small ones are many */
+        v->bin[alu_of(op)](dst[0], src[0], src[1], n);
+        return;
+    }
     for (size_t off = 0; off < n; off += BLOCK)
         (around ? combine_around : combine_through)(v, t, op, src, nsrc, dst, ndst, off,
                                                     n - off < BLOCK ? n - off : BLOCK);
