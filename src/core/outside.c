@@ -80,6 +80,7 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
     if (x->check != NULL)
         check_coll_start(x, x->check, &t);
     x->serial++;
+    (void)outside_take(x); /* it may have ended at once: then nobody has to stop and wait for it */
     return true;
 }
 
