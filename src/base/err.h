@@ -19,6 +19,13 @@ struct err {
     char text[ERR_TEXT_MAX];
 };
 
+/* No error, without the cost of zeroing the whole text: where every operation has a record. */
+static inline void err_clear(struct err *err)
+{
+    err->status = NRT_SUCCESS;
+    err->text[0] = '\0';
+}
+
 /* Fill err (may be NULL) unless it already carries an error; returns status, so that callers write
  * `return err_set(err, NRT_INVALID, "..."):`. The text is cut, never overrun. Any thread. */
 NRT_STATUS err_set(struct err *err, NRT_STATUS status, const char *fmt, ...)

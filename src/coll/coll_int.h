@@ -181,7 +181,15 @@ NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, c
 /* The same for what another member wrote into an area or sent. */
 void coll_failure_take(struct coll_comm *c, uint64_t word);
 /* A failure that another member announced. False: none. */
-bool coll_failed_elsewhere(struct coll_comm *c);
+static inline bool coll_failed_elsewhere(struct coll_comm *c)
+{
+    uint64_t word = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
+
+    if (__builtin_expect(word == 0, 1))
+        return false;
+    coll_failure_take(c, word);
+    return true;
+}
 
 /* An operation is blocked: one sleep of at most limit_ns, or until a peer raises something, and now
  * and then a look at the peers, which fails the communicator when one is gone or when nothing has
@@ -211,6 +219,16 @@ struct plan_base {
     struct net_memory *memory;
 };
 
+/* Tensors that operations of the plan were begun with, and what was found out about them; it holds
+ * while the extents are the same. */
+#define PLAN_SETS 2u /* programs turn two tensors about */
+struct plan_set {
+    bool known;
+    uint64_t *addr;             /* [2 * tensors]: inputs, then outputs */
+    struct device_extent *held; /* of each; all zero for a tensor of no bytes */
+    uint8_t **at;               /* [own_base_count] */
+};
+
 struct plan_ref {
     uint32_t base;
     int64_t stride; /* bytes */
@@ -220,6 +238,8 @@ struct plan_ref {
 struct plan_step {
     uint8_t kind, sem, nsrc, ndst;
     uint16_t phase;
+    bool whole;   /* COPY, REDUCE: one piece */
+    bool reaches; /* COPY, REDUCE: tensors of peers, which are found when they are first used */
     uint32_t peer;
     uint32_t value;  /* WAIT; PUT: whether it is the last piece of the message; NET_*, and WAIT for
                         SENT or ARRIVED: entries of the wire up to here */
@@ -263,10 +283,19 @@ struct coll_plan {
     uint32_t elem;
     uint32_t signature;  /* equal on all members that do the same */
     uint32_t what;       /* for the flight recorder: device_flight_what */
+    uint64_t said;       /* for peers: see what_pack */
     uint64_t step_count; /* of all channels */
+    uint32_t channel_count;
+    size_t lines_first; /* of the only channel: steps that put lines, before the first other one */
     struct plan_channel *channels;
     struct plan_base *bases;
     size_t base_count, base_cap;
+    uint32_t tensors;       /* coalesced */
+    uint64_t bytes;         /* of all of them, the larger side of each */
+    uint32_t *tensor_bases; /* bases of tensors: own_base_count of mine, then those of peers */
+    uint32_t own_base_count, tensor_base_count;
+    struct plan_set sets[PLAN_SETS];
+    unsigned set_next; /* to be forgotten */
     struct plan_total *totals;
     size_t total_count, total_cap;
     struct plan_target *targets;
@@ -277,6 +306,16 @@ struct coll_plan {
     bool have_buffers;
     uint64_t *buffer_addr; /* [n]: device address of every member's buffers */
 };
+
+/* tensors.c: at the end of compiling; false: no memory. */
+bool coll_tensors_open(struct coll_plan *p);
+void coll_tensors_free(struct coll_plan *p);
+/* An operation begins: mine are mapped, backed and leased, and the bases say where; those of peers
+ * are not known yet. NRT_INVALID: not in one extent of this process; NRT_RESOURCE: host memory. */
+NRT_STATUS coll_tensors_take(struct coll_plan *p, const uint64_t *in, const uint64_t *out,
+                             struct err *err);
+/* Map a tensor of a peer on the node for the operation under way. Fails the communicator. */
+NRT_STATUS coll_tensor_of_peer(struct coll_comm *c, struct plan_base *b);
 
 /* Where an operation is. */
 struct coll_cursor {
@@ -293,6 +332,7 @@ struct coll_run {
     struct coll_cursor cursor[SCHED_CHANNELS_MAX];
     const struct plan_step *blocked; /* the last step that waited */
     uint32_t blocked_channel;
+    bool waited; /* a step has been blocked */
 };
 
 /* ---- between nodes (net.c, tell.c) ---- */

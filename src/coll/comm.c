@@ -469,13 +469,3 @@ void coll_failure_take(struct coll_comm *c, uint64_t word)
     else
         coll_fail(c, status, culprit, "%s, was stopped by another rank", where);
 }
-
-bool coll_failed_elsewhere(struct coll_comm *c)
-{
-    uint64_t word = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-
-    if (word == 0)
-        return false;
-    coll_failure_take(c, word);
-    return true;
-}

@@ -269,6 +269,14 @@ static void mark_last(struct plan_channel *ch, struct plan_step *put)
         before->value = 0;
 }
 
+static bool reaches_peers(const struct coll_plan *p, const struct sched_ref *refs, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if ((refs[i].buf == SCHED_IN || refs[i].buf == SCHED_OUT) && refs[i].rank != p->comm->me)
+            return true;
+    return false;
+}
+
 static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_step *step)
 {
     struct plan_channel *ch = &p->channels[channel];
@@ -292,6 +300,10 @@ static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_s
                               .nsrc = step->nsrc,
                               .ndst = step->ndst,
                               .phase = step->phase,
+                              .whole = step->repeat == 1 && step->count > 0 &&
+                                       step->count <= p->means.slice / p->elem,
+                              .reaches = reaches_peers(p, step->src, step->nsrc) ||
+                                         reaches_peers(p, step->dst, step->ndst),
                               .peer = step->peer,
                               .value = step->value,
                               .repeat = step->repeat,
@@ -378,6 +390,8 @@ static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
         st = channel_compile(p, ch, err);
     if (!st)
         st = bases_fix(p, err);
+    if (!st && !coll_tensors_open(p))
+        st = no_memory(err);
     if (!st)
         st = coll_wires_open(p, err);
     p->comm->unfit = p->comm->unfit || (st && !p->alone);
@@ -400,6 +414,26 @@ static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, e
     if (sums && (!kernel_combine_can(dtype) || (unsigned)reduce > KERNEL_COMBINE_MAX))
         return err_set(err, NRT_INVALID, "%s cannot be reduced", dtype_name(dtype));
     return NRT_SUCCESS;
+}
+
+/* What a rank publishes of an operation of the plan. */
+static uint64_t what_pack(const struct coll_plan *p)
+{
+    const struct sched_request *r = sched_request_of(p->s);
+
+    return (uint64_t)r->op << 60 | (uint64_t)r->alg << 56 | (uint64_t)p->dtype << 48 |
+           (p->bytes & ((UINT64_C(1) << 48) - 1));
+}
+
+/* Steps that put lines, before anything else is done; they are not all that there is. */
+static size_t lines_first(const struct coll_plan *p)
+{
+    const struct plan_channel *ch = &p->channels[0];
+    size_t n = 0;
+
+    while (p->channel_count == 1 && n + 1 < ch->count && ch->steps[n].kind == SCHED_PUT)
+        n++;
+    return n;
 }
 
 /* By which algorithm and variant; nccom-test reads this line. */
@@ -437,6 +471,7 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
     p->dtype = dtype;
     p->reduce = reduce;
     p->elem = sched_request_of(s)->elem_size;
+    p->channel_count = sched_channels(s);
     p->means = sched_tuning_choose(&c->tuning, sched_request_of(s)->op, c->crowded,
                                    sched_request_bytes(sched_request_of(s)));
     p->signature = signature_of(p);
@@ -449,6 +484,8 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
     }
     plan_log(p);
     p->step_count = coll_plan_steps(p);
+    p->lines_first = lines_first(p);
+    p->said = what_pack(p);
     p->what = device_flight_what(sched_request_of(s)->op, sched_request_of(s)->alg,
                                  sched_request_of(s)->variant, dtype);
     *ret = p;
@@ -480,6 +517,7 @@ void coll_plan_destroy(struct coll_plan *p)
         mem_free(p->channels[ch].refs);
     }
     coll_wires_free(p);
+    coll_tensors_free(p);
     mem_free(p->channels);
     mem_free(p->bases);
     mem_free(p->totals);

@@ -2,159 +2,9 @@
 /* The executor: steps of a plan, channel by channel, each until it waits. */
 #include <string.h>
 
-#include "base/checked.h"
-#include "base/mem.h"
 #include "coll/coll_int.h"
 
-/* ---- what a rank publishes ---- */
-
-static uint64_t what_pack(const struct coll_plan *p, uint64_t bytes)
-{
-    const struct sched_request *r = sched_request_of(p->s);
-
-    return (uint64_t)r->op << 60 | (uint64_t)r->alg << 56 | (uint64_t)p->dtype << 48 |
-           (bytes & ((UINT64_C(1) << 48) - 1));
-}
-
-/* The variable forms have one tensor and no list of counts. */
-static uint32_t tensor_count(const struct coll_plan *p)
-{
-    const struct sched_request *r = sched_request_of(p->s);
-
-    return r->op == SCHED_ALL_GATHER_V || r->op == SCHED_ALL_TO_ALL_V ? 1 : r->tensors;
-}
-
-static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64_t *in,
-                    const uint64_t *out)
-{
-    struct coll_publish *pub = &c->peers[c->me].area->publish;
-    uint64_t bytes = 0;
-
-    for (uint32_t t = 0; t < tensor_count(p); t++) {
-        uint64_t a = sched_tensor_elems(p->s, SCHED_IN, c->me, t);
-        uint64_t b = sched_tensor_elems(p->s, SCHED_OUT, c->me, t);
-
-        bytes += (a > b ? a : b) * p->elem;
-        /* read by peers after a signal of this operation, which releases them */
-        atomic_store_explicit(&pub->in[t], in[t], memory_order_relaxed);
-        atomic_store_explicit(&pub->out[t], out[t], memory_order_relaxed);
-    }
-    atomic_store_explicit(&pub->what, what_pack(p, bytes), memory_order_relaxed);
-    atomic_store_explicit(&pub->signature, (uint64_t)(uint32_t)c->seq << 32 | p->signature,
-                          memory_order_relaxed);
-    atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
-    c->flying = device_flight_begin(&c->flight, c->seq, p->what, bytes, p->step_count);
-}
-
-/* ---- memory of an operation ---- */
-
-static NRT_STATUS map_tensor(struct coll_comm *c, struct plan_base *b, uint64_t addr,
-                             struct err *err)
-{
-    void *p;
-    NRT_STATUS st = device_map(c->cfg.in, addr, b->bytes, DEVICE_RW, &p, err);
-
-    if (!st)
-        b->p = p;
-    return st;
-}
-
-/* A peer's tensor, which it published before the signal that let us come here. */
-static NRT_STATUS map_peer(struct coll_comm *c, struct plan_base *b)
-{
-    struct coll_publish *pub = &c->peers[b->rank].area->publish;
-    struct err err = {0};
-    uint64_t addr = atomic_load_explicit(
-        b->buf == SCHED_IN ? &pub->in[b->tensor] : &pub->out[b->tensor], memory_order_relaxed);
-
-    if (map_tensor(c, b, addr, &err))
-        return coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, b->rank,
-                         "tensor %u that rank %u offers cannot be reached: %s", b->tensor, b->rank,
-                         err.text);
-    return NRT_SUCCESS;
-}
-
-static NRT_STATUS tensors_take(struct coll_plan *p, const uint64_t *in, const uint64_t *out,
-                               struct err *err)
-{
-    struct coll_comm *c = p->comm;
-
-    for (size_t i = 0; i < p->base_count; i++) {
-        struct plan_base *b = &p->bases[i];
-        NRT_STATUS st;
-
-        if (b->buf != SCHED_IN && b->buf != SCHED_OUT)
-            continue;
-        b->p = NULL;
-        if (b->rank != c->me)
-            continue;
-        st = map_tensor(c, b, b->buf == SCHED_IN ? in[b->tensor] : out[b->tensor], err);
-        if (st)
-            return st;
-    }
-    return NRT_SUCCESS;
-}
-
-/* Peers read and write my tensors while the operation is under way, and longer when it fails: from
- * here on, memory freed under them is not given to anybody else (decision 4). */
-static NRT_STATUS tensors_hold(struct coll_plan *p, const uint64_t *in, const uint64_t *out,
-                               struct err *err)
-{
-    struct coll_comm *c = p->comm;
-
-    for (uint32_t i = 0; i < 2 * tensor_count(p); i++) {
-        enum sched_buf buf = i % 2 ? SCHED_OUT : SCHED_IN;
-        uint64_t addr = (i % 2 ? out : in)[i / 2];
-        uint64_t bytes = sched_tensor_elems(p->s, buf, c->me, i / 2) * p->elem;
-        struct device_extent *held =
-            &c->held[(addr * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (COLL_HELD - 1)];
-        NRT_STATUS st =
-            bytes ? device_lease_hold(c->cfg.in, c->lease, addr, bytes, held, err) : NRT_SUCCESS;
-
-        if (st)
-            return st;
-    }
-    return NRT_SUCCESS;
-}
-
-NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *out, struct err *err)
-{
-    struct coll_comm *c = p->comm;
-    struct coll_run *run = c->run;
-    NRT_STATUS st;
-
-    /* A member that failed may have left enough behind for this operation to end well here. */
-    if (c->status || coll_failed_elsewhere(c))
-        return err_set(err, c->status, "%s", c->err.text);
-    if (p->comm->run->plan)
-        return err_set(err, NRT_INVALID, "an operation of this communicator is under way");
-    st = tensors_take(p, in, out, err);
-    if (!st)
-        st = tensors_hold(p, in, out, err);
-    if (!st && p->wire_count)
-        st = coll_wires_begin(p, err);
-    if (st)
-        return st;
-    atomic_store_explicit(&c->busy, 1, memory_order_relaxed);
-    c->seq++;
-    c->watch.since = 0;
-    publish(c, p, in, out);
-    run->plan = p;
-    run->left = sched_channels(p->s);
-    run->next = 0;
-    run->steps = 0;
-    run->blocked = NULL;
-    for (uint32_t ch = 0; ch < run->left; ch++)
-        run->cursor[ch] = (struct coll_cursor){0};
-    for (size_t i = 0; i < p->target_count; i++) {
-        const struct plan_target *t = &p->targets[i];
-
-        atomic_store_explicit(
-            &c->peers[t->peer].counters[(size_t)t->channel * c->n].c.signature[c->seq & 1],
-            (uint64_t)(uint32_t)c->seq << 32 | p->signature, memory_order_relaxed);
-    }
-    return NRT_SUCCESS;
-}
+#define AT_ONCE 4096u /* bytes: done in less than a microsecond, if nothing must be waited for */
 
 /* ---- signals ---- */
 
@@ -267,8 +117,79 @@ static bool take(struct coll_comm *c, const struct plan_step *step)
     return true;
 }
 
+/* ---- the beginning ---- */
+
+static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64_t *in,
+                    const uint64_t *out)
+{
+    struct coll_publish *pub = &c->peers[c->me].area->publish;
+
+    for (uint32_t t = 0; t < p->tensors; t++) {
+        /* read by peers after a signal of this operation, which releases them */
+        atomic_store_explicit(&pub->in[t], in[t], memory_order_relaxed);
+        atomic_store_explicit(&pub->out[t], out[t], memory_order_relaxed);
+    }
+    atomic_store_explicit(&pub->what, p->said, memory_order_relaxed);
+    atomic_store_explicit(&pub->signature, (uint64_t)(uint32_t)c->seq << 32 | p->signature,
+                          memory_order_relaxed);
+    atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
+    c->flying = device_flight_begin(&c->flight, c->seq, p->what, p->bytes, p->step_count);
+}
+
+/* Peers wait for lines, which say themselves what they belong to: those that an operation begins
+ * with go before everything that is only told about it. */
+static void lines_first(struct coll_comm *c, const struct coll_plan *p)
+{
+    const struct plan_channel *ch = &p->channels[0];
+
+    for (size_t i = 0; i < p->lines_first; i++)
+        put(c, &ch->steps[i], ch->refs + ch->steps[i].refs);
+    c->run->cursor[0].step = c->run->steps = p->lines_first;
+}
+
+NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *out, struct err *err)
+{
+    struct coll_comm *c = p->comm;
+    struct coll_run *run = c->run;
+    NRT_STATUS st;
+
+    /* A member that failed may have left enough behind for this operation to end well here. */
+    if (c->status || coll_failed_elsewhere(c))
+        return err_set(err, c->status, "%s", c->err.text);
+    if (p->comm->run->plan)
+        return err_set(err, NRT_INVALID, "an operation of this communicator is under way");
+    st = coll_tensors_take(p, in, out, err);
+    if (!st && p->wire_count)
+        st = coll_wires_begin(p, err);
+    if (st)
+        return st;
+    atomic_store_explicit(&c->busy, 1, memory_order_relaxed);
+    c->seq++;
+    c->watch.since = 0;
+    run->plan = p;
+    run->left = p->channel_count;
+    run->next = 0;
+    run->steps = 0;
+    run->blocked = NULL;
+    run->waited = false;
+    for (uint32_t ch = 0; ch < run->left; ch++)
+        run->cursor[ch] = (struct coll_cursor){0};
+    lines_first(c, p);
+    publish(c, p, in, out);
+    for (size_t i = 0; i < p->target_count; i++) {
+        const struct plan_target *t = &p->targets[i];
+
+        atomic_store_explicit(
+            &c->peers[t->peer].counters[(size_t)t->channel * c->n].c.signature[c->seq & 1],
+            (uint64_t)(uint32_t)c->seq << 32 | p->signature, memory_order_relaxed);
+    }
+    coll_bells_ring(c);
+    return NRT_SUCCESS;
+}
+
 /* ---- data ---- */
 
+/* Elements [done, done + n) of one repetition. */
 static void combine_piece(const struct coll_plan *p, const struct plan_step *step,
                           const struct plan_ref *refs, uint32_t repeat, uint64_t done, uint64_t n)
 {
@@ -292,23 +213,18 @@ static bool refs_ready(struct coll_comm *c, const struct plan_step *step,
     for (unsigned i = 0; i < step->nsrc + (unsigned)step->ndst; i++) {
         struct plan_base *b = &p->bases[refs[i].base];
 
-        if (!b->p && map_peer(c, b))
+        if (!b->p && coll_tensor_of_peer(c, b))
             return false;
     }
     return true;
 }
 
 /* Moves pieces until the step is done (true) or the budget is used. */
-static bool move(struct coll_comm *c, const struct plan_step *step, const struct plan_ref *refs,
-                 struct coll_cursor *cur, unsigned *budget)
+static bool move_pieces(const struct coll_plan *p, const struct plan_step *step,
+                        const struct plan_ref *refs, struct coll_cursor *cur, unsigned *budget)
 {
-    struct coll_plan *p = c->run->plan;
     uint64_t most = p->means.slice / p->elem;
 
-    if (step->count == 0)
-        return true;
-    if (cur->done == 0 && cur->repeat == 0 && !refs_ready(c, step, refs))
-        return false;
     while (cur->repeat < step->repeat) {
         while (cur->done < step->count) {
             uint64_t n = step->count - cur->done < most ? step->count - cur->done : most;
@@ -324,6 +240,24 @@ static bool move(struct coll_comm *c, const struct plan_step *step, const struct
         cur->repeat++;
     }
     cur->repeat = 0;
+    return true;
+}
+
+/* Apart from execute, whose other steps need none of its registers and are most of a small
+ * operation. */
+__attribute__((noinline)) static bool move(struct coll_comm *c, const struct plan_step *step,
+                                           const struct plan_ref *refs, struct coll_cursor *cur,
+                                           unsigned *budget)
+{
+    const struct coll_plan *p = c->run->plan;
+
+    if (step->count == 0)
+        return true;
+    if (step->reaches && cur->done == 0 && cur->repeat == 0 && !refs_ready(c, step, refs))
+        return false;
+    if (!step->whole)
+        return move_pieces(p, step, refs, cur, budget);
+    combine_piece(p, step, refs, 0, 0, step->count);
     return true;
 }
 
@@ -369,6 +303,7 @@ static uint64_t channel_progress(struct coll_comm *c, uint32_t channel, unsigned
         if (!execute(c, step, channel, cur, budget)) {
             run->blocked = step;
             run->blocked_channel = channel;
+            run->waited = true;
             return moved + (cur->done + cur->repeat != before);
         }
         cur->step++;
@@ -389,39 +324,53 @@ static void operation_end(struct coll_comm *c)
 
         c->base[coll_counter_at(c, t->peer, t->channel, t->sem)] += t->value;
     }
-    coll_wires_end(p);
-    device_flight_end(&c->flying, c->run->steps, NRT_SUCCESS, 0);
+    if (p->wire_count)
+        coll_wires_end(p);
+    if (p->bytes > AT_ONCE || c->run->waited)
+        device_flight_end(&c->flying, c->run->steps, NRT_SUCCESS, 0);
+    else
+        device_flight_end_at_once(&c->flying, c->run->steps);
     atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
     atomic_store_explicit(&c->busy, 0, memory_order_relaxed);
     c->run->plan = NULL;
     coll_bells_ring(c);
 }
 
+/* A round over the channels; how many steps were executed. */
+static uint64_t channels_progress(struct coll_comm *c, unsigned budget)
+{
+    struct coll_run *run = c->run;
+    const struct coll_plan *p = run->plan;
+    uint32_t ch = run->next;
+    uint64_t moved = 0;
+
+    for (uint32_t i = 0; i < p->channel_count && !c->status; i++) {
+        if (run->cursor[ch].step < p->channels[ch].count)
+            moved += channel_progress(c, ch, &budget);
+        else if (p->channels[ch].count == 0 && run->cursor[ch].step++ == 0)
+            run->left--; /* nothing to do on this channel */
+        ch = ch + 1 < p->channel_count ? ch + 1 : 0;
+    }
+    run->next = run->next + 1 < p->channel_count ? run->next + 1 : 0;
+    return moved;
+}
+
 enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
 {
     struct coll_run *run = c->run;
-    uint32_t channels;
-    uint64_t moved = 0;
+    uint64_t moved;
 
     if (c->status)
         return COLL_FAILED;
     if (!run->plan)
         return COLL_DONE;
-    channels = sched_channels(run->plan->s);
-    for (uint32_t i = 0; i < channels && !c->status; i++) {
-        uint32_t ch = (run->next + i) % channels;
-
-        if (run->cursor[ch].step < run->plan->channels[ch].count)
-            moved += channel_progress(c, ch, &budget);
-        else if (run->plan->channels[ch].count == 0 && run->cursor[ch].step++ == 0)
-            run->left--; /* nothing to do on this channel */
-    }
-    run->next = (run->next + 1) % channels;
+    moved = channels_progress(c, budget);
     run->steps += moved;
     if (moved) /* who waits for me sees that I live, also while I do not wait myself */
         atomic_store_explicit(&c->peers[c->me].area->publish.steps, run->steps,
                               memory_order_relaxed);
-    if (!c->status && run->left == 0 && coll_net_over(c, &run->blocked)) {
+    if (!c->status && run->left == 0 &&
+        (!run->plan->wire_count || coll_net_over(c, &run->blocked))) {
         operation_end(c);
         return COLL_DONE;
     }

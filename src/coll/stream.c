@@ -82,8 +82,10 @@ static NRT_STATUS input_copy(struct coll_streams *s, struct coll_entry *e, uint3
 
     if (e->copy[i].size == 0)
         st = device_alloc(s->in, &a, &e->copy[i], err);
-    if (!st)
+    if (!st) {
         e->addr[i] = e->copy[i].addr;
+        e->copies = true;
+    }
     return st;
 }
 
@@ -109,6 +111,7 @@ static NRT_STATUS tensors_find(struct coll_streams *s, struct coll_entry *e,
     uint64_t size;
     NRT_STATUS st = NRT_SUCCESS;
 
+    e->copies = false;
     for (uint32_t i = 0; i < e->inputs + e->outputs; i++) {
         const struct neff_coll_range *r = range_of(e, i);
 
@@ -123,6 +126,22 @@ static NRT_STATUS tensors_find(struct coll_streams *s, struct coll_entry *e,
     return st;
 }
 
+static NRT_STATUS inputs_copy(struct coll_streams *s, const struct coll_entry *e, struct err *err)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < e->inputs && !st; i++) {
+        void *to;
+
+        if (e->copy[i].size == 0 || e->addr[i] != e->copy[i].addr)
+            continue;
+        st = device_map(s->in, e->addr[i], e->c->in[i].size, DEVICE_RW, &to, err);
+        if (!st)
+            memcpy(to, (const uint8_t *)e->host[i] + e->c->in[i].off, e->c->in[i].size);
+    }
+    return st;
+}
+
 static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
                                const struct core_binding *b, struct err *err)
 {
@@ -134,16 +153,7 @@ static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
         same = core_binding_get(b, range_of(e, i)->var, &size) == e->host[i];
     if (!same)
         st = tensors_find(s, e, b, err);
-    for (uint32_t i = 0; i < e->inputs && !st; i++) {
-        void *to;
-
-        if (e->copy[i].size == 0 || e->addr[i] != e->copy[i].addr)
-            continue;
-        st = device_map(s->in, e->addr[i], e->c->in[i].size, DEVICE_RW, &to, err);
-        if (!st)
-            memcpy(to, (const uint8_t *)e->host[i] + e->c->in[i].off, e->c->in[i].size);
-    }
-    return st;
+    return st || !e->copies ? st : inputs_copy(s, e, err);
 }
 
 /* ---- operations ---- */
@@ -162,13 +172,14 @@ static void op_begin(struct coll_streams *s, struct stream *st)
 {
     struct stream_op *op = stream_op(st, st->ended);
     struct coll_entry *e = op->e;
-    struct err err = {0};
+    struct err err;
     NRT_STATUS status;
 
     if (e->kind == ENTRY_IDLE) {
         op_done(s, st);
         return;
     }
+    err_clear(&err);
     e->comm->comm->cfg.timeout_ns = s->timeout_ns;
     status = tensors_take(s, e, op->t.binding, &err);
     st->asked = e->kind == ENTRY_VARIES;
@@ -186,28 +197,33 @@ static void op_begin(struct coll_streams *s, struct stream *st)
         atomic_store_explicit(&s->live->coll_seq, ++s->started, memory_order_relaxed);
 }
 
+/* The exchange of an operation's counts has ended: it begins itself. */
+static void varies_asked(struct coll_streams *s, struct stream *st, struct coll_entry *e)
+{
+    struct shared_comm *c = e->comm;
+    struct err err = {0};
+    NRT_STATUS status = varies_begin(e, &err);
+
+    st->asked = false;
+    if (status == NRT_INVALID) /* everybody sees that, and nobody has begun */
+        st->running = false;
+    else if (status)
+        (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me, "%s", err.text);
+    if (status)
+        op_failed(s, st, status, err.text);
+}
+
 /* What was under way has ended here: the operation, or only the exchange of its counts. */
 static void op_end(struct coll_streams *s, struct stream *st)
 {
     struct stream_op *op = stream_op(st, st->ended);
-    struct err err = {0};
-    NRT_STATUS status;
 
-    if (__builtin_expect(op->e->kind == ENTRY_VARIES, 0)) {
-        if (st->asked) {
-            st->asked = false;
-            status = varies_begin(op->e, &err);
-            if (status == NRT_INVALID) /* everybody sees that, and nobody has begun */
-                st->running = false;
-            else if (status)
-                (void)coll_fail(op->e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, op->e->comm->me,
-                                "%s", err.text);
-            if (status)
-                op_failed(s, st, status, err.text);
-            return;
-        }
-        varies_end(op->e, counts_at(op));
+    if (st->asked) {
+        varies_asked(s, st, op->e);
+        return;
     }
+    if (op->e->kind == ENTRY_VARIES)
+        varies_end(op->e, counts_at(op));
     op_done(s, st);
 }
 

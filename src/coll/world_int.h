@@ -67,6 +67,7 @@ struct coll_entry {
     const void **host; /* inputs, then outputs */
     uint64_t *addr;
     struct device_extent *copy; /* [inputs]: inputs that overlap an output are sent from here */
+    bool copies;                /* some are */
 };
 
 struct coll_table {

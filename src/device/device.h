@@ -288,6 +288,11 @@ void device_lease_unwatch(struct device_instance *in, uint64_t lease,
  * NRT_INVALID: no extent of this slot has the range; NRT_INVALID_HANDLE: the lease is not open. */
 NRT_STATUS device_lease_hold(struct device_instance *in, uint64_t lease, uint64_t addr,
                              uint64_t size, struct device_extent *held, struct err *err);
+/* Whether the extents that device_lease_hold remembered are still the same: what was mapped in them
+ * is mapped and backed, what was leased is leased. Those that are all zero count as such. No lock,
+ * a few loads each. */
+bool device_lease_holds(const struct device_instance *in, const struct device_extent *held,
+                        unsigned count);
 
 /* --- account ------------------------------------------------------------------------------------
  */

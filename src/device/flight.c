@@ -82,16 +82,26 @@ void device_flight_stand(const struct device_flight_at *at, uint64_t steps, uint
     PUT_FLIGHT(at->f->wait, wait);
 }
 
+static void flight_end(struct device_flight *f, uint64_t steps, uint64_t outcome, uint64_t tick)
+{
+    PUT_FLIGHT(f->steps, steps);
+    if (outcome == 0)
+        PUT_FLIGHT(f->wait, 0); /* after a failure it tells what was waited for */
+    PUT_FLIGHT(f->outcome, outcome);
+    PUT_FLIGHT(f->ended, tick);
+}
+
 void device_flight_end(const struct device_flight_at *at, uint64_t steps, uint32_t status,
                        uint32_t culprit)
 {
-    if (!still_there(at))
-        return;
-    PUT_FLIGHT(at->f->steps, steps);
-    if (status == NRT_SUCCESS)
-        PUT_FLIGHT(at->f->wait, 0); /* after a failure it tells what was waited for */
-    PUT_FLIGHT(at->f->outcome, (uint64_t)culprit << 32 | status);
-    PUT_FLIGHT(at->f->ended, device_flight_tick());
+    if (still_there(at))
+        flight_end(at->f, steps, (uint64_t)culprit << 32 | status, device_flight_tick());
+}
+
+void device_flight_end_at_once(const struct device_flight_at *at, uint64_t steps)
+{
+    if (still_there(at))
+        flight_end(at->f, steps, 0, GET_FLIGHT(at->f->begun));
 }
 
 /* ---- reading ---- */

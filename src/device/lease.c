@@ -320,17 +320,31 @@ void lease_watches_free(struct device_instance *in)
     }
 }
 
-/* Whether the range lies in the extent that *h remembers, and that extent is still the same. Its
- * lease lasts as long as it does. */
+/* Whether the extent is still the one that *h remembers. Its lease and its size last as long as it
+ * does. */
+static bool is_still(const struct ctl_extent *x, const struct device_extent *h)
+{
+    return x && atomic_load_explicit(&x->state, memory_order_acquire) == EXT_LIVE &&
+           atomic_load_explicit(&x->generation, memory_order_relaxed) == h->generation;
+}
+
+/* Whether the range lies in the extent that *h remembers. */
 static bool holds_already(const struct device_instance *in, uint64_t addr, uint64_t size,
                           const struct device_extent *h)
 {
     const struct ctl_extent *x = ctl_extent(in, h->index);
 
-    return h->generation && x && addr >= h->addr &&
-           atomic_load_explicit(&x->state, memory_order_acquire) == EXT_LIVE &&
-           atomic_load_explicit(&x->generation, memory_order_relaxed) == h->generation &&
+    return h->generation && addr >= h->addr && is_still(x, h) &&
            range_ok(addr - h->addr, size, atomic_load_explicit(&x->size, memory_order_relaxed));
+}
+
+bool device_lease_holds(const struct device_instance *in, const struct device_extent *held,
+                        unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (held[i].generation && !is_still(ctl_extent(in, held[i].index), &held[i]))
+            return false;
+    return true;
 }
 
 static NRT_STATUS hold_locked(struct device_instance *in, uint64_t lease, uint64_t addr,

@@ -48,6 +48,26 @@ static uint64_t raised_by_me(struct rank *r, uint32_t peer)
     return sum;
 }
 
+/* What rank 1 shows of being raised and rung by me. */
+struct heard {
+    uint64_t raised;
+    uint32_t bell;
+};
+
+static struct heard heard_now(struct rank *r)
+{
+    return (struct heard){raised_by_me(r, 1), run_word_load(&r->comm->peers[1].area->bell)};
+}
+
+/* Whether the bell has rung exactly if something was raised since. */
+static bool rung_rightly(struct rank *r, struct heard before, unsigned *rung)
+{
+    struct heard now = heard_now(r);
+
+    *rung += now.bell != before.bell;
+    return (now.raised != before.raised) == (now.bell != before.bell);
+}
+
 /* Rank 1 sleeps, as far as its area says. A call of rank 0 that raised something has rung when it
  * returns, whether or not there is more to do; one that raised nothing does not ring. */
 static const char *bell_body(struct rank *r)
@@ -68,19 +88,19 @@ static const char *bell_body(struct rank *r)
         if (case_open(r, &k, &cases[i], &err))
             return "the plan was not made";
         if (r->me == 0) {
+            struct heard before = heard_now(r);
             enum coll_state state;
 
             atomic_store(&peer->sleeping, 1);
             if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
                 return "the operation did not begin";
+            if (!rung_rightly(r, before, &rung))
+                bad = "bell and signals do not go together at the beginning";
             do {
-                uint64_t raised = raised_by_me(r, 1);
-                uint32_t bell = run_word_load(&peer->bell);
-
+                before = heard_now(r);
                 state = coll_progress(r->comm, 1);
-                if ((raised_by_me(r, 1) != raised) != (run_word_load(&peer->bell) != bell))
+                if (!rung_rightly(r, before, &rung))
                     bad = "bell and signals do not go together";
-                rung += run_word_load(&peer->bell) != bell;
             } while (state == COLL_MOVED);
             atomic_store(&peer->sleeping, 0);
         }
@@ -299,6 +319,46 @@ static void tensors_are_exposed_during_operations_only(void **state)
     (void)state;
 }
 
+/* A plan remembers the tensors of its last operations by their addresses; other tensors that have
+ * come to lie there are leased like any others. */
+static const char *again_body(struct rank *r)
+{
+    struct device_usage u;
+    struct case_kit k;
+    struct err err = {0};
+    uint64_t in, out;
+
+    if (case_open(r, &k, &ring, &err))
+        return "the plan was not made";
+    for (unsigned i = 0; i < 4; i++) {
+        rank_memory_free(r);
+        (void)rank_memory(r, k.ts.in_len[0] * 4, &in);
+        (void)rank_memory(r, k.ts.out_len[0] * 4, &out);
+        if (i > 0 && (in != k.ts.in_addr[0] || out != k.ts.out_addr[0]))
+            return "the tensors lie elsewhere";
+        k.ts.in_addr[0] = in;
+        k.ts.out_addr[0] = out;
+        if (coll_begin(k.plan, &in, &out, &err))
+            return "the operation did not begin";
+        ranks_barrier(r);
+        if (i == 3)
+            rank_memory_free(r);
+        if (coll_wait(r->comm, &err))
+            return "the operation did not end";
+        ranks_barrier(r);
+    }
+    if (device_usage_core(r->in, r->core, &u) || u.bytes[DEVICE_CAT_TENSOR] == 0)
+        return "tensors freed during an operation have a new owner";
+    case_close(&k);
+    return NULL;
+}
+
+static void tensors_that_lie_where_others_were_are_leased_too(void **state)
+{
+    must(RANKS_PROCESSES, 2, NO_TIMEOUT_MS, again_body, NULL);
+    (void)state;
+}
+
 /* Memory of somebody else, or none, is refused before anything has begun. */
 static const char *foreign_body(struct rank *r)
 {
@@ -336,6 +396,7 @@ int main(void)
         cmocka_unit_test(the_dead_are_seen_long_before_the_timeout),
         cmocka_unit_test(different_operations_are_found_when_ranks_meet),
         cmocka_unit_test(tensors_are_exposed_during_operations_only),
+        cmocka_unit_test(tensors_that_lie_where_others_were_are_leased_too),
         cmocka_unit_test(only_tensors_of_the_caller_are_accepted),
     };
 

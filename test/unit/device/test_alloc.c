@@ -475,6 +475,8 @@ static void held_memory_is_leased_while_busy(void **state)
                              NRT_SUCCESS);
         assert_int_equal(device_lease_hold(a, lease, x.addr + 64, MIB, &other, NULL), NRT_INVALID);
         assert_int_equal(device_lease_hold(a, lease, x.addr + 64, MIB, &held, NULL), NRT_INVALID);
+        assert_true(device_lease_holds(a, &held, 1));
+        assert_true(device_lease_holds(a, &other, 1)); /* all zero */
         assert_int_equal(device_lease_hold(b, lease, x.addr, 64, &other, NULL), NRT_INVALID);
         atomic_store(&busy, how % 2);
         if (how >= 2) {
@@ -484,7 +486,9 @@ static void held_memory_is_leased_while_busy(void **state)
         assert_int_equal(device_free(a, &x, NULL), NRT_SUCCESS);
         assert_true(used_on(a, 0) == (how % 2 ? MIB : 0));
         if (how % 2 == 0) { /* another extent there: what was held is not it */
+            assert_false(device_lease_holds(a, &held, 1));
             assert_int_equal(device_alloc(a, &w, &x, NULL), NRT_SUCCESS);
+            assert_false(device_lease_holds(a, &held, 1));
             if (how == 0)
                 assert_int_equal(device_lease_hold(a, lease, x.addr, 64, &held, NULL), NRT_SUCCESS);
             assert_true(how == 2 || held.generation == x.generation);
