@@ -116,6 +116,15 @@ void *read_file(const char *path, size_t *ret_size)
     return data;
 }
 
+nrt_tensor_t *device_tensor(int vnc, size_t size)
+{
+    nrt_tensor_t *t = NULL;
+
+    assert_ok(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, vnc, size, "t", &t));
+    assert_non_null(t);
+    return t;
+}
+
 int models_setup(void **state)
 {
     api_env("trn1.2xlarge", 0);

@@ -33,6 +33,8 @@ nrt_tensor_t *io_add(struct io *io, bool input, const char *name, nrt_tensor_pla
                      int vnc, size_t size);
 void io_fini(struct io *io);
 
+/* A tensor of device memory. */
+nrt_tensor_t *device_tensor(int vnc, size_t size);
 void put_floats(nrt_tensor_t *t, const float *v, unsigned n);
 float get_float(nrt_tensor_t *t, unsigned i);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensors, sets and device memory through the public API: api.md 4.6 to 4.8 and 7. */
+/* Tensors and sets through the public API: api.md 4.6 and 4.7. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -13,20 +13,12 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "models.h"
 #include "proves.h"
 
 #define KIB 1024u
 #define MIB (1024u * KIB)
 #define GIB ((size_t)1024 * MIB)
-
-static nrt_tensor_t *device(int vnc, size_t size)
-{
-    nrt_tensor_t *t = NULL;
-
-    assert_ok(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, vnc, size, "t", &t));
-    assert_non_null(t);
-    return t;
-}
 
 static nrt_tensor_t *host(nrt_tensor_placement_t place, size_t size)
 {
@@ -63,7 +55,7 @@ static void tensor_new_reads_zero_in_every_placement(void **state)
         for (int place = 0; place < 3; place++)
             for (size_t size = 1; size <= sizeof(buf); size = size * 7 + 3) {
                 nrt_tensor_t *t =
-                    place ? host((nrt_tensor_placement_t)place, size) : device(1, size);
+                    place ? host((nrt_tensor_placement_t)place, size) : device_tensor(1, size);
 
                 memset(buf, 0x5A, size);
                 assert_ok(nrt_tensor_read(t, buf, 0, size));
@@ -84,7 +76,7 @@ static void tensor_reused_memory_written_in_part_reads_zero_elsewhere(void **sta
     static uint8_t buf[5 * MIB];
 
     for (int round = 0; round < 6; round++) {
-        nrt_tensor_t *t = device(0, sizeof(buf)), *s = NULL;
+        nrt_tensor_t *t = device_tensor(0, sizeof(buf)), *s = NULL;
 
         if (round == 0) {
             memset(buf, 0xEE, sizeof(buf));
@@ -114,7 +106,7 @@ static void tensor_reused_memory_written_in_part_reads_zero_elsewhere(void **sta
             nrt_tensor_free(&s);
             assert_ok(nrt_tensor_memset(t, 0, 0xEE, sizeof(buf)));
         } else {
-            nrt_tensor_t *u = device(0, sizeof(buf));
+            nrt_tensor_t *u = device_tensor(0, sizeof(buf));
 
             assert_ok(nrt_tensor_copy(t, 0, u, MIB, MIB));
             assert_true(all_are(nrt_tensor_get_va(u), sizeof(buf), 0));
@@ -137,7 +129,7 @@ static void tensor_host_is_limited_to_four_mib(void **state)
 
 static void tensor_of_no_bytes_is_a_tensor(void **state)
 {
-    nrt_tensor_t *z = device(0, 0), *e = NULL, *t = device(0, 64);
+    nrt_tensor_t *z = device_tensor(0, 0), *e = NULL, *t = device_tensor(0, 64);
     nrt_tensor_device_allocation_info_t info;
 
     assert_ok(nrt_tensor_allocate_empty("e", &e));
@@ -164,7 +156,7 @@ static void tensor_of_no_bytes_is_a_tensor(void **state)
 
 static void tensor_of_more_than_four_gib_is_addressed_to_its_end(void **state)
 {
-    nrt_tensor_t *t = device(0, 5 * GIB);
+    nrt_tensor_t *t = device_tensor(0, 5 * GIB);
     char buf[8] = "";
 
     assert_int_equal(nrt_tensor_get_size(t), 5 * GIB);
@@ -194,7 +186,7 @@ static void tensor_addresses_are_unique_and_tell_where(void **state)
         nrt_tensor_device_allocation_info_t info;
 
         a[i].size = sizes[i % 8];
-        t[i] = device(i % 2, a[i].size);
+        t[i] = device_tensor(i % 2, a[i].size);
         a[i].va = nrt_tensor_get_va(t[i]);
         assert_non_null(a[i].va);
         assert_ok(nrt_tensor_get_device_allocation_info(t[i], &info));
@@ -230,7 +222,7 @@ static void tensor_ranges_never_wrap(void **state)
     static const size_t edges[] = {
         0, 1, 99, 100, 101, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 99, SIZE_MAX / 2 + 1};
     enum { N = sizeof(edges) / sizeof(edges[0]) };
-    nrt_tensor_t *t[3] = {device(0, 100), host(NRT_TENSOR_PLACEMENT_VIRTUAL, 100), NULL};
+    nrt_tensor_t *t[3] = {device_tensor(0, 100), host(NRT_TENSOR_PLACEMENT_VIRTUAL, 100), NULL};
     static uint8_t buf[128];
     nrt_tensor_t *s;
 
@@ -267,7 +259,7 @@ static void tensor_random_calls_match_plain_memory(void **state)
 {
     enum { SIZE = 200000 };
     static uint8_t want[2][SIZE], buf[SIZE], got[SIZE];
-    nrt_tensor_t *t[2] = {device(0, SIZE), host(NRT_TENSOR_PLACEMENT_VIRTUAL, SIZE)};
+    nrt_tensor_t *t[2] = {device_tensor(0, SIZE), host(NRT_TENSOR_PLACEMENT_VIRTUAL, SIZE)};
     const char *env = getenv("OPENNRT_SEED");
     unsigned seed = env ? (unsigned)strtoul(env, NULL, 10) : (unsigned)time(NULL), x = seed;
 
@@ -322,7 +314,7 @@ static void tensor_random_calls_match_plain_memory(void **state)
 
 static void tensor_copy_between_hbms_is_refused(void **state)
 {
-    nrt_tensor_t *a = device(0, 64), *b = device(1, 64),
+    nrt_tensor_t *a = device_tensor(0, 64), *b = device_tensor(1, 64),
                  *h = host(NRT_TENSOR_PLACEMENT_VIRTUAL, 64);
 
     assert_fails(nrt_tensor_copy(a, 0, b, 0, 64), NRT_INVALID, "nrt_tensor_copy");
@@ -336,7 +328,7 @@ static void tensor_copy_between_hbms_is_refused(void **state)
 
 static void batches_are_checked_first_and_done_in_order(void **state)
 {
-    nrt_tensor_t *a = device(0, 64), *b = host(NRT_TENSOR_PLACEMENT_VIRTUAL, 64);
+    nrt_tensor_t *a = device_tensor(0, 64), *b = host(NRT_TENSOR_PLACEMENT_VIRTUAL, 64);
     uint8_t one[64], two[64], back[4][64] = {{0}};
     nrt_tensor_batch_op_t wa[] = {{0, 64, one}, {8, 8, two}}, wb[] = {{60, 4, two}};
     nrt_tensor_batch_op_t ra[] = {{0, 64, back[0]}}, rb[] = {{0, 64, back[1]}};
@@ -374,7 +366,7 @@ static void batches_are_checked_first_and_done_in_order(void **state)
 
 static void slice_shares_storage_until_the_last_handle(void **state)
 {
-    nrt_tensor_t *t = device(0, 4096), *s, *ss, *other;
+    nrt_tensor_t *t = device_tensor(0, 4096), *s, *ss, *other;
     nrt_tensor_device_allocation_info_t ti, si;
     uint8_t v = 0;
 
@@ -391,7 +383,7 @@ static void slice_shares_storage_until_the_last_handle(void **state)
 
     nrt_tensor_free(&t);
     nrt_tensor_free(&s);
-    other = device(0, 4096); /* must not get the storage that lives */
+    other = device_tensor(0, 4096); /* must not get the storage that lives */
     assert_ok(nrt_tensor_memset(other, 0, 0xff, 4096));
     v = 0;
     assert_ok(nrt_tensor_read(ss, &v, 0, 1));
@@ -411,7 +403,7 @@ static void attach_replaces_the_storage_of_this_handle_only(void **state)
     size_t n;
 
     assert_ok(nrt_get_vnc_memory_stats(0, &before, sizeof(before), &n));
-    t = device(0, 8192);
+    t = device_tensor(0, 8192);
     assert_ok(nrt_get_vnc_memory_stats(0, &during, sizeof(during), &n));
     assert_int_equal(during.bytes_used, before.bytes_used + 8192);
     assert_ok(nrt_tensor_attach_buffer(t, mine, sizeof(mine)));
@@ -432,7 +424,7 @@ static void attach_replaces_the_storage_of_this_handle_only(void **state)
     nrt_tensor_free(&t);
     assert_int_equal(mine[0], 7); /* the caller's, still */
 
-    t = device(0, 64);
+    t = device_tensor(0, 64);
     assert_ok(nrt_tensor_allocate_slice(t, 0, 64, "s", &s));
     assert_ok(nrt_tensor_write(t, "\5", 0, 1));
     assert_ok(nrt_tensor_attach_buffer(t, mine, 64));
@@ -456,7 +448,7 @@ static void attach_replaces_the_storage_of_this_handle_only(void **state)
 
 static void set_adds_replaces_and_finds(void **state)
 {
-    nrt_tensor_t *a = device(0, 64), *b = device(0, 64), *got = (nrt_tensor_t *)&a;
+    nrt_tensor_t *a = device_tensor(0, 64), *b = device_tensor(0, 64), *got = (nrt_tensor_t *)&a;
     nrt_tensor_set_t *s;
     char name[32];
 
@@ -500,7 +492,7 @@ static void set_adds_replaces_and_finds(void **state)
 
 static void completion_is_awaited_polled_and_reset(void **state)
 {
-    nrt_tensor_t *t = device(0, 64);
+    nrt_tensor_t *t = device_tensor(0, 64);
 
     assert_ok(nrt_tensor_check_output_completion(t, -1, 0));
     assert_int_equal(nrt_tensor_check_output_completion(t, 0, 1), NRT_TIMEOUT);
@@ -511,188 +503,6 @@ static void completion_is_awaited_polled_and_reset(void **state)
     assert_ok(nrt_tensor_check_output_completion(t, INT64_MAX, 0));
     assert_ok(nrt_tensor_check_output_completion(t, INT64_MIN, 0));
     nrt_tensor_free(&t);
-}
-
-/* ---- device memory ---- */
-
-static void hbm_mapping_ends_with_invalid_handle_and_holds_tensors(void **state)
-{
-    nrt_tensor_t *t = device(1, 4096);
-    char *va = nrt_tensor_get_va(t), *base = NULL;
-    size_t size = 0, n = 0;
-    void *addr = &n;
-    int hbm = 0;
-
-    while (nrt_get_hbm_mmap_va(0, hbm, &addr, &size) == NRT_SUCCESS) {
-        assert_int_equal(size, 16 * GIB);
-        if ((char *)addr <= va && va < (char *)addr + size)
-            base = addr;
-        hbm++;
-    }
-    assert_int_equal(hbm, 2);
-    addr = &n;
-    assert_int_equal(nrt_get_hbm_mmap_va(0, 2, &addr, &size), NRT_INVALID_HANDLE);
-    assert_ptr_equal(addr, &n);
-    assert_non_null(base);
-    assert_fails(nrt_get_hbm_mmap_va(1, 0, &addr, &size), NRT_INVALID, "nrt_get_hbm_mmap_va");
-    assert_fails(nrt_get_hbm_mmap_va(-1, 0, &addr, &size), NRT_INVALID, "nrt_get_hbm_mmap_va");
-    assert_fails(nrt_get_hbm_mmap_va(0, -1, &addr, &size), NRT_INVALID, "nrt_get_hbm_mmap_va");
-    nrt_tensor_free(&t);
-    PROVES("hbm-011");
-    PROVES("api-040");
-}
-
-static void memcpy_to_device_stays_in_one_mapping(void **state)
-{
-    nrt_tensor_t *t = device(0, 4096);
-    char *va = nrt_tensor_get_va(t), got[64] = "", src[64] = "plain bytes";
-    void *base;
-    size_t size;
-
-    assert_ok(nrt_memcpy_to_device(va + 100, src, sizeof(src))); /* any offset inside */
-    assert_ok(nrt_tensor_read(t, got, 100, sizeof(got)));
-    assert_string_equal(got, src);
-    memcpy(va + 200, src, sizeof(src)); /* and without the call */
-    assert_ok(nrt_tensor_read(t, got, 200, sizeof(got)));
-    assert_string_equal(got, src);
-    assert_ok(nrt_memcpy_to_device(NULL, NULL, 0));
-    assert_fails(nrt_memcpy_to_device(got, src, 8), NRT_INVALID, "nrt_memcpy_to_device");
-    assert_ok(nrt_get_hbm_mmap_va(0, 0, &base, &size));
-    assert_fails(nrt_memcpy_to_device((char *)base + size - 4, src, 8), NRT_INVALID,
-                 "nrt_memcpy_to_device");
-    assert_fails(nrt_memcpy_to_device(va, src, SIZE_MAX), NRT_INVALID, "nrt_memcpy_to_device");
-    nrt_tensor_free(&t);
-    PROVES("hbm-013");
-    PROVES("api-075");
-}
-
-static void dmabuf_is_one_or_the_call_is_invalid(void **state)
-{
-    nrt_tensor_t *t = device(0, 2 * MIB);
-    uint64_t va = (uint64_t)(uintptr_t)nrt_tensor_get_va(t);
-    struct stat st;
-    int fd = -7, on_stack;
-    NRT_STATUS status = nrt_get_dmabuf_fd(va, 2 * MIB, &fd);
-
-    /* Where the host has the facility a descriptor, else the one status after which callers
-     * register the plain address. */
-    if (status == NRT_SUCCESS) {
-        assert_int_equal(fstat(fd, &st), 0);
-        close(fd);
-    } else {
-        assert_int_equal(status, NRT_INVALID);
-        assert_int_equal(fd, -7);
-    }
-    fd = -7;
-    assert_fails(nrt_get_dmabuf_fd(va + 1, 4096, &fd), NRT_INVALID, "nrt_get_dmabuf_fd");
-    assert_fails(nrt_get_dmabuf_fd(va, 4095, &fd), NRT_INVALID, "nrt_get_dmabuf_fd");
-    assert_fails(nrt_get_dmabuf_fd(va, UINT64_MAX - 4095, &fd), NRT_INVALID, "nrt_get_dmabuf_fd");
-    assert_fails(nrt_get_dmabuf_fd((uint64_t)(uintptr_t)&on_stack, 4096, &fd), NRT_INVALID,
-                 "nrt_get_dmabuf_fd");
-    assert_int_equal(fd, -7);
-    nrt_tensor_free(&t);
-    PROVES("hbm-012");
-    PROVES("api-037");
-}
-
-static void efa_and_ids_of_a_software_device(void **state)
-{
-    nrt_tensor_t *t = device(0, 4096);
-    uint32_t id = 99, map[4] = {99, 99, 99, 99}, n = 4;
-    char bdf[32];
-    size_t len = sizeof(bdf);
-
-    assert_fails(nrt_get_attached_efa_bdf(nrt_tensor_get_va(t), bdf, &len), NRT_FAILURE,
-                 "nrt_get_attached_efa_bdf");
-    PROVES("api-042");
-    assert_ok(nrt_host_device_id_get(0, &id));
-    assert_int_equal(id, 0);
-    PROVES("api-038");
-    assert_ok(nrt_host_device_id_rid_map_get(&n, map));
-    assert_int_equal(n, 1);
-    assert_int_equal(map[0], 0);
-    assert_int_equal(map[1], 99);
-    n = 0;
-    assert_fails(nrt_host_device_id_rid_map_get(&n, map), NRT_INVALID,
-                 "nrt_host_device_id_rid_map_get");
-    assert_int_equal(n, 1); /* the need */
-    PROVES("api-039");
-    nrt_tensor_free(&t);
-}
-
-static void memory_stats_of_any_size_are_written_that_far(void **state)
-{
-    struct {
-        nrt_vnc_memory_stats_t v;
-        uint8_t more[8];
-    } full, part;
-    size_t n = 0;
-
-    memset(&full, 0xAA, sizeof(full));
-    assert_ok(nrt_get_vnc_memory_stats(1, &full.v, sizeof(full), &n));
-    assert_int_equal(n, sizeof(nrt_vnc_memory_stats_t));
-    assert_int_equal(full.v.bytes_limit, 16 * GIB);
-    PROVES("mem-048");
-    assert_true(all_are(full.more, sizeof(full.more), 0xAA));
-    for (size_t k = 1; k <= sizeof(nrt_vnc_memory_stats_t); k++) {
-        memset(&part, 0xAA, sizeof(part));
-        assert_ok(nrt_get_vnc_memory_stats(1, &part.v, k, &n));
-        assert_int_equal(n, k);
-        assert_memory_equal(&part, &full, k);
-        assert_int_equal(((uint8_t *)&part)[k], 0xAA);
-    }
-    assert_fails(nrt_get_vnc_memory_stats(2, &full.v, sizeof(full.v), &n), NRT_INVALID,
-                 "nrt_get_vnc_memory_stats");
-    assert_fails(nrt_get_vnc_memory_stats(0, &full.v, 0, &n), NRT_INVALID,
-                 "nrt_get_vnc_memory_stats");
-    PROVES("api-041");
-}
-
-/* Out of device memory: the report, the status, and the next call works. */
-static void tensor_too_large_gives_resource_and_the_next_works(void **state)
-{
-    nrt_tensor_t *t = (nrt_tensor_t *)&state, *u;
-
-    api_log_clear();
-    assert_int_equal(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, 17 * GIB, "big", &t),
-                     NRT_RESOURCE);
-    assert_true(api_log_has("TDRV:log_dev_mem "));
-    PROVES("api-131");
-    assert_ptr_equal(t, &state);
-    assert_int_equal(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, SIZE_MAX, "big", &t),
-                     NRT_RESOURCE);
-    assert_int_equal(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_VIRTUAL, 0, SIZE_MAX, "big", &t),
-                     NRT_RESOURCE);
-    u = device(0, 16 * GIB); /* a whole HBM */
-    assert_ok(nrt_tensor_write(u, "x", 16 * GIB - 1, 1));
-    nrt_tensor_free(&u);
-    u = device(0, 64);
-    nrt_tensor_free(&u);
-    PROVES("mem-022");
-    api_log_clear();
-}
-
-static int setup(void **state)
-{
-    api_env("trn1.2xlarge", 0);
-    return nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "");
-}
-
-static int teardown(void **state)
-{
-    nrt_vnc_memory_stats_t stats;
-    size_t n;
-
-    /* Every test gave back what it took. */
-    for (uint32_t i = 0; i < 2; i++)
-        if (nrt_get_vnc_memory_stats(i, &stats, sizeof(stats), &n) != NRT_SUCCESS ||
-            stats.bytes_used != 0) {
-            fprintf(stderr, "core %u still uses %zu bytes\n", i, stats.bytes_used);
-            return 1;
-        }
-    nrt_close();
-    api_env_end();
-    return 0;
 }
 
 int main(void)
@@ -712,14 +522,7 @@ int main(void)
         cmocka_unit_test(attach_replaces_the_storage_of_this_handle_only),
         cmocka_unit_test(set_adds_replaces_and_finds),
         cmocka_unit_test(completion_is_awaited_polled_and_reset),
-        cmocka_unit_test(dmabuf_is_one_or_the_call_is_invalid),
-        cmocka_unit_test(efa_and_ids_of_a_software_device),
-        cmocka_unit_test(memory_stats_of_any_size_are_written_that_far),
-        cmocka_unit_test(tensor_too_large_gives_resource_and_the_next_works),
-        /* these two last: from then on every allocation of this process is backed at once */
-        cmocka_unit_test(memcpy_to_device_stays_in_one_mapping),
-        cmocka_unit_test(hbm_mapping_ends_with_invalid_handle_and_holds_tensors),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, models_setup, models_teardown);
 }
