@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Ranks start by hand, under Open MPI's mpirun and under Slurm's srun: the commands of docs/net.md, word for
-word. And what a rank says when it was started wrongly: the variable, the rank, what to do.
+word. And what a rank says when it was started wrongly: the variable, the rank, what to do; the page's examples of
+that print what the page says they print.
 
     test_start.py <build folder> <docs/net.md>
 
@@ -179,8 +180,33 @@ def ranks_that_do_not_fit():
         says(output(p), "two processes are rank 1", "g_device_id")
 
 
+def shown(line, out):
+    """Whether the output has the line of the page, in which ... is any text."""
+    return re.search(".*".join(re.escape(part) for part in line.split("...")) + "$", out, re.M) is not None
+
+
+def failures_of_the_page():
+    """Their ranks end by themselves, each with a documented status."""
+    with open(NET_MD, encoding="utf-8") as f:
+        page = f.read().split("## When a job does not start")[1].split("\n## ")[0]
+    found = re.findall(r"^```sh\n(.*?)^```\n```\n(.*?)^```$", page, re.M | re.S)
+    assert len(found) == page.count("```sh") == 7, found
+    for commands, expected in found:
+        own = "127.0.0.1:%d" % port()
+        env = environment(**no_limit(NEURON_RT_ROOT_COMM_ID=own))
+        out = subprocess.run(["sh", "-c", commands.replace("127.0.0.1:45678", own)], env=env, timeout=110, text=True,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        out = out.replace(own, "127.0.0.1:45678")
+        for line in expected.splitlines():
+            assert shown(line, out), "%s\nprints\n%s\nand not\n%s" % (commands, out, line)
+        ends = re.findall(r"^allreduce_rank: nrt_load_collectives: (NRT_(?:INVALID|FAILURE|TIMEOUT))$", out, re.M)
+        assert len(ends) == commands.count("allreduce_rank "), out
+
+
 def main():
     the_page()
+    failures_of_the_page()
+    print("failures of the page: as it says")
     wrong_root()
     print("wrong roots: named")
     ranks_that_do_not_fit()
