@@ -78,6 +78,14 @@ NRT_STATUS nrta_tensor_copy(nrt_tensor_t *src, uint64_t src_offset, nrt_tensor_t
                             uint64_t dst_offset, uint64_t size, int queue,
                             nrta_error_tracker_t *err, nrta_seq_t *req_sequence);
 
+/* Execute the model once, by unit COMPUTE of its core (of the replica whose turn it is). The sets
+ * are looked up by this call, and may change or be destroyed afterwards; their tensors and the
+ * model are kept: nrt_unload waits. queue is 0. NRT_INVALID_HANDLE; NRT_EXEC_BAD_INPUT: the sets do
+ * not fit. */
+NRT_STATUS nrta_execute_schedule(nrt_model_t *model, const nrt_tensor_set_t *input,
+                                 nrt_tensor_set_t *output, int queue, nrta_error_tracker_t *err,
+                                 nrta_seq_t *req_sequence);
+
 /* ---- Completion ---- */
 
 /* Whether the request is complete: what it read or wrote is there, or its failure is in its

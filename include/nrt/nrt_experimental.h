@@ -82,6 +82,29 @@ NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_coun
 NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count,
                           uint32_t rank_input_size, void *input, void *output);
 
+/* The implicit asynchronous mode, which is deprecated, is on when the variable
+ * NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS has a value above 0 at nrt_init, which then warns.
+ * nrt_execute checks its arguments, leaves the execution to a thread of the model's core, and
+ * returns; NRT_QUEUE_FULL: that many (at most 63) executions of the core are not complete;
+ * NRT_EXEC_UNIT_UNRECOVERABLE: an earlier one ended in a timeout or a fault of the device. Reading,
+ * writing, setting and copying a tensor waits for the queued executions that use it, freeing it
+ * and unloading a model, too.
+ *
+ * The callback is called for each of these executions when it is complete, in their order on each
+ * core, by a thread of the core, which carries out the next one afterwards. job_id counts the
+ * executions of a core up, from 1. A callback may make any call; one that would have to wait for an
+ * execution is refused with NRT_INVALID (freeing does nothing, then). */
+typedef void (*NRT_ASYNC_EXEC_STATUS_CALLBACK)(void *params, uint32_t model_id, uint32_t vnc,
+                                               uint64_t job_id, NRT_STATUS status);
+
+/* Call this from now on in place of the one before, which may still be under way; NULL: the
+ * default, which logs failures. Any state; it outlives sessions. */
+NRT_STATUS nrt_register_async_exec_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK callback, void *params);
+
+/* Wait until the executions are complete that core vnc (-1: each core) has queued, and their
+ * callbacks have returned. NRT_INVALID: not a core of this process, or called from a callback. */
+NRT_STATUS nrt_async_drain_queued_execs(int32_t vnc);
+
 /* Copy to device memory mapped into this process (nrt_tensor_get_va, nrt_get_hbm_mmap_va). size 0:
  * nothing. NRT_INVALID: [dest, dest + size) is not in one such mapping. */
 NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t size);

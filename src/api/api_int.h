@@ -41,6 +41,7 @@ struct api {
     struct queue_set *queues;
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
+    unsigned inflight;             /* of the implicit mode; 0: off */
     struct handle_table tensors, sets, models, comms, requests, trackers;
 };
 
@@ -52,6 +53,7 @@ struct api_model {
     struct model *m;
     _Atomic uint32_t turn;    /* of replicas */
     _Atomic uint32_t last;    /* binding used last */
+    _Atomic uint32_t last_us; /* of the last execution by a worker; UINT32_MAX: none yet */
     struct binding *bindings; /* API_BINDINGS of them */
 };
 
@@ -118,6 +120,12 @@ void api_sendrecv_end(void);
 void api_sendrecv_fork_begin(void);
 void api_sendrecv_fork_end(void);
 void api_sendrecv_forget(void);
+
+/* Whether the calling thread may wait for requests: not one that carries them out, in a callback.
+ */
+bool api_may_wait(void);
+/* async_exec.c: in the child of a fork. */
+void async_exec_forget(void);
 
 /* Inputs to files (behaviour.md 8.4). */
 void api_dump_inputs(const struct model *m, const struct model_arg *in);

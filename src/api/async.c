@@ -37,12 +37,24 @@ bool async_tensor_core(const struct tensor *t, uint32_t *ret_core)
 }
 
 static NRT_STATUS push(const struct async_to *to, const struct queue_ops *ops, const void *arg,
-                       size_t arg_size, struct queue_tracker *tracker, nrta_seq_t *seq)
+                       size_t arg_size, struct queue_tracker *tracker, unsigned limit,
+                       nrta_seq_t *seq)
 {
     struct queue_request req = {.ops = ops, .tracker = tracker, .lasts = to->lasts};
     struct err err;
     NRT_STATUS status;
 
+    err.status = NRT_SUCCESS;
+    err.text[0] = '\0';
+    status = queue_push(api_.queues, to->core, to->kind, (unsigned)to->queue, &req, arg, arg_size,
+                        limit, seq, &err);
+    if (__builtin_expect(status != NRT_SUCCESS, 0))
+        return api_fail(to->func, status, "%s", err.text);
+    return status;
+}
+
+static NRT_STATUS check(const struct async_to *to, const struct queue_tracker *tracker)
+{
     if (to->queue < 0 || (unsigned)to->queue >= queue_count(to->kind))
         return api_fail(to->func, NRT_INVALID, "queue %d is not one of the unit's %u", to->queue,
                         queue_count(to->kind));
@@ -50,13 +62,7 @@ static NRT_STATUS push(const struct async_to *to, const struct queue_ops *ops, c
         return api_fail(to->func, NRT_INVALID,
                         "the error tracker is of core %" PRIu32 ", the request of core %" PRIu32,
                         queue_tracker_core(tracker), to->core);
-    err.status = NRT_SUCCESS;
-    err.text[0] = '\0';
-    status = queue_push(api_.queues, to->core, to->kind, (unsigned)to->queue, &req, arg, arg_size,
-                        QUEUE_DEPTH, seq, &err);
-    if (__builtin_expect(status != NRT_SUCCESS, 0))
-        return api_fail(to->func, status, "%s", err.text);
-    return status;
+    return NRT_SUCCESS;
 }
 
 NRT_STATUS async_push(const struct async_to *to, const struct queue_ops *ops, const void *arg,
@@ -67,9 +73,19 @@ NRT_STATUS async_push(const struct async_to *to, const struct queue_ops *ops, co
 
     if (!slot)
         return bad_tracker(to->func);
-    status = push(to, ops, arg, arg_size, slot->obj, seq);
+    status = check(to, slot->obj);
+    if (status == NRT_SUCCESS)
+        status = push(to, ops, arg, arg_size, slot->obj, QUEUE_DEPTH, seq);
     handle_unpin(slot);
     return status;
+}
+
+NRT_STATUS async_push_implicit(const struct async_to *to, const struct queue_ops *ops,
+                               const void *arg, size_t arg_size, unsigned limit)
+{
+    nrta_seq_t seq;
+
+    return push(to, ops, arg, arg_size, NULL, limit, &seq);
 }
 
 /* ---- completion ---- */

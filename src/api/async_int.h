@@ -23,6 +23,10 @@ struct async_to {
 NRT_STATUS async_push(const struct async_to *to, const struct queue_ops *ops, const void *arg,
                       size_t arg_size, nrta_error_tracker_t *tracker, nrta_seq_t *seq);
 
+/* The same without a tracker and a sequence, up to limit requests. */
+NRT_STATUS async_push_implicit(const struct async_to *to, const struct queue_ops *ops,
+                               const void *arg, size_t arg_size, unsigned limit);
+
 /* The logical core that a tensor was allocated on, counted from the first owned; false: it lies in
  * host memory. */
 bool async_tensor_core(const struct tensor *t, uint32_t *ret_core);

@@ -154,6 +154,50 @@ void *handle_take(struct handle_table *t, uint64_t token)
     return obj;
 }
 
+struct handle_slot *handle_lock_now(struct handle_table *t, uint64_t token, bool *ret_busy)
+{
+    struct handle_slot *s = slot_at(t, (uint32_t)token & INDEX_MASK);
+    uint32_t none = 0;
+
+    *ret_busy = false;
+    if (!s || token == 0 || !handle_live(s, token))
+        return NULL;
+    if (!atomic_compare_exchange_strong_explicit(&s->pins, &none, HANDLE_EXCL, memory_order_seq_cst,
+                                                 memory_order_relaxed)) {
+        *ret_busy = handle_live(s, token);
+        return NULL;
+    }
+    if (!handle_live(s, token)) {
+        handle_unlock(s);
+        return NULL;
+    }
+    return s;
+}
+
+void *handle_take_now(struct handle_table *t, uint64_t token, bool *ret_busy)
+{
+    struct handle_slot *s = handle_lock_now(t, token, ret_busy);
+    uint64_t want = token;
+    unsigned step = 0;
+    bool mine;
+    void *obj;
+
+    if (!s)
+        return NULL;
+    mine = atomic_compare_exchange_strong_explicit(&s->token, &want, 0, memory_order_seq_cst,
+                                                   memory_order_relaxed);
+    handle_unlock(s);
+    if (!mine)
+        return NULL;
+    /* Those who came meanwhile see that the token has ended, and go. */
+    while (atomic_load_explicit(&s->pins, memory_order_seq_cst) != 0)
+        wait_step(&step);
+    obj = s->obj;
+    s->obj = NULL;
+    slot_put(t, s);
+    return obj;
+}
+
 void *handle_take_any(struct handle_table *t, uint32_t *cursor)
 {
     uint32_t used;

@@ -113,6 +113,10 @@ void handle_unlock(struct handle_slot *s);
  * token is not a live handle. */
 void *handle_take(struct handle_table *t, uint64_t token);
 
+/* The same, and handle_lock, without waiting: NULL with *ret_busy when somebody uses the object. */
+void *handle_take_now(struct handle_table *t, uint64_t token, bool *ret_busy);
+struct handle_slot *handle_lock_now(struct handle_table *t, uint64_t token, bool *ret_busy);
+
 /* End any live token, one per call, for the end of a session; NULL when there is none left. *cursor
  * starts at 0. */
 void *handle_take_any(struct handle_table *t, uint32_t *cursor);

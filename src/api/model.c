@@ -26,8 +26,10 @@ NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
 
     run_caller_enter(&caller);
     am = mem_zalloc(sizeof(*am));
-    if (am)
+    if (am) {
         am->bindings = api_bindings_create();
+        am->last_us = UINT32_MAX;
+    }
     if (!am || !am->bindings) {
         status = api_fail(func, NRT_RESOURCE, "no host memory for a model");
         model_refuse(api_.host, where, "no host memory for a model");
@@ -76,13 +78,17 @@ API_EXPORT NRT_STATUS nrt_unload(nrt_model_t *model)
 {
     struct run_caller caller;
     struct api_model *am;
+    bool busy = false;
     NRT_STATUS status = NRT_SUCCESS;
 
     API_NEED_READY();
     API_NEED(model, "model is NULL");
     run_caller_enter(&caller);
-    am = handle_take(&api_.models, token_of(model)); /* waits for its executions */
-    if (am)
+    am = api_may_wait() ? handle_take(&api_.models, token_of(model)) /* waits for its executions */
+                        : handle_take_now(&api_.models, token_of(model), &busy);
+    if (busy)
+        status = api_fail(__func__, NRT_INVALID, "a callback must not wait for a model in use");
+    else if (am)
         api_model_destroy(am);
     else
         status = bad_model(__func__);

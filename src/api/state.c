@@ -97,6 +97,7 @@ static void forked_child(void)
     table_forget(&api_.requests);
     table_forget(&api_.trackers);
     api_sendrecv_forget();
+    async_exec_forget();
 }
 
 static pthread_once_t once_ = PTHREAD_ONCE_INIT;
@@ -254,10 +255,12 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
         device_cores_reset(in); /* the memories of a core are the process's own: new */
     device_fault_env(in, &sink);
-    if (settings_int("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0, 0, INT32_MAX, &sink) > 0)
+    api_.inflight = (unsigned)settings_int("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0, 0,
+                                           INT32_MAX, &sink);
+    if (api_.inflight > 0)
         LOGW(lg, LOG_NRT, "nrt_init",
-             "implicit asynchronous execution is deprecated and not available here: executions are "
-             "synchronous");
+             "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS: implicit asynchronous execution is "
+             "deprecated, use the calls of nrt/nrt_async.h");
 
     api_.in = in;
     api_.world = world;
@@ -291,6 +294,9 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
     API_NEED(framework > NRT_FRAMEWORK_TYPE_INVALID && framework <= NRT_FRAMEWORK_TYPE_PRECHECK,
              "framework is not a framework type");
 
+    if (!api_may_wait()) /* nrt_close may wait for this callback */
+        return api_ready() ? NRT_SUCCESS
+                           : api_fail(__func__, NRT_INVALID, "called from a callback");
     run_caller_enter(&caller);
     pthread_once(&once_, once);
     pthread_mutex_lock(&api_.lock);
@@ -331,6 +337,10 @@ API_EXPORT void nrt_close(void)
     uint32_t models = 0, sets = 0, tensors = 0, trackers = 0;
     void *obj;
 
+    if (!api_may_wait()) {
+        api_fail(__func__, NRT_INVALID, "a callback must not wait for executions");
+        return;
+    }
     run_caller_enter(&caller);
     pthread_mutex_lock(&api_.lock);
     if (atomic_load(&api_.state) != API_READY)

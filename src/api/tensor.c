@@ -31,6 +31,21 @@ static NRT_STATUS finish(const char *func, NRT_STATUS status, const struct err *
         return bad_tensor(__func__);      \
     t = slot->obj
 
+/* In the implicit mode: until no queued execution uses the tensor. A failure is logged. */
+static NRT_STATUS wait_idle(const char *func, struct tensor *t)
+{
+    struct run_caller caller;
+
+    if (__builtin_expect(api_.inflight == 0, 1) || !tensor_is_queued(t))
+        return NRT_SUCCESS;
+    if (!api_may_wait())
+        return api_fail(func, NRT_INVALID, "a callback must not wait for a tensor in use");
+    run_caller_enter(&caller);
+    tensor_wait_idle(t);
+    run_caller_leave(&caller);
+    return NRT_SUCCESS;
+}
+
 /* ---- making and freeing ---- */
 
 static NRT_STATUS publish(const char *func, struct tensor *t, nrt_tensor_t **ret)
@@ -124,9 +139,16 @@ API_EXPORT void nrt_tensor_free(nrt_tensor_t **tensor)
     if (!tensor || !*tensor)
         return;
     if (api_ready()) {
+        bool busy = false;
+
         run_caller_enter(&caller);
-        tensor_destroy(handle_take(&api_.tensors, token_of(*tensor)));
+        tensor_destroy(api_may_wait() ? handle_take(&api_.tensors, token_of(*tensor))
+                                      : handle_take_now(&api_.tensors, token_of(*tensor), &busy));
+        if (busy)
+            api_fail(__func__, NRT_INVALID, "a callback must not wait for a tensor in use");
         run_caller_leave(&caller);
+        if (busy)
+            return;
     }
     *tensor = NULL;
 }
@@ -136,13 +158,17 @@ API_EXPORT NRT_STATUS nrt_tensor_attach_buffer(nrt_tensor_t *tensor, void *buffe
     struct run_caller caller;
     struct err err = {0};
     struct handle_slot *slot;
+    bool busy = false;
     NRT_STATUS status;
 
     API_NEED_READY();
     API_NEED(tensor, "tensor is NULL");
     run_caller_enter(&caller);
-    slot = handle_lock(&api_.tensors, token_of(tensor));
-    if (slot) {
+    slot = api_may_wait() ? handle_lock(&api_.tensors, token_of(tensor))
+                          : handle_lock_now(&api_.tensors, token_of(tensor), &busy);
+    if (busy) {
+        status = api_fail(__func__, NRT_INVALID, "a callback must not wait for a tensor in use");
+    } else if (slot) {
         status = tensor_attach(slot->obj, buffer, size, &err);
         handle_unlock(slot);
         status = finish(__func__, status, &err);
@@ -166,9 +192,11 @@ API_EXPORT NRT_STATUS nrt_tensor_read(const nrt_tensor_t *tensor, void *buf, siz
     PIN_TENSOR(slot, t, tensor, "tensor");
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';
-    status = tensor_read(t, buf, offset, size, &err);
+    status = wait_idle(__func__, t);
+    if (status == NRT_SUCCESS)
+        status = finish(__func__, tensor_read(t, buf, offset, size, &err), &err);
     handle_unpin(slot);
-    return finish(__func__, status, &err);
+    return status;
 }
 
 API_EXPORT NRT_STATUS nrt_tensor_write(nrt_tensor_t *tensor, const void *buf, size_t offset,
@@ -182,9 +210,11 @@ API_EXPORT NRT_STATUS nrt_tensor_write(nrt_tensor_t *tensor, const void *buf, si
     PIN_TENSOR(slot, t, tensor, "tensor");
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';
-    status = tensor_write(t, buf, offset, size, &err);
+    status = wait_idle(__func__, t);
+    if (status == NRT_SUCCESS)
+        status = finish(__func__, tensor_write(t, buf, offset, size, &err), &err);
     handle_unpin(slot);
-    return finish(__func__, status, &err);
+    return status;
 }
 
 API_EXPORT NRT_STATUS nrt_tensor_memset(nrt_tensor_t *tensor, uint64_t offset, int value,
@@ -195,9 +225,11 @@ API_EXPORT NRT_STATUS nrt_tensor_memset(nrt_tensor_t *tensor, uint64_t offset, i
 
     API_NEED_READY();
     PIN_TENSOR(slot, t, tensor, "tensor");
-    status = tensor_memset(t, offset, value, size, &err);
+    status = wait_idle(__func__, t);
+    if (status == NRT_SUCCESS)
+        status = finish(__func__, tensor_memset(t, offset, value, size, &err), &err);
     handle_unpin(slot);
-    return finish(__func__, status, &err);
+    return status;
 }
 
 API_EXPORT NRT_STATUS nrt_tensor_copy(const nrt_tensor_t *src, size_t src_offset, nrt_tensor_t *dst,
@@ -217,14 +249,21 @@ API_EXPORT NRT_STATUS nrt_tensor_copy(const nrt_tensor_t *src, size_t src_offset
         handle_unpin(from);
         return bad_tensor(__func__);
     }
-    status = tensor_copy(from->obj, src_offset, to->obj, dst_offset, size, &err);
+    status = wait_idle(__func__, from->obj);
+    if (status == NRT_SUCCESS)
+        status = wait_idle(__func__, to->obj);
+    if (status == NRT_SUCCESS)
+        status = finish(__func__,
+                        tensor_copy(from->obj, src_offset, to->obj, dst_offset, size, &err), &err);
     handle_unpin(to);
     handle_unpin(from);
-    return finish(__func__, status, &err);
+    return status;
 }
 
-/* One pass over a batch: check ranges, or move. */
-static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, bool write, bool move, struct err *err)
+/* What a pass over a batch does. */
+enum pass { PASS_CHECK, PASS_READ, PASS_WRITE };
+
+static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, enum pass pass, struct err *err)
 {
     struct handle_slot *slot;
     struct tensor *t;
@@ -241,9 +280,9 @@ static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, bool write, bool move,
     for (uint32_t i = 0; i < b->num_ops && status == NRT_SUCCESS; i++) {
         const nrt_tensor_batch_op_t *op = &b->ops[i];
 
-        if (!move)
+        if (pass == PASS_CHECK)
             status = tensor_check_range(t, op->offset, op->size, op->buffer, err);
-        else if (write)
+        else if (pass == PASS_WRITE)
             status = tensor_write(t, op->buffer, op->offset, op->size, err);
         else
             status = tensor_read(t, op->buffer, op->offset, op->size, err);
@@ -252,9 +291,21 @@ static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, bool write, bool move,
     return status;
 }
 
-/* Executions are synchronous: none is queued, so safe and unsafe are the same. */
+/* The tensor of a batch that has been checked. */
+static NRT_STATUS batch_wait(const char *func, const nrt_tensor_batch_t *b)
+{
+    struct handle_slot *slot = pin_tensor(b->tensor);
+    NRT_STATUS status;
+
+    if (!slot)
+        return bad_tensor(func);
+    status = wait_idle(func, slot->obj);
+    handle_unpin(slot);
+    return status;
+}
+
 static NRT_STATUS batch(const char *func, const nrt_tensor_batch_t *batches, uint64_t num_batches,
-                        bool write)
+                        enum pass move, bool unsafe)
 {
     struct err err = {0};
     NRT_STATUS status = NRT_SUCCESS;
@@ -263,9 +314,16 @@ static NRT_STATUS batch(const char *func, const nrt_tensor_batch_t *batches, uin
         return NRT_SUCCESS;
     if (!batches)
         return api_fail(func, NRT_INVALID, "batches is NULL");
-    for (int move = 0; move < 2; move++)
-        for (uint64_t i = 0; i < num_batches && status == NRT_SUCCESS; i++)
-            status = batch_pass(&batches[i], write, move, &err);
+    for (uint64_t i = 0; i < num_batches && status == NRT_SUCCESS; i++)
+        status = batch_pass(&batches[i], PASS_CHECK, &err);
+    if (status != NRT_SUCCESS)
+        return finish(func, status, &err);
+    for (uint64_t i = 0; !unsafe && i < num_batches && status == NRT_SUCCESS; i++)
+        status = batch_wait(func, &batches[i]);
+    if (status != NRT_SUCCESS)
+        return status;
+    for (uint64_t i = 0; i < num_batches && status == NRT_SUCCESS; i++)
+        status = batch_pass(&batches[i], move, &err);
     return finish(func, status, &err);
 }
 
@@ -273,14 +331,14 @@ API_EXPORT NRT_STATUS nrt_tensor_read_batch(const nrt_tensor_batch_t *batches, u
                                             bool unsafe)
 {
     API_NEED_READY();
-    return batch(__func__, batches, num_batches, false);
+    return batch(__func__, batches, num_batches, PASS_READ, unsafe);
 }
 
 API_EXPORT NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t *batches,
                                              uint64_t num_batches, bool unsafe)
 {
     API_NEED_READY();
-    return batch(__func__, batches, num_batches, true);
+    return batch(__func__, batches, num_batches, PASS_WRITE, unsafe);
 }
 
 /* ---- facts ---- */
@@ -386,9 +444,11 @@ API_EXPORT NRT_STATUS nrt_tensor_check_output_completion(const nrt_tensor_t *out
         .slot = slot, .token = token_of(output_tensor), .count = expected_completion_count};
     ops.arg = &arg;
     run_caller_enter(&caller);
-    status = tensor_wait(t, timeout, expected_completion_count, &ops);
+    status = tensor_wait(t, api_may_wait() ? timeout : 0, expected_completion_count, &ops);
     run_caller_leave(&caller);
     handle_unpin(slot);
+    if (status == NRT_TIMEOUT && timeout != 0 && !api_may_wait())
+        return api_fail(__func__, NRT_INVALID, "a callback must not wait for an execution");
     if (status == NRT_TIMEOUT && timeout != 0)
         return api_fail(__func__, status, "completion %llu was not reached in %lld microseconds",
                         (unsigned long long)expected_completion_count, (long long)timeout);

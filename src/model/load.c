@@ -470,6 +470,14 @@ uint32_t model_vnc(const struct model *m, uint32_t instance)
     return m->inst[instance].lc->vnc - m->h->cfg.first_vnc;
 }
 
+bool model_runs_alone(const struct model *m)
+{
+    for (uint32_t i = 0; i < m->node_count; i++)
+        if (m->nodes[i].n->is_cpu)
+            return false;
+    return m->instance_count > 0 && !m->inst[0].colls;
+}
+
 uint32_t model_instance_count(const struct model *m)
 {
     return m->instance_count;

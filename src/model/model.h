@@ -85,6 +85,8 @@ const char *model_name(const struct model *m);
 uint32_t model_id(const struct model *m);                     /* h_nn */
 uint32_t model_vnc(const struct model *m, uint32_t instance); /* counted from the first owned */
 uint32_t model_instance_count(const struct model *m);
+/* Whether an execution waits for nobody: no collectives with other ranks, no code of the user. */
+bool model_runs_alone(const struct model *m);
 uint32_t model_input_count(const struct model *m);
 uint32_t model_output_count(const struct model *m);
 const struct model_tensor *model_input(const struct model *m, uint32_t i);

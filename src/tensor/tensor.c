@@ -450,6 +450,36 @@ NRT_STATUS tensor_copy(const struct tensor *src, uint64_t src_off, struct tensor
     return NRT_SUCCESS;
 }
 
+/* ---- queued executions ---- */
+
+void tensor_queued(struct tensor *t, bool begin)
+{
+    struct tensor_store *st = t->store;
+
+    if (!st)
+        return;
+    if (begin)
+        __atomic_fetch_add(&st->queued, 1, __ATOMIC_SEQ_CST);
+    else if (__atomic_fetch_sub(&st->queued, 1, __ATOMIC_SEQ_CST) == 1)
+        run_word_post(&st->idle);
+}
+
+bool tensor_is_queued(const struct tensor *t)
+{
+    return t->store && __atomic_load_n(&t->store->queued, __ATOMIC_SEQ_CST) != 0;
+}
+
+void tensor_wait_idle(struct tensor *t)
+{
+    while (tensor_is_queued(t)) {
+        uint32_t seen = run_word_load(&t->store->idle);
+
+        if (!tensor_is_queued(t))
+            return;
+        run_wait(&t->store->idle, seen, RUN_FOREVER, NULL);
+    }
+}
+
 /* ---- completions ---- */
 
 void tensor_complete(struct tensor *t)

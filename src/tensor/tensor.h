@@ -36,10 +36,12 @@ struct tensor_store {
     /* Atomic. Memory that had another owner is zeroed when somebody could first see it, and not at
      * all when the first use overwrites it: see store_clean. */
     uint32_t state;
-    uint32_t ready; /* atomic: clean, and memory is behind every byte */
-    uint8_t *va;    /* first byte in this process */
-    uint64_t size;  /* bytes asked for */
-    void *host_mem; /* what to free; NULL for device memory and for a buffer of the caller */
+    uint32_t ready;       /* atomic: clean, and memory is behind every byte */
+    uint32_t queued;      /* atomic: queued executions that use it */
+    struct run_word idle; /* posted when there are none any more */
+    uint8_t *va;          /* first byte in this process */
+    uint64_t size;        /* bytes asked for */
+    void *host_mem;       /* what to free; NULL for device memory and for a buffer of the caller */
     /* DEVICE */
     struct device_instance *in;
     struct device_extent mem;
@@ -98,6 +100,12 @@ static inline bool tensor_is_device(const struct tensor *t)
 {
     return t->store && t->store->place == TENSOR_DEVICE;
 }
+
+/* Executions that are queued and use the bytes of the tensor, counted per storage; and a wait until
+ * there are none. tensor_is_queued: whether there are. */
+void tensor_queued(struct tensor *t, bool begin);
+bool tensor_is_queued(const struct tensor *t);
+void tensor_wait_idle(struct tensor *t);
 
 /* Completions: counted by the executions that end, awaited by tensor_wait. */
 void tensor_complete(struct tensor *t);

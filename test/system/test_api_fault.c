@@ -122,7 +122,7 @@ static NRT_STATUS tour_async(struct things *k)
 {
     static uint8_t in[64], out[64];
     const nrta_error_t *list;
-    nrta_seq_t seq[3], last;
+    nrta_seq_t seq[4], last;
     NRT_STATUS status;
     size_t count;
     bool done;
@@ -132,11 +132,14 @@ static NRT_STATUS tour_async(struct things *k)
     TRY(nrta_tensor_write(k->t[0], in, 0, 64, 0, k->tracker, &seq[0]));
     TRY(nrta_tensor_copy(k->t[4], 0, k->t[2], 0, 64, 0, k->tracker, &seq[1]));
     TRY(nrta_tensor_read(out, k->t[4], 0, 64, 0, k->tracker, &seq[2]));
+    TRY(nrta_execute_schedule(k->m, k->in, k->out, 0, k->tracker, &seq[3]));
+    TRY(nrt_async_drain_queued_execs(-1));
+    TRY(nrt_register_async_exec_callback(NULL, NULL));
     note("nrta_get_completion_handle(");
     status = nrta_get_completion_handle(seq[1], &fd);
     if (status == NRT_SUCCESS)
         close(fd);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 4; i++)
         do
             TRY(nrta_is_completed(seq[i], &done));
         while (!done && sched_yield() == 0);
