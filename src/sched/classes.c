@@ -88,10 +88,14 @@ static uint32_t key_hash(const struct class_key *key)
     return h ^ h >> 15;
 }
 
-/* Open addressing over the representatives. */
-static void classes_fill(struct sched *s, const bool *even, struct class_key *keys, uint32_t *table,
-                         uint32_t cap)
+/* Number the ranks by their keys: number[r] and the first rank of each number. Open addressing over
+ * the representatives; returns how many there are. */
+static uint32_t ranks_number(const struct sched *s, const bool *even, struct class_key *keys,
+                             uint32_t *table, uint32_t cap, uint32_t *number, uint32_t *first)
 {
+    uint32_t count = 0;
+
+    memset(table, 0, cap * sizeof(*table));
     for (uint32_t r = 0; r < s->n; r++) {
         struct class_key key = key_of(s, r, even);
         uint32_t at = key_hash(&key) & (cap - 1);
@@ -99,18 +103,42 @@ static void classes_fill(struct sched *s, const bool *even, struct class_key *ke
         while (table[at] && memcmp(&keys[table[at] - 1], &key, sizeof(key)) != 0)
             at = (at + 1) & (cap - 1);
         if (!table[at]) {
-            keys[s->class_count] = key;
-            s->class_rank[s->class_count] = r;
-            table[at] = ++s->class_count;
+            keys[count] = key;
+            first[count] = r;
+            table[at] = ++count;
         }
-        s->classes[r] = table[at] - 1;
-        s->class_size[table[at] - 1]++;
+        number[r] = table[at] - 1;
     }
+    return count;
+}
+
+/* Roles are the classes that would be if all chunks were equally long. */
+static NRT_STATUS roles_fill(struct sched *s, const bool *even, struct class_key *keys,
+                             uint32_t *table, uint32_t cap)
+{
+    static const bool all[SCHED_STAGES_MAX] = {true, true, true};
+    bool same = true;
+
+    for (uint32_t i = 0; i < s->stages; i++)
+        same &= even[i];
+    if (same) {
+        s->roles = s->classes;
+        s->role_rank = s->class_rank;
+        s->role_count = s->class_count;
+        return NRT_SUCCESS;
+    }
+    s->roles = arena_calloc(&s->mem, s->n, sizeof(*s->roles));
+    s->role_rank = arena_calloc(&s->mem, s->n, sizeof(*s->role_rank));
+    if (!s->roles || !s->role_rank)
+        return NRT_RESOURCE;
+    s->role_count = ranks_number(s, all, keys, table, cap, s->roles, s->role_rank);
+    return NRT_SUCCESS;
 }
 
 NRT_STATUS sched_classify(struct sched *s, struct err *err)
 {
     bool even[SCHED_STAGES_MAX] = {false};
+    NRT_STATUS st = NRT_RESOURCE;
     struct class_key *keys;
     uint32_t cap = 16, *table;
 
@@ -124,9 +152,12 @@ NRT_STATUS sched_classify(struct sched *s, struct err *err)
     if (keys && table && s->classes && s->class_rank && s->class_size) {
         for (uint32_t i = 0; i < s->stages; i++)
             even[i] = stage_even(s, i);
-        classes_fill(s, even, keys, table, cap);
+        s->class_count = ranks_number(s, even, keys, table, cap, s->classes, s->class_rank);
+        for (uint32_t r = 0; r < s->n; r++)
+            s->class_size[s->classes[r]]++;
+        st = roles_fill(s, even, keys, table, cap);
     }
     mem_free(keys);
     mem_free(table);
-    return s->class_count ? NRT_SUCCESS : err_set(err, NRT_RESOURCE, "no memory for a schedule");
+    return st ? err_set(err, st, "no memory for a schedule") : NRT_SUCCESS;
 }

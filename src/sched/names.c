@@ -82,6 +82,17 @@ const char *sched_phase_name(const struct sched *s, unsigned phase)
     return s->stage[stage].algorithm->phases[phase % SCHED_PHASES_MAX].name;
 }
 
+enum sched_traffic sched_phase_traffic(const struct sched *s, unsigned phase)
+{
+    unsigned stage = phase / SCHED_PHASES_MAX;
+    const struct sched_algorithm *a = stage < s->stages ? s->stage[stage].algorithm : NULL;
+
+    if (a == &sched_ring || a == &sched_kangaring || a == &sched_pairs)
+        return SCHED_TRAFFIC_CYCLE;
+    return a == &sched_rdh || a == &sched_fold || a == &sched_bruck ? SCHED_TRAFFIC_AXES
+                                                                    : SCHED_TRAFFIC_MESH;
+}
+
 enum sched_op sched_op_from_name(const char *name)
 {
     for (int i = 0; i < SCHED_OP_COUNT; i++)

@@ -330,3 +330,18 @@ uint32_t sched_class_size(const struct sched *s, uint32_t class_index)
 {
     return s->class_size[class_index];
 }
+
+uint32_t sched_role_count(const struct sched *s)
+{
+    return s->role_count;
+}
+
+uint32_t sched_role(const struct sched *s, uint32_t rank)
+{
+    return s->roles[rank];
+}
+
+uint32_t sched_role_rank(const struct sched *s, uint32_t role)
+{
+    return s->role_rank[role];
+}

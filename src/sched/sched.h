@@ -200,6 +200,13 @@ uint32_t sched_class_count(const struct sched *s);
 uint32_t sched_class(const struct sched *s, uint32_t rank);
 uint32_t sched_class_rank(const struct sched *s, uint32_t class_index); /* representative */
 uint32_t sched_class_size(const struct sched *s, uint32_t class_index);
+/* Ranks of one role do the same whatever the lengths of their chunks: equal signals and waits in
+ * equal order, up to names, while bytes may differ and parts be empty. Classes refine roles; where
+ * all chunks are equally long they are the same. The representative is the lowest rank, whose
+ * chunks are the longest (cut of section 5.1). */
+uint32_t sched_role_count(const struct sched *s);
+uint32_t sched_role(const struct sched *s, uint32_t rank);
+uint32_t sched_role_rank(const struct sched *s, uint32_t role); /* representative */
 
 /* ---- iterators ---- */
 
@@ -224,6 +231,13 @@ const char *sched_buf_name(enum sched_buf buf);
 const char *sched_kind_name(enum sched_kind kind);
 const char *sched_sem_name(enum sched_sem sem);
 const char *sched_phase_name(const struct sched *s, unsigned phase); /* "rs hop", "ag hop", ... */
+/* How a phase uses the paths between chips. */
+enum sched_traffic {
+    SCHED_TRAFFIC_CYCLE, /* along the cycles of the channels, each with resources of its own */
+    SCHED_TRAFFIC_MESH,  /* from everybody to everybody, on one channel */
+    SCHED_TRAFFIC_AXES,  /* along one axis of the labels after the other; and on one chip */
+};
+enum sched_traffic sched_phase_traffic(const struct sched *s, unsigned phase);
 /* The reverse; the COUNT value for unknown names. */
 enum sched_op sched_op_from_name(const char *name);
 enum sched_alg sched_alg_from_name(const char *name);

@@ -90,6 +90,9 @@ struct sched {
     uint32_t *classes;          /* [n] class of a rank */
     uint32_t *class_rank, *class_size;
     uint32_t class_count;
+    uint32_t *roles; /* the same where lengths do not count */
+    uint32_t *role_rank;
+    uint32_t role_count;
 };
 
 /* Who and where: the argument of every body. */
