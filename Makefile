@@ -4,6 +4,7 @@
 #     make test     everything that `meson test` runs
 #     make bench    one table: our figure, the peer's, the ratio
 #     make bench-coll   the same for collectives, beside MPI and Gloo
+#     make bench-model  predictions of collectives beside published measurements
 #     make install PREFIX=/usr/local
 #     make fuzz     every target for FUZZ_SECONDS (60) with libFuzzer
 #     make asan     tests under the address and undefined-behaviour sanitizers
@@ -43,6 +44,11 @@ bench-coll: setup-bench
 	@scripts/configure.sh build-bench -Dbuildtype=release -Dtests=false -Dfuzzers=off -Dbench=true
 	meson compile -C build-bench
 	bench/run_coll.sh build-bench
+
+bench-model: setup-build
+	@scripts/configure.sh $(BUILD)
+	meson compile -C $(BUILD) opennrt
+	scripts/bench_model.py -v $(BUILD)/tools/opennrt/opennrt
 
 install: setup-build
 	@scripts/configure.sh build-install -Dbuildtype=release -Dtests=false -Dfuzzers=off \
@@ -84,4 +90,4 @@ slow: setup-test
 clean:
 	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz build-coverage
 
-.PHONY: all demo test bench bench-coll install coverage asan tsan fuzz conformance slow clean
+.PHONY: all demo test bench bench-coll bench-model install coverage asan tsan fuzz conformance slow clean

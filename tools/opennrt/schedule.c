@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* opennrt schedule: print, prove, count and draw the schedule of a collective operation. Nothing is
  * executed: only the pure rooms work here. */
+#include "group.h"
 #include "opennrt.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include "sched/check.h"
 #include "sched/draw.h"
 #include "sched/text.h"
-#include "topo/group.h"
 
 static void help(FILE *to)
 {
@@ -205,28 +205,18 @@ static int schedule_show(const struct job *job, const struct topo_group *g,
     return rc;
 }
 
-/* Each rank swaps with its neighbour in the list: a permute that every group allows. */
-static struct topo_pair *pairs_make(uint32_t n)
+static int job_run(const struct job *job, struct sched_request *req)
 {
-    struct topo_pair *pairs = calloc(n, sizeof(*pairs));
-
-    for (uint32_t i = 0; pairs && i < n; i++)
-        pairs[i] = (struct topo_pair){i, (i ^ 1) < n ? i ^ 1 : i};
-    return pairs;
-}
-
-static int group_show(const struct job *job, const struct topo_world *world,
-                      struct sched_request *req)
-{
+    struct group_place place = {job->instance, job->nodes, 1, job->ranks, job->lnc};
+    struct topo_world world;
     struct topo_group g;
     struct topo_pair *pairs = NULL;
-    struct err err = {0};
-    int rc;
+    int rc = group_open("opennrt schedule", &place, &world, &g);
 
-    if (topo_group_init(&g, world, NULL, 0, &err) != NRT_SUCCESS)
-        return failed(&err);
+    if (rc != EXIT_OK)
+        return rc;
     if (req->op == SCHED_PERMUTE) {
-        pairs = pairs_make(g.n);
+        pairs = group_pairs(g.n);
         req->pairs = pairs;
         req->pair_count = pairs ? g.n : 0;
     }
@@ -236,47 +226,11 @@ static int group_show(const struct job *job, const struct topo_world *world,
     return rc;
 }
 
-static int job_run(const struct job *job, struct sched_request *req)
-{
-    const struct topo_instance *type = topo_instance_find(job->instance);
-    struct topo_fabric fabric;
-    struct topo_world world;
-    struct err err = {0};
-
-    if (!type) {
-        fprintf(stderr, "opennrt schedule: unknown instance type \"%s\"\n", job->instance);
-        return EXIT_USAGE;
-    }
-    if (job->ranks % job->nodes || job->nodes > UINT32_MAX || job->ranks > UINT32_MAX) {
-        fprintf(stderr,
-                "opennrt schedule: %" PRIu64 " ranks do not divide over %" PRIu64 " nodes\n",
-                job->ranks, job->nodes);
-        return EXIT_USAGE;
-    }
-    if (topo_fabric_init(&fabric, type, 1, &err) != NRT_SUCCESS ||
-        topo_world_init(&world, &fabric, job->lnc ? (unsigned)job->lnc : type->lnc_default,
-                        (uint32_t)job->nodes, (uint32_t)(job->ranks / job->nodes),
-                        &err) != NRT_SUCCESS)
-        return failed(&err);
-    return group_show(job, &world, req);
-}
-
 /* ---- arguments ---- */
 
 static bool number(const char *option, const char *text, uint64_t max, uint64_t *ret)
 {
-    char *end;
-    unsigned long long v;
-
-    errno = 0;
-    v = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || errno || v > max) {
-        fprintf(stderr, "opennrt schedule: --%s wants a number up to %" PRIu64 ", not \"%s\"\n",
-                option, max, text);
-        return false;
-    }
-    *ret = v;
-    return true;
+    return group_number("opennrt schedule", option, text, 0, max, ret);
 }
 
 static bool alg_named(const char *option, const char *name, enum sched_alg *ret)

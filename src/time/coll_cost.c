@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one step of a collective costs. A transfer takes the time of its slowest resource:
+ *   engines   bytes read, over the engines of its channel; a duplicated write reads once for two
+ *             destinations, a reduction reads each source
+ *   HBM       bytes read and written together: ranks touch each other's memory, but as much of it
+ *             as others touch theirs
+ *   links     the bytes of all transfers that share the most crowded link of the way */
+#include <math.h>
+
+#include "time/coll_int.h"
+
+double cost_rate(struct costs *c, enum time_rate rate, double free)
+{
+    double v = c->rates->value[rate];
+
+    if (!isnan(v))
+        return v;
+    c->unknown |= UINT32_C(1) << rate;
+    return free;
+}
+
+static struct topo_place place_of(const struct topo_group *g, uint32_t rank)
+{
+    return topo_world_place(&g->world, g->rank[rank]);
+}
+
+unsigned cost_hops(const struct costs *c, uint32_t from, uint32_t to)
+{
+    struct topo_place a = place_of(c->g, from), b = place_of(c->g, to);
+
+    return a.node == b.node ? topo_distance(&c->g->world.fabric, a.chip, b.chip) : 0;
+}
+
+static void worse(double *ns, enum time_part *part, double other, enum time_part blame)
+{
+    if (other > *ns) {
+        *ns = other;
+        *part = blame;
+    }
+}
+
+/* The part of a rank's engines that one channel uses: in an exchange one part for every axis, at
+ * most all, shared by the channels. */
+static double engines_part(struct costs *c, uint32_t rank, const struct sched_step *step)
+{
+    double part = cost_rate(c, TIME_RATE_CYCLE, 1);
+    unsigned axes = 1;
+
+    switch (sched_phase_traffic(c->s, step->phase)) {
+    case SCHED_TRAFFIC_CYCLE:
+        return part;
+    case SCHED_TRAFFIC_MESH:
+        part = cost_rate(c, TIME_RATE_MESH, 1);
+        break;
+    case SCHED_TRAFFIC_AXES:
+        while (2u << axes <= c->g->layout.chips)
+            axes++;
+        part *= axes;
+        break;
+    }
+    return (part < 1 ? part : 1) / load_channels(c->load, rank);
+}
+
+/* Bytes per ns of the engines that one channel of a rank uses. */
+static double engines_rate(struct costs *c, uint32_t rank, const struct sched_step *step)
+{
+    return cost_rate(c, TIME_RATE_ENGINE_GBPS, INFINITY) * cost_rate(c, TIME_RATE_ENGINES, 1) *
+           c->g->world.lnc * engines_part(c, rank, step);
+}
+
+/* Bytes per ns of one HBM for one channel of one rank. */
+static double hbm_rate(struct costs *c, uint32_t rank)
+{
+    const struct topo_instance *t = c->g->world.fabric.type;
+    unsigned cores = t->cores_per_device / t->hbms_per_device / c->g->world.lnc; /* ranks on it */
+    unsigned ranks = cores ? cores : 1;
+
+    if (c->g->dims.chip_ranks && c->g->dims.chip_ranks < ranks)
+        ranks = c->g->dims.chip_ranks;
+    return cost_rate(c, TIME_RATE_HBM_GBPS, INFINITY) * cost_rate(c, TIME_RATE_HBM, 1) / ranks /
+           load_channels(c->load, rank);
+}
+
+static double links_ns(struct costs *c, uint32_t rank, uint32_t channel, struct load_place *place,
+                       const struct sched_step *step, double bytes)
+{
+    const struct topo_fabric *f = &c->g->world.fabric;
+    unsigned own = place_of(c->g, rank).chip;
+
+    for (unsigned i = 0; i < step->ndst; i++) {
+        unsigned chip = place_of(c->g, step->dst[i].rank).chip;
+        bool servers = chip / f->type->device_count != own / f->type->device_count;
+        struct topo_route route;
+        uint32_t share;
+        double rate;
+
+        if (chip == own)
+            continue;
+        topo_route(f, own, chip, &route);
+        share = load_links(c->load, rank, channel, step->phase, load_run(place, step->phase, chip),
+                           &route);
+        rate = cost_rate(c, servers ? TIME_RATE_SERVER_LINK_GBPS : TIME_RATE_LINK_GBPS, INFINITY) *
+               cost_rate(c, TIME_RATE_LINK, 1);
+        return bytes / rate * share;
+    }
+    return 0;
+}
+
+double cost_transfer(struct costs *c, uint32_t rank, uint32_t channel, struct load_place *place,
+                     const struct sched_step *step, enum time_part *ret_part)
+{
+    double bytes = (double)step->count * step->repeat * sched_request_of(c->s)->elem_size;
+    bool reduces = step->kind == SCHED_REDUCE;
+    unsigned reads = reduces ? step->nsrc : (step->ndst + 1) / 2, writes = step->ndst;
+    double ns;
+
+    *ret_part = TIME_PART_DMA;
+    if (bytes <= 0)
+        return 0;
+    ns = bytes * reads / engines_rate(c, rank, step);
+    if (reduces)
+        ns /= cost_rate(c, TIME_RATE_REDUCE, 1);
+    worse(&ns, ret_part, bytes * (reads + writes) / hbm_rate(c, rank), TIME_PART_HBM);
+    worse(&ns, ret_part, links_ns(c, rank, channel, place, step, bytes), TIME_PART_LINK);
+    return ns;
+}
+
+double cost_send(struct costs *c, const struct sched_step *step)
+{
+    const struct topo_instance *t = c->g->world.fabric.type;
+    double bytes = (double)step->count * sched_request_of(c->s)->elem_size;
+    unsigned nics = t->nic_count ? t->nic_count : 1;
+    unsigned servers = c->g->world.fabric.servers;
+    double chip = t->nic_count > t->device_count ? (double)t->nic_count / t->device_count : 1;
+    double part = (double)nics * servers / load_senders(c->load, step->phase);
+
+    chip /= load_chip_senders(c->load, step->phase);
+    part = part < chip ? part : chip;
+    return bytes / (cost_rate(c, TIME_RATE_NIC_GBPS, INFINITY) * cost_rate(c, TIME_RATE_NIC, 1) *
+                    (part < 1 ? part : 1));
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device time of a collective operation, from its schedule: docs/predict.md,
+ * docs/spec/collectives.md 3, 12 and 17. One function for whoever predicts and for whoever records
+ * an execution.
+ *
+ * The steps of one rank of each role (sched.h) are walked over the topology. A sequencer stops at
+ * waits only; transfers queue behind each other, and take the time of their slowest resource: the
+ * DMA engines of the channel, the HBM that they touch, the most crowded link of their route, the
+ * network interface. A wait ends when the signal has come that the peer's role sends. Costs that
+ * nobody has published or measured are left out and named: the time is then a lower bound.
+ *
+ * Pure. Times are nanoseconds in double precision; the same request gives the same bits. */
+#ifndef TIME_COLLECTIVE_H
+#define TIME_COLLECTIVE_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "sched/sched.h"
+#include "sched/select.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- rates ---- */
+
+enum time_rate {
+    /* data/coll_times.json, in its order */
+    TIME_RATE_LAUNCH,                             /* ns */
+    TIME_RATE_ISSUE,                              /* ns */
+    TIME_RATE_DMA_START,                          /* ns */
+    TIME_RATE_RESTART,                            /* ns */
+    TIME_RATE_SIGNAL,                             /* ns */
+    TIME_RATE_HOP,                                /* ns */
+    TIME_RATE_NET,                                /* ns */
+    TIME_RATE_CYCLE,                              /* part of a rank's engines */
+    TIME_RATE_MESH,                               /* part of a rank's engines */
+    TIME_RATE_REDUCE,                             /* efficiency */
+    TIME_RATE_HBM,                                /* efficiency */
+    TIME_RATE_LINK,                               /* efficiency */
+    TIME_RATE_NIC,                                /* efficiency */
+    TIME_RATE_FITTED_END,                         /* the rest is published: data/instances.json */
+    TIME_RATE_ENGINE_GBPS = TIME_RATE_FITTED_END, /* one DMA engine */
+    TIME_RATE_ENGINES,                            /* of a physical core */
+    TIME_RATE_HBM_GBPS,                           /* of one HBM */
+    TIME_RATE_LINK_GBPS,                          /* one way, inside a server */
+    TIME_RATE_SERVER_LINK_GBPS, /* one way, between the servers of an UltraServer */
+    TIME_RATE_NIC_GBPS,         /* one interface, one way */
+    TIME_RATE_COUNT
+};
+static_assert(TIME_RATE_COUNT <= 32, "sets of rates are 32 bits");
+
+/* What a type of instance costs; NAN: unknown. */
+struct time_rates {
+    double value[TIME_RATE_COUNT];
+    double spread; /* predictions of this generation were within a factor of this of two thirds of
+                    * the measurements that nothing was fitted to; NAN: no measurement */
+};
+void time_rates_find(const struct topo_group *g, struct time_rates *ret);
+const char *time_rate_name(enum time_rate rate); /* "launch_ns", ..., "nic_gbps"; never NULL */
+/* The reverse; TIME_RATE_COUNT for unknown names. */
+enum time_rate time_rate_from_name(const char *name);
+
+/* ---- times ---- */
+
+/* What the time of the last rank consists of, along the chain of waits that led to its end. */
+enum time_part {
+    TIME_PART_LAUNCH,  /* start and completion */
+    TIME_PART_ISSUE,   /* sequencers */
+    TIME_PART_LATENCY, /* of transfers and signals */
+    TIME_PART_DMA,     /* engines */
+    TIME_PART_HBM,
+    TIME_PART_LINK,
+    TIME_PART_NET_LATENCY,
+    TIME_PART_NIC,
+    TIME_PART_COUNT
+};
+const char *time_part_name(enum time_part part); /* "launch", ..., "network"; never NULL */
+
+struct time_collective {
+    double ns;
+    double part_ns[TIME_PART_COUNT]; /* their sum is ns */
+    enum time_part bottleneck;       /* the largest of them */
+    uint32_t unknown; /* bit 1 << enum time_rate: costs that were needed and are not known */
+    uint32_t roles;   /* ranks walked */
+    uint32_t loose;   /* waits that no signal of the role answers: 0 unless roles are unequal */
+    uint64_t steps;   /* walked */
+};
+
+/* How long the operation lasts from the moment when its last rank has come. rates: NULL takes those
+ * of the group's instance type. NRT_INVALID: not a staged schedule (the others are ours; nothing is
+ * known of them on devices). NRT_RESOURCE: memory. */
+NRT_STATUS time_collective(const struct sched *s, const struct time_rates *rates,
+                           struct time_collective *ret, struct err *err);
+
+/* ---- predictions ---- */
+
+/* An operation before its schedule: what nccom-test is asked for. */
+struct time_question {
+    enum sched_op op; /* not the variable forms */
+    const struct topo_group *group;
+    uint64_t size;                 /* bytes: the larger side of the operation at one rank */
+    uint32_t elem_size;            /* bytes; size is rounded up to what the operation can cut */
+    const enum sched_alg *alg;     /* NULL: the one that the documented table chooses */
+    const struct topo_pair *pairs; /* permute */
+    uint32_t pair_count;
+    const struct time_rates *rates; /* NULL: those of the instance type */
+};
+
+struct time_answer {
+    struct time_collective time;
+    struct sched_choice choice;
+    uint64_t size;          /* rounded */
+    double low_ns, high_ns; /* error bar; NAN: nothing was measured, or a cost is not known */
+    double algbw, busbw;    /* GB/s, decimal; section 16.2 */
+};
+
+/* NRT_FAILURE: the algorithm that was asked for cannot do this. The errors of sched_select,
+ * sched_create and time_collective. */
+NRT_STATUS time_predict(const struct time_question *q, struct time_answer *ret, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
