@@ -43,26 +43,35 @@ static NRT_STATUS algorithm(const struct topo_group *g, const struct coll_wish *
     return NRT_SUCCESS;
 }
 
+/* The staged schedule of the documented table's algorithm. */
+static NRT_STATUS request_make(const struct coll_comm *c, const struct coll_wish *w,
+                               struct sched_request *ret, struct err *err)
+{
+    const struct topo_group *g = coll_comm_group(c);
+
+    *ret = (struct sched_request){.op = w->op,
+                                  .variant = SCHED_STAGED,
+                                  .group = g,
+                                  .tensors = w->tensors,
+                                  .counts = w->counts,
+                                  .elem_size =
+                                      w->op == SCHED_BARRIER ? 1 : (uint32_t)dtype_size(w->dtype),
+                                  .in_place = w->in_place,
+                                  .send_count = w->send_count,
+                                  .send_displ = w->send_displ,
+                                  .recv_displ = w->recv_displ,
+                                  .in_elems = w->in_elems,
+                                  .out_elems = w->out_elems,
+                                  .pairs = w->pairs,
+                                  .pair_count = w->pair_count};
+    return algorithm(g, w, ret, err);
+}
+
 NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, struct sched **ret,
                        struct err *err)
 {
-    const struct topo_group *g = coll_comm_group(c);
-    struct sched_request r = {.op = w->op,
-                              .variant = SCHED_STAGED,
-                              .group = g,
-                              .tensors = w->tensors,
-                              .counts = w->counts,
-                              .elem_size =
-                                  w->op == SCHED_BARRIER ? 1 : (uint32_t)dtype_size(w->dtype),
-                              .in_place = w->in_place,
-                              .send_count = w->send_count,
-                              .send_displ = w->send_displ,
-                              .recv_displ = w->recv_displ,
-                              .in_elems = w->in_elems,
-                              .out_elems = w->out_elems,
-                              .pairs = w->pairs,
-                              .pair_count = w->pair_count};
-    NRT_STATUS st = algorithm(g, w, &r, err);
+    struct sched_request r;
+    NRT_STATUS st = request_make(c, w, &r, err);
 
     if (st)
         return st;
@@ -70,4 +79,21 @@ NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, str
         coll_request_tune(c, &r);
     st = sched_create(&r, ret, err);
     return st == NRT_FAILURE ? NRT_INVALID : st;
+}
+
+NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w,
+                            struct time_collective *ret, struct err *err)
+{
+    struct sched_request r;
+    struct sched *s;
+    NRT_STATUS st = request_make(c, w, &r, err);
+
+    if (st)
+        return st;
+    st = sched_create(&r, &s, err);
+    if (st)
+        return st == NRT_FAILURE ? NRT_INVALID : st;
+    st = time_collective(s, NULL, ret, err);
+    sched_destroy(s);
+    return st;
 }

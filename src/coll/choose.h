@@ -10,6 +10,7 @@
 #include "coll/coll.h"
 #include "kernel/kernel.h"
 #include "sched/sched.h"
+#include "time/collective.h"
 #include "topo/group.h"
 
 struct coll_wish {
@@ -30,5 +31,9 @@ struct coll_wish {
 /* NRT_INVALID: no such algorithm, or it cannot do this; and the errors of sched_create. */
 NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, struct sched **ret,
                        struct err *err);
+/* How long the operation lasts on devices: of the staged schedule by the documented table's
+ * algorithm, whatever carries it out on this host. The errors of coll_choose. */
+NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w,
+                            struct time_collective *ret, struct err *err);
 
 #endif

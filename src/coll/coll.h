@@ -125,6 +125,13 @@ uint64_t coll_plan_steps(const struct coll_plan *plan); /* of this rank, all cha
 NRT_STATUS coll_begin(struct coll_plan *plan, const uint64_t *in, const uint64_t *out,
                       struct err *err);
 
+/* Device time, in picoseconds of this rank's run, at which it enters the operation that begins
+ * next: said before coll_begin, so that the members of its node know it before they can end. */
+void coll_enter(struct coll_comm *comm, uint64_t ps);
+/* When the last other member of my node entered the operation that ended here last, among those
+ * that said so and have not begun the fourth after it; 0: none. */
+uint64_t coll_arrival(const struct coll_comm *comm);
+
 enum coll_state {
     COLL_DONE,    /* the operation has ended here: inputs may be written, outputs read */
     COLL_MOVED,   /* something was done; there may be more */

@@ -24,6 +24,7 @@
 #define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
 #define COLL_LINE_SETS 2u
 #define COLL_HELD      128u
+#define COLL_ENTERED   4u
 
 /* Raised by one sequencer of one rank; its own cache line. */
 struct coll_counters {
@@ -59,6 +60,11 @@ struct coll_publish {
     _Atomic uint64_t out[SCHED_TENSORS_MAX];
 };
 
+/* Device time of the owner's trigger of operation `seq`, in picoseconds of its run. */
+struct coll_entered {
+    _Atomic uint64_t seq, ps;
+};
+
 struct coll_area {
     uint64_t magic;
     uint32_t n, channels;
@@ -67,6 +73,7 @@ struct coll_area {
     _Alignas(
         64) _Atomic uint64_t failure; /* status << 32 | 1 + culprit; 0: none. First one stays */
     _Alignas(64) struct coll_publish publish;
+    _Alignas(64) struct coll_entered entered[COLL_ENTERED]; /* by seq modulo their count */
     /* then, at offsets that n and channels give: counters [channels][n], lines
      * [sets][n][COLL_LINES]
      */

@@ -181,6 +181,8 @@ static void op_begin(struct coll_streams *s, struct stream *st)
     }
     err_clear(&err);
     e->comm->comm->cfg.timeout_ns = s->timeout_ns;
+    if (op->t.recorded && e->kind == ENTRY_FIXED)
+        coll_enter(e->comm->comm, op->t.ps);
     status = tensors_take(s, e, op->t.binding, &err);
     st->asked = e->kind == ENTRY_VARIES;
     if (!status && st->asked)
@@ -224,6 +226,8 @@ static void op_end(struct coll_streams *s, struct stream *st)
     }
     if (op->e->kind == ENTRY_VARIES)
         varies_end(op->e, counts_at(op));
+    if (op->t.recorded && op->e->kind == ENTRY_FIXED)
+        op->arrival_ps = coll_arrival(op->e->comm->comm);
     op_done(s, st);
 }
 
@@ -290,6 +294,7 @@ static NRT_STATUS outside_trigger(void *arg, const struct core_trigger *t, struc
     op = stream_op(st, st->count++);
     op->t = *t;
     op->e = e;
+    op->arrival_ps = 0;
     s->busy |= 1u << e->stream;
     if (!s->failed)
         (void)stream_progress(s, st);
@@ -323,8 +328,6 @@ static bool outside_take(void *arg, struct core_signal *ret)
     struct coll_streams *s = arg;
     struct stream *st;
 
-    /* Device time: how long an operation lasts is not costed yet, and when the others entered it is
-     * not known in this run's time; both stay 0. */
     ret->status = NRT_SUCCESS;
     ret->text = NULL;
     ret->arrival_ps = ret->lasts_ps = 0;
@@ -333,6 +336,8 @@ static bool outside_take(void *arg, struct core_signal *ret)
         s->order_first = (s->order_first + 1) % sizeof(s->order);
         s->order_count--;
         ret->of = st->op[st->first].t;
+        ret->arrival_ps = st->op[st->first].arrival_ps;
+        ret->lasts_ps = st->op[st->first].e->lasts_ps;
         st->first = (st->first + 1) % STREAM_DEPTH;
         st->ended--;
         st->count--;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/strbuf.h"
 #include "coll/world_int.h"
 
 /* What is known of one entry before its communicator exists. */
@@ -224,6 +225,34 @@ static enum kernel_combine combine_of(enum neff_coll_reduce r)
                                   : KERNEL_COMBINE_SUM;
 }
 
+/* What an entry takes on devices, for records of device time and the log. That it is not known is
+ * no reason to fail. */
+static void time_find(struct maker *m, const struct draft *d, const struct coll_wish *wish)
+{
+    struct coll_entry *e = d->e;
+    struct time_collective t;
+    struct strbuf unknown = {0};
+    struct err err = {0};
+
+    if (!m->cfg->device_time)
+        return;
+    if (coll_choose_time(e->comm->comm, wish, &t, &err) != NRT_SUCCESS) {
+        LOGW(m->w->cfg.log, LOG_NRT, "device_time", "%s: [%u]: no device time: %s",
+             m->cfg->neff->graphs[d->core].coll_member, d->index, err.text);
+        return;
+    }
+    e->lasts_ps = t.ns < 1e15 ? (uint64_t)(t.ns * 1e3) : UINT64_MAX;
+    for (int i = 0; i < TIME_RATE_COUNT; i++)
+        if (t.unknown >> i & 1)
+            strbuf_printf(&unknown, "%s %s", unknown.s ? "," : "; at least, not known:",
+                          time_rate_name((enum time_rate)i));
+    LOGI(m->w->cfg.log, LOG_NRT, "device_time",
+         "%s: [%u]: %s of %u ranks lasts %.3f us, mostly %s%s",
+         m->cfg->neff->graphs[d->core].coll_member, d->index, sched_op_name(wish->op), d->n,
+         t.ns / 1e3, time_part_name(t.bottleneck), unknown.s ? unknown.s : "");
+    strbuf_fini(&unknown);
+}
+
 /* Send and receive are pairs that need not close: full mesh with counts that are known now. */
 static NRT_STATUS pairs_plan(struct maker *m, struct draft *d, struct coll_wish *wish,
                              struct err *err)
@@ -246,6 +275,8 @@ static NRT_STATUS pairs_plan(struct maker *m, struct draft *d, struct coll_wish 
         wish->send_displ = wish->recv_displ = zero;
         wish->pair_count = 0;
         st = shared_plan_get(d->e->comm, wish, &d->e->plan, err);
+        if (!st)
+            time_find(m, d, wish);
     }
     mem_free(count);
     mem_free(zero);
@@ -281,6 +312,8 @@ static NRT_STATUS plan_find(struct maker *m, struct draft *d)
             st = pairs_plan(m, d, &wish, &why);
         else
             st = shared_plan_get(e->comm, &wish, &e->plan, &why);
+        if (!st && e->kind == ENTRY_FIXED && op_kind(c->op) != NEFF_COLL_SEND)
+            time_find(m, d, &wish);
         if (st)
             (void)entry_fail(m, d, st, why.text);
     }

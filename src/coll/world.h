@@ -88,6 +88,7 @@ struct coll_table_config {
      * least that many; rank i of the model is the global rank that is i ranks after the one that is
      * rank 0: the ranks of a model follow each other. */
     uint32_t rank, count;
+    bool device_time; /* how long operations last on devices is wanted: their signals carry it */
 };
 /* Make ready all collectives of a model; collective over the model's ranks, of which all are there
  * (coll_world_ready): a rank that fails tells the others, here or in coll_table_confirm, and within

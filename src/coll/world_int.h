@@ -62,6 +62,7 @@ struct coll_entry {
     struct coll_plan *plan;
     struct coll_varies *varies;
     uint32_t inputs, outputs;
+    uint64_t lasts_ps; /* device time of an operation; 0: not known */
     /* What the last operation used: where the binding's tensors were, and their device addresses.
      */
     const void **host; /* inputs, then outputs */
@@ -85,6 +86,7 @@ struct coll_table {
 struct stream_op {
     struct core_trigger t;
     struct coll_entry *e;
+    uint64_t arrival_ps; /* when it has ended and the run is recorded */
 };
 
 /* op[first ...]: `ended` operations whose signal was not taken, then those to be carried out. */

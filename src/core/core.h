@@ -73,6 +73,7 @@ struct core_trigger {
     uint32_t serial;      /* unique in the run, rising */
     int16_t semaphore;    /* of core `core`: what the record asks to raise; -1: nothing */
     uint64_t ps;          /* device time of the trigger in this run, running estimate */
+    bool recorded;        /* the run has an event record: arrival_ps of the signal is wanted */
     const struct neff_subgraph *sg;
     const struct core_binding *binding; /* addresses: core_binding_get */
 };
@@ -82,8 +83,8 @@ struct core_signal {
     struct core_trigger of; /* as it was given to trigger */
     NRT_STATUS status;      /* not NRT_SUCCESS: the run ends with it (CORE_END_OUTSIDE) */
     const char *text;       /* then: one line for the report, valid until the next call; or NULL */
-    /* Device time of this run: when the last of the other members entered (0: not known), and how
-     * long the operation lasts from the later of that and the trigger. */
+    /* Device time of this run: when the last of the other members entered (0: not known, or the run
+     * is not recorded), and how long the operation lasts from the later of that and the trigger. */
     uint64_t arrival_ps, lasts_ps;
 };
 

@@ -63,6 +63,7 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
                              .serial = x->serial,
                              .semaphore = (int16_t)op->imm,
                              .ps = e->clock_ps + op->cost_ps,
+                             .recorded = x->events != NULL,
                              .sg = b->program->sg,
                              .binding = b};
     NRT_STATUS st = x->outside->trigger(x->outside->arg, &t, &x->report->err);

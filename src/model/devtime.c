@@ -17,7 +17,7 @@ void devtime_report(struct model *m, struct instance *in, struct frame *f)
     const struct time_program *progs[CORE_MAX];
     struct time_report r;
     struct err err = {0};
-    struct strbuf engines = {0};
+    struct strbuf engines = {0}, colls = {0};
     uint64_t busy = 0, guess = 0;
 
     for (uint32_t c = 0; c < in->stage_count; c++)
@@ -35,9 +35,15 @@ void devtime_report(struct model *m, struct instance *in, struct frame *f)
                 strbuf_printf(&engines, ", %s %.3f", isa_engine_name(e),
                               (double)r.busy_ps[c][e] / PS_PER_US);
         }
+    if (r.colls > 0)
+        strbuf_printf(&colls, "; %llu collectives %.3f us, waited for others %.3f us",
+                      (unsigned long long)r.colls, (double)r.coll_ps / PS_PER_US,
+                      (double)r.coll_late_ps / PS_PER_US);
     LOGI(m->h->cfg.log, LOG_NMGR, "device_time",
-         "model %s: device time %.3f us%s; busy (us)%s; unpublished costs guessed %.0f %%",
+         "model %s: device time %.3f us%s; busy (us)%s%s; unpublished costs guessed %.0f %%",
          m->neff->name, (double)r.total_ps / PS_PER_US, r.truncated ? " at least" : "",
-         engines.s ? engines.s : "", busy > 0 ? 100.0 * (double)guess / (double)busy : 0.0);
+         engines.s ? engines.s : "", colls.s ? colls.s : "",
+         busy > 0 ? 100.0 * (double)guess / (double)busy : 0.0);
     strbuf_fini(&engines);
+    strbuf_fini(&colls);
 }

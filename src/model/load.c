@@ -164,8 +164,11 @@ static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct er
 
 static struct coll_table_config table_config(const struct model *m, const struct instance *in)
 {
-    return (struct coll_table_config){
-        .vnc = vnc_of(m, in), .neff = m->neff, .rank = m->rank, .count = m->world};
+    return (struct coll_table_config){.vnc = vnc_of(m, in),
+                                      .neff = m->neff,
+                                      .rank = m->rank,
+                                      .count = m->world,
+                                      .device_time = m->env.device_time};
 }
 
 /* With the other ranks, when everything that this one needs for itself is there. */

@@ -305,7 +305,11 @@ static void unit_end(struct replay *r, unsigned u, uint64_t now)
         }
         if (e->kind == TIME_EV_COLL) {
             const struct xfer *x = &r->xfers[e->id];
-            uint64_t done = now > x->arrival ? now : x->arrival;
+            uint64_t begin = now > x->arrival ? now : x->arrival, done = begin;
+
+            r->rep->colls++;
+            r->rep->coll_ps += x->lasts;
+            r->rep->coll_late_ps += begin - now;
 
             done = done + x->lasts < done ? UINT64_MAX : done + x->lasts;
             span(r, x->event, now, done);

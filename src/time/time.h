@@ -117,6 +117,9 @@ struct time_report {
     uint64_t dma_busy_ps[TIME_CORES][TIME_DMA_ENGINES];
     uint64_t forced; /* waits let through because no order of the recorded events satisfies them
                         in time order: the program races */
+    uint64_t colls;        /* collectives */
+    uint64_t coll_ps;      /* sum of what they lasted from their last member's arrival */
+    uint64_t coll_late_ps; /* of the time before, in which they waited for other members */
     bool truncated;  /* the record dropped events: times are a lower bound */
 };
 
