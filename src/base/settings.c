@@ -135,6 +135,14 @@ static int64_t clamped(const char *name, int64_t v)
     return v;
 }
 
+int64_t settings_limited(const char *name, int64_t def)
+{
+    const char *text = getenv(name);
+    int64_t v;
+
+    return text != NULL && settings_parse_int(text, &v) ? clamped(name, v) : def;
+}
+
 /* Whether text is one integer, or for a list several of them separated by commas; each that is
  * outside its limits is clamped with a warning. */
 static bool int_list_ok(const char *name, const char *text, bool list, const struct diag_sink *sink)

@@ -122,6 +122,8 @@ struct core_outside {
 
 enum { CORE_CHECK_RACE = 1, CORE_CHECK_UNINIT = 2 };
 
+#define CORE_DMA_PACKET 4096u /* default, and the least; of descriptors that a DGE makes, too */
+
 struct core_options {
     unsigned lnc;             /* physical cores of the logical core, 1 or 2; 0 counts as 1 */
     enum kernel_math math;    /* OPENNRT_MATH=exact: KERNEL_MATH_EXACT */
@@ -129,7 +131,8 @@ struct core_options {
     uint32_t sr_seed;         /* NEURON_RT_STOCHASTIC_ROUNDING_SEED */
     bool check_nan;           /* report NaNs generated (behaviour.md 8.2) */
     bool saturate_ocp;
-    unsigned checks; /* CORE_CHECK_*: OPENNRT_CHECK; costs much time */
+    uint64_t dma_packet; /* bytes of the packets of prebuilt rings; 0: CORE_DMA_PACKET */
+    unsigned checks;     /* CORE_CHECK_*: OPENNRT_CHECK; costs much time */
     /* Borrowed for the program's life. NULL: programs with collectives are refused by opcode. The
      * programs of one logical core get the same table. */
     const struct core_outside *outside;

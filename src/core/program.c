@@ -65,6 +65,15 @@ static NRT_STATUS queue_take(struct core_program *p, uint32_t queue, unsigned en
     return NRT_SUCCESS;
 }
 
+/* What a packet takes; generated descriptors are not affected by the setting. */
+static uint64_t packet_ps(const struct core_program *p, bool generated)
+{
+    uint64_t bytes =
+        generated || p->opt.dma_packet < CORE_DMA_PACKET ? CORE_DMA_PACKET : p->opt.dma_packet;
+
+    return time_dma_ps(p->core->kc.gen, TIME_DMA_COPY, bytes);
+}
+
 NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsigned engine,
                              const uint64_t *split_ps, bool hwdge, struct err *err)
 {
@@ -89,7 +98,8 @@ NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsign
                                               .first_engine = p->queue_first[g->queue],
                                               .engines = g->inc,
                                               .hwdge = hwdge,
-                                              .engine_ps = ps};
+                                              .engine_ps = ps,
+                                              .packet_ps = packet_ps(p, hwdge)};
     p->groups[p->ngroups++] = *g;
     return NRT_SUCCESS;
 }

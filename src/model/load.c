@@ -47,6 +47,7 @@ static void env_read(struct model_host *h, struct load_env *e)
     e->math = strcasecmp(settings_str("OPENNRT_MATH", "fast"), "exact") == 0 ? KERNEL_MATH_EXACT
                                                                              : KERNEL_MATH_FAST;
     e->device_time = settings_bool("OPENNRT_DEVICE_TIME", false, sink);
+    e->dma_packet = (uint64_t)settings_limited("NEURON_RT_DBG_DMA_PACKETIZATION_SIZE", 0);
     e->checks = checks_env();
 }
 
@@ -133,6 +134,7 @@ static NRT_STATUS program_build(struct model *m, struct instance *in, uint32_t c
                                .stochastic_rounding = m->env.stochastic_rounding,
                                .sr_seed = m->env.sr_seed,
                                .check_nan = m->h->cfg.check_nan,
+                               .dma_packet = m->env.dma_packet,
                                .checks = m->env.checks,
                                .outside = outside_of(m, in),
                                .sink = &m->h->sink};

@@ -51,6 +51,7 @@ struct load_env {
     uint64_t timeout_ns;
     int64_t timeout_s;
     bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes, device_time;
+    uint64_t dma_packet; /* bytes; 0: the default */
     uint32_t sr_seed;
     uint64_t max_json;
     enum kernel_math math;

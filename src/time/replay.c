@@ -5,24 +5,25 @@
  *     WAIT* RECORD (READ | XFER | COLL | late WAIT)* COMPLETE*
  *
  * starts a group when its waits hold in device time, fires READ at the start and COMPLETE and the
- * transfers at the end of the interval; transfers occupy DMA engines and fire their updates when
- * the slowest share is done; a collective lasts what its events say. Semaphore values are
- * recomputed in this order, not taken from the record. */
+ * transfers at the end of the interval; transfers occupy rings of DMA engines (rings.c) and fire
+ * their updates when the slowest share is done; a collective lasts what its events say. Semaphore
+ * values are recomputed in this order, not taken from the record. */
 #include "time/time.h"
 
 #include <string.h>
 
 #include "base/mem.h"
+#include "time/rings_int.h"
 
 #define NONE    UINT32_MAX
 #define UNITS   16 /* core << 3 | engine */
 #define DGE_MAX 2
 
-enum act_kind { ACT_RECORD_END, ACT_XFER_READY, ACT_XFER_DONE };
+enum act_kind { ACT_RECORD_END, ACT_XFER_READY, ACT_XFER_DONE, ACT_ENGINE };
 
 struct action {
     uint64_t ps, seq;
-    uint32_t what; /* unit or serial */
+    uint32_t what; /* unit, serial, or DMA engine: core * TIME_DMA_ENGINES + engine */
     uint8_t kind;
 };
 
@@ -41,6 +42,11 @@ struct xfer {
     uint32_t done;  /* XFER_DONE, NONE */
     uint32_t xfer;  /* in time_program.xfers */
     uint8_t core;
+    uint32_t shares;         /* engines that have not done theirs */
+    uint32_t next;           /* of its set, NONE: the last so far */
+    bool behind;             /* one before it in its set is not over */
+    bool finished, over;     /* all shares are done; and those before it */
+    uint64_t ready;          /* when they began */
     uint64_t arrival, lasts; /* COLL */
 };
 
@@ -61,9 +67,9 @@ struct replay {
     bool no_memory;
     int32_t sem[TIME_CORES][ISA_SEMAPHORES];
     bool event[TIME_CORES][ISA_EVENTS];
-    uint64_t dma_free[TIME_CORES][TIME_DMA_ENGINES];
+    struct rings dma[TIME_CORES][TIME_DMA_ENGINES];
     uint64_t dge_free[TIME_CORES][DGE_MAX];
-    uint64_t *queue_done[TIME_CORES]; /* per queue set: end of its last transfer */
+    uint32_t *queue_last[TIME_CORES]; /* per queue set: its last transfer that began, or NONE */
     uint32_t nqueues[TIME_CORES];
 };
 
@@ -341,28 +347,80 @@ static void unit_end(struct replay *r, unsigned u, uint64_t now)
 
 /* ---- transfers ---- */
 
+/* All shares are done. Of one set transfers end in order: it waits for the one before, and those
+ * behind it may have waited. */
+static void xfer_end(struct replay *r, uint32_t serial, uint64_t now)
+{
+    struct xfer *x = &r->xfers[serial];
+
+    x->finished = true;
+    while (x->finished && !x->behind) {
+        span(r, x->event, x->ready, now);
+        push(r, now, ACT_XFER_DONE, serial);
+        x->finished = false;
+        x->over = true;
+        if (x->next == NONE)
+            return;
+        serial = x->next;
+        x = &r->xfers[serial];
+        x->behind = false;
+    }
+}
+
+/* Behind the last transfer of its set. */
+static void xfer_line_up(struct replay *r, uint32_t serial)
+{
+    struct xfer *x = &r->xfers[serial];
+    uint32_t *last = &r->queue_last[x->core][r->progs[x->core]->xfers[x->xfer].queue];
+
+    x->next = NONE;
+    if (*last != NONE && !r->xfers[*last].over) {
+        r->xfers[*last].next = serial;
+        x->behind = true;
+    }
+    *last = serial;
+}
+
 static void xfer_ready(struct replay *r, uint32_t serial, uint64_t now)
 {
-    const struct xfer *x = &r->xfers[serial];
+    struct xfer *x = &r->xfers[serial];
     const struct time_xfer *t = &r->progs[x->core]->xfers[x->xfer];
-    uint64_t *queue = &r->queue_done[x->core][t->queue], done = now;
 
+    x->ready = now;
+    xfer_line_up(r, serial);
     for (uint32_t e = 0; e < t->engines; e++) {
         unsigned k = (t->first_engine + e) % TIME_DMA_ENGINES;
-        uint64_t *f = &r->dma_free[x->core][k], from = *f > now ? *f : now;
+        struct rings_job job = {t->queue, serial, t->engine_ps[e], t->packet_ps};
+        uint64_t next;
 
-        if (t->engine_ps[e] == 0)
+        if (job.left_ps == 0)
             continue;
-        *f = from + t->engine_ps[e];
-        r->rep->dma_busy_ps[x->core][k] += t->engine_ps[e];
-        if (*f > done)
-            done = *f;
+        x->shares++;
+        if (!rings_add(&r->dma[x->core][k], &job, now, &next))
+            r->no_memory = true;
+        else if (next != RINGS_IDLE)
+            push(r, next, ACT_ENGINE, x->core * TIME_DMA_ENGINES + k);
     }
-    if (*queue > done)
-        done = *queue; /* of one set, in order */
-    *queue = done;
-    span(r, x->event, now, done);
-    push(r, done, ACT_XFER_DONE, serial);
+    if (x->shares == 0)
+        xfer_end(r, serial, now);
+}
+
+/* A DMA engine comes to the end of what it served; a packet boundary that was put forward leaves
+ * the later time on the agenda. */
+static void engine_step(struct replay *r, uint32_t engine, uint64_t now)
+{
+    struct rings *d = &r->dma[engine / TIME_DMA_ENGINES][engine % TIME_DMA_ENGINES];
+    uint32_t serial;
+    uint64_t next;
+    bool done;
+
+    if (d->until_ps != now)
+        return;
+    next = rings_step(d, &done, &serial);
+    if (next != RINGS_IDLE)
+        push(r, next, ACT_ENGINE, engine);
+    if (done && --r->xfers[serial].shares == 0)
+        xfer_end(r, serial, now);
 }
 
 static void xfer_done(struct replay *r, uint32_t serial, uint64_t now)
@@ -428,9 +486,10 @@ static NRT_STATUS scan(struct replay *r, struct err *err)
         for (uint32_t i = 0; i < p->xfer_count; i++)
             if (p->xfers[i].queue >= r->nqueues[c])
                 r->nqueues[c] = p->xfers[i].queue + 1;
-        r->queue_done[c] = mem_calloc((size_t)r->nqueues[c] + 1, sizeof(uint64_t));
-        if (r->queue_done[c] == NULL)
+        r->queue_last[c] = mem_calloc((size_t)r->nqueues[c] + 1, sizeof(uint32_t));
+        if (r->queue_last[c] == NULL)
             return err_set(err, NRT_RESOURCE, "out of memory for a replay");
+        memset(r->queue_last[c], 0xff, ((size_t)r->nqueues[c] + 1) * sizeof(uint32_t)); /* NONE */
     }
     if (r->order == NULL || r->xfers == NULL)
         return err_set(err, NRT_RESOURCE, "out of memory for a replay");
@@ -544,6 +603,9 @@ static void simulate(struct replay *r)
             case ACT_XFER_DONE:
                 xfer_done(r, a.what, now);
                 break;
+            case ACT_ENGINE:
+                engine_step(r, a.what, now);
+                break;
             }
         }
     } while (!r->no_memory && force(r, now));
@@ -582,8 +644,13 @@ NRT_STATUS time_replay(const struct time_program *const *progs, unsigned cores,
     mem_free(r->order);
     mem_free(r->xfers);
     mem_free(r->heap);
-    for (unsigned c = 0; c < TIME_CORES; c++)
-        mem_free(r->queue_done[c]);
+    for (unsigned c = 0; c < TIME_CORES; c++) {
+        for (unsigned k = 0; k < TIME_DMA_ENGINES; k++) {
+            ret->dma_busy_ps[c][k] = r->dma[c][k].busy_ps;
+            rings_fini(&r->dma[c][k]);
+        }
+        mem_free(r->queue_last[c]);
+    }
     mem_free(r);
     return st;
 }

@@ -97,6 +97,8 @@ struct time_xfer {
     uint32_t engines;          /* num_queues of the set */
     bool hwdge;                /* a DGE block is busy for time_dma_hwdge_ps first */
     const uint64_t *engine_ps; /* per engine of the set: its share by time_dma_ps */
+    uint64_t packet_ps; /* that one packet of the set's rings takes; an engine with several busy
+                         * rings goes to the next one after each. 0: a transfer is one packet */
 };
 /* Static facts of the program of one physical core. */
 struct time_program {
@@ -115,11 +117,11 @@ struct time_report {
     uint64_t wait_ps[TIME_CORES][ISA_ENGINES];  /* stalled on semaphores or events */
     uint64_t guess_ps[TIME_CORES][ISA_ENGINES]; /* part of busy_ps that rests on a guess */
     uint64_t dma_busy_ps[TIME_CORES][TIME_DMA_ENGINES];
-    uint64_t forced; /* waits let through because no order of the recorded events satisfies them
-                        in time order: the program races */
     uint64_t colls;        /* collectives */
     uint64_t coll_ps;      /* sum of what they lasted from their last member's arrival */
     uint64_t coll_late_ps; /* of the time before, in which they waited for other members */
+    uint64_t forced; /* waits let through because no order of the recorded events satisfies them
+                        in time order: the program races */
     bool truncated;  /* the record dropped events: times are a lower bound */
 };
 

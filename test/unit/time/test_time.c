@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "proves.h"
+
 static struct isa_tensor tile(unsigned mem, enum dtype t, unsigned nparts, unsigned n)
 {
     struct isa_tensor r = {.mem = (uint8_t)mem,
@@ -274,6 +276,83 @@ static void engines_overlap(void **state)
     assert_int_equal(rep.forced, 0);
 }
 
+/* Of one engine, after the start latency: ring 0 has 2 us in packets of 500 ns, ring 1 has 4 us in
+ * packets of 250 ns. They take turns, 500 and 250 ns, so ring 0 has two thirds of the engine until
+ * it is done with its fourth packet, after three of ring 1: 2750 ns. */
+static void rings_share_by_packets(void **state)
+{
+    struct time_report rep;
+    struct time_span s[64];
+
+    (void)state;
+    xfers[0].engines = xfers[1].engines = 1;
+    xfers[0].packet_ps = US / 2;
+    xfers[1].packet_ps = US / 4;
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0); /* 0..1 us */
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 1, 1);
+    run_replay(&rep, s);
+    assert_int_equal(s[1].end_ps - s[1].start_ps, 2750000);
+    assert_int_equal(s[2].end_ps - s[2].start_ps, 6 * US);
+    assert_int_equal(rep.dma_busy_ps[0][0], 6 * US);
+    /* larger packets of ring 1: two of them between the packets of ring 0 last as long as these */
+    replay_setup(NULL);
+    xfers[0].engines = xfers[1].engines = 1;
+    xfers[0].packet_ps = xfers[1].packet_ps = US / 2;
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 1, 1);
+    run_replay(&rep, s);
+    assert_int_equal(s[1].end_ps - s[1].start_ps, 3500000);
+    assert_int_equal(s[2].end_ps - s[2].start_ps, 6 * US);
+}
+
+/* Ring 1 comes 1 us after ring 0, whose third packet of 400 ns is under way: it waits for its end.
+ */
+static void a_switch_waits_for_the_packet(void **state)
+{
+    struct time_report rep;
+    struct time_span s[64];
+
+    (void)state;
+    xfers[0].engines = xfers[1].engines = 1;
+    xfers[0].packet_ps = 2 * US / 5;
+    xfers[1].packet_ps = 4 * US;                /* all of it */
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0); /* 0..1 us */
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 1); /* 1..2 us */
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 1, 1);
+    run_replay(&rep, s);
+    assert_int_equal(s[3].start_ps - s[1].start_ps, 1 * US);
+    assert_int_equal(s[3].end_ps - s[1].start_ps, 3 * 2 * US / 5 + 4 * US);
+    assert_int_equal(s[1].end_ps - s[1].start_ps, 6 * US);
+}
+
+/* Sixteen rings with four packets each take turns: ring i ends after three rounds and i + 1
+ * packets.
+ */
+static void sixteen_rings_take_turns(void **state)
+{
+    static const uint64_t work[] = {4 * US};
+    static struct time_xfer many[16];
+    struct time_report rep;
+    struct time_span s[64];
+
+    (void)state;
+    for (uint32_t i = 0; i < 16; i++)
+        many[i] =
+            (struct time_xfer){.queue = i, .engines = 1, .engine_ps = work, .packet_ps = 1 * US};
+    prog.xfers = many;
+    prog.xfer_count = 16;
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0);
+    for (uint32_t i = 0; i < 16; i++)
+        event(TIME_EV_XFER, ISA_ACT, 0, 0, (int32_t)i, i);
+    run_replay(&rep, s);
+    for (uint32_t i = 0; i < 16; i++)
+        assert_int_equal(s[1 + i].end_ps - s[1 + i].start_ps, (3 * 16 + i + 1) * US);
+    PROVES("ovl-010");
+}
+
 /* Two transfers share a DMA engine; a third on the second's set comes later and is served by others
  * but completes after it. */
 static void transfers_queue(void **state)
@@ -342,6 +421,9 @@ int main(void)
         cmocka_unit_test(dependence),
         cmocka_unit_test(dma_figures),
         cmocka_unit_test_setup(engines_overlap, replay_setup),
+        cmocka_unit_test_setup(rings_share_by_packets, replay_setup),
+        cmocka_unit_test_setup(a_switch_waits_for_the_packet, replay_setup),
+        cmocka_unit_test_setup(sixteen_rings_take_turns, replay_setup),
         cmocka_unit_test_setup(transfers_queue, replay_setup),
         cmocka_unit_test_setup(races_are_counted, replay_setup),
         cmocka_unit_test_setup(foreign_events_are_refused, replay_setup),
