@@ -8,6 +8,7 @@
 #define COLL_COLL_INT_H
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "coll/coll.h"
@@ -365,6 +366,9 @@ struct plan_wire {
 struct coll_tell;
 struct coll_net {           /* of a communicator over several nodes */
     uint32_t first_channel; /* of its channels on the link */
+    /* A load makes plans on one thread while operations run on another one: the list of connectors,
+     * and what tell.c has. Whoever finds that the communicator has failed lets go of it first. */
+    pthread_mutex_t lock;
     struct coll_connector *connectors;
     struct coll_tell *tell;
 };

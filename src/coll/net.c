@@ -173,12 +173,11 @@ static NRT_STATUS peers_greet(struct coll_plan *p, struct err *err)
     return st;
 }
 
-NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err)
+static NRT_STATUS connectors_take(struct coll_plan *p, struct err *err)
 {
     NRT_STATUS st = NRT_SUCCESS;
 
-    if (p->wire_count && !p->comm->net)
-        return err_set(err, NRT_INVALID, "a schedule between nodes for a communicator of one");
+    pthread_mutex_lock(&p->comm->net->lock);
     for (size_t i = 0; i < p->wire_count && !st; i++) {
         struct plan_wire *w = &p->wires[i];
 
@@ -186,6 +185,18 @@ NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err)
         if (!w->connector)
             st = connector_make(p->comm, w, &w->connector, err);
     }
+    pthread_mutex_unlock(&p->comm->net->lock);
+    return st;
+}
+
+NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (p->wire_count && !p->comm->net)
+        return err_set(err, NRT_INVALID, "a schedule between nodes for a communicator of one");
+    if (p->wire_count)
+        st = connectors_take(p, err);
     for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
         for (size_t i = 0; i < p->channels[ch].count && !st; i++) {
             struct plan_step *step = &p->channels[ch].steps[i];
@@ -368,10 +379,12 @@ bool coll_net_busy(const struct coll_comm *c)
 
 void coll_net_stop(struct coll_comm *c)
 {
+    pthread_mutex_lock(&c->net->lock);
     for (struct coll_connector *k = c->net->connectors; k; k = k->next) {
         net_proxy_close(k->proxy);
         k->proxy = NULL;
     }
+    pthread_mutex_unlock(&c->net->lock);
     net_link_settle(c->cfg.link, SETTLE_NS);
     net_link_give_up(c->cfg.link);
 }
@@ -385,6 +398,7 @@ NRT_STATUS coll_net_open(struct coll_comm *c, uint32_t number, struct err *err)
     c->net = mem_zalloc(sizeof(*c->net));
     if (!c->net)
         return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    pthread_mutex_init(&c->net->lock, NULL);
     net_link_group_hold(c->cfg.link, number);
     c->net->first_channel = number * NET_LINK_GROUP_CHANNELS;
     return coll_tell_open(c, c->net->first_channel + NET_LINK_GROUP_CHANNELS - 1, err);
@@ -404,6 +418,7 @@ void coll_net_close(struct coll_comm *c)
     coll_tell_drop(c);
     net_link_settle(c->cfg.link, CLOSE_NS);
     coll_tell_free(c);
+    pthread_mutex_destroy(&c->net->lock);
     mem_free(c->net);
     c->net = NULL;
 }

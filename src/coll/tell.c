@@ -98,24 +98,29 @@ static void out_progress(struct coll_comm *c, struct tell_out *o)
     }
 }
 
-void coll_tell_state(struct coll_comm *c)
+static void state_send(struct coll_comm *c)
 {
     struct coll_tell *t = c->net->tell;
     const struct topo_group *g = c->cfg.group;
-    struct tell_out *o = &t->state;
     struct tell_head head = tell_head_make(TELL_STATE, c->me);
 
-    if (o->left) /* the last one is not over */
-        return;
     head.count = g->per_node;
     for (uint32_t y = 0; y < g->per_node; y++) {
         struct coll_said said;
 
         (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said);
-        tell_msg_say(o->buf, y, &said);
+        tell_msg_say(t->state.buf, y, &said);
     }
-    out_begin(t, o, &head, t->size);
-    out_progress(c, o);
+    out_begin(t, &t->state, &head, t->size);
+    out_progress(c, &t->state);
+}
+
+void coll_tell_state(struct coll_comm *c)
+{
+    pthread_mutex_lock(&c->net->lock);
+    if (c->net->tell->state.left == 0) /* the last one is over */
+        state_send(c);
+    pthread_mutex_unlock(&c->net->lock);
 }
 
 void coll_tell_failure(struct coll_comm *c)
@@ -125,9 +130,11 @@ void coll_tell_failure(struct coll_comm *c)
     uint64_t end = run_now_ns() + TELL_NS;
 
     head.failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-    out_begin(c->net->tell, o, &head, sizeof(head));
+    out_begin(c->net->tell, o, &head, sizeof(head)); /* used by this thread only */
     do {
+        pthread_mutex_lock(&c->net->lock);
         out_progress(c, o);
+        pthread_mutex_unlock(&c->net->lock);
         (void)net_link_progress(c->cfg.link, 16);
     } while (o->left && run_now_ns() < end);
 }
@@ -147,21 +154,26 @@ static void heard_state(struct coll_comm *c, const struct tell_head *h)
     }
 }
 
-static NRT_STATUS hear(struct coll_comm *c, size_t size, struct err *err)
+/* What a look at the messages has found. */
+struct tell_news {
+    unsigned count;   /* messages */
+    uint64_t failure; /* as in coll_area; 0: none */
+    struct err lost;  /* the link was lost, or somebody talks nonsense */
+};
+
+static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
 {
     struct coll_tell *t = c->net->tell;
     struct tell_head h;
-    NRT_STATUS st = tell_msg_read(c->cfg.group, c->me, t->in, size, &h, err);
 
-    if (st)
-        return st;
+    if (tell_msg_read(c->cfg.group, c->me, t->in, size, &h, &news->lost))
+        return;
     if (h.kind == TELL_HELLO)
         t->greeting[h.rank].heard = true;
     else if (h.kind == TELL_STATE)
         heard_state(c, &h);
     else
-        coll_failure_take(c, h.failure);
-    return NRT_SUCCESS;
+        news->failure = h.failure;
 }
 
 static bool receive_post(struct coll_comm *c, struct err *err)
@@ -172,44 +184,77 @@ static bool receive_post(struct coll_comm *c, struct err *err)
     return t->wire.post(t->wire.arg, false, t->channel, &e, e.size, &t->receive, err) != NET_FAILED;
 }
 
-/* The link was lost, or somebody talks nonsense. */
-static void tell_fail(struct coll_comm *c, const char *why)
-{
-    uint32_t lost = coll_net_culprit(c, c->n);
-    char where[COLL_WHERE_MAX];
-
-    coll_where(c, where, sizeof(where));
-    coll_fail(c, NRT_NETWORK_PROXY_FAILURE, lost, "%s: %s", where, why);
-}
-
-unsigned coll_tell_progress(struct coll_comm *c)
+static void look(struct coll_comm *c, struct tell_news *news)
 {
     struct coll_tell *t = c->net->tell;
-    struct err err = {0};
     uint32_t size = 0;
     bool done = false;
 
     if (t->state.left)
         out_progress(c, &t->state);
-    if (t->receive && t->wire.test(t->wire.arg, t->receive, &done, &size, &err)) {
+    if (t->receive && t->wire.test(t->wire.arg, t->receive, &done, &size, &news->lost)) {
         t->receive = NULL;
-        tell_fail(c, err.text);
-        return 1;
+        return;
     }
     if (!done && t->receive)
-        return 0;
+        return;
     t->receive = NULL;
-    if (done && hear(c, size, &err))
-        tell_fail(c, err.text);
-    if (!c->status && !receive_post(c, &err))
-        tell_fail(c, err.text);
-    return done;
+    news->count = done;
+    if (done)
+        hear(c, size, news);
+    if (!c->status && !news->failure && !news->lost.status)
+        (void)receive_post(c, &news->lost);
+}
+
+static struct tell_news look_locked(struct coll_comm *c)
+{
+    struct tell_news news = {0};
+
+    pthread_mutex_lock(&c->net->lock);
+    look(c, &news);
+    pthread_mutex_unlock(&c->net->lock);
+    return news;
+}
+
+unsigned coll_tell_progress(struct coll_comm *c)
+{
+    struct tell_news news = look_locked(c);
+    char where[COLL_WHERE_MAX];
+
+    if (news.failure)
+        coll_failure_take(c, news.failure);
+    if (news.lost.status) {
+        coll_where(c, where, sizeof(where));
+        coll_fail(c, NRT_NETWORK_PROXY_FAILURE, coll_net_culprit(c, c->n), "%s: %s", where,
+                  news.lost.text);
+    }
+    return news.count + (news.lost.status != NRT_SUCCESS);
+}
+
+/* The same by a load, whose thread is not that of the operations: a failure is left in my area,
+ * where that one finds it. */
+static unsigned progress_of_load(struct coll_comm *c)
+{
+    struct tell_news news = look_locked(c);
+    uint64_t none = 0;
+
+    if (news.lost.status)
+        news.failure =
+            (uint64_t)NRT_NETWORK_PROXY_FAILURE << 32 | (coll_net_culprit(c, c->n) + UINT64_C(1));
+    if (news.failure)
+        atomic_compare_exchange_strong(&c->peers[c->me].area->failure, &none, news.failure);
+    return news.count;
 }
 
 bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
 {
+    bool heard;
+
+    pthread_mutex_lock(&c->net->lock);
     *ret = c->net->tell->said[rank];
-    return c->net->tell->heard[rank];
+    heard = c->net->tell->heard[rank];
+    pthread_mutex_unlock(&c->net->lock);
+    return heard;
 }
 
 /* ---- opening and closing ---- */
@@ -233,6 +278,19 @@ static bool greet_step(struct coll_comm *c, uint32_t r, struct err *err)
     return g->sent && g->heard && !g->request;
 }
 
+/* Whether all from the i-th on have been greeted; *i goes on. */
+static bool greet_all(struct coll_comm *c, const uint32_t *ranks, uint32_t count, uint32_t *i,
+                      struct err *err)
+{
+    pthread_mutex_lock(&c->net->lock);
+    for (uint32_t k = *i; k < count && !err->status; k++)
+        (void)greet_step(c, ranks[k], err);
+    while (*i < count && !err->status && greet_step(c, ranks[*i], err))
+        ++*i;
+    pthread_mutex_unlock(&c->net->lock);
+    return *i == count;
+}
+
 NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
                            struct err *err)
 {
@@ -240,21 +298,18 @@ NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t 
     struct run_word never = {0};
     uint32_t i = 0;
 
-    while (i < count) {
-        struct err why = {0};
+    while (!greet_all(c, ranks, count, &i, err)) {
+        uint64_t failure;
 
-        for (uint32_t k = i; k < count && !why.status; k++)
-            (void)greet_step(c, ranks[k], &why);
-        if (why.status)
-            return err_set(err, why.status, "%s", why.text);
-        if (greet_step(c, ranks[i], &why)) {
-            i++;
-            continue;
-        }
-        if (net_link_progress(c->cfg.link, 16) + coll_tell_progress(c) == 0)
+        if (err->status)
+            return err->status;
+        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c) == 0)
             (void)run_wait(&never, 0, HELLO_NS, NULL);
-        if (c->status)
-            return err_set(err, c->status, "%s", c->err.text);
+        failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
+        if (c->status || failure)
+            return err_set(err, c->status ? c->status : NRT_NETWORK_PROXY_FAILURE,
+                           "the communicator of rank %u has failed while it greets rank %u", c->me,
+                           ranks[i]);
         if (c->cfg.now(c->cfg.now_arg) >= end)
             return err_set(err, NRT_TIMEOUT,
                            "rank %u does not hear from rank %u (world rank %u), to which it has a "

@@ -2,6 +2,7 @@
 /* Collectives between nodes: named instances, each with its ranks, and links over loopback. Every
  * operation by every algorithm between nodes against plain loops (cases.h), ranks as threads and as
  * processes. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -245,6 +246,66 @@ static void flat_ring_on_two_nodes_of_trn1(void **state)
     (void)state;
 }
 
+/* A load makes plans of a communicator, with peers that it has not had, while another thread runs
+ * its operations. */
+struct planner {
+    pthread_t thread;
+    struct rank *r;
+    uint64_t salt;
+    struct err err;
+    NRT_STATUS st;
+};
+
+static void *planner_thread(void *arg)
+{
+    static const enum sched_alg algs[] = {SCHED_RDH, SCHED_MESH, SCHED_RING};
+    struct planner *p = arg;
+
+    for (unsigned i = 0; i < 12 && !p->st; i++) {
+        struct op_case c = case_of(SCHED_ALL_GATHER, algs[i % 3], p->salt + 64 * i, p->r->n);
+        struct case_kit k;
+
+        c.tensors = 1;
+        c.counts[0] = 100 + i;
+        p->st = case_open(p->r, &k, &c, &p->err);
+        case_close(&k);
+    }
+    return NULL;
+}
+
+static const char *plans_meanwhile(struct rank *r)
+{
+    static _Thread_local struct planner p;
+    static _Thread_local struct err err;
+    struct op_case c = case_of(SCHED_ALL_REDUCE, SCHED_RING, 5, r->n);
+    struct case_kit k;
+    NRT_STATUS st;
+
+    c.tensors = 1;
+    c.counts[0] = 500;
+    err = (struct err){0};
+    st = case_open(r, &k, &c, &err);
+    p = (struct planner){.r = r, .salt = *(uint64_t *)r->arg};
+    if (!st && pthread_create(&p.thread, NULL, planner_thread, &p))
+        return "no thread";
+    for (unsigned i = 0; i < 60 && !st; i++)
+        st = case_run_once(r, &k, 1000 * i, &err);
+    pthread_join(p.thread, NULL);
+    case_close(&k);
+    return st ? err.text : p.st ? p.err.text : NULL;
+}
+
+static void plans_are_made_while_operations_run(void **state)
+{
+    struct ranks_nodes w = {.nodes = 4, .per_node = 1};
+    uint64_t salt = case_mix(seed + 400);
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 20000, plans_meanwhile, &salt);
+
+    if (text)
+        fail_msg("seed %llu: %s", (unsigned long long)seed, text);
+    (void)state;
+}
+
 struct big {
     struct op_case c;
     uint64_t bytes;
@@ -427,10 +488,15 @@ static void absent_rank(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ways_as_threads),     cmocka_unit_test(ways_as_processes),
-        cmocka_unit_test(groups_in_any_order), cmocka_unit_test(large_sizes),
-        cmocka_unit_test(two_communicators),   cmocka_unit_test(another_operation),
-        cmocka_unit_test(absent_rank),         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
+        cmocka_unit_test(ways_as_threads),
+        cmocka_unit_test(ways_as_processes),
+        cmocka_unit_test(groups_in_any_order),
+        cmocka_unit_test(large_sizes),
+        cmocka_unit_test(two_communicators),
+        cmocka_unit_test(another_operation),
+        cmocka_unit_test(absent_rank),
+        cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
+        cmocka_unit_test(plans_are_made_while_operations_run),
     };
     const char *env = getenv("OPENNRT_SEED");
 
