@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "api/api_int.h"
+#include "coll/coll.h"
 #include "base/broken.h"
 #include "base/settings.h"
 
@@ -200,6 +201,13 @@ static NRT_STATUS claim(struct device_instance *in, const struct diag_sink *sink
     return device_cores_claim_run(in, wish->count, &wish->first, err);
 }
 
+/* The last words of a process of this instance, wherever it has gone. */
+static void dead_core(void *lg, struct device_instance *in, int pid, uint32_t core)
+{
+    coll_flight_dead(in, core, pid,
+                     settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", COLL_FLIGHT_DIR), lg);
+}
+
 static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret_where)
 {
     struct diag_sink sink = {.warn = warn_log, .debug = debug_log, .arg = lg};
@@ -223,6 +231,8 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     if (status != NRT_SUCCESS)
         return status;
     cfg.log = lg;
+    cfg.on_dead_core = dead_core;
+    cfg.on_dead_arg = lg;
     status = device_instance_open(&cfg, &in, err);
     if (status != NRT_SUCCESS)
         return status;

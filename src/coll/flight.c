@@ -34,10 +34,22 @@ void coll_flight_open(struct coll_comm *c)
 
 /* ---- the folder ---- */
 
-/* "2026-11-28-12-00": of the job's first barrier, else now. */
-static void date_text(const struct coll_comm *c, char *buf, size_t size)
+/* Whose folder it is. */
+struct place {
+    struct device_instance *in;
+    struct net_job *job; /* NULL: none is known */
+    const char *pattern;
+};
+
+static struct place place_of(const struct coll_comm *c)
 {
-    time_t t = c->cfg.job ? (time_t)net_job_epoch(c->cfg.job) : time(NULL);
+    return (struct place){c->cfg.in, c->cfg.job, c->cfg.flight_dir};
+}
+
+/* "2026-11-28-12-00": of the job's first barrier, else now. */
+static void date_text(const struct place *w, char *buf, size_t size)
+{
+    time_t t = w->job ? (time_t)net_job_epoch(w->job) : time(NULL);
     struct tm tm = {0};
 
     localtime_r(&t, &tm);
@@ -46,14 +58,14 @@ static void date_text(const struct coll_comm *c, char *buf, size_t size)
 }
 
 /* What stands for %<letter>; false: nothing does. */
-static bool letter_text(const struct coll_comm *c, char letter, char *buf, size_t size)
+static bool letter_text(const struct place *w, char letter, char *buf, size_t size)
 {
     switch (letter) {
     case 'd':
-        date_text(c, buf, size);
+        date_text(w, buf, size);
         return true;
     case 'c':
-        snprintf(buf, size, "%016" PRIx64, c->cfg.job ? net_job_cluster_id(c->cfg.job) : 0);
+        snprintf(buf, size, "%016" PRIx64, w->job ? net_job_cluster_id(w->job) : 0);
         return true;
     case 'p':
         snprintf(buf, size, "%d", (int)getpid());
@@ -65,7 +77,7 @@ static bool letter_text(const struct coll_comm *c, char letter, char *buf, size_
         snprintf(buf, size, "0"); /* core dumps number their logs; these files belong to none */
         return true;
     case 'i':
-        snprintf(buf, size, "opennrt-%s", device_instance_name(c->cfg.in));
+        snprintf(buf, size, "opennrt-%s", device_instance_name(w->in));
         return true;
     default:
         return false;
@@ -73,14 +85,14 @@ static bool letter_text(const struct coll_comm *c, char letter, char *buf, size_
 }
 
 /* The folder's name; false: it does not fit. */
-static bool dir_name(const struct coll_comm *c, char dir[DIR_MAX])
+static bool dir_name(const struct place *w, char dir[DIR_MAX])
 {
     size_t n = 0;
 
-    for (const char *p = c->cfg.flight_dir; *p; p++) {
+    for (const char *p = w->pattern; *p; p++) {
         char text[96] = {*p};
 
-        if (*p == '%' && letter_text(c, p[1], text, sizeof(text)))
+        if (*p == '%' && letter_text(w, p[1], text, sizeof(text)))
             p++;
         if (strlen(text) >= DIR_MAX - n)
             return false;
@@ -105,6 +117,20 @@ static bool dir_make(char *dir)
         if (was == '\0')
             return true;
     }
+}
+
+/* Its descriptor; -1: *ret_error. dir: its name. */
+static int dir_open(const struct place *w, char dir[DIR_MAX], int *ret_error)
+{
+    int fd = -1;
+
+    *ret_error = ENAMETOOLONG;
+    if (!dir_name(w, dir))
+        return -1;
+    if (dir_make(dir))
+        fd = fd_keep(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    *ret_error = fd < 0 ? errno : 0;
+    return fd;
 }
 
 /* ---- files ---- */
@@ -138,17 +164,14 @@ static bool records_are_its(const struct coll_comm *c, const struct device_fligh
     return false;
 }
 
-static bool write_records(const struct coll_comm *c, uint32_t r, int fd)
+static bool write_log(const struct device_flights *log, int fd)
 {
-    const struct device_live_page *page = device_live(c->cfg.in, c->peers[r].core);
     char line[DEVICE_FLIGHT_TEXT];
     struct device_flight_view v;
     bool ok = true;
 
-    if (!page || !records_are_its(c, &page->flights))
-        return write_line(fd, "(none: it has not begun any, or its core has a new owner)");
     for (unsigned back = 0; back < DEVICE_FLIGHTS && ok; back++) {
-        if (!device_flight_read(&page->flights, back, &v))
+        if (!device_flight_read(log, back, &v))
             continue;
         device_flight_text(&v, line, sizeof(line));
         ok = write_line(fd, line);
@@ -156,18 +179,33 @@ static bool write_records(const struct coll_comm *c, uint32_t r, int fd)
     return ok;
 }
 
-/* What rank r of this node did last. *ret_error: errno; 0: done, by us or by another rank. */
-static void write_file(const struct coll_comm *c, int dir, uint32_t r, int *ret_error)
+static bool write_records(const struct coll_comm *c, uint32_t r, int fd)
 {
-    uint32_t core = c->peers[r].core, per = device_topo(c->cfg.in)->cores_per_device;
+    const struct device_live_page *page = device_live(c->cfg.in, c->peers[r].core);
+
+    if (!page || !records_are_its(c, &page->flights))
+        return write_line(fd, "(none: it has not begun any, or its core has a new owner)");
+    return write_log(&page->flights, fd);
+}
+
+/* -1 with errno EEXIST: somebody has written it. */
+static int file_make(struct device_instance *in, int dir, uint32_t core, uint32_t rank,
+                     uint64_t comm, uint64_t seq)
+{
+    uint32_t per = device_topo(in)->cores_per_device;
     char name[160];
-    int fd;
 
     snprintf(name, sizeof(name),
              "opennrt-%s-nd%u-nc%u-rank-%u-comm-%" PRIu64 "-op-%" PRIu64 ".flight",
-             device_instance_name(c->cfg.in), core / per, core % per, c->cfg.group->rank[r],
-             c->lease, c->seq);
-    fd = fd_keep(openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
+             device_instance_name(in), core / per, core % per, rank, comm, seq);
+    return fd_keep(openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644));
+}
+
+/* What rank r of this node did last. *ret_error: errno; 0: done, by us or by another rank. */
+static void write_file(const struct coll_comm *c, int dir, uint32_t r, int *ret_error)
+{
+    int fd = file_make(c->cfg.in, dir, c->peers[r].core, c->cfg.group->rank[r], c->lease, c->seq);
+
     if (fd < 0) {
         *ret_error = errno == EEXIST ? 0 : errno;
         return;
@@ -198,20 +236,18 @@ static int write_files(struct coll_comm *c, int dir, uint32_t culprit)
 void coll_flight_fail(struct coll_comm *c, uint32_t culprit)
 {
     const uint32_t *rank = c->cfg.group->rank;
+    struct place place = place_of(c);
     char dir[DIR_MAX];
-    int fd = -1, error = ENAMETOOLONG;
+    int fd, error;
 
     if (c->run->plan)
         device_flight_end(&c->flying, c->run->steps, (uint32_t)c->status,
                           culprit < c->n ? rank[culprit] : rank[c->me]);
     if (!c->cfg.flight_dir || !c->cfg.flight_dir[0] || !c->lease)
         return;
-    if (dir_name(c, dir)) {
-        error = 0;
-        if (dir_make(dir))
-            fd = fd_keep(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        error = fd < 0 ? errno : write_files(c, fd, culprit);
-    }
+    fd = dir_open(&place, dir, &error);
+    if (fd >= 0)
+        error = write_files(c, fd, culprit);
     if (fd >= 0)
         close(fd);
     if (error && c->cfg.log)
@@ -219,4 +255,60 @@ void coll_flight_fail(struct coll_comm *c, uint32_t culprit)
              c->cfg.flight_dir, strerror(error));
     else if (c->cfg.log)
         LOGI(c->cfg.log, LOG_NRT, "coll_flight", "flight records are in %s", dir);
+}
+
+/* ---- of a process that is gone ---- */
+
+/* The operation that was under way. */
+static bool flight_open(const struct device_flights *log, struct device_flight_view *ret)
+{
+    for (unsigned back = 0; back < DEVICE_FLIGHTS; back++)
+        if (device_flight_read(log, back, ret) && !ret->over)
+            return true;
+    return false;
+}
+
+static bool write_dead(struct device_instance *in, uint32_t core, int pid, uint32_t rank, int fd)
+{
+    char line[256];
+
+    snprintf(
+        line, sizeof(line),
+        "opennrt flight records, 1\nrank %u, core %u of instance %s\nwritten by pid %d, for one "
+        "that is gone\nfailure: process %d has died in an operation\nlast operations, newest "
+        "first:",
+        rank, core, device_instance_name(in), (int)getpid(), pid);
+    return write_line(fd, line) && write_log(&device_live(in, core)->flights, fd);
+}
+
+void coll_flight_dead(struct device_instance *in, uint32_t core, int pid, const char *pattern,
+                      struct log *log)
+{
+    const struct device_live_page *page = device_live(in, core);
+    struct place place = {in, NULL, pattern};
+    struct device_flight_view v;
+    char dir[DIR_MAX];
+    uint32_t rank;
+    int fd, error;
+
+    if (!pattern || !pattern[0] || !page || !flight_open(&page->flights, &v))
+        return;
+    rank = v.me < v.members ? v.member[v.me] : v.me;
+    fd = dir_open(&place, dir, &error);
+    if (fd >= 0) {
+        int file = file_make(in, fd, core, rank, v.comm, v.seq);
+
+        if (file < 0)
+            error = errno == EEXIST ? 0 : errno;
+        else
+            error = write_dead(in, core, pid, rank, file) ? 0 : errno;
+        if (file >= 0)
+            close(file);
+        close(fd);
+    }
+    if (log && error)
+        LOGW(log, LOG_NRT, "coll_flight", "flight records of process %d were not written to %s: %s",
+             pid, pattern, strerror(error));
+    else if (log)
+        LOGI(log, LOG_NRT, "coll_flight", "flight records of process %d are in %s", pid, dir);
 }

@@ -228,7 +228,9 @@ static NRT_STATUS comm_open(struct shared_comm *c, const struct coll_parts *all,
                               .rank = c->me,
                               .core = c->rank->core,
                               .exchange = {c, exchange, exchange_leave},
+                              .job = coll_meet_job(c->meet),
                               .tuning = &w->tuning,
+                              .flight_dir = w->flight_dir,
                               .log = w->cfg.log};
     struct err why = {0};
 
@@ -236,7 +238,6 @@ static NRT_STATUS comm_open(struct shared_comm *c, const struct coll_parts *all,
         if (members_link(c, all, &why))
             cfg.unfit = &why;
         cfg.link = c->rank->link;
-        cfg.job = coll_meet_job(c->meet);
     }
     return coll_comm_open(&cfg, &c->comm, err);
 }

@@ -11,9 +11,6 @@
 #include "coll/world_int.h"
 #include "net/link.h"
 
-/* As published for core dumps: flight records lie where those do. */
-#define FLIGHT_DIR "/tmp/neuron-core-dump/dt-%d-cid-%c"
-
 #define LIMIT_S 30 /* shortest limit of a wait among ranks of which all are there */
 
 static struct coll_place place_of(const struct coll_rank *r)
@@ -199,7 +196,8 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
     w->cfg = *cfg;
     limits_env(w, &cfg->sink);
     (void)means_load(&w->tuning, &cfg->sink);
-    w->flight_dir = mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", FLIGHT_DIR));
+    w->flight_dir =
+        mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", COLL_FLIGHT_DIR));
     st = coll_house_create(&w->house, err);
     for (; w->count < cfg->vnc_count && !st; w->count++)
         st = rank_init(w, w->count, err);

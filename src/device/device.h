@@ -69,7 +69,7 @@ struct device_config {
     unsigned lock_limit_ms; /* longest wait for a stopped lock holder; 0: 10 s. Then NRT_TIMEOUT */
     /* Called for every core of a dead slot that this process reclaims, before its live page is
      * cleared; the control block's lock is not held. May be NULL. */
-    void (*on_dead_core)(void *arg, uint32_t slot, int pid, uint32_t core);
+    void (*on_dead_core)(void *arg, struct device_instance *in, int pid, uint32_t core);
     void *on_dead_arg;
     /* Tests: called after every store of a critical section (kill tests). NULL in production. */
     void (*store_point)(void *arg);

@@ -159,7 +159,7 @@ static void slot_dump_cores(struct device_instance *in, uint32_t slot)
         return;
     for (uint32_t c = 0; c < in->lay.cores; c++) {
         if (device_core_owner(in, c) == slot)
-            in->cfg.on_dead_core(in->cfg.on_dead_arg, slot, ctl_slot(in, slot)->pid, c);
+            in->cfg.on_dead_core(in->cfg.on_dead_arg, in, ctl_slot(in, slot)->pid, c);
     }
 }
 

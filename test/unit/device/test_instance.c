@@ -281,11 +281,11 @@ struct dead {
     uint32_t core;
 };
 
-static void on_dead(void *arg, uint32_t slot, int pid, uint32_t core)
+static void on_dead(void *arg, struct device_instance *in, int pid, uint32_t core)
 {
     struct dead *d = arg;
 
-    (void)slot;
+    (void)in;
     d->calls++;
     d->pid = pid;
     d->core = core;
