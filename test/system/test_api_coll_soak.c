@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A soak of collectives in NEFFs between nodes: jobs of processes on named instances, which load
+ * random tables, execute them, check every byte, meet in barriers and gathers, and lose a rank by
+ * kill -9 at a random moment. Whoever is left ends with a documented status, no value is ever
+ * wrong, and the next job runs on the same instances. test_api_coll_soak [jobs] */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "api_support.h"
+#include "coll_case.h"
+#include "coll_ranks.h"
+#include "device/device.h"
+#include "proves.h"
+#include "runner.h"
+
+#define RANKS_MOST 4
+#define CASES      5
+#define WAIT_MS    90000
+
+static unsigned jobs = 8;
+static uint32_t random_state;
+
+static uint32_t draw(uint32_t below)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 8) % below;
+}
+
+/* ---- a rank ---- */
+
+/* Loads and executes a table; *ret_ran: it was one that these ranks can have (groups that are not
+ * alike on all nodes are refused). Exits where a value is wrong. */
+static NRT_STATUS table_run(uint64_t seed, unsigned rank, unsigned ranks, bool *ret_ran)
+{
+    static const char gives[] = "nrt_execute gives ";
+    struct coll_case c = case_draw(seed, ranks);
+    struct bytes f = case_neff(&c);
+    const char *text, *at;
+    nrt_model_t *m;
+
+    *ret_ran = nrt_load_collectives(f.data, f.size, 0, -1, rank, ranks, &m) == NRT_SUCCESS;
+    neff_free(&f);
+    if (!*ret_ran)
+        return NRT_SUCCESS; /* what is wrong with the job, the barrier tells */
+    text = case_run(&c, rank, 0, m, 2);
+    at = text ? strstr(text, gives) : NULL;
+    if (text && !at) {
+        fprintf(stderr, "%s\n", text);
+        exit(3);
+    }
+    if (nrt_unload(m) != NRT_SUCCESS)
+        exit(4);
+    return at ? (NRT_STATUS)atoi(at + sizeof(gives) - 1) : NRT_SUCCESS;
+}
+
+static NRT_STATUS host_meet(unsigned rank, unsigned ranks, uint32_t k)
+{
+    uint32_t mine = 100 * k + rank, all[RANKS_MOST];
+    NRT_STATUS st = nrt_barrier(0, rank, ranks);
+
+    if (st == NRT_SUCCESS)
+        st = nrt_all_gather(0, rank, ranks, sizeof(mine), &mine, all);
+    for (uint32_t i = 0; st == NRT_SUCCESS && i < ranks; i++)
+        if (all[i] != 100 * k + i)
+            exit(5);
+    return st;
+}
+
+/* rank ranks seed: CASES tables, or until the job has failed. */
+static int soak_helper(int argc, char **argv)
+{
+    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]), ran = 0;
+    uint64_t seed = strtoull(argv[3], NULL, 10);
+    NRT_STATUS st = NRT_SUCCESS;
+    char line[64];
+    bool good;
+
+    if (argc < 4 || nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS)
+        return 1;
+    for (uint32_t k = 0; k < CASES && st == NRT_SUCCESS; k++) {
+        st = table_run(seed + k, rank, ranks, &good);
+        ran += good;
+        if (st == NRT_SUCCESS)
+            st = host_meet(rank, ranks, k);
+        runner_say("step");
+    }
+    snprintf(line, sizeof(line), "ended %d %u", (int)st, ran);
+    runner_say(line);
+    nrt_close();
+    return 0;
+}
+
+/* ---- jobs ---- */
+
+struct job {
+    unsigned nodes, per_node, ranks;
+    struct runner_proc p[RANKS_MOST];
+};
+
+static void instance_name(char name[64], unsigned node)
+{
+    snprintf(name, 64, "%s-node%u", getenv("OPENNRT_INSTANCE"), node);
+}
+
+static void job_start(struct job *j, uint64_t seed)
+{
+    char ranks[16], text[32];
+
+    coll_root_env();
+    snprintf(ranks, sizeof(ranks), "%u", j->ranks);
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
+    for (unsigned r = 0; r < j->ranks; r++) {
+        char rank[16], core[48], instance[96] = "OPENNRT_INSTANCE=";
+
+        instance_name(instance + strlen(instance), r / j->per_node);
+        snprintf(rank, sizeof(rank), "%u", r);
+        snprintf(core, sizeof(core), "NEURON_RT_VISIBLE_CORES=%u", r % j->per_node);
+        assert_true(runner_start(&j->p[r], "soak", (const char *[]){rank, ranks, text, NULL},
+                                 (const char *[]){instance, core, "NEURON_RT_NUM_CORES", NULL}));
+    }
+}
+
+/* The rank's last words: its status, and how many tables it has run. */
+static NRT_STATUS rank_ended(struct runner_proc *p, unsigned *ret_ran)
+{
+    char line[64] = "";
+
+    while (strncmp(line, "ended ", 6) != 0)
+        if (!runner_line(p, line, sizeof(line), WAIT_MS))
+            fail_msg("a rank says no more: it gives %d; log is\n%s", runner_wait(p, 1000),
+                     api_log());
+    *ret_ran = (unsigned)atoi(strchr(line + 6, ' '));
+    return (NRT_STATUS)atoi(line + 6);
+}
+
+static bool documented(NRT_STATUS st)
+{
+    return st == NRT_FAILURE || st == NRT_EXEC_HW_ERR_COLLECTIVES ||
+           st == NRT_NETWORK_PROXY_FAILURE;
+}
+
+static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
+{
+    unsigned victim = kill_one ? draw(j->ranks) : j->ranks, steps = 1 + draw(CASES - 2), total = 0;
+
+    job_start(j, seed);
+    for (unsigned i = 0; kill_one && i < steps; i++)
+        assert_true(runner_expect(&j->p[victim], "step", WAIT_MS));
+    if (kill_one) {
+        struct timespec t = {.tv_nsec = draw(20) * 1000000 + draw(1000000)};
+
+        nanosleep(&t, NULL); /* into the next step; where, is left to chance */
+        runner_kill(&j->p[victim], SIGKILL);
+        (void)runner_wait(&j->p[victim], WAIT_MS);
+    }
+    for (unsigned r = 0; r < j->ranks; r++) {
+        unsigned ran;
+        NRT_STATUS st;
+
+        if (r == victim)
+            continue;
+        st = rank_ended(&j->p[r], &ran);
+        if (kill_one ? !documented(st) : st != NRT_SUCCESS)
+            fail_msg("seed %llu, %u nodes of %u, rank %u killed after %u steps: rank %u gives %d",
+                     (unsigned long long)seed, j->nodes, j->per_node, victim, steps, r, (int)st);
+        assert_int_equal(runner_wait(&j->p[r], WAIT_MS), 0);
+        total += ran;
+    }
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+    return total;
+}
+
+static void jobs_between_nodes_with_kills(void **state)
+{
+    static const unsigned shapes[][2] = {{2, 1}, {2, 2}, {3, 1}, {4, 1}};
+    unsigned ran = 0;
+
+    for (unsigned i = 0; i < jobs; i++) {
+        const unsigned *shape = shapes[i % 4];
+        struct job j = {.nodes = shape[0], .per_node = shape[1], .ranks = shape[0] * shape[1]};
+        bool kill_one = i % 4 != 1 && i % 8 != 6;
+        unsigned tables = job_run(&j, kill_one, random_state + UINT64_C(1000) * i);
+
+        ran += tables;
+        if (!kill_one) {
+            PROVES("inter-019");
+            PROVES("inter-020");
+        }
+    }
+    print_message("%u jobs, %u tables on all their ranks\n", jobs, ran);
+    assert_true(ran >= jobs);
+    (void)state;
+}
+
+static int setup(void **state)
+{
+    const char *s = getenv("OPENNRT_SEED");
+
+    random_state = s ? (uint32_t)strtoul(s, NULL, 10) : (uint32_t)time(NULL) ^ (uint32_t)getpid();
+    print_message("OPENNRT_SEED=%u\n", random_state);
+    return coll_setup(state);
+}
+
+static int teardown(void **state)
+{
+    for (unsigned node = 0; node < RANKS_MOST; node++) {
+        char name[64];
+        struct device_config cfg = {.name = name};
+        bool removed;
+
+        instance_name(name, node);
+        (void)device_instance_reset(&cfg, true, &removed, NULL);
+    }
+    return coll_teardown(state);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct runner_helper helpers[] = {{"soak", soak_helper}, {NULL, NULL}};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_between_nodes_with_kills)};
+    int rc = runner_dispatch(argc, argv, helpers);
+
+    if (rc >= 0)
+        return rc;
+    if (runner_emulated()) {
+        print_message("NOT RUN: several HBMs do not fit an emulator\n");
+        return RUNNER_SKIP;
+    }
+    if (argc > 1)
+        jobs = (unsigned)atoi(argv[1]);
+    return cmocka_run_group_tests_name("api-coll-soak", tests, setup, teardown);
+}
