@@ -26,7 +26,7 @@
 #define CASES      5
 #define WAIT_MS    90000
 
-static unsigned jobs = 8;
+static unsigned jobs = 8, hits; /* ranks that lost another one */
 static uint32_t random_state;
 
 static uint32_t draw(uint32_t below)
@@ -169,11 +169,13 @@ static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
         if (r == victim)
             continue;
         st = rank_ended(&j->p[r], &ran);
-        if (kill_one ? !documented(st) : st != NRT_SUCCESS)
+        /* the signal may come when all is done: the last gather needs the victim */
+        if (st != NRT_SUCCESS && !(kill_one && documented(st)))
             fail_msg("seed %llu, %u nodes of %u, rank %u killed after %u steps: rank %u gives %d",
                      (unsigned long long)seed, j->nodes, j->per_node, victim, steps, r, (int)st);
         assert_int_equal(runner_wait(&j->p[r], WAIT_MS), 0);
         total += ran;
+        hits += st != NRT_SUCCESS;
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
     return total;
@@ -196,8 +198,9 @@ static void jobs_between_nodes_with_kills(void **state)
             PROVES("inter-020");
         }
     }
-    print_message("%u jobs, %u tables on all their ranks\n", jobs, ran);
-    assert_true(ran >= jobs);
+    print_message("%u jobs, %u tables on all their ranks, %u ranks lost another\n", jobs, ran,
+                  hits);
+    assert_true(ran >= jobs && hits > 0);
     (void)state;
 }
 

@@ -255,6 +255,7 @@ def shown():
     proves('tool-096')
     head, rows, _ = blocks(run('-r', 4, '--show-algorithm', '-b', '4k', '-e', '4k', 'permute', '--vcpu-pin-mode')[0])[0]
     assert rows[0][-1] == 'ring'
+    proves('intra-019')
 
 
 def progress():
