@@ -315,6 +315,37 @@ static uint64_t channel_progress(struct coll_comm *c, uint32_t channel, unsigned
     return moved;
 }
 
+/* Asks for a cache line that is to be written. A compiler would take an instruction that all
+ * processors have, which asks for reading. */
+static void line_want(const void *p)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
+#define WANTED 8u /* peers, and lines of each */
+
+/* The next operation is mostly one like this: the lines that it puts first are on their way to me
+ * until then. Counters are not asked for: peers still look at those that this operation raised. */
+static void lines_want(struct coll_comm *c, const struct coll_plan *p)
+{
+    const struct plan_channel *ch = &p->channels[0];
+
+    for (size_t i = 0; i < p->lines_first && i < WANTED; i++) {
+        const struct plan_step *step = &ch->steps[i];
+        struct coll_line *line =
+            coll_area_lines(c->peers[step->peer].area, c->n, c->channels, (c->seq + 1) & 1, c->me);
+        uint64_t lines = coll_lines_of(step->count * p->elem);
+
+        line += ch->refs[step->refs + 1].off / COLL_LINE_DATA;
+        for (uint64_t k = 0; k < lines && k < WANTED; k++)
+            line_want(line + k);
+    }
+}
+
 static void operation_end(struct coll_comm *c)
 {
     struct coll_plan *p = c->run->plan;
@@ -333,6 +364,7 @@ static void operation_end(struct coll_comm *c)
     atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
     atomic_store_explicit(&c->busy, 0, memory_order_relaxed);
     c->run->plan = NULL;
+    lines_want(c, p);
     coll_bells_ring(c);
 }
 
