@@ -30,7 +30,8 @@ void sched_tuning_default(struct sched_tuning *ret)
     memset(ret, 0, sizeof(*ret));
     for (unsigned crowded = 0; crowded < 2; crowded++) {
         for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-            rule_add(ret, ops[i], crowded, crowded && ops[i] != SCHED_ALL_REDUCE ? 2048 : 512,
+            rule_add(ret, ops[i], crowded,
+                     crowded ? (ops[i] == SCHED_ALL_REDUCE ? 1024 : 2048) : 512,
                      (struct sched_means){SCHED_INLINE, false, SLICE});
             rule_add(ret, ops[i], crowded, AROUND_MIN - 1,
                      (struct sched_means){SCHED_DIRECT, false, SLICE});
