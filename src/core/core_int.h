@@ -413,8 +413,9 @@ void program_use_var(struct core_program *p, uint32_t var);
 void program_use_sem(struct core_program *p, unsigned sem);
 NRT_STATUS program_add_plan(struct core_program *p, const struct dma_plan *plan, struct err *err);
 /* split_ps: time of each DMA engine of the set (dma_plan_split in bytes through time_dma_ps). */
+enum core_descriptors { CORE_PREBUILT, CORE_DGE_SW, CORE_DGE_HW }; /* who makes them */
 NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsigned engine,
-                             const uint64_t *split_ps, bool hwdge, struct err *err);
+                             const uint64_t *split_ps, enum core_descriptors by, struct err *err);
 
 /* lower.c */
 NRT_STATUS program_engine(struct core_program *p, unsigned engine, struct isa_check_env *env,

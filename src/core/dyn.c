@@ -272,7 +272,8 @@ static NRT_STATUS dyn_group(struct core_program *p, unsigned engine, const struc
     g.count = 1;
     dma_plan_split(p, whole, q->num_queues, split);
     d->group = (uint32_t)p->ngroups;
-    return program_add_group(p, &g, engine, split, r->mode == ISA_DGE_HW, err);
+    return program_add_group(p, &g, engine, split,
+                             r->mode == ISA_DGE_HW ? CORE_DGE_HW : CORE_DGE_SW, err);
 }
 
 NRT_STATUS dyn_lower(struct core_program *p, unsigned engine, const struct isa_record *rec,

@@ -66,16 +66,17 @@ static NRT_STATUS queue_take(struct core_program *p, uint32_t queue, unsigned en
 }
 
 /* What a packet takes; generated descriptors are not affected by the setting. */
-static uint64_t packet_ps(const struct core_program *p, bool generated)
+static uint64_t packet_ps(const struct core_program *p, enum core_descriptors by)
 {
-    uint64_t bytes =
-        generated || p->opt.dma_packet < CORE_DMA_PACKET ? CORE_DMA_PACKET : p->opt.dma_packet;
+    uint64_t bytes = CORE_DMA_PACKET;
 
+    if (by == CORE_PREBUILT && p->opt.dma_packet > bytes)
+        bytes = p->opt.dma_packet;
     return time_dma_ps(p->core->kc.gen, TIME_DMA_COPY, bytes);
 }
 
 NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsigned engine,
-                             const uint64_t *split_ps, bool hwdge, struct err *err)
+                             const uint64_t *split_ps, enum core_descriptors by, struct err *err)
 {
     uint64_t *ps = arena_calloc(&p->arena, g->inc, sizeof(ps[0]));
     NRT_STATUS st = queue_take(p, g->queue, engine, err);
@@ -92,14 +93,14 @@ NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsign
         if (ps[e] > g->max_ps)
             g->max_ps = ps[e];
     }
-    if (hwdge)
+    if (by == CORE_DGE_HW)
         g->max_ps += time_dma_hwdge_ps(p->core->kc.gen);
     p->xfers[p->ngroups] = (struct time_xfer){.queue = g->queue,
                                               .first_engine = p->queue_first[g->queue],
                                               .engines = g->inc,
-                                              .hwdge = hwdge,
+                                              .hwdge = by == CORE_DGE_HW,
                                               .engine_ps = ps,
-                                              .packet_ps = packet_ps(p, hwdge)};
+                                              .packet_ps = packet_ps(p, by)};
     p->groups[p->ngroups++] = *g;
     return NRT_SUCCESS;
 }
@@ -260,7 +261,7 @@ static NRT_STATUS lower_group(struct core_program *p, unsigned engine, uint32_t 
         g.bytes += plan.bytes;
     }
     p->descriptors += ng->desc_count;
-    return program_add_group(p, &g, engine, split, false, err);
+    return program_add_group(p, &g, engine, split, CORE_PREBUILT, err);
 }
 
 /* Room for all of an engine's plans and groups at once: growing step by step copies them several

@@ -360,6 +360,49 @@ static void scalar_offset(void **state)
     }
 }
 
+/* Packets of prebuilt rings are as large as asked for, 4 KiB at least; those of descriptors that a
+ * DGE makes are not affected. */
+static void packets_of_rings(void **state)
+{
+    static const uint64_t asked[] = {0, 1000, 4096, 65536, 1 << 20};
+    unsigned v = fx_var(&F, 0, NEFF_VAR_INPUT, 4096);
+    unsigned sw = fx_queue(&F, 0, NEFF_QUEUE_DYNAMIC, 16, ISA_POOL);
+    unsigned hw = fx_queue(&F, 0, NEFF_QUEUE_DYNAMIC, 16, ISA_SP);
+
+    for (unsigned i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        static const unsigned engine[] = {ISA_POOL, ISA_SP};
+        uint64_t bytes = asked[i] > 4096 ? asked[i] : 4096;
+        const struct time_program *tp;
+        struct neff_access from = fx_flat(v, 0, 64);
+
+        fx_group(&F, 0, ISA_ACT, 7, 0, fx_desc(&F, NEFF_OP_COPY, fx_flat(v, 64, 64), &from, 1), 1)
+            ->semaphore = 1;
+        fx_trigger(&F, 0, ISA_ACT, 7);
+        fx_end(&F, 0, ISA_ACT);
+        for (unsigned k = 0; k < 2; k++) {
+            struct isa_record *r =
+                dyn(engine[k], ISA_DYN_COPY, k ? ISA_DGE_HW : ISA_DGE_SW, k ? hw : sw);
+
+            r->body.d.src_mem = ISA_HBM;
+            r->body.d.src.hbm = hbm(v, DT_UINT32, 0, 8, 1, 0);
+            r->body.d.dst_mem = ISA_SBUF;
+            r->body.d.dst.tile = fx_tile(ISA_SBUF, DT_UINT32, 3 + k, 1, 0, 8);
+            fx_end(&F, 0, engine[k]);
+        }
+        F.opt.dma_packet = asked[i];
+        fx_prepare(&F);
+        tp = core_program_time(F.c[0].program);
+        assert_int_equal(tp->xfer_count, 3);
+        for (unsigned k = 0; k < 3; k++) {
+            uint64_t want = tp->xfers[k].queue == 0 ? bytes : 4096;
+
+            assert_int_equal(tp->xfers[k].packet_ps, time_dma_ps(F.gen, TIME_DMA_COPY, want));
+        }
+        fx_clear(&F);
+        F.opt.dma_packet = 0;
+    }
+}
+
 /* dst[c, w] = src[idx[w], c] in 2-byte elements, and the static form. */
 static void indexed_transpose(void **state)
 {
@@ -569,6 +612,7 @@ int main(void)
         T(engine_operand_out_of_bounds),
         T(scatter_add),
         T(scalar_offset),
+        T(packets_of_rings),
         T(indexed_transpose),
         T(register_load_store),
         T2(peer_and_remote_signals),
