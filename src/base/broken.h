@@ -6,7 +6,7 @@
  *
  * NEFF, section 1: the reader crashes, the core prepares no program.
  *
- * OVL, section 2: no CC-core is found, sizes of packets have no limits.
+ * OVL, section 2: no CC-core is found, sizes of packets have no limits, rings do not take turns.
  *
  * MEM, section 3: nothing is allocated; scratchpads, banks, limits and the text of sizes are wrong.
  *
@@ -16,7 +16,7 @@
  *
  * DUMP, section 6: the log drops its records.
  *
- * INTER, section 7: no world of two nodes.
+ * INTER, section 7: no world of two nodes, no root address.
  *
  * INTRA, section 8: no chips are linked, so there are no groups.
  *

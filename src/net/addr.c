@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/broken.h"
 #include "net/net_int.h"
 
 static NRT_STATUS malformed(const char *text, const char *why, struct err *err)
@@ -57,6 +58,8 @@ NRT_STATUS addr_parse(const char *text, struct addr *ret, struct err *err)
     bool six = text[0] == '[';
     size_t n;
 
+    if (BROKEN(INTER))
+        return err_set(err, NRT_INVALID, "broken on purpose");
     if (six) {
         const char *end = strchr(text, ']');
 

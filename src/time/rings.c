@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/broken.h"
 #include "base/mem.h"
 
 /* The oldest job of the next ring after the last one, going round. */
@@ -42,7 +43,7 @@ static uint64_t serve(struct rings *r, uint64_t now_ps)
     r->served = next_job(r);
     j = &r->job[r->served];
     piece = j->left_ps;
-    if (!alone(r) && j->packet_ps > 0 && j->packet_ps < piece)
+    if (!alone(r) && j->packet_ps > 0 && j->packet_ps < piece && !BROKEN(OVL))
         piece = j->packet_ps;
     r->last = j->ring;
     r->since_ps = now_ps;
