@@ -17,7 +17,7 @@ static struct topo_group group_of(uint32_t nodes, uint32_t per_node)
 {
     struct topo_fabric fabric;
     struct topo_world world;
-    struct topo_group g;
+    struct topo_group g = {0};
     struct err err = {0};
 
     if (topo_fabric_init(&fabric, topo_instance_find("trn2.48xlarge"), 1, &err) ||
