@@ -350,6 +350,7 @@ static void models_of_several_world_sizes(void **state)
     static const float halves[] = {3, 3, 12, 12};
     struct sized s[4];
 
+    coll_root_env();
     coll_session(4);
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned r = 0; r < 4; r++) {
@@ -366,6 +367,7 @@ static void models_of_several_world_sizes(void **state)
         }
     }
     PROVES("inter-018");
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
     neff_free(&two);
     neff_free(&four);
     nrt_close();

@@ -69,6 +69,10 @@ static NRT_STATUS host_meet(unsigned rank, unsigned ranks, uint32_t k)
 
     if (st == NRT_SUCCESS)
         st = nrt_all_gather(0, rank, ranks, sizeof(mine), &mine, all);
+    /* the global communicator is made once */
+    if (st == NRT_SUCCESS && (nrt_build_global_comm(0, rank, ranks) != NRT_SUCCESS ||
+                              nrt_build_global_comm(0, rank, ranks + 1) != NRT_INVALID))
+        exit(6);
     for (uint32_t i = 0; st == NRT_SUCCESS && i < ranks; i++)
         if (all[i] != 100 * k + i)
             exit(5);
@@ -194,6 +198,7 @@ static void jobs_between_nodes_with_kills(void **state)
 
         ran += tables;
         if (!kill_one) {
+            PROVES("inter-001");
             PROVES("inter-019");
             PROVES("inter-020");
         }

@@ -382,7 +382,6 @@ static void a_neff_has_at_most_16_groups(void **state)
             expect(&m, &f, NRT_INVALID, "sg00/cc.json: [32]: more than 16 groups");
         maker_fini(&m);
     }
-    PROVES("intra-020");
 }
 
 int main(void)
