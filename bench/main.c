@@ -192,6 +192,66 @@ static void nothing_row(void)
     ours_close(o);
 }
 
+/* ---- queued executions ---- */
+
+static void queued_row(void)
+{
+    const char *name = "64 empty executions, queued and awaited";
+    const char *why;
+    struct peer_ocl *threads;
+    struct ours *o;
+
+    if (!wanted(name))
+        return;
+    threads = peer_ocl_open("pthread", KIB, &why);
+    o = ours_open(ours_nothing);
+    ours_queue_open(o);
+    {
+        struct measure_row row = {.what = name,
+                                  .kind = MEASURE_TIME,
+                                  .unit = "us",
+                                  .goal = 0.5,
+                                  .ours = {.run = ours_queue_run, .arg = o},
+                                  .peer = {{.name = "PoCL pthread, 4 args",
+                                            .run = threads ? peer_ocl_launch_many : NULL,
+                                            .arg = threads,
+                                            .why = why}}};
+
+        row_finish(&row);
+    }
+    ours_queue_close(o);
+    ours_close(o);
+    peer_ocl_close(threads);
+}
+
+/* What it takes the caller to leave one execution to a unit that is at work. */
+static void schedule_row(void)
+{
+    enum { ROUNDS = 31, QUEUES = 50 };
+    const char *name = "nrta_execute_schedule, the caller's time";
+    double us[ROUNDS], x;
+    struct ours *o;
+
+    if (!wanted(name))
+        return;
+    o = ours_open(ours_nothing);
+    ours_queue_open(o);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        unsigned at = i;
+
+        x = ours_schedule_us(o, QUEUES);
+        for (; at > 0 && us[at - 1] > x; at--)
+            us[at] = us[at - 1];
+        us[at] = x;
+    }
+    x = us[ROUNDS / 2];
+    printf("%-46s %10.3f  %-20s %10.3f %-8s %7s  at most 0.5 us: %s\n", name, x,
+           "(median; the least)", us[0], "us", "-", x <= 0.5 ? "met" : "MISSED");
+    all_met = all_met && x <= 0.5;
+    ours_queue_close(o);
+    ours_close(o);
+}
+
 /* ---- tensors ---- */
 
 struct transfer {
@@ -517,6 +577,8 @@ static void rows_one_thread(void)
     gemm_rows(1);
     ours_session(1);
     nothing_row();
+    queued_row();
+    schedule_row();
     tensor_row("tensor write 4 KiB", 4 * KIB, true);
     tensor_row("tensor read 4 KiB", 4 * KIB, false);
     tensor_row("tensor write 16 MiB", 16 * MIB, true);
@@ -548,7 +610,7 @@ int main(int argc, char **argv)
     if (threads > 1) {
         gemm_rows(threads);
     } else {
-        ocl = peer_ocl_open(16 * MIB, &ocl_why);
+        ocl = peer_ocl_open("basic", 16 * MIB, &ocl_why);
         numpy = peer_numpy_open(script ? script : "bench/numpy_peer.py", &numpy_why);
         measure_print_head();
         rows_one_thread();

@@ -18,6 +18,7 @@ struct ours {
     size_t size[OURS_TENSORS];
     bool is_input[OURS_TENSORS];
     unsigned count;
+    struct nrta_error_tracker *tracker; /* NULL: ours_queue_open was not called */
 };
 
 /* Ends the program with a message when anything fails. text: docs/isa.md. */
@@ -26,6 +27,14 @@ struct ours *ours_open(const char *text);
 struct ours *ours_open_neff(const void *neff, size_t size);
 void ours_close(struct ours *o);
 void ours_run(void *o); /* one nrt_execute */
+/* The same by the compute unit of the core, ours_queue_open once before: OURS_QUEUED executions are
+ * scheduled, then awaited. ours_schedule_us: microseconds that scheduling one takes the caller
+ * while the unit is at work, over `rounds` such queues. */
+#define OURS_QUEUED 64
+void ours_queue_open(struct ours *o);
+void ours_queue_close(struct ours *o);
+void ours_queue_run(void *o);
+double ours_schedule_us(struct ours *o, unsigned rounds);
 /* k-th input (output) of the model. */
 void ours_fill(struct ours *o, unsigned k, const void *data, size_t size);
 void ours_result(struct ours *o, unsigned k, void *data, size_t size);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PoCL's device "basic": kernels run on the thread that finishes the queue. */
+/* PoCL's devices: "basic", where kernels run on the thread that finishes the queue, and "pthread",
+ * where they run on its threads. */
 #include "peers.h"
 
 #include <stdio.h>
@@ -28,7 +29,27 @@ static void must(cl_int status, const char *what)
     }
 }
 
-struct peer_ocl *peer_ocl_open(size_t buffer_bytes, const char **why)
+/* The device whose name begins like this; false: there is none. */
+static bool device_find(cl_platform_id platform, const char *kind, cl_device_id *ret)
+{
+    cl_device_id devices[8];
+    cl_uint n = 0;
+    char name[128];
+
+    if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 8, devices, &n) != CL_SUCCESS)
+        return false;
+    for (cl_uint i = 0; i < n && i < 8; i++) {
+        name[0] = '\0';
+        clGetDeviceInfo(devices[i], CL_DEVICE_NAME, sizeof(name), name, NULL);
+        if (strncmp(name, kind, strlen(kind)) == 0) {
+            *ret = devices[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+struct peer_ocl *peer_ocl_open(const char *kind, size_t buffer_bytes, const char **why)
 {
     static const char *source =
         "kernel void four(global float *a, global float *b, global float *c, global float *d) {}";
@@ -38,10 +59,10 @@ struct peer_ocl *peer_ocl_open(size_t buffer_bytes, const char **why)
     char name[128] = "";
     cl_int status;
 
-    setenv("POCL_DEVICES", "basic", 0);
-    *why = "no OpenCL device";
+    setenv("POCL_DEVICES", "basic pthread", 0);
+    *why = "no such OpenCL device";
     if (!o || clGetPlatformIDs(1, &platform, NULL) != CL_SUCCESS ||
-        clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL) != CL_SUCCESS) {
+        !device_find(platform, kind, &device)) {
         free(o);
         return NULL;
     }
@@ -73,6 +94,20 @@ void peer_ocl_launch(void *ocl)
     for (cl_uint i = 0; i < 4; i++)
         must(clSetKernelArg(o->kernel, i, sizeof(o->buffer), &o->buffer), "argument");
     must(clEnqueueNDRangeKernel(o->queue, o->kernel, 1, NULL, &one, &one, 0, NULL, NULL), "launch");
+    must(clFinish(o->queue), "finish");
+}
+
+void peer_ocl_launch_many(void *ocl)
+{
+    struct peer_ocl *o = ocl;
+    size_t one = 1;
+
+    for (unsigned k = 0; k < PEER_OCL_MANY; k++) {
+        for (cl_uint i = 0; i < 4; i++)
+            must(clSetKernelArg(o->kernel, i, sizeof(o->buffer), &o->buffer), "argument");
+        must(clEnqueueNDRangeKernel(o->queue, o->kernel, 1, NULL, &one, &one, 0, NULL, NULL),
+             "launch");
+    }
     must(clFinish(o->queue), "finish");
 }
 
@@ -114,14 +149,19 @@ struct peer_ocl {
     int unused;
 };
 
-struct peer_ocl *peer_ocl_open(size_t buffer_bytes, const char **why)
+struct peer_ocl *peer_ocl_open(const char *kind, size_t buffer_bytes, const char **why)
 {
-    (void)buffer_bytes;
+    (void)kind, (void)buffer_bytes;
     *why = "OpenCL was not there at build time";
     return NULL;
 }
 
 void peer_ocl_launch(void *ocl)
+{
+    (void)ocl;
+}
+
+void peer_ocl_launch_many(void *ocl)
 {
     (void)ocl;
 }

@@ -21,9 +21,12 @@ void peer_gemm_close(struct peer_gemm *gemm);
 /* ---- PoCL, its device that runs on the calling thread ---- */
 
 struct peer_ocl;
-struct peer_ocl *peer_ocl_open(size_t buffer_bytes, const char **why);
+/* kind: how the device's name begins, "basic" or "pthread". */
+struct peer_ocl *peer_ocl_open(const char *kind, size_t buffer_bytes, const char **why);
 void peer_ocl_launch(void *ocl); /* an empty kernel with four arguments, enqueue and finish */
-void peer_ocl_write(void *ocl);  /* blocking write of transfer bytes */
+#define PEER_OCL_MANY 64
+void peer_ocl_launch_many(void *ocl); /* that many of them, then finish */
+void peer_ocl_write(void *ocl);       /* blocking write of transfer bytes */
 void peer_ocl_read(void *ocl);
 void peer_ocl_transfer(struct peer_ocl *ocl, void *host, size_t bytes);
 void peer_ocl_close(struct peer_ocl *ocl);

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 for p in /usr/bin/python3 python3; do
     [ -n "${BENCH_PYTHON:-}" ] || ! "$p" -c 'import numpy' 2>/dev/null || export BENCH_PYTHON=$p
 done
-export BENCH_NUMPY=$here/numpy_peer.py NEURON_RT_NUM_CORES=1 POCL_DEVICES=basic
+export BENCH_NUMPY=$here/numpy_peer.py NEURON_RT_NUM_CORES=1 POCL_DEVICES="basic pthread"
 export OPENNRT_INSTANCE=bench$$ OPENNRT_INSTANCE_TYPE=trn1.2xlarge
 trap 'for d in /dev/shm "${XDG_RUNTIME_DIR:-/tmp}" /tmp; do
           rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE"; done' EXIT

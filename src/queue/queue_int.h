@@ -34,7 +34,7 @@
 #define QUEUE_CLOSED (UINT64_C(1) << 63) /* in issued: nobody takes a number any more */
 
 struct queue_slot {
-    _Atomic uint64_t ready; /* number of the request that is in it */
+    _Alignas(64) _Atomic uint64_t ready; /* number of the request that is in it */
     struct queue_request req;
     _Alignas(16) unsigned char arg[QUEUE_ARG];
 };
@@ -47,14 +47,17 @@ struct queue_notice {
     bool *told;
 };
 
+/* Lines that callers write, that the worker writes, and that hardly anybody does: a caller that
+ * leaves a request need not take a line away from the worker. */
 struct queue {
     _Alignas(64) _Atomic uint64_t issued; /* and QUEUE_CLOSED */
+    _Atomic uint64_t known;               /* `completed`, as a caller has seen it, or less */
     _Alignas(64) _Atomic uint64_t completed;
-    _Atomic uint64_t finished;                       /* completed, and told to whom it concerns */
-    _Atomic uint32_t claimed;                        /* by a thread of the core */
-    _Atomic uint32_t dead;                           /* failed for good */
-    _Atomic uint32_t waiting;                        /* notices */
-    _Alignas(64) _Atomic(struct queue_slot *) slots; /* made with the first request */
+    _Atomic uint64_t finished;             /* completed, and told to whom it concerns */
+    _Atomic uint32_t waiting;              /* notices */
+    _Alignas(64) _Atomic uint32_t claimed; /* by a thread of the core */
+    _Atomic uint32_t dead;                 /* failed for good */
+    _Atomic(struct queue_slot *) slots;    /* made with the first request */
     struct queue_core *core;
     uint32_t id;          /* upper 16 bits of a sequence */
     pthread_mutex_t lock; /* notices */

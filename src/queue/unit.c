@@ -42,11 +42,26 @@ static struct queue_slot *slots_make(struct queue *q)
     pthread_mutex_lock(&q->core->lock);
     slots = atomic_load_explicit(&q->slots, memory_order_relaxed);
     if (!slots) {
-        slots = mem_calloc(QUEUE_SLOTS, sizeof(*slots));
+        slots = mem_aligned(_Alignof(struct queue_slot), QUEUE_SLOTS * sizeof(*slots));
+        if (slots)
+            memset(slots, 0, QUEUE_SLOTS * sizeof(*slots));
         atomic_store(&q->slots, slots);
     }
     pthread_mutex_unlock(&q->core->lock);
     return slots;
+}
+
+/* Whether a queue that has issued so many has no room. issued may be old, and `completed` newer:
+ * then the caller finds out when it tries to take the number. */
+static bool is_full(struct queue *q, uint64_t issued, unsigned limit)
+{
+    uint64_t completed;
+
+    if (issued - atomic_load(&q->known) < limit)
+        return false;
+    completed = atomic_load(&q->completed);
+    atomic_store(&q->known, completed);
+    return issued - completed >= limit && issued == atomic_load(&q->issued);
 }
 
 /* The next number; 0: *ret_status says why there is none. */
@@ -59,9 +74,7 @@ static uint64_t number_take(struct queue *q, unsigned limit, NRT_STATUS *ret_sta
             *ret_status = NRT_CLOSED;
             return 0;
         }
-        /* `completed` may be newer than `issued`: then the exchange fails and both are read again.
-         */
-        if (issued - atomic_load(&q->completed) >= limit && issued == atomic_load(&q->issued)) {
+        if (is_full(q, issued, limit)) {
             *ret_status = NRT_QUEUE_FULL;
             return 0;
         }

@@ -32,6 +32,18 @@ def first(tmp):
     return subprocess.run(['./first'], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def pipeline(tmp):
+    """The commands of the page."""
+    assert set(files) == {'add.nasm', 'pipeline.c'}, files.keys()
+    commands = re.search(r'\n((?:    [^\n]+\n)*    ./pipeline\n)', text).group(1)
+    for old, new in (('gcc pipeline.c -o pipeline -lnrt', 'true'), ('opennrt asm', opennrt + ' asm')):
+        assert old in commands
+        commands = commands.replace(old, new)
+    compile_it(tmp, 'pipeline.c')
+    return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
+                          timeout=60).stdout
+
+
 def talk(tmp):
     """The commands of the page, with a port of this test's own."""
     assert set(files) == {'talk.c'}, files.keys()
@@ -64,7 +76,7 @@ with tempfile.TemporaryDirectory() as tmp:
     if not os.path.exists(os.path.join(libdir, 'libnrt.so')):
         os.symlink(os.path.abspath(lib), os.path.join(tmp, 'libnrt.so'))
     try:
-        got = {'api.md': first, 'sendrecv.md': talk, 'collectives.md': ranks}[os.path.basename(page)](tmp)
+        got = {'api.md': first, 'async.md': pipeline, 'sendrecv.md': talk, 'collectives.md': ranks}[os.path.basename(page)](tmp)
     finally:
         subprocess.run([opennrt, 'reset', '-i', instance], env=env, stdout=subprocess.DEVNULL)
 assert got == output, (got, output)
