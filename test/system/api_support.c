@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "device/device.h"
@@ -12,12 +13,27 @@ static char log_path[64];
 static char *text;
 static long mark;
 
+/* An instance of this process. Its number alone would not do: a killed test leaves its instance
+ * behind, and numbers of processes come again. */
+static const char *instance_name(void)
+{
+    static char name[32];
+    static pid_t owner;
+    struct timespec now;
+
+    if (owner != getpid()) {
+        owner = getpid();
+        clock_gettime(CLOCK_REALTIME, &now);
+        snprintf(name, sizeof(name), "t%d-%lx", (int)owner, (long)now.tv_nsec);
+    }
+    return name;
+}
+
 void api_env(const char *type, unsigned lnc)
 {
     char value[64];
 
-    snprintf(value, sizeof(value), "t%d", (int)getpid());
-    setenv("OPENNRT_INSTANCE", value, 1);
+    setenv("OPENNRT_INSTANCE", instance_name(), 1);
     if (type)
         setenv("OPENNRT_INSTANCE_TYPE", type, 1);
     else
