@@ -335,6 +335,7 @@ static void a_killed_peer_that_has_forked_is_named_too(void **state)
     struct pair_end e;
     char line[32];
     comm_t *c;
+    request_t *r;
     size_t size;
     pid_t pid, child;
 
@@ -346,12 +347,10 @@ static void a_killed_peer_that_has_forked_is_named_too(void **state)
     child = (pid_t)atoi(line);
     assert_true(child > 1);
     pid = p.pid;
-    runner_kill(&p, SIGKILL);
+    r = pair_post(true, pair_tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, 64), 0, 64, c);
     api_log_clear();
-    assert_int_equal(
-        pair_request_wait(
-            pair_post(true, pair_tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, 64), 0, 64, c), &size),
-        NRT_FAILURE);
+    runner_kill(&p, SIGKILL);
+    assert_int_equal(pair_request_wait(r, &size), NRT_FAILURE);
     names_the_dead(&p, pid);
     assert_ok(nrt_async_sendrecv_close(0));
     assert_ok(nrt_async_sendrecv_init(0));
