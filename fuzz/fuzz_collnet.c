@@ -9,6 +9,7 @@
  *      all_reduce and works on it until it ends.
  *
  * Nothing may crash, hang, write outside the tensors, or fail without a status and a text. */
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,15 @@ static void instance_begin(void)
     atexit(instance_end);
 }
 
+/* Two ranks can talk only where libfabric is; the exit code says that this did not run. */
+static void network_missing(const struct err *err)
+{
+    if (dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL))
+        abort();
+    fprintf(stderr, "NOT RUN: %s\n", err->text);
+    exit(77);
+}
+
 static void links_open(struct talk *t)
 {
     struct err err = {0};
@@ -209,7 +219,7 @@ static void links_open(struct talk *t)
         struct net_link_config cfg = {.rank = i, .world = 2};
 
         if (net_link_open(&cfg, &t->links[i], &err))
-            abort();
+            network_missing(&err);
     }
     for (uint32_t i = 0; i < 2; i++) {
         uint8_t address[NET_ADDRESS_MAX];
