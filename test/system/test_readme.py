@@ -91,7 +91,7 @@ def main():
                     ran += 1
         finally:
             shell('build/tools/opennrt/opennrt reset', tmp, env)
-    assert ran == 7, ran
+    assert ran == 8, ran
 
 
 main()
