@@ -134,17 +134,12 @@ void handle_unlock(struct handle_slot *s)
     atomic_fetch_and_explicit(&s->pins, ~HANDLE_EXCL, memory_order_release);
 }
 
-void *handle_take(struct handle_table *t, uint64_t token)
+/* Of a slot whose token has ended: those who came meanwhile see that, and go. Returns its object.
+ */
+static void *retire(struct handle_table *t, struct handle_slot *s)
 {
-    struct handle_slot *s = slot_at(t, (uint32_t)token & INDEX_MASK);
-    uint64_t want = token;
     unsigned step = 0;
     void *obj;
-
-    if (!s || token == 0 ||
-        !atomic_compare_exchange_strong_explicit(&s->token, &want, 0, memory_order_seq_cst,
-                                                 memory_order_relaxed))
-        return NULL;
 
     while (atomic_load_explicit(&s->pins, memory_order_seq_cst) != 0)
         wait_step(&step);
@@ -152,6 +147,18 @@ void *handle_take(struct handle_table *t, uint64_t token)
     s->obj = NULL;
     slot_put(t, s);
     return obj;
+}
+
+void *handle_take(struct handle_table *t, uint64_t token)
+{
+    struct handle_slot *s = slot_at(t, (uint32_t)token & INDEX_MASK);
+    uint64_t want = token;
+
+    if (!s || token == 0 ||
+        !atomic_compare_exchange_strong_explicit(&s->token, &want, 0, memory_order_seq_cst,
+                                                 memory_order_relaxed))
+        return NULL;
+    return retire(t, s);
 }
 
 struct handle_slot *handle_lock_now(struct handle_table *t, uint64_t token, bool *ret_busy)
@@ -178,9 +185,7 @@ void *handle_take_now(struct handle_table *t, uint64_t token, bool *ret_busy)
 {
     struct handle_slot *s = handle_lock_now(t, token, ret_busy);
     uint64_t want = token;
-    unsigned step = 0;
     bool mine;
-    void *obj;
 
     if (!s)
         return NULL;
@@ -189,13 +194,7 @@ void *handle_take_now(struct handle_table *t, uint64_t token, bool *ret_busy)
     handle_unlock(s);
     if (!mine)
         return NULL;
-    /* Those who came meanwhile see that the token has ended, and go. */
-    while (atomic_load_explicit(&s->pins, memory_order_seq_cst) != 0)
-        wait_step(&step);
-    obj = s->obj;
-    s->obj = NULL;
-    slot_put(t, s);
-    return obj;
+    return retire(t, s);
 }
 
 void *handle_take_any(struct handle_table *t, uint32_t *cursor)

@@ -66,6 +66,9 @@ bool runner_hear(char *buf, size_t size); /* false: the test closed its end */
 int runner_thread_cpu(const char *name);
 int runner_last_cpu(void);
 
+/* A number that grows by one with every descriptor that this process opens and does not close. */
+unsigned runner_open_fds(void);
+
 /* Whether this process runs under an emulator of another processor, which has no robust mutexes
  * (the kernel does not see the owner die) and is slow to fork with large mappings: the tests that
  * need these print NOT RUN with the reason and end with RUNNER_SKIP. */

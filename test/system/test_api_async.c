@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -71,17 +70,6 @@ static nrt_tensor_t *tensor(nrt_tensor_placement_t place, int vnc, size_t size)
 
     assert_ok(nrt_tensor_allocate(place, vnc, size, NULL, &t));
     return t;
-}
-
-static unsigned open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
 }
 
 static uint64_t rng_state;
@@ -423,7 +411,7 @@ static void handles_leave_no_descriptor_behind(void **state)
 
     assert_ok(nrta_tensor_write(t, buf, 0, MIB, 0, tracker, &seq));
     finish(seq);
-    fds = open_fds();
+    fds = runner_open_fds();
     for (unsigned round = 0; round < 10; round++) {
         for (unsigned i = 0; i < 63; i++) {
             p[i].events = POLLIN;
@@ -443,7 +431,7 @@ static void handles_leave_no_descriptor_behind(void **state)
     PROVES("api-053");
     PROVES("perf-012");
     /* A worker closes its own after it has told, so the count above may be one too large. */
-    while (open_fds() > fds)
+    while (runner_open_fds() > fds)
         sched_yield();
     nrt_tensor_free(&t);
     free(buf);
@@ -493,7 +481,7 @@ static void closing_carries_out_what_was_scheduled(void **state)
 
     memset(buf, 0x77, 4 * MIB);
     assert_ok(nrt_tensor_write(t, buf, 0, 4 * MIB));
-    fds = open_fds();
+    fds = runner_open_fds();
     for (unsigned i = 0; i < 16; i++)
         assert_ok(nrta_tensor_read(back + i * 4 * MIB, t, 0, 4 * MIB, 0, tracker, &seq));
     assert_ok(nrta_get_completion_handle(seq, &p.fd));
@@ -512,7 +500,7 @@ static void closing_carries_out_what_was_scheduled(void **state)
     assert_int_equal(nrta_error_tracker_get_list(tracker, &list, &count), NRT_CLOSED);
     nrta_error_tracker_destroy(tracker); /* no effect */
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
-    assert_true(open_fds() <= fds);
+    assert_true(runner_open_fds() <= fds);
     assert_int_equal(nrta_is_completed(seq, &done), NRT_INVALID); /* of the session before */
     api_log_clear();
     assert_ok(nrta_error_tracker_create(0, &tracker));

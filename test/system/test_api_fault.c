@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <dirent.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -23,17 +22,6 @@
 #include "runner.h"
 
 static struct bytes big, graph, sum;
-
-static unsigned open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
 
 /* A model with everything that is placed: constant, scratch, pointer, table. */
 static struct bytes neff_big(void)
@@ -275,7 +263,7 @@ static void calls_survive_every_fault(void **state)
         assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
         assert_ok(tour(&k));
         give_back(&k);
-        fds = open_fds();
+        fds = runner_open_fds();
         if (fresh) {
             nrt_close();
             assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
@@ -307,9 +295,9 @@ static void calls_survive_every_fault(void **state)
                 assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
             }
             expect_nothing_held(names[p], hit);
-            if (!fresh && open_fds() != fds)
+            if (!fresh && runner_open_fds() != fds)
                 fail_msg("%s %llu: %u open files, were %u", names[p], (unsigned long long)hit,
-                         open_fds(), fds);
+                         runner_open_fds(), fds);
             memset(&k, 0, sizeof(k));
             status = tour(&k);
             if (status != NRT_SUCCESS)
@@ -381,7 +369,7 @@ static void init_and_close_survive_every_fault(void **state)
 
         assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
         nrt_close();
-        fds = open_fds();
+        fds = runner_open_fds();
         fault_count_start();
         assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
         nrt_close();
@@ -398,9 +386,9 @@ static void init_and_close_survive_every_fault(void **state)
                 fail_msg("%s %llu: status %d", names[p], (unsigned long long)hit, status);
             nrt_close();
             fault_disarm();
-            if (open_fds() != fds)
+            if (runner_open_fds() != fds)
                 fail_msg("%s %llu: %u open files, were %u", names[p], (unsigned long long)hit,
-                         open_fds(), fds);
+                         runner_open_fds(), fds);
             assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
             nrt_close();
         }

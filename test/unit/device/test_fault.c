@@ -5,21 +5,9 @@
 
 #include "base/fault.h"
 #include "device/scratchpad.h"
-
-#include <dirent.h>
+#include "runner.h"
 
 #define MIB (UINT64_C(1) << 20)
-
-static unsigned open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
 
 static unsigned mappings(void)
 {
@@ -86,7 +74,7 @@ static void fail_every_hit(const char *hbm_dir)
         f->cfg.log = NULL;
         f->cfg.hbm_dir = hbm_dir ? f->dir : NULL;
         assert_int_equal(tour(&f->cfg), NRT_SUCCESS);
-        unsigned fds = open_fds(), maps = mappings();
+        unsigned fds = runner_open_fds(), maps = mappings();
         assert_int_equal(device_instance_reset(&f->cfg, false, &removed, NULL), NRT_SUCCESS);
         fault_count_start();
         assert_int_equal(tour(&f->cfg), NRT_SUCCESS);
@@ -102,7 +90,7 @@ static void fail_every_hit(const char *hbm_dir)
             failed += st != NRT_SUCCESS;
             if (st != NRT_SUCCESS && st != NRT_RESOURCE && st != NRT_FAILURE && st != NRT_TIMEOUT)
                 fail_msg("point %s hit %llu: status %d", point_names[p], (unsigned long long)n, st);
-            assert_int_equal(open_fds(), fds);
+            assert_int_equal(runner_open_fds(), fds);
             assert_int_equal(mappings(), maps);
             assert_int_equal(tour(&f->cfg), NRT_SUCCESS);
             struct device_instance *in = fixture_open(f);

@@ -115,17 +115,6 @@ static bool completed(uint64_t seq)
     return done;
 }
 
-static unsigned open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static unsigned threads(void)
 {
     DIR *d = opendir("/proc/self/task");
@@ -474,7 +463,7 @@ static void handles_tell_poll_select_and_epoll(void **state)
 
     assert_int_equal(push(0, QUEUE_COMPUTE, 0, (struct job){0}, NULL, &seq), NRT_SUCCESS);
     queue_drain(s, 0, QUEUE_COMPUTE, 0);
-    fds = open_fds();
+    fds = runner_open_fds();
     assert_int_equal(queue_notice_fd(s, seq, &early, NULL), NRT_SUCCESS);
     assert_true(ready_by_poll(early)); /* it was complete already */
     assert_true(ready_by_select(early));
@@ -497,7 +486,7 @@ static void handles_tell_poll_select_and_epoll(void **state)
     close(fd[0]);
     close(fd[2]);
     queue_drain(s, 0, QUEUE_COMPUTE, 0);
-    assert_int_equal(open_fds(), fds);
+    assert_int_equal(runner_open_fds(), fds);
     assert_int_equal(queue_notice_fd(s, seq + 1, &bad, NULL), NRT_INVALID);
     assert_int_equal(bad, -7);
 }
@@ -520,19 +509,19 @@ static void handles_never_miss(void **state)
         if (i == 9) {
             for (unsigned k = 0; k < CORES * 2; k++)
                 queue_drain(s, k / 2, QUEUE_TENSOR_WRITE, k % 2);
-            fds = open_fds();
+            fds = runner_open_fds();
         }
     }
     for (unsigned k = 0; k < CORES * 2; k++)
         queue_drain(s, k / 2, QUEUE_TENSOR_WRITE, k % 2);
-    assert_int_equal(open_fds(), fds);
+    assert_int_equal(runner_open_fds(), fds);
 }
 
 /* ---- the end ---- */
 
 static void stopping_carries_out_what_is_there(void **state)
 {
-    unsigned fds = open_fds();
+    unsigned fds = runner_open_fds();
     _Atomic unsigned dropped = 0, told = 0;
     struct gate g = {0};
     uint64_t seq;
@@ -550,7 +539,7 @@ static void stopping_carries_out_what_is_there(void **state)
     assert_int_equal(atomic_load(&told), 40);
     assert_true(ready_by_poll(fd));
     close(fd);
-    assert_int_equal(open_fds(), fds);
+    assert_int_equal(runner_open_fds(), fds);
     assert_int_equal(push(1, QUEUE_COMPUTE, 0, (struct job){0}, NULL, &seq), NRT_CLOSED);
     assert_int_equal(push(0, QUEUE_COMPUTE, 0, (struct job){0}, NULL, &seq), NRT_CLOSED);
 }
@@ -672,7 +661,7 @@ out:
 static void every_transition_survives_faults(void **state)
 {
     static const enum fault_point points[] = {FAULT_ALLOC, FAULT_FILE, FAULT_THREAD, FAULT_QUEUE};
-    unsigned fds = open_fds();
+    unsigned fds = runner_open_fds();
 
     for (unsigned p = 0; p < sizeof(points) / sizeof(points[0]); p++) {
         uint64_t hits, refused = 0;
@@ -706,7 +695,7 @@ static void every_transition_survives_faults(void **state)
                 assert_true(ran);
             }
             teardown(NULL);
-            assert_int_equal(open_fds(), fds);
+            assert_int_equal(runner_open_fds(), fds);
         }
         if (points[p] == FAULT_QUEUE)
             assert_int_equal(refused, 0);

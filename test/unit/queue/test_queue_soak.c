@@ -5,7 +5,6 @@
  * handles tell; nothing stays open.
  *
  *     test_queue_soak [requests]      the seed is printed; OPENNRT_SEED replays it */
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -172,17 +171,6 @@ static void *caller_main(void *arg)
     return NULL;
 }
 
-static unsigned open_fds(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static void lines_init(void)
 {
     unsigned n = 0;
@@ -207,7 +195,7 @@ int main(int argc, char **argv)
     struct caller c[CALLERS] = {0};
     uint64_t total = argc > 1 ? strtoull(argv[1], NULL, 10) : 20000, sum = 0, full = 0, failed = 0;
     const char *text = getenv("OPENNRT_SEED");
-    unsigned fds = open_fds();
+    unsigned fds = runner_open_fds();
 
     seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
     printf("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
@@ -240,7 +228,7 @@ int main(int argc, char **argv)
     MUST(sum == per_caller * CALLERS);
     MUST(atomic_load(&told_of) == sum);
     queue_set_destroy(s);
-    MUST(open_fds() == fds);
+    MUST(runner_open_fds() == fds);
     printf("%llu requests, %llu failed, %llu times full\n", (unsigned long long)sum,
            (unsigned long long)failed, (unsigned long long)full);
     return 0;
