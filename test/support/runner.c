@@ -305,30 +305,38 @@ static bool thread_is(int tid, const char *name)
     return strcmp(line, name) == 0;
 }
 
-static int thread_find(const char *name)
+/* How many there are, and one of them. */
+static unsigned threads_find(const char *name, int *ret_tid)
 {
     DIR *d = opendir("/proc/self/task");
     struct dirent *e;
-    int tid = 0;
+    unsigned n = 0;
 
-    while (d && tid == 0 && (e = readdir(d)))
-        if (atoi(e->d_name) > 0 && thread_is(atoi(e->d_name), name))
-            tid = atoi(e->d_name);
+    while (d && (e = readdir(d)))
+        if (atoi(e->d_name) > 0 && thread_is(atoi(e->d_name), name)) {
+            *ret_tid = atoi(e->d_name);
+            n++;
+        }
     if (d)
         closedir(d);
-    return tid;
+    return n;
+}
+
+unsigned runner_thread_count(const char *name)
+{
+    int tid;
+
+    return threads_find(name, &tid);
 }
 
 int runner_thread_cpu(const char *name)
 {
     time_t end = time(NULL) + 20;
-    int tid = thread_find(name), cpu = 0;
+    int tid = 0, cpu = 0;
     cpu_set_t set;
 
-    while (tid == 0 && time(NULL) < end) { /* it gives itself its name when it runs first */
-        sched_yield();
-        tid = thread_find(name);
-    }
+    while (threads_find(name, &tid) == 0 && time(NULL) < end)
+        sched_yield(); /* it gives itself its name when it runs first */
     if (tid == 0 || sched_getaffinity(tid, sizeof(set), &set) != 0 || CPU_COUNT(&set) != 1)
         return -1;
     while (!CPU_ISSET(cpu, &set))

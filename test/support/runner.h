@@ -64,6 +64,10 @@ bool runner_hear(char *buf, size_t size); /* false: the test closed its end */
 /* The CPUs that this process's thread of that name may run on, for one that may run on a single
  * one; -1: there is no such thread, or it may run on several. And the last CPU of the caller. */
 int runner_thread_cpu(const char *name);
+
+/* How many threads of this process have that name. One that has been joined counts for a moment
+ * more: it says that it has ended before the kernel has taken it off its list. */
+unsigned runner_thread_count(const char *name);
 int runner_last_cpu(void);
 
 /* A number that grows by one with every descriptor that this process opens and does not close. */
