@@ -198,6 +198,23 @@ static NRT_STATUS step_meet(struct coll_comm *c, NRT_STATUS st, uint64_t lease, 
     return met;
 }
 
+/* Its owner may have failed since it told of the lease, and have left it: that is its failure, and
+ * no wrong handle of this rank's caller. */
+static NRT_STATUS lease_join(struct coll_comm *c, uint64_t lease, struct err *err)
+{
+    struct err why = {0};
+    NRT_STATUS st = device_lease_join(c->cfg.in, lease, &why);
+
+    if (st == NRT_INVALID_HANDLE)
+        return err_set(err, NRT_FAILURE, "rank %u has given the communicator up",
+                       coll_job_rank(c, c->near[0]));
+    if (st)
+        *err = why;
+    else
+        c->lease = lease;
+    return st;
+}
+
 /* The lease is one generation of the instance: the rank with index 0 opens it for its node, and who
  * hears of it joins. Nobody raises a counter of mine before my area is leased: hence the second
  * exchange, in which everybody says that it is. test/model/lease.pml. */
@@ -214,10 +231,8 @@ static NRT_STATUS lease_take(struct coll_comm *c, NRT_STATUS st, struct step *al
     st = step_meet(c, st, mine, all, err);
     if (st)
         return st;
-    if (c->me != c->near[0]) {
-        st = device_lease_join(c->cfg.in, all[c->near[0]].lease, err);
-        c->lease = st ? 0 : all[c->near[0]].lease;
-    }
+    if (c->me != c->near[0])
+        st = lease_join(c, all[c->near[0]].lease, err);
     if (!st)
         st = device_lease_add(c->cfg.in, c->lease, &c->extent, err);
     if (!st) {
