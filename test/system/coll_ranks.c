@@ -57,13 +57,17 @@ void coll_prog(struct prog *p, int32_t entry, int32_t times)
 void coll_root_env(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    static int fd = -1; /* bound, without listening, until the next: nobody else gets the port */
     socklen_t len = sizeof(a);
     char text[64];
+    int yes = 1;
 
-    assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+    if (fd >= 0)
+        close(fd);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+                bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
                 getsockname(fd, (struct sockaddr *)&a, &len) == 0);
-    close(fd);
     snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(a.sin_port));
     setenv("NEURON_RT_ROOT_COMM_ID", text, 1);
 }

@@ -268,7 +268,7 @@ static int child_checks(nrt_tensor_t *t)
 {
     nrt_tensor_t *mine = NULL;
     uint32_t n = 0;
-    char c;
+    char own[32], c;
 
     if (nrt_tensor_write(t, "x", 0, 1) != NRT_UNINITIALIZED)
         return 1;
@@ -283,7 +283,8 @@ static int child_checks(nrt_tensor_t *t)
     if (init() != NRT_RESOURCE)
         return 5;
     /* On an instance of its own it can begin anew; the parent's handles stay dead. */
-    setenv("OPENNRT_INSTANCE", "forked-child", 1);
+    snprintf(own, sizeof(own), "forked-child-%d", (int)getpid());
+    setenv("OPENNRT_INSTANCE", own, 1);
     if (init() != NRT_SUCCESS)
         return 6;
     if (nrt_tensor_read(t, &c, 0, 1) != NRT_INVALID_HANDLE)

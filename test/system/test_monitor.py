@@ -374,9 +374,10 @@ def pick(rows, **labels):
 
 
 def prometheus(site, worker):
-    with socket.socket() as s:  # a port that is free
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
+    kept = socket.socket()  # bound, without listening: a port that nobody else gets
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(('127.0.0.1', 0))
+    port = kept.getsockname()[1]
     p = subprocess.Popen([TOOL, '--prometheus', str(port)], env=site.env, stderr=subprocess.PIPE, text=True)
     site.started.append(p)
     while True:
@@ -428,6 +429,7 @@ def prometheus(site, worker):
     site.run(TOOL, '--prometheus', str(port), '--address', 'here', code=1)
     p.kill()
     p.wait()
+    kept.close()
 
 
 def absent():

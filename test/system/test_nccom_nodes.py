@@ -22,10 +22,16 @@ HERE = tempfile.TemporaryDirectory()
 INSTANCE = 'nccomn%d' % os.getpid()
 
 
+KEPT = []
+
+
 def port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """One that nobody else gets: it stays bound, without listening, until this test ends."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('127.0.0.1', 0))
+    KEPT.append(s)
+    return s.getsockname()[1]
 
 
 ENV = dict(os.environ, OPENNRT_INSTANCE=INSTANCE, OPENNRT_INSTANCE_TYPE='trn1.32xlarge', TMPDIR=HERE.name,
