@@ -49,6 +49,8 @@ static struct handle_slot *slot_get(struct handle_table *t)
 
         if (!c)
             return NULL;
+        for (uint32_t i = 0; i < HANDLE_CHUNK; i++)
+            c[i].gen = t->gen_first & GEN_MASK;
         atomic_store_explicit(&t->chunk[t->used / HANDLE_CHUNK], c, memory_order_release);
         s = &c[t->used % HANDLE_CHUNK];
     }

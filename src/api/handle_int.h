@@ -52,7 +52,8 @@ struct handle_table {
     pthread_mutex_t lock;                               /* slots' lists, not lookups */
     _Atomic(struct handle_slot *) chunk[HANDLE_CHUNKS]; /* grows only */
     uint32_t used;                                      /* slots ever handed out */
-    uint32_t free_head;                                 /* index + 1, 0: none */
+    uint32_t gen_first; /* where the generations of this copy of the library begin */
+    uint32_t free_head; /* index + 1, 0: none */
 };
 
 #define HANDLE_TABLE_INIT(k)                           \

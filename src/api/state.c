@@ -105,13 +105,20 @@ static pthread_once_t once_ = PTHREAD_ONCE_INIT;
 
 static void once(void)
 {
-    uint32_t seed = 0;
+    struct handle_table *tables[] = {&api_.tensors, &api_.sets,     &api_.models,
+                                     &api_.comms,   &api_.requests, &api_.trackers};
+    uint32_t seed[2] = {0};
 
     pthread_atfork(api_sendrecv_fork_begin, api_sendrecv_fork_end, forked_child);
-    /* So that handles of another copy of this library are not taken for ours. */
-    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
-        seed = (uint32_t)time(NULL);
-    api_.session = seed;
+    /* So that handles of another copy of this library are not taken for ours: the bits of a session
+     * alone would be the same for one pair of copies in two thousand. */
+    if (getrandom(seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed)) {
+        seed[0] = (uint32_t)time(NULL);
+        seed[1] = (uint32_t)((uintptr_t)&api_ >> 12); /* of no other copy in this process */
+    }
+    api_.session = seed[0];
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+        tables[i]->gen_first = seed[1];
 }
 
 /* ---- environment ---- */

@@ -370,10 +370,12 @@ static int helper_copies(int argc, char **argv)
             NRT_SUCCESS)
             return 5;
     }
-    for (int i = 0; i < 2; i++)
-        if (LOOK(lib[i], nrt_tensor_read)(t[!i], &c, 0, 1) != NRT_INVALID_HANDLE ||
-            LOOK(lib[i], nrt_tensor_write)(t[i], "x", 0, 1) != NRT_SUCCESS)
+    for (int i = 0; i < 2; i++) {
+        if (LOOK(lib[i], nrt_tensor_read)(t[!i], &c, 0, 1) != NRT_INVALID_HANDLE)
             return 6;
+        if (LOOK(lib[i], nrt_tensor_write)(t[i], "x", 0, 1) != NRT_SUCCESS)
+            return 10;
+    }
     LOOK(lib[0], nrt_close)();
     if (LOOK(lib[1], nrt_tensor_read)(t[1], &c, 0, 1) != NRT_SUCCESS || c != 'x')
         return 7;

@@ -57,6 +57,26 @@ static void handle_of_another_kind_or_session_is_refused(void **state)
     handle_take(&other, theirs);
 }
 
+/* Two copies of the library that gave their session the same number. */
+static void handle_of_another_copy_is_refused(void **state)
+{
+    static struct handle_table here = HANDLE_TABLE_INIT(HANDLE_TENSOR),
+                               there = HANDLE_TABLE_INIT(HANDLE_TENSOR);
+    int a, b;
+
+    here.gen_first = 4711;
+    there.gen_first = UINT32_MAX; /* wraps at once */
+    for (int i = 0; i < 1025; i++) {
+        uint64_t mine = handle_new(&here, 7, &a), theirs = handle_new(&there, 7, &b);
+
+        assert_true(mine != 0 && theirs != 0);
+        assert_null(handle_pin(&here, theirs));
+        assert_null(handle_pin(&there, mine));
+        assert_ptr_equal(handle_take(&here, mine), &a);
+        assert_ptr_equal(handle_take(&there, theirs), &b);
+    }
+}
+
 static void handle_any_number_is_refused_without_a_fault(void **state)
 {
     int obj;
@@ -163,6 +183,7 @@ int main(void)
         cmocka_unit_test(handle_new_then_pinned_gives_its_object),
         cmocka_unit_test(handle_taken_is_refused_for_ever),
         cmocka_unit_test(handle_of_another_kind_or_session_is_refused),
+        cmocka_unit_test(handle_of_another_copy_is_refused),
         cmocka_unit_test(handle_any_number_is_refused_without_a_fault),
         cmocka_unit_test(handle_many_are_found_and_ended),
         cmocka_unit_test(handle_freed_while_used_waits_for_its_users),
