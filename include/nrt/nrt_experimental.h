@@ -105,6 +105,15 @@ NRT_STATUS nrt_register_async_exec_callback(NRT_ASYNC_EXEC_STATUS_CALLBACK callb
  * callbacks have returned. NRT_INVALID: not a core of this process, or called from a callback. */
 NRT_STATUS nrt_async_drain_queued_execs(int32_t vnc);
 
+/* Capture the events of all cores of the process (nrt/nrt_sys_trace.h), with the copies between
+ * host and device memory if trace_mem. NRT_FAILURE: a capture runs already; NRT_RESOURCE. */
+NRT_STATUS nrt_trace_start(bool trace_mem);
+
+/* End that capture and write its events to a file, in the form of nrt_sys_trace_fetch_events; what
+ * was there is replaced. NRT_FAILURE: no capture of nrt_trace_start runs, or the file cannot be
+ * written; NRT_INVALID: it cannot be made: the capture goes on; NRT_RESOURCE. */
+NRT_STATUS nrt_trace_stop(const char *filename);
+
 /* Copy to device memory mapped into this process (nrt_tensor_get_va, nrt_get_hbm_mmap_va). size 0:
  * nothing. NRT_INVALID: [dest, dest + size) is not in one such mapping. */
 NRT_STATUS nrt_memcpy_to_device(void *dest, const void *src, size_t size);

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "coll/world.h"
 #include "device/device.h"
 #include "model/model.h"
@@ -35,6 +36,7 @@ struct api {
     pthread_mutex_t lock; /* nrt_init and nrt_close */
     uint32_t session;     /* of the current or last nrt_init */
     struct log *log;
+    struct trace trace;
     struct device_instance *in;
     struct coll_world *world; /* ranks and collectives of the owned cores */
     struct model_host *host;
@@ -69,7 +71,68 @@ NRT_STATUS api_refuse(const char *func);
 NRT_STATUS api_fail(const char *func, NRT_STATUS status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A call of the program as a pair of trace events. They go to the ring of the core that the call is
+ * about, which the call tells when it knows (api_call_core): the start is kept back until then. */
+struct api_call {
+    uint64_t ns, id;
+    uint32_t core;
+    uint16_t type; /* enum trace_type; TRACE_NONE: not traced, and nothing else is set */
+    bool told;     /* the start has been stored */
+    struct api_call *outer;
+};
+/* known: what a place in the code remembers about its function: its type, plus 1. */
+void api_call_begin(struct api_call *c, const char *func, _Atomic uint16_t *known);
+void api_call_core_traced(uint32_t core);
+void api_call_end_traced(struct api_call *c);
+
+/* The call that this thread is in is about a core (logical, counted from the first owned one). */
+static inline void api_call_core(uint32_t core)
+{
+    if (trace_on(&api_.trace))
+        api_call_core_traced(core);
+}
+
+static inline void api_call_end(struct api_call *c)
+{
+    if (__builtin_expect(c->type != TRACE_NONE, 0))
+        api_call_end_traced(c);
+}
+
+/* At the head of an exported function, where its trace events begin; they end when it returns. */
+#define API_CALL()                                                        \
+    struct api_call api_call_now_ __attribute__((cleanup(api_call_end))); \
+    static _Atomic uint16_t api_call_known_;                              \
+    api_call_now_.type = TRACE_NONE;                                      \
+    if (trace_on(&api_.trace))                                            \
+    api_call_begin(&api_call_now_, __func__, &api_call_known_)
+
+/* One event inside a call, in the ring of a core; a stop carries a value. */
+void api_trace_start(enum trace_type type, uint32_t core, const struct model *m, uint64_t id);
+void api_trace_stop(enum trace_type type, uint32_t core, const struct model *m, uint64_t id,
+                    uint64_t value);
+
+/* tensor_read and tensor_write, with their events. */
+NRT_STATUS api_move_traced(struct tensor *t, bool in, void *buf, uint64_t off, uint64_t size,
+                           struct err *err);
+
+static inline NRT_STATUS api_move_out(struct tensor *t, void *buf, uint64_t off, uint64_t size,
+                                      struct err *err)
+{
+    if (trace_on(&api_.trace))
+        return api_move_traced(t, false, buf, off, size, err);
+    return tensor_read(t, buf, off, size, err);
+}
+
+static inline NRT_STATUS api_move_in(struct tensor *t, const void *buf, uint64_t off, uint64_t size,
+                                     struct err *err)
+{
+    if (trace_on(&api_.trace))
+        return api_move_traced(t, true, (void *)(uintptr_t)buf, off, size, err);
+    return tensor_write(t, buf, off, size, err);
+}
+
 #define API_NEED_READY()                 \
+    API_CALL();                          \
     do {                                 \
         if (!api_ready())                \
             return api_refuse(__func__); \
@@ -84,6 +147,12 @@ static inline uint64_t token_of(const void *handle)
 {
     return (uint64_t)(uintptr_t)handle;
 }
+
+/* A copy of n texts for the program, which frees the array and each of them; logs for func. Not an
+ * array of no bytes: n may be 0. */
+NRT_STATUS api_strings(const char *func, const char *const *texts, size_t n, const char ***ret,
+                       size_t *ret_count);
+void api_strings_free(const char **texts, size_t n); /* NULL is fine */
 
 /* Selection of cores from the environment (behaviour.md 2). */
 struct cores_wish {

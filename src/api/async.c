@@ -157,6 +157,7 @@ API_EXPORT void nrta_error_tracker_destroy(nrta_error_tracker_t *error_tracker)
 {
     struct queue_tracker *t;
 
+    API_CALL();
     if (!error_tracker || !api_ready())
         return;
     t = handle_take(&api_.trackers, token_of(error_tracker));

@@ -38,7 +38,7 @@ static NRT_STATUS write_run(void *arg)
 
     err_none(&err);
     return move_end("nrta_tensor_write",
-                    tensor_write(m->slot[0]->obj, m->buf, m->off[0], m->size, &err), &err);
+                    api_move_in(m->slot[0]->obj, m->buf, m->off[0], m->size, &err), &err);
 }
 
 static NRT_STATUS read_run(void *arg)
@@ -48,7 +48,7 @@ static NRT_STATUS read_run(void *arg)
 
     err_none(&err);
     return move_end("nrta_tensor_read",
-                    tensor_read(m->slot[0]->obj, m->buf, m->off[0], m->size, &err), &err);
+                    api_move_out(m->slot[0]->obj, m->buf, m->off[0], m->size, &err), &err);
 }
 
 static NRT_STATUS copy_run(void *arg)

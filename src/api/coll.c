@@ -42,14 +42,23 @@ static NRT_STATUS join(const char *func, int32_t vnc, uint32_t id, uint32_t coun
 static NRT_STATUS gather(const char *func, int32_t vnc, uint32_t id, uint32_t count,
                          const void *input, size_t size, void *output)
 {
+    enum trace_type type = size > 0 ? TRACE_cc_exec : TRACE_cc_exec_barrier;
     struct run_caller caller;
     struct err err = {0};
+    uint64_t traced = 0;
     NRT_STATUS status;
 
     run_caller_enter(&caller);
     status = join(func, vnc, id, count);
-    if (status == NRT_SUCCESS)
+    if (status == NRT_SUCCESS) {
+        if (trace_on(&api_.trace)) {
+            api_call_core((uint32_t)vnc);
+            api_trace_start(type, (uint32_t)vnc, NULL, traced = trace_id(&api_.trace));
+        }
         status = coll_world_gather(api_.world, (uint32_t)vnc, func, input, size, output, &err);
+        if (traced != 0)
+            api_trace_stop(type, (uint32_t)vnc, NULL, traced, (uint64_t)status);
+    }
     run_caller_leave(&caller);
     return status;
 }
@@ -60,6 +69,7 @@ API_EXPORT NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id,
     struct run_caller caller;
     NRT_STATUS status;
 
+    API_CALL();
     run_caller_enter(&caller);
     status = join(__func__, vnc, g_device_id, g_device_count);
     run_caller_leave(&caller);
@@ -68,6 +78,7 @@ API_EXPORT NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id,
 
 API_EXPORT NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count)
 {
+    API_CALL();
     return gather(__func__, vnc, g_device_id, g_device_count, NULL, 0, NULL);
 }
 

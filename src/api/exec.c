@@ -20,12 +20,18 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
 {
     struct model_call call = {
         .serial = b->serial, .in = b->args, .out = b->args + b->in_count, .repeat = repeat};
+    uint32_t core = model_vnc(am->m, instance);
+    uint64_t traced = 0;
     struct err err;
     NRT_STATUS status;
 
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';
+    if (trace_on(&api_.trace))
+        api_trace_start(TRACE_runtime_execute, core, am->m, traced = trace_id(&api_.trace));
     status = model_execute(am->m, instance, &call, &err);
+    if (__builtin_expect(traced != 0, 0))
+        api_trace_stop(TRACE_runtime_execute, core, am->m, traced, (uint64_t)status);
     if (__builtin_expect(status == NRT_SUCCESS, 1) || status == NRT_EXEC_COMPLETED_WITH_NUM_ERR)
         count_completions(b, repeat);
     if (__builtin_expect(status == NRT_SUCCESS, 1))
@@ -33,7 +39,7 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
     if (status == api_.dump_inputs_on)
         api_dump_inputs(am->m, call.in);
     if (api_infodump_wanted(status))
-        api_infodump(status, func, model_vnc(am->m, instance));
+        api_infodump(status, func, core);
     report(am, status);
     return status;
 }
@@ -64,9 +70,11 @@ NRT_STATUS api_execute(const char *func, nrt_model_t *model, const nrt_tensor_se
                 api_infodump(status, func, model_vnc(am->m, instance));
             report(am, status);
         } else if (!later) {
+            api_call_core(model_vnc(am->m, instance));
             status = bound_run(func, am, b, instance, repeat);
             bound_give(b);
         } else {
+            api_call_core(model_vnc(am->m, instance));
             status = async_exec_leave(later, func, ms, b, instance, repeat);
             if (status == NRT_SUCCESS)
                 ms = NULL; /* the request's */
@@ -101,11 +109,13 @@ static NRT_STATUS execute(const char *func, nrt_model_t *model, const nrt_tensor
 API_EXPORT NRT_STATUS nrt_execute(nrt_model_t *model, const nrt_tensor_set_t *input_set,
                                   nrt_tensor_set_t *output_set)
 {
+    API_CALL();
     return execute(__func__, model, input_set, output_set, 1);
 }
 
 API_EXPORT NRT_STATUS nrt_execute_repeat(nrt_model_t *model, const nrt_tensor_set_t *input_set,
                                          nrt_tensor_set_t *output_set, int repeat_count)
 {
+    API_CALL();
     return execute(__func__, model, input_set, output_set, repeat_count);
 }

@@ -15,13 +15,35 @@ void api_model_destroy(struct api_model *am)
     mem_free(am);
 }
 
+/* Both events of a load, which has begun at ns; only now its core is known. m NULL: it failed. */
+static void load_traced(const struct model *m, uint64_t ns, NRT_STATUS status)
+{
+    uint32_t core = m ? model_vnc(m, 0) : TRACE_NO_CORE;
+    struct trace_event e = {.ns = ns,
+                            .tracking = trace_id(&api_.trace),
+                            .type = TRACE_model_load,
+                            .phase = TRACE_START};
+
+    if (m) {
+        api_call_core(core);
+        model_trace_fields(m, &e);
+    }
+    trace_put(&api_.trace, core, &e);
+    e.ns = 0;
+    e.phase = TRACE_STOP;
+    e.data[0] = (uint64_t)status;
+    e.data[1] = m ? model_id(m) : 0;
+    e.data_count = m ? 2 : 1;
+    trace_put(&api_.trace, core, &e);
+}
+
 NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
                           const struct model_where *where, nrt_model_t **model)
 {
     struct run_caller caller;
     struct api_model *am;
     struct err err = {0};
-    uint64_t token;
+    uint64_t token, traced = 0;
     NRT_STATUS status;
 
     run_caller_enter(&caller);
@@ -35,7 +57,11 @@ NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
         model_refuse(api_.host, where, "no host memory for a model");
         goto out_free;
     }
+    if (trace_on(&api_.trace))
+        traced = trace_now_ns();
     status = model_load(api_.host, neff_bytes, size, where, &am->m, &err);
+    if (traced != 0)
+        load_traced(am->m, traced, status);
     if (status != NRT_SUCCESS)
         goto out_free; /* logged there */
 
@@ -114,16 +140,19 @@ static NRT_STATUS instance_count(const char *func, const nrt_model_t *model, uin
 
 API_EXPORT NRT_STATUS nrt_get_model_nc_count(const nrt_model_t *model, uint32_t *vnc_count)
 {
+    API_CALL();
     return instance_count(__func__, model, vnc_count);
 }
 
 API_EXPORT NRT_STATUS nrt_get_model_vnc_count(const nrt_model_t *model, uint32_t *vnc_count)
 {
+    API_CALL();
     return instance_count(__func__, model, vnc_count);
 }
 
 API_EXPORT NRT_STATUS nrt_get_model_instance_count(nrt_model_t *model, uint32_t *count)
 {
+    API_CALL();
     return instance_count(__func__, model, count);
 }
 

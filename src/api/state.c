@@ -14,6 +14,7 @@
 #include "base/settings.h"
 
 struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                   .trace = TRACE_INIT,
                    .tensors = HANDLE_TABLE_INIT(HANDLE_TENSOR),
                    .sets = HANDLE_TABLE_INIT(HANDLE_SET),
                    .models = HANDLE_TABLE_INIT(HANDLE_MODEL),
@@ -88,6 +89,7 @@ static void forked_child(void)
         api_.queues = NULL;
         api_.log = NULL;
     }
+    trace_forget(&api_.trace);
     queue_forget();
     atomic_store(&api_.state, API_UNINIT);
     pthread_mutex_init(&api_.lock, NULL);
@@ -249,13 +251,18 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
         goto out_instance;
     *ret_where = "nrt_init";
 
+    status = trace_open(&api_.trace, wish.count, err);
+    if (status != NRT_SUCCESS)
+        goto out_instance;
     wc.in = in;
+    wc.trace = &api_.trace;
     wc.first_vnc = wish.first;
     wc.vnc_count = wish.count;
     status = coll_world_create(&wc, &world, err);
     if (status != NRT_SUCCESS)
-        goto out_instance;
+        goto out_trace;
     hc.in = in;
+    hc.trace = &api_.trace;
     hc.world = world;
     hc.first_vnc = wish.first;
     hc.vnc_count = wish.count;
@@ -292,6 +299,8 @@ out_host:
     model_host_destroy(host);
 out_world:
     coll_world_destroy(world);
+out_trace:
+    trace_close(&api_.trace);
 out_instance:
     device_instance_close(in);
     return status;
@@ -378,6 +387,7 @@ API_EXPORT void nrt_close(void)
     model_host_destroy(api_.host);
     coll_world_destroy(api_.world);
     device_instance_close(api_.in);
+    trace_close(&api_.trace);
     LOGI(api_.log, LOG_NRT, __func__, "closed");
     log_close(api_.log);
     api_.queues = NULL;

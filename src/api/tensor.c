@@ -29,7 +29,38 @@ static NRT_STATUS finish(const char *func, NRT_STATUS status, const struct err *
     slot = pin_tensor(handle);            \
     if (__builtin_expect(!slot, 0))       \
         return bad_tensor(__func__);      \
-    t = slot->obj
+    t = slot->obj;                        \
+    if (trace_on(&api_.trace))            \
+    api_call_core_traced(core_of(t))
+
+/* The core whose ring takes events about a tensor: the one it was allocated for. */
+static uint32_t core_of(const struct tensor *t)
+{
+    if (!tensor_is_device(t))
+        return TRACE_NO_CORE;
+    return t->store->core / device_lnc(api_.in) - api_.first_vnc;
+}
+
+/* Seen from outside, and inside that the copy of bytes between host and device memory. */
+NRT_STATUS api_move_traced(struct tensor *t, bool in, void *buf, uint64_t off, uint64_t size,
+                           struct err *err)
+{
+    enum trace_type outer = in ? TRACE_tensor_write : TRACE_tensor_read;
+    enum trace_type inner = in ? TRACE_dmem_buf_copyin : TRACE_dmem_buf_copyout;
+    uint64_t id = trace_id(&api_.trace), copy_id = trace_id(&api_.trace);
+    bool device = tensor_is_device(t) && size > 0;
+    uint32_t core = core_of(t);
+    NRT_STATUS status;
+
+    api_trace_start(outer, core, NULL, id);
+    if (device)
+        api_trace_start(inner, core, NULL, copy_id);
+    status = in ? tensor_write(t, buf, off, size, err) : tensor_read(t, buf, off, size, err);
+    if (device)
+        api_trace_stop(inner, core, NULL, copy_id, status == NRT_SUCCESS ? size : 0);
+    api_trace_stop(outer, core, NULL, id, status == NRT_SUCCESS ? size : 0);
+    return status;
+}
 
 /* In the implicit mode: until no queued execution uses the tensor. A failure is logged. */
 static NRT_STATUS wait_idle(const char *func, struct tensor *t)
@@ -136,6 +167,7 @@ API_EXPORT void nrt_tensor_free(nrt_tensor_t **tensor)
 {
     struct run_caller caller;
 
+    API_CALL();
     if (!tensor || !*tensor)
         return;
     if (api_ready()) {
@@ -194,7 +226,7 @@ API_EXPORT NRT_STATUS nrt_tensor_read(const nrt_tensor_t *tensor, void *buf, siz
     err.text[0] = '\0';
     status = wait_idle(__func__, t);
     if (status == NRT_SUCCESS)
-        status = finish(__func__, tensor_read(t, buf, offset, size, &err), &err);
+        status = finish(__func__, api_move_out(t, buf, offset, size, &err), &err);
     handle_unpin(slot);
     return status;
 }
@@ -212,7 +244,7 @@ API_EXPORT NRT_STATUS nrt_tensor_write(nrt_tensor_t *tensor, const void *buf, si
     err.text[0] = '\0';
     status = wait_idle(__func__, t);
     if (status == NRT_SUCCESS)
-        status = finish(__func__, tensor_write(t, buf, offset, size, &err), &err);
+        status = finish(__func__, api_move_in(t, buf, offset, size, &err), &err);
     handle_unpin(slot);
     return status;
 }
@@ -283,9 +315,9 @@ static NRT_STATUS batch_pass(const nrt_tensor_batch_t *b, enum pass pass, struct
         if (pass == PASS_CHECK)
             status = tensor_check_range(t, op->offset, op->size, op->buffer, err);
         else if (pass == PASS_WRITE)
-            status = tensor_write(t, op->buffer, op->offset, op->size, err);
+            status = api_move_in(t, op->buffer, op->offset, op->size, err);
         else
-            status = tensor_read(t, op->buffer, op->offset, op->size, err);
+            status = api_move_out(t, op->buffer, op->offset, op->size, err);
     }
     handle_unpin(slot);
     return status;
@@ -345,9 +377,11 @@ API_EXPORT NRT_STATUS nrt_tensor_write_batch(const nrt_tensor_batch_t *batches,
 
 API_EXPORT size_t nrt_tensor_get_size(const nrt_tensor_t *tensor)
 {
-    struct handle_slot *slot = api_ready() && tensor ? pin_tensor(tensor) : NULL;
+    struct handle_slot *slot;
     size_t size;
 
+    API_CALL();
+    slot = api_ready() && tensor ? pin_tensor(tensor) : NULL;
     if (!slot)
         return 0;
     size = ((struct tensor *)slot->obj)->size;
@@ -363,6 +397,7 @@ API_EXPORT void *nrt_tensor_get_va(const nrt_tensor_t *tensor)
     NRT_STATUS status;
     void *va;
 
+    API_CALL();
     if (!api_ready()) {
         api_refuse(__func__);
         return NULL;
@@ -496,6 +531,7 @@ API_EXPORT NRT_STATUS nrt_allocate_tensor_set(nrt_tensor_set_t **result)
 
 API_EXPORT void nrt_destroy_tensor_set(nrt_tensor_set_t **tensor_set)
 {
+    API_CALL();
     if (!tensor_set || !*tensor_set)
         return;
     if (api_ready())

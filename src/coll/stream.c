@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/trace.h"
 #include "coll/coll_int.h"
 #include "coll/world_int.h"
 
@@ -168,6 +169,19 @@ static uint32_t *counts_at(const struct stream_op *op)
                         c->metadata_off);
 }
 
+/* The stream's operation begins or ends, for the system trace. */
+static void op_trace(struct coll_streams *s, struct stream *st, const struct stream_op *op,
+                     enum trace_phase phase)
+{
+    struct trace_event e = {.tracking = st->traced,
+                            .data = {op->t.op},
+                            .type = TRACE_cc_running,
+                            .phase = (uint8_t)phase,
+                            .data_count = 1};
+
+    trace_put(s->trace, s->vnc, &e);
+}
+
 static void op_begin(struct coll_streams *s, struct stream *st)
 {
     struct stream_op *op = stream_op(st, st->ended);
@@ -195,6 +209,11 @@ static void op_begin(struct coll_streams *s, struct stream *st)
         return;
     }
     st->running = true;
+    st->traced = 0;
+    if (s->trace && trace_on(s->trace)) {
+        st->traced = trace_id(s->trace);
+        op_trace(s, st, op, TRACE_START);
+    }
     if (s->live) /* for whoever looks at a core that hangs */
         atomic_store_explicit(&s->live->coll_seq, ++s->started, memory_order_relaxed);
 }
@@ -228,6 +247,8 @@ static void op_end(struct coll_streams *s, struct stream *st)
         varies_end(op->e, counts_at(op));
     if (op->t.recorded && op->e->kind == ENTRY_FIXED)
         op->arrival_ps = coll_arrival(op->e->comm->comm);
+    if (__builtin_expect(st->traced != 0, 0))
+        op_trace(s, st, op, TRACE_STOP);
     op_done(s, st);
 }
 
@@ -439,6 +460,8 @@ void streams_init(struct coll_rank *r)
     struct coll_streams *s = &r->streams;
 
     s->in = r->w->cfg.in;
+    s->trace = r->w->cfg.trace;
+    s->vnc = r->vnc;
     s->live = device_live(s->in, r->core);
     r->outside = (struct core_outside){.arg = s,
                                        .trigger = outside_trigger,

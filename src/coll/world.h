@@ -38,6 +38,7 @@ extern "C" {
 #endif
 
 struct log;
+struct trace;
 struct device_instance;
 struct coll_world;
 struct coll_table;
@@ -48,6 +49,7 @@ struct coll_world_config {
     uint32_t first_vnc;         /* over the instance */
     uint32_t vnc_count;         /* owned logical cores */
     struct diag_sink sink;      /* warnings about variables */
+    struct trace *trace;        /* borrowed: where events of operations go; NULL: nowhere */
 };
 NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
                              struct err *err);

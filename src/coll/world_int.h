@@ -95,10 +95,13 @@ struct stream {
     uint32_t first, ended, count; /* count: all of them */
     bool running;                 /* op[first + ended] has begun */
     bool asked;                   /* its counts are on their way (ENTRY_VARIES) */
+    uint64_t traced;              /* number of its trace events; 0: it has none */
 };
 
 struct coll_streams {
     struct device_instance *in;
+    struct trace *trace;      /* NULL: none */
+    uint32_t vnc;             /* whose ring takes the events */
     struct coll_table *table; /* of the run */
     uint64_t timeout_ns;
     uint32_t busy; /* bit per stream with operations to be carried out */

@@ -87,6 +87,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
                                 struct err *err)
 {
     const struct node *nd = &m->nodes[at];
+    struct observed seen;
     uint64_t start;
     NRT_STATUS status;
 
@@ -107,13 +108,17 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     f->events.count = 0;
     f->events.dropped = 0;
     start = f->run[at].start_ns = run_now_ns();
+    observe_begin(m, in, start, &seen);
     status = core_run(&f->run[at], &f->report);
     count_run(f, run_now_ns() - start);
     if (m->h->pool)
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
-    if (status == NRT_SUCCESS && (status = hw_errors(m, in, err)) != NRT_SUCCESS)
-        return status;
+    if (status == NRT_SUCCESS)
+        status = hw_errors(m, in, err);
+    observe_end(m, in, &f->report, status, &seen);
+    if (status != NRT_SUCCESS && f->report.status == NRT_SUCCESS)
+        return status; /* an error of the hardware */
 
     if (__builtin_expect(f->events.ev != NULL, 0) && f->report.end == CORE_END_DONE)
         devtime_report(m, in, f);

@@ -32,6 +32,9 @@ static NRT_STATUS phys_create(struct model_host *h, struct phys *p, uint32_t ind
     return scratchpad_create(h->cfg.in, index, scratch, &p->pad, err);
 }
 
+/* Where no capture ever runs. */
+static struct trace no_trace = TRACE_INIT;
+
 NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_host **ret,
                              struct err *err)
 {
@@ -44,6 +47,8 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
         return err_set(err, NRT_RESOURCE, "no host memory for the cores");
 
     h->cfg = *cfg;
+    if (!h->cfg.trace)
+        h->cfg.trace = &no_trace;
     h->topo = device_topo(cfg->in);
     h->lnc = device_lnc(cfg->in);
     h->gen = (enum isa_gen)h->topo->arch;

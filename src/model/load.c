@@ -349,6 +349,8 @@ static NRT_STATUS take_cores(struct model *m, int32_t vnc, uint32_t count, uint3
         m->id = h->next_id++;
     }
     pthread_mutex_unlock(&h->lock);
+    if (status == NRT_SUCCESS)
+        m->trace_name = trace_name_id(h->cfg.trace, m->neff->name);
     return status;
 }
 

@@ -27,6 +27,8 @@ extern "C" {
 #endif
 
 struct log;
+struct trace;
+struct trace_event;
 struct coll_world;
 struct model_host;
 struct model;
@@ -45,6 +47,7 @@ struct model_host_config {
     bool check_nan;             /* numerical errors are reported */
     bool share_weights;         /* replicas on one HBM share their constants */
     bool dge_notifications;     /* NEURON_RT_ENABLE_DGE_NOTIFICATIONS */
+    struct trace *trace;        /* borrowed: where events go; NULL: nowhere */
 };
 NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_host **ret,
                              struct err *err);
@@ -91,6 +94,8 @@ uint32_t model_input_count(const struct model *m);
 uint32_t model_output_count(const struct model *m);
 const struct model_tensor *model_input(const struct model *m, uint32_t i);
 const struct model_tensor *model_output(const struct model *m, uint32_t i);
+/* Whose event it is: its name and rank. */
+void model_trace_fields(const struct model *m, struct trace_event *e);
 /* HBM (over the instance) of an instance's logical core. */
 uint32_t model_hbm(const struct model *m, uint32_t instance);
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "coll/world.h"
 #include "core/core.h"
 #include "device/scratchpad.h"
@@ -30,6 +31,11 @@ struct logical {
     struct run_owner owner; /* whoever runs programs on it */
     pthread_mutex_t stage;  /* whoever loads or unloads on it */
     uint32_t models;        /* loaded; host lock */
+    /* Of the executions so far; owner word. clock_ns: what the core's own clock showed at the end
+     * of the last one that was captured; the clock keeps up with the host's while the core idles.
+     */
+    uint32_t last_model; /* id */
+    uint64_t runs, clock_ns;
     struct phys phys[CORE_MAX];
 };
 
@@ -162,6 +168,7 @@ struct model {
     struct neff *neff;
     struct load_env env;
     uint32_t id;
+    uint32_t trace_name;
     uint32_t rank, world; /* of its collectives; world at least 1 */
     bool met;             /* the other ranks know whether this one can load, or cannot be told */
     struct arena arena;
@@ -185,6 +192,17 @@ void graph_fini(struct model *m);
  * the execution whose events f holds would take on a device, as one INFO record. */
 bool devtime_open(struct frame *f);
 void devtime_report(struct model *m, struct instance *in, struct frame *f);
+
+/* observe.c: what is seen of a run of the core. begin: the run is about to start at the time in
+ * start_ns; end: it has ended. By the thread that owns the core. */
+struct observed {
+    bool traced;
+    uint64_t exec_id, running_id; /* of the pairs of events */
+    uint64_t clock_ns;            /* of the core when it started */
+};
+void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret);
+void observe_end(struct model *m, struct instance *in, const struct core_report *r,
+                 NRT_STATUS status, const struct observed *o);
 
 /* cpu.c */
 NRT_STATUS cpu_open(struct model *m, struct node *n, struct err *err);

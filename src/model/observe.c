@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is seen of the runs of a core: events of the system trace (docs/spec/traces.md).
+ *
+ * The core's own clock follows the host's, but a run takes device time there, which is not what it
+ * takes here: the clock shows the host's time at the start of a run, or the end of the run before
+ * when that is later, and moves on by the run's device time. */
+#include "model/model_int.h"
+
+void model_trace_fields(const struct model *m, struct trace_event *e)
+{
+    e->name = m->trace_name;
+    e->rank = m->rank;
+}
+
+static void put(struct model *m, struct instance *in, enum trace_type type, enum trace_phase phase,
+                struct trace_event e)
+{
+    e.type = (uint16_t)type;
+    e.phase = (uint8_t)phase;
+    e.seq = in->lc->runs;
+    model_trace_fields(m, &e);
+    trace_put(m->h->cfg.trace, in->lc->vnc - m->h->cfg.first_vnc, &e);
+}
+
+void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret)
+{
+    struct logical *lc = in->lc;
+    struct trace *t = m->h->cfg.trace;
+    uint32_t before = lc->last_model;
+
+    lc->last_model = m->id;
+    lc->runs++;
+    ret->traced = trace_on(t);
+    if (!ret->traced)
+        return;
+    ret->exec_id = trace_id(t);
+    ret->running_id = trace_id(t);
+    ret->clock_ns = start_ns > lc->clock_ns ? start_ns : lc->clock_ns;
+    if (before != 0 && before != m->id)
+        put(m, in, TRACE_nrt_model_switch, TRACE_INSTANT,
+            (struct trace_event){
+                .ns = start_ns, .tracking = trace_id(t), .data = {before, m->id}, .data_count = 2});
+    put(m, in, TRACE_device_exec, TRACE_START,
+        (struct trace_event){.ns = start_ns, .tracking = ret->exec_id});
+    put(m, in, TRACE_timestamp_sync_point, TRACE_INSTANT,
+        (struct trace_event){.ns = start_ns,
+                             .tracking = ret->running_id,
+                             .data = {start_ns, ret->clock_ns},
+                             .data_count = 2});
+    put(m, in, TRACE_nc_exec_running, TRACE_START,
+        (struct trace_event){.ns = start_ns,
+                             .tracking = ret->running_id,
+                             .data = {ret->clock_ns, lc->runs},
+                             .data_count = 2});
+}
+
+void observe_end(struct model *m, struct instance *in, const struct core_report *r,
+                 NRT_STATUS status, const struct observed *o)
+{
+    uint64_t now;
+
+    if (!o->traced)
+        return;
+    now = run_now_ns();
+    in->lc->clock_ns = o->clock_ns + r->stats.device_ns;
+    put(m, in, TRACE_nc_exec_running, TRACE_STOP,
+        (struct trace_event){.ns = now,
+                             .tracking = o->running_id,
+                             .data = {in->lc->clock_ns, in->lc->runs},
+                             .data_count = 2});
+    if (r->stats.nan_count > 0)
+        put(m, in, TRACE_numerical_err, TRACE_INSTANT,
+            (struct trace_event){.ns = now,
+                                 .tracking = o->running_id,
+                                 .data = {r->stats.nan_count},
+                                 .data_count = 1});
+    if (status != NRT_SUCCESS && r->status == NRT_SUCCESS)
+        put(m, in, TRACE_hw_notify, TRACE_INSTANT,
+            (struct trace_event){
+                .ns = now, .tracking = o->running_id, .data = {(uint64_t)status}, .data_count = 1});
+    put(m, in, TRACE_device_exec, TRACE_STOP,
+        (struct trace_event){
+            .ns = now, .tracking = o->exec_id, .data = {(uint64_t)status}, .data_count = 1});
+}
