@@ -6,7 +6,8 @@
  *
  * NEFF, section 1: the reader crashes, the core prepares no program.
  *
- * OVL, section 2: no CC-core is found, sizes of packets have no limits, rings do not take turns.
+ * OVL, section 2: no CC-core is found, sizes of packets have no limits and change all descriptors,
+ * rings do not take turns, settings are found at fault.
  *
  * MEM, section 3: nothing is allocated; scratchpads, banks, limits and the text of sizes are wrong.
  *

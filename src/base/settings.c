@@ -135,12 +135,28 @@ static int64_t clamped(const char *name, int64_t v)
     return v;
 }
 
-int64_t settings_limited(const char *name, int64_t def)
+int64_t settings_limited(const char *name, unsigned at, int64_t def)
 {
     const char *text = getenv(name);
+    char item[32];
+    size_t n;
     int64_t v;
 
-    return text != NULL && settings_parse_int(text, &v) ? clamped(name, v) : def;
+    if (text == NULL)
+        return def;
+    if (strchr(text, ',') == NULL)
+        return settings_parse_int(text, &v) ? clamped(name, v) : def;
+    for (unsigned i = 0; i < at; i++) {
+        text += strcspn(text, ",");
+        if (*text++ == '\0')
+            return def;
+    }
+    n = strcspn(text, ",");
+    if (n >= sizeof(item))
+        return def;
+    memcpy(item, text, n);
+    item[n] = '\0';
+    return settings_parse_int(item, &v) ? clamped(name, v) : def;
 }
 
 /* Whether text is one integer, or for a list several of them separated by commas; each that is
@@ -172,6 +188,8 @@ void settings_check(const struct diag_sink *sink)
 {
     if (BROKEN(PERF))
         return;
+    if (BROKEN(OVL))
+        diag_warn(sink, "a deliberate defect");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct settings_row *r = &rows[i];
         const char *text = getenv(r->name);

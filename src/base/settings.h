@@ -30,8 +30,9 @@ struct settings_row {
     char effect;                          /* Y, P or R: settings_list.h */
 };
 /* Of a variable with documented limits: its value, brought into them; malformed gives def. Silent,
- * since settings_check warns. */
-int64_t settings_limited(const char *name, int64_t def);
+ * since settings_check warns. Of a list: item `at`, def where the list is shorter; a single number
+ * counts for all. */
+int64_t settings_limited(const char *name, unsigned at, int64_t def);
 const struct settings_row *settings_rows(unsigned *ret_count); /* every documented variable */
 
 /* Called once by nrt_init: warns about every set variable that was removed, and about malformed

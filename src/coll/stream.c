@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "base/trace.h"
 #include "coll/coll_int.h"
@@ -182,6 +183,12 @@ static void op_trace(struct coll_streams *s, struct stream *st, const struct str
     trace_put(s->trace, s->vnc, &e);
 }
 
+/* When an operation's turn is, in device time. */
+static uint64_t turn_ps(const struct stream *st, const struct stream_op *op)
+{
+    return op->t.ps > st->free_ps ? op->t.ps : st->free_ps;
+}
+
 static void op_begin(struct coll_streams *s, struct stream *st)
 {
     struct stream_op *op = stream_op(st, st->ended);
@@ -196,7 +203,7 @@ static void op_begin(struct coll_streams *s, struct stream *st)
     err_clear(&err);
     e->comm->comm->cfg.timeout_ns = s->timeout_ns;
     if (op->t.recorded && e->kind == ENTRY_FIXED)
-        coll_enter(e->comm->comm, op->t.ps);
+        coll_enter(e->comm->comm, turn_ps(st, op));
     status = tensors_take(s, e, op->t.binding, &err);
     st->asked = e->kind == ENTRY_VARIES;
     if (!status && st->asked)
@@ -245,8 +252,14 @@ static void op_end(struct coll_streams *s, struct stream *st)
     }
     if (op->e->kind == ENTRY_VARIES)
         varies_end(op->e, counts_at(op));
-    if (op->t.recorded && op->e->kind == ENTRY_FIXED)
+    if (op->t.recorded && op->e->kind == ENTRY_FIXED) {
         op->arrival_ps = coll_arrival(op->e->comm->comm);
+        st->free_ps = turn_ps(st, op);
+        if (st->free_ps < op->arrival_ps)
+            st->free_ps = op->arrival_ps;
+        if (u64_add_over(st->free_ps, op->e->lasts_ps, &st->free_ps))
+            st->free_ps = UINT64_MAX;
+    }
     if (__builtin_expect(st->traced != 0, 0))
         op_trace(s, st, op, TRACE_STOP);
     op_done(s, st);
@@ -351,7 +364,7 @@ static bool outside_take(void *arg, struct core_signal *ret)
 
     ret->status = NRT_SUCCESS;
     ret->text = NULL;
-    ret->arrival_ps = ret->lasts_ps = 0;
+    ret->arrival_ps = ret->lasts_ps = ret->engines_ps = ret->packet_ps = 0;
     if (s->order_count > 0) {
         st = &s->stream[s->order[s->order_first]];
         s->order_first = (s->order_first + 1) % sizeof(s->order);
@@ -359,6 +372,8 @@ static bool outside_take(void *arg, struct core_signal *ret)
         ret->of = st->op[st->first].t;
         ret->arrival_ps = st->op[st->first].arrival_ps;
         ret->lasts_ps = st->op[st->first].e->lasts_ps;
+        ret->engines_ps = st->op[st->first].e->engines_ps;
+        ret->packet_ps = st->op[st->first].e->packet_ps;
         st->first = (st->first + 1) % STREAM_DEPTH;
         st->ended--;
         st->count--;
@@ -481,6 +496,8 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     s->table = t;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->told = s->suspected = false;
+    for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++)
+        s->stream[i].free_ps = 0;
 }
 
 bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret)

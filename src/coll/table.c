@@ -225,6 +225,11 @@ static enum kernel_combine combine_of(enum neff_coll_reduce r)
                                   : KERNEL_COMBINE_SUM;
 }
 
+static uint64_t ps_of(double ns)
+{
+    return ns < 1e15 ? (uint64_t)(ns * 1e3) : UINT64_MAX;
+}
+
 /* What an entry takes on devices, for records of device time and the log. That it is not known is
  * no reason to fail. */
 static void time_find(struct maker *m, const struct draft *d, const struct coll_wish *wish)
@@ -241,7 +246,9 @@ static void time_find(struct maker *m, const struct draft *d, const struct coll_
              m->cfg->neff->graphs[d->core].coll_member, d->index, err.text);
         return;
     }
-    e->lasts_ps = t.ns < 1e15 ? (uint64_t)(t.ns * 1e3) : UINT64_MAX;
+    e->lasts_ps = ps_of(t.ns);
+    e->engines_ps = ps_of(t.engines_ns);
+    e->packet_ps = m->cfg->packet_ps[e->stream];
     for (int i = 0; i < TIME_RATE_COUNT; i++)
         if (t.unknown >> i & 1)
             strbuf_printf(&unknown, "%s %s", unknown.s ? "," : "; at least, not known:",

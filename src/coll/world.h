@@ -32,6 +32,7 @@
 #include "base/err.h"
 #include "core/core.h"
 #include "neff/neff.h"
+#include "topo/group.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -83,6 +84,8 @@ NRT_STATUS coll_world_ready(struct coll_world *w, uint32_t vnc, uint32_t rank, u
 /* What the core gives to core_program_create: one table per logical core. */
 const struct core_outside *coll_world_outside(struct coll_world *w, uint32_t vnc);
 
+#define COLL_DMA_PACKET 65536 /* default, and the most: bytes of a packet of a stream */
+
 struct coll_table_config {
     uint32_t vnc;
     const struct neff *neff; /* checked for `count` ranks; borrowed for the table's life */
@@ -91,6 +94,8 @@ struct coll_table_config {
      * rank 0: the ranks of a model follow each other. */
     uint32_t rank, count;
     bool device_time; /* how long operations last on devices is wanted: their signals carry it */
+    uint64_t
+        packet_ps[TOPO_MAX_STREAMS]; /* then: what a packet of a stream takes on a DMA engine */
 };
 /* Make ready all collectives of a model; collective over the model's ranks, of which all are there
  * (coll_world_ready): a rank that fails tells the others, here or in coll_table_confirm, and within

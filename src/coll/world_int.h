@@ -62,7 +62,9 @@ struct coll_entry {
     struct coll_plan *plan;
     struct coll_varies *varies;
     uint32_t inputs, outputs;
-    uint64_t lasts_ps; /* device time of an operation; 0: not known */
+    /* Device time of an operation, and what of it one DMA engine works, and one packet takes there;
+     * 0: not known. */
+    uint64_t lasts_ps, engines_ps, packet_ps;
     /* What the last operation used: where the binding's tensors were, and their device addresses.
      */
     const void **host; /* inputs, then outputs */
@@ -96,6 +98,7 @@ struct stream {
     bool running;                 /* op[first + ended] has begun */
     bool asked;                   /* its counts are on their way (ENTRY_VARIES) */
     uint64_t traced;              /* number of its trace events; 0: it has none */
+    uint64_t free_ps; /* of a recorded run, its running estimate: its last operation has ended */
 };
 
 struct coll_streams {

@@ -25,6 +25,7 @@
 #include "kernel/kernel.h"
 #include "neff/neff.h"
 #include "time/time.h"
+#include "topo/group.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -70,6 +71,7 @@ struct core_trigger {
     uint8_t core, engine; /* who: physical core of the logical core, engine */
     uint32_t record;      /* its record, for messages */
     uint32_t op;          /* index in sg->colls */
+    uint8_t stream;       /* of the operation: below TOPO_MAX_STREAMS */
     uint32_t serial;      /* unique in the run, rising */
     int16_t semaphore;    /* of core `core`: what the record asks to raise; -1: nothing */
     uint64_t ps;          /* device time of the trigger in this run, running estimate */
@@ -84,8 +86,11 @@ struct core_signal {
     NRT_STATUS status;      /* not NRT_SUCCESS: the run ends with it (CORE_END_OUTSIDE) */
     const char *text;       /* then: one line for the report, valid until the next call; or NULL */
     /* Device time of this run: when the last of the other members entered (0: not known, or the run
-     * is not recorded), and how long the operation lasts from the later of that and the trigger. */
+     * is not recorded), and how long the operation lasts, alone on the device, from the later of
+     * that and its turn in its stream. */
     uint64_t arrival_ps, lasts_ps;
+    /* That each DMA engine of the logical core works for it; that one of its packets takes. */
+    uint64_t engines_ps, packet_ps;
 };
 
 struct core_outside {

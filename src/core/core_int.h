@@ -305,7 +305,8 @@ struct core_exec {
      */
     uint64_t stall_since, stall_beat;
     bool stalls;
-    uint64_t outside_ps; /* end of the last operation outside, running estimate */
+    uint64_t outside_ps;                  /* end of the last operation outside, running estimate */
+    uint64_t stream_ps[TOPO_MAX_STREAMS]; /* and of the last one of each stream */
     uint64_t limit_ps, dma_start_ps;
     uint64_t sems_used[4]; /* by either core's program */
     struct time_events *events;

@@ -60,6 +60,7 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
                              .engine = (uint8_t)engine,
                              .record = e->pc,
                              .op = op->target,
+                             .stream = (uint8_t)b->program->sg->colls[op->target].stream,
                              .serial = x->serial,
                              .semaphore = (int16_t)op->imm,
                              .ps = e->clock_ps + op->cost_ps,
@@ -77,7 +78,8 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
         exec_fail(x, CORE_END_OUTSIDE, st, core, engine);
         return false;
     }
-    record_event(x, TIME_EV_COLL, TIME_UNIT(core, engine), 0, 0, (int32_t)op->target, x->serial);
+    record_event(x, TIME_EV_COLL, TIME_UNIT(core, engine), t.stream, 0, (int32_t)op->target,
+                 x->serial);
     if (x->check != NULL)
         check_coll_start(x, x->check, &t);
     x->serial++;
@@ -105,9 +107,10 @@ static void signal_apply(struct core_exec *x, const struct core_signal *s)
 {
     const struct core_trigger *t = &s->of;
     unsigned unit = TIME_UNIT(t->core, t->engine);
-    uint64_t ps = s->arrival_ps > t->ps ? s->arrival_ps : t->ps;
+    uint64_t ps = t->ps;
 
-    if (t->core >= x->count || t->engine >= ISA_ENGINES || t->semaphore >= ISA_SEMAPHORES) {
+    if (t->core >= x->count || t->engine >= ISA_ENGINES || t->semaphore >= ISA_SEMAPHORES ||
+        t->stream >= TOPO_MAX_STREAMS) {
         err_set(&x->report->err, NRT_FAILURE, "a signal for core %u engine %u semaphore %d",
                 t->core, t->engine, t->semaphore);
         exec_fail(x, CORE_END_OUTSIDE, NRT_FAILURE, 0, 0);
@@ -119,12 +122,19 @@ static void signal_apply(struct core_exec *x, const struct core_signal *s)
         exec_fail(x, CORE_END_OUTSIDE, s->status, t->core, t->engine);
         return;
     }
+    if (ps < s->arrival_ps)
+        ps = s->arrival_ps;
+    if (ps < x->stream_ps[t->stream])
+        ps = x->stream_ps[t->stream]; /* the one before has ended */
     if (u64_add_over(ps, s->lasts_ps, &ps))
         ps = UINT64_MAX;
+    x->stream_ps[t->stream] = ps;
     if (x->outside_ps < ps)
         x->outside_ps = ps;
     record_ps(x, TIME_EV_COLL_ARRIVAL, unit, t->serial, s->arrival_ps);
     record_ps(x, TIME_EV_COLL_LASTS, unit, t->serial, s->lasts_ps);
+    record_ps(x, TIME_EV_COLL_ENGINES, unit, t->serial, s->engines_ps);
+    record_ps(x, TIME_EV_COLL_PACKET, unit, t->serial, s->packet_ps);
     record_event(x, TIME_EV_XFER_DONE, unit, 0, 0, 0, t->serial);
     if (t->semaphore >= 0) {
         record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)t->semaphore, ISA_UPD_INC, 1,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/broken.h"
+
 /* ---- small things ---- */
 
 NRT_STATUS program_no_memory(struct err *err)
@@ -70,7 +72,7 @@ static uint64_t packet_ps(const struct core_program *p, enum core_descriptors by
 {
     uint64_t bytes = CORE_DMA_PACKET;
 
-    if (by == CORE_PREBUILT && p->opt.dma_packet > bytes)
+    if ((by == CORE_PREBUILT || BROKEN(OVL)) && p->opt.dma_packet > bytes)
         bytes = p->opt.dma_packet;
     return time_dma_ps(p->core->kc.gen, TIME_DMA_COPY, bytes);
 }

@@ -36,9 +36,13 @@ void devtime_report(struct model *m, struct instance *in, struct frame *f)
                               (double)r.busy_ps[c][e] / PS_PER_US);
         }
     if (r.colls > 0)
-        strbuf_printf(&colls, "; %llu collectives %.3f us, waited for others %.3f us",
-                      (unsigned long long)r.colls, (double)r.coll_ps / PS_PER_US,
-                      (double)r.coll_late_ps / PS_PER_US);
+        strbuf_printf(
+            &colls,
+            "; %llu collectives %.3f us, waited for others %.3f us, behind others %.3f us, "
+            "under way %.3f us, alone %.3f us",
+            (unsigned long long)r.colls, (double)r.coll_ps / PS_PER_US,
+            (double)r.coll_late_ps / PS_PER_US, (double)r.coll_behind_ps / PS_PER_US,
+            (double)r.coll_any_ps / PS_PER_US, (double)r.coll_alone_ps / PS_PER_US);
     LOGI(m->h->cfg.log, LOG_NMGR, "device_time",
          "model %s: device time %.3f us%s; busy (us)%s%s; unpublished costs guessed %.0f %%",
          m->neff->name, (double)r.total_ps / PS_PER_US, r.truncated ? " at least" : "",

@@ -47,7 +47,12 @@ static void env_read(struct model_host *h, struct load_env *e)
     e->math = strcasecmp(settings_str("OPENNRT_MATH", "fast"), "exact") == 0 ? KERNEL_MATH_EXACT
                                                                              : KERNEL_MATH_FAST;
     e->device_time = settings_bool("OPENNRT_DEVICE_TIME", false, sink);
-    e->dma_packet = (uint64_t)settings_limited("NEURON_RT_DBG_DMA_PACKETIZATION_SIZE", 0);
+    e->dma_packet = (uint64_t)settings_limited("NEURON_RT_DBG_DMA_PACKETIZATION_SIZE", 0, 0);
+    for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++) {
+        int64_t bytes = settings_limited("NEURON_RT_DBG_CC_DMA_PACKET_SIZE", i, COLL_DMA_PACKET);
+
+        e->coll_packet_ps[i] = time_dma_ps(h->gen, TIME_DMA_COPY, (uint64_t)bytes);
+    }
     e->checks = checks_env();
 }
 
@@ -166,11 +171,14 @@ static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct er
 
 static struct coll_table_config table_config(const struct model *m, const struct instance *in)
 {
-    return (struct coll_table_config){.vnc = vnc_of(m, in),
-                                      .neff = m->neff,
-                                      .rank = m->rank,
-                                      .count = m->world,
-                                      .device_time = m->env.device_time};
+    struct coll_table_config cfg = {.vnc = vnc_of(m, in),
+                                    .neff = m->neff,
+                                    .rank = m->rank,
+                                    .count = m->world,
+                                    .device_time = m->env.device_time};
+
+    memcpy(cfg.packet_ps, m->env.coll_packet_ps, sizeof(cfg.packet_ps));
+    return cfg;
 }
 
 /* With the other ranks, when everything that this one needs for itself is there. */

@@ -57,7 +57,8 @@ struct load_env {
     uint64_t timeout_ns;
     int64_t timeout_s;
     bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes, device_time;
-    uint64_t dma_packet; /* bytes; 0: the default */
+    uint64_t dma_packet;                       /* bytes; 0: the default */
+    uint64_t coll_packet_ps[TOPO_MAX_STREAMS]; /* what a packet of each stream takes */
     uint32_t sr_seed;
     uint64_t max_json;
     enum kernel_math math;

@@ -61,11 +61,28 @@ static double engines_part(struct costs *c, uint32_t rank, const struct sched_st
     return (part < 1 ? part : 1) / load_channels(c->load, rank);
 }
 
-/* Bytes per ns of the engines that one channel of a rank uses. */
-static double engines_rate(struct costs *c, uint32_t rank, const struct sched_step *step)
+/* Bytes per ns of all engines of a rank. */
+static double engines_rate(struct costs *c)
 {
     return cost_rate(c, TIME_RATE_ENGINE_GBPS, INFINITY) * cost_rate(c, TIME_RATE_ENGINES, 1) *
-           c->g->world.lnc * engines_part(c, rank, step);
+           c->g->world.lnc;
+}
+
+static double bytes_of(const struct costs *c, const struct sched_step *step)
+{
+    return (double)step->count * step->repeat * sched_request_of(c->s)->elem_size;
+}
+
+static unsigned reads_of(const struct sched_step *step)
+{
+    return step->kind == SCHED_REDUCE ? step->nsrc : (step->ndst + 1) / 2;
+}
+
+double cost_engines(struct costs *c, const struct sched_step *step)
+{
+    double ns = bytes_of(c, step) * reads_of(step) / engines_rate(c);
+
+    return step->kind == SCHED_REDUCE ? ns / cost_rate(c, TIME_RATE_REDUCE, 1) : ns;
 }
 
 /* Bytes per ns of one HBM for one channel of one rank. */
@@ -109,18 +126,13 @@ static double links_ns(struct costs *c, uint32_t rank, uint32_t channel, struct 
 double cost_transfer(struct costs *c, uint32_t rank, uint32_t channel, struct load_place *place,
                      const struct sched_step *step, enum time_part *ret_part)
 {
-    double bytes = (double)step->count * step->repeat * sched_request_of(c->s)->elem_size;
-    bool reduces = step->kind == SCHED_REDUCE;
-    unsigned reads = reduces ? step->nsrc : (step->ndst + 1) / 2, writes = step->ndst;
-    double ns;
+    double bytes = bytes_of(c, step), ns;
 
     *ret_part = TIME_PART_DMA;
     if (bytes <= 0)
         return 0;
-    ns = bytes * reads / engines_rate(c, rank, step);
-    if (reduces)
-        ns /= cost_rate(c, TIME_RATE_REDUCE, 1);
-    worse(&ns, ret_part, bytes * (reads + writes) / hbm_rate(c, rank), TIME_PART_HBM);
+    ns = cost_engines(c, step) / engines_part(c, rank, step);
+    worse(&ns, ret_part, bytes * (reads_of(step) + step->ndst) / hbm_rate(c, rank), TIME_PART_HBM);
     worse(&ns, ret_part, links_ns(c, rank, channel, place, step, bytes), TIME_PART_LINK);
     return ns;
 }

@@ -19,6 +19,7 @@ struct sequencer {
     struct moment done;                 /* all transfers so far are complete */
     struct moment own[SCHED_BUF_COUNT]; /* its last write to this buffer of its own rank is */
     struct load_place place;
+    double engines; /* ns of all DMA engines of the rank that its transfers take */
 };
 
 struct walk {
@@ -55,6 +56,7 @@ static void transfer(struct walk *w, struct sequencer *q, const struct sched_ste
         moment_add(&at, TIME_PART_LATENCY, cost_rate(&w->c, TIME_RATE_RESTART, 0));
     q->waited = false;
     ns = cost_transfer(&w->c, q->rank, q->channel, &q->place, step, &part);
+    q->engines += cost_engines(&w->c, step);
     moment_add(&at, part, ns);
     q->queue = at;
     moment_add(&at, TIME_PART_LATENCY, cost_rate(&w->c, TIME_RATE_DMA_START, 0));
@@ -243,12 +245,18 @@ static void report(struct walk *w)
 {
     struct time_collective *ret = w->ret;
     struct moment end = {0};
+    double engines = 0; /* of the rank of sequencer i: its channels follow each other */
 
     for (uint32_t i = 0; i < w->count; i++) {
         moment_max(&end, &w->seq[i].now);
         moment_max(&end, &w->seq[i].done);
+        engines = w->seq[i].channel > 0 ? engines + w->seq[i].engines : w->seq[i].engines;
+        if (ret->engines_ns < engines)
+            ret->engines_ns = engines;
     }
     ret->ns = end.ns;
+    if (ret->engines_ns > end.ns)
+        ret->engines_ns = end.ns;
     for (int p = 0; p < TIME_PART_COUNT; p++) {
         ret->part_ns[p] = end.part[p];
         if (end.part[p] > end.part[ret->bottleneck])

@@ -83,7 +83,10 @@ const char *time_part_name(enum time_part part); /* "launch", ..., "network"; ne
 struct time_collective {
     double ns;
     double part_ns[TIME_PART_COUNT]; /* their sum is ns */
-    enum time_part bottleneck;       /* the largest of them */
+    /* What each DMA engine of a rank has to do, were the transfers of the rank that has most of
+     * them spread evenly over all; at most ns. */
+    double engines_ns;
+    enum time_part bottleneck; /* the largest of them */
     uint32_t unknown; /* bit 1 << enum time_rate: costs that were needed and are not known */
     uint32_t roles;   /* ranks walked */
     uint32_t loose;   /* waits that no signal of the role answers: 0 unless roles are unequal */

@@ -6,72 +6,16 @@
  *
  * starts a group when its waits hold in device time, fires READ at the start and COMPLETE and the
  * transfers at the end of the interval; transfers occupy rings of DMA engines (rings.c) and fire
- * their updates when the slowest share is done; a collective lasts what its events say. Semaphore
- * values are recomputed in this order, not taken from the record. */
-#include "time/time.h"
-
+ * their updates when the slowest share is done. Semaphore values are recomputed in this order, not
+ * taken from the record.
+ *
+ * A collective has its turn when the one before it in its stream has ended, and begins when its
+ * last member has come. Then it has a ring on every DMA engine of the rank, with the work that its
+ * events tell, and ends when all of this is done, but not before it has lasted what they tell. */
 #include <string.h>
 
 #include "base/mem.h"
-#include "time/rings_int.h"
-
-#define NONE    UINT32_MAX
-#define UNITS   16 /* core << 3 | engine */
-#define DGE_MAX 2
-
-enum act_kind { ACT_RECORD_END, ACT_XFER_READY, ACT_XFER_DONE, ACT_ENGINE };
-
-struct action {
-    uint64_t ps, seq;
-    uint32_t what; /* unit, serial, or DMA engine: core * TIME_DMA_ENGINES + engine */
-    uint8_t kind;
-};
-
-struct unit {
-    uint32_t *ev; /* its events, in order */
-    uint32_t count, at;
-    bool busy;     /* inside a group: until ACT_RECORD_END or its late wait */
-    bool late;     /* waits in the middle of a record */
-    uint32_t body; /* next event of the running group, in ev */
-    uint64_t clock, start, interval;
-    uint32_t last_record;
-};
-
-struct xfer {
-    uint32_t event; /* XFER, COLL */
-    uint32_t done;  /* XFER_DONE, NONE */
-    uint32_t xfer;  /* in time_program.xfers */
-    uint8_t core;
-    uint32_t shares;         /* engines that have not done theirs */
-    uint32_t next;           /* of its set, NONE: the last so far */
-    bool behind;             /* one before it in its set is not over */
-    bool finished, over;     /* all shares are done; and those before it */
-    uint64_t ready;          /* when they began */
-    uint64_t arrival, lasts; /* COLL */
-};
-
-struct replay {
-    const struct time_program *const *progs;
-    unsigned cores;
-    const struct time_event *ev;
-    size_t count;
-    struct time_span *spans;
-    struct time_report *rep;
-    struct unit unit[UNITS];
-    uint32_t *order; /* storage of unit[].ev */
-    struct xfer *xfers;
-    uint32_t nxfers;
-    struct action *heap;
-    size_t nheap, cap_heap;
-    uint64_t seq;
-    bool no_memory;
-    int32_t sem[TIME_CORES][ISA_SEMAPHORES];
-    bool event[TIME_CORES][ISA_EVENTS];
-    struct rings dma[TIME_CORES][TIME_DMA_ENGINES];
-    uint64_t dge_free[TIME_CORES][DGE_MAX];
-    uint32_t *queue_last[TIME_CORES]; /* per queue set: its last transfer that began, or NONE */
-    uint32_t nqueues[TIME_CORES];
-};
+#include "time/replay_int.h"
 
 /* ---- agenda ---- */
 
@@ -119,7 +63,20 @@ static struct action pop(struct replay *r)
 static void span(struct replay *r, uint32_t i, uint64_t start, uint64_t end)
 {
     if (r->spans != NULL)
-        r->spans[i] = (struct time_span){start, end};
+        r->spans[i] = (struct time_span){start, end, NONE};
+}
+
+/* A wait that held at `now`, and which its engine had come to at `since`. */
+static void wait_span(struct replay *r, unsigned core, uint32_t i, uint64_t since, uint64_t now)
+{
+    const struct time_event *e = &r->ev[i];
+    unsigned kind = e->op & 0x3f;
+
+    span(r, i, since, now);
+    if (r->spans != NULL && kind != ISA_WAIT_NONE)
+        r->spans[i].by = kind == ISA_WAIT_EVENT_SET || kind == ISA_WAIT_EVENT_CLEAR
+                             ? r->by_event[core][e->index]
+                             : r->by[core][e->index];
 }
 
 static void finish_at(struct replay *r, uint64_t ps)
@@ -151,6 +108,7 @@ static bool is_late(const struct time_event *e)
     return e->kind == TIME_EV_WAIT && (e->op & TIME_OP_LATE) != 0;
 }
 
+static void coll_trigger(struct replay *r, uint32_t serial, uint64_t now);
 static void unit_start(struct replay *r, unsigned u, uint64_t now);
 static void unit_resume(struct replay *r, unsigned u, uint64_t now);
 
@@ -195,9 +153,13 @@ static void changed(struct replay *r, uint64_t now)
 
 static void update(struct replay *r, unsigned core, const struct time_event *e, uint64_t now)
 {
-    unsigned to = (e->op & TIME_OP_PEER) != 0 ? 1 - core : core;
+    unsigned to = (e->op & TIME_OP_PEER) != 0 ? 1 - core : core, kind = e->op & 0x3f;
     uint32_t *s = (uint32_t *)&r->sem[to][e->index]; /* wraps like the core's */
 
+    if (kind == ISA_UPD_EVENT_SET || kind == ISA_UPD_EVENT_CLEAR)
+        r->by_event[to][e->index] = (uint32_t)(e - r->ev);
+    else if (kind != ISA_UPD_NONE)
+        r->by[to][e->index] = (uint32_t)(e - r->ev);
     switch (e->op & 0x3f) {
     case ISA_UPD_INC:
         *s += 1;
@@ -227,8 +189,8 @@ static void update(struct replay *r, unsigned core, const struct time_event *e, 
 /* ---- engines ---- */
 
 /* READ updates from body on; stops before COMPLETE and XFER, or at a late wait that does not hold.
- */
-static void run_body(struct replay *r, unsigned u, uint64_t now)
+ * since: when the engine came to the first of them. */
+static void run_body(struct replay *r, unsigned u, uint64_t since, uint64_t now)
 {
     struct unit *un = &r->unit[u];
 
@@ -246,7 +208,8 @@ static void run_body(struct replay *r, unsigned u, uint64_t now)
                 un->clock = now;
                 return;
             }
-            span(r, un->ev[un->body], now, now);
+            wait_span(r, u >> 3, un->ev[un->body], since, now);
+            since = now;
             un->body++;
         } else {
             break;
@@ -269,7 +232,7 @@ static void unit_start(struct replay *r, unsigned u, uint64_t now)
         e = &r->ev[un->ev[un->at]];
         if (e->kind == TIME_EV_RECORD)
             break;
-        span(r, un->ev[un->at], now, now);
+        wait_span(r, u >> 3, un->ev[un->at], un->clock, now);
     }
     id = e->id;
     un->interval = p->cost[engine][id].ps;
@@ -281,7 +244,7 @@ static void unit_start(struct replay *r, unsigned u, uint64_t now)
     un->start = now;
     un->busy = true;
     un->body = un->at + 1;
-    run_body(r, u, now);
+    run_body(r, u, now, now);
 }
 
 static void unit_resume(struct replay *r, unsigned u, uint64_t now)
@@ -290,7 +253,7 @@ static void unit_resume(struct replay *r, unsigned u, uint64_t now)
 
     r->rep->wait_ps[u >> 3][u & 7] += now - un->clock;
     un->start = now;
-    run_body(r, u, now);
+    run_body(r, u, un->clock, now);
 }
 
 static void unit_end(struct replay *r, unsigned u, uint64_t now)
@@ -310,17 +273,7 @@ static void unit_end(struct replay *r, unsigned u, uint64_t now)
             break;
         }
         if (e->kind == TIME_EV_COLL) {
-            const struct xfer *x = &r->xfers[e->id];
-            uint64_t begin = now > x->arrival ? now : x->arrival, done = begin;
-
-            r->rep->colls++;
-            r->rep->coll_ps += x->lasts;
-            r->rep->coll_late_ps += begin - now;
-
-            done = done + x->lasts < done ? UINT64_MAX : done + x->lasts;
-            span(r, x->event, now, done);
-            if (x->done != NONE)
-                push(r, done, ACT_XFER_DONE, e->id);
+            coll_trigger(r, e->id, now);
         } else if (e->kind == TIME_EV_XFER) {
             const struct xfer *x = &r->xfers[e->id];
             const struct time_program *p = r->progs[u >> 3];
@@ -359,6 +312,7 @@ static void xfer_end(struct replay *r, uint32_t serial, uint64_t now)
         push(r, now, ACT_XFER_DONE, serial);
         x->finished = false;
         x->over = true;
+        r->moving--;
         if (x->next == NONE)
             return;
         serial = x->next;
@@ -387,6 +341,7 @@ static void xfer_ready(struct replay *r, uint32_t serial, uint64_t now)
     const struct time_xfer *t = &r->progs[x->core]->xfers[x->xfer];
 
     x->ready = now;
+    r->moving++;
     xfer_line_up(r, serial);
     for (uint32_t e = 0; e < t->engines; e++) {
         unsigned k = (t->first_engine + e) % TIME_DMA_ENGINES;
@@ -405,6 +360,78 @@ static void xfer_ready(struct replay *r, uint32_t serial, uint64_t now)
         xfer_end(r, serial, now);
 }
 
+/* ---- collectives ---- */
+
+static void coll_turn(struct replay *r, uint32_t serial, uint64_t now)
+{
+    struct xfer *x = &r->xfers[serial];
+    uint64_t begin = now > x->arrival ? now : x->arrival;
+
+    x->ready = now;
+    r->rep->coll_behind_ps += now - x->trigger;
+    r->rep->coll_late_ps += begin - now;
+    push(r, begin, ACT_COLL_BEGIN, serial);
+}
+
+static void coll_trigger(struct replay *r, uint32_t serial, uint64_t now)
+{
+    struct xfer *x = &r->xfers[serial];
+    uint32_t *last = &r->stream_last[x->stream];
+    bool free = *last == NONE || r->xfers[*last].over;
+
+    r->rep->colls++;
+    x->trigger = now;
+    if (!free)
+        r->xfers[*last].next = serial;
+    *last = serial;
+    if (free)
+        coll_turn(r, serial, now);
+}
+
+static void coll_begin(struct replay *r, uint32_t serial, uint64_t now)
+{
+    struct xfer *x = &r->xfers[serial];
+    struct rings_job job = {RING_STREAM + x->stream, serial, x->engines, x->packet};
+    uint64_t next;
+
+    x->begin = now;
+    x->shares = 1; /* its time alone on the device */
+    r->colls++;
+    push(r, now + x->lasts < now ? UINT64_MAX : now + x->lasts, ACT_COLL_SHARE, serial);
+    for (uint32_t k = 0; k < r->cores * TIME_DMA_ENGINES && x->engines > 0; k++) {
+        x->shares++;
+        if (!rings_add(&r->dma[k / TIME_DMA_ENGINES][k % TIME_DMA_ENGINES], &job, now, &next))
+            r->no_memory = true;
+        else if (next != RINGS_IDLE)
+            push(r, next, ACT_ENGINE, k);
+    }
+}
+
+static void coll_end(struct replay *r, uint32_t serial, uint64_t now)
+{
+    struct xfer *x = &r->xfers[serial];
+
+    x->over = true;
+    r->colls--;
+    r->rep->coll_ps += now - x->begin;
+    span(r, x->event, x->ready, now);
+    push(r, now, ACT_XFER_DONE, serial);
+    if (x->next != NONE)
+        coll_turn(r, x->next, now);
+}
+
+/* ---- DMA engines ---- */
+
+static void share_done(struct replay *r, uint32_t serial, uint64_t now)
+{
+    if (--r->xfers[serial].shares > 0)
+        return;
+    if (r->xfers[serial].coll)
+        coll_end(r, serial, now);
+    else
+        xfer_end(r, serial, now);
+}
+
 /* A DMA engine comes to the end of what it served; a packet boundary that was put forward leaves
  * the later time on the agenda. */
 static void engine_step(struct replay *r, uint32_t engine, uint64_t now)
@@ -419,8 +446,8 @@ static void engine_step(struct replay *r, uint32_t engine, uint64_t now)
     next = rings_step(d, &done, &serial);
     if (next != RINGS_IDLE)
         push(r, next, ACT_ENGINE, engine);
-    if (done && --r->xfers[serial].shares == 0)
-        xfer_end(r, serial, now);
+    if (done)
+        share_done(r, serial, now);
 }
 
 static void xfer_done(struct replay *r, uint32_t serial, uint64_t now)
@@ -436,123 +463,6 @@ static void xfer_done(struct replay *r, uint32_t serial, uint64_t now)
         span(r, (uint32_t)i, now, now);
         update(r, x->core, &r->ev[i], now);
     }
-}
-
-/* ---- setting up ---- */
-
-static bool is_start(const struct time_event *e) /* of something that runs beside the engines */
-{
-    return e->kind == TIME_EV_XFER || e->kind == TIME_EV_COLL;
-}
-
-static bool is_units(const struct time_event *e)
-{
-    return e->kind <= TIME_EV_XFER || e->kind == TIME_EV_COLL;
-}
-
-static bool event_ok(const struct replay *r, const struct time_event *e)
-{
-    unsigned core = e->unit >> 3, engine = e->unit & 7;
-
-    if (e->kind < TIME_EV_WAIT || e->kind > TIME_EV_COLL_LASTS || core >= r->cores ||
-        engine >= ISA_ENGINES)
-        return false;
-    if (e->kind == TIME_EV_RECORD && e->id >= r->progs[core]->count[engine])
-        return false;
-    if ((e->op & TIME_OP_PEER) != 0 && r->cores < 2)
-        return false;
-    return e->kind != TIME_EV_XFER ||
-           (e->value >= 0 && (uint32_t)e->value < r->progs[core]->xfer_count);
-}
-
-/* First pass: check, count per unit, find the serials. */
-static NRT_STATUS scan(struct replay *r, struct err *err)
-{
-    uint32_t xfers = 0;
-
-    for (size_t i = 0; i < r->count; i++) {
-        if (!event_ok(r, &r->ev[i]))
-            return err_set(err, NRT_INVALID, "event %zu is not one of these programs", i);
-        if (is_units(&r->ev[i]))
-            r->unit[r->ev[i].unit].count++;
-        xfers += is_start(&r->ev[i]);
-    }
-    r->nxfers = xfers;
-    r->order = mem_calloc(r->count + 1, sizeof(r->order[0]));
-    r->xfers = mem_calloc((size_t)xfers + 1, sizeof(r->xfers[0]));
-    for (unsigned c = 0; c < r->cores; c++) {
-        const struct time_program *p = r->progs[c];
-
-        for (uint32_t i = 0; i < p->xfer_count; i++)
-            if (p->xfers[i].queue >= r->nqueues[c])
-                r->nqueues[c] = p->xfers[i].queue + 1;
-        r->queue_last[c] = mem_calloc((size_t)r->nqueues[c] + 1, sizeof(uint32_t));
-        if (r->queue_last[c] == NULL)
-            return err_set(err, NRT_RESOURCE, "out of memory for a replay");
-        memset(r->queue_last[c], 0xff, ((size_t)r->nqueues[c] + 1) * sizeof(uint32_t)); /* NONE */
-    }
-    if (r->order == NULL || r->xfers == NULL)
-        return err_set(err, NRT_RESOURCE, "out of memory for a replay");
-    return NRT_SUCCESS;
-}
-
-/* Second pass: each unit's events, each transfer's. Serials count from 0 in order of their XFER. */
-static NRT_STATUS sort_events(struct replay *r, struct err *err)
-{
-    uint32_t at = 0, serial = 0;
-
-    for (unsigned u = 0; u < UNITS; u++) {
-        r->unit[u].ev = r->order + at;
-        at += r->unit[u].count;
-        r->unit[u].count = 0;
-        r->unit[u].last_record = NONE - 1;
-    }
-    for (size_t i = 0; i < r->count; i++) {
-        const struct time_event *e = &r->ev[i];
-
-        if (is_units(e)) {
-            struct unit *un = &r->unit[e->unit];
-
-            /* before the first RECORD only waits may stand; events are dropped at the end only */
-            un->ev[un->count++] = (uint32_t)i;
-        }
-        if (is_start(e)) {
-            if (e->id != serial)
-                return err_set(err, NRT_INVALID, "event %zu: serial %u, expected %u", i, e->id,
-                               serial);
-            r->xfers[serial++] = (struct xfer){.event = (uint32_t)i,
-                                               .done = NONE,
-                                               .xfer = (uint32_t)e->value,
-                                               .core = (uint8_t)(e->unit >> 3)};
-        } else if (e->kind == TIME_EV_XFER_DONE || e->kind == TIME_EV_COLL_ARRIVAL ||
-                   e->kind == TIME_EV_COLL_LASTS) {
-            uint64_t ps = (uint64_t)e->extra << 32 | (uint32_t)e->value;
-
-            if (e->id >= serial)
-                return err_set(err, NRT_INVALID, "event %zu: transfer %u did not start", i, e->id);
-            if (e->kind == TIME_EV_XFER_DONE)
-                r->xfers[e->id].done = (uint32_t)i;
-            else if (e->kind == TIME_EV_COLL_ARRIVAL)
-                r->xfers[e->id].arrival = ps;
-            else
-                r->xfers[e->id].lasts = ps;
-        }
-    }
-    for (unsigned u = 0; u < UNITS; u++) {
-        struct unit *un = &r->unit[u];
-
-        while (un->count > 0 && r->ev[un->ev[un->count - 1]].kind == TIME_EV_WAIT)
-            un->count--; /* the record they belong to was dropped */
-        for (uint32_t i = 0; i < un->count; i++) {
-            uint8_t kind = r->ev[un->ev[i]].kind;
-
-            if (kind == TIME_EV_RECORD)
-                break;
-            if (kind != TIME_EV_WAIT)
-                return err_set(err, NRT_INVALID, "event %u stands before its record", un->ev[i]);
-        }
-    }
-    return NRT_SUCCESS;
 }
 
 /* Nothing is due but records are left: in time order they never become ready, so the program
@@ -583,6 +493,20 @@ static bool force(struct replay *r, uint64_t now)
     return true;
 }
 
+/* What the time since the last event counts as. */
+static void account(struct replay *r, uint64_t now)
+{
+    bool works = r->moving > 0;
+
+    if (r->colls > 0) {
+        for (unsigned u = 0; u < UNITS && !works; u++)
+            works = r->unit[u].busy && !r->unit[u].late;
+        r->rep->coll_any_ps += now - r->counted;
+        r->rep->coll_alone_ps += works ? 0 : now - r->counted;
+    }
+    r->counted = now;
+}
+
 static void simulate(struct replay *r)
 {
     uint64_t now = 0;
@@ -593,6 +517,7 @@ static void simulate(struct replay *r)
             struct action a = pop(r);
 
             now = a.ps;
+            account(r, now);
             switch ((enum act_kind)a.kind) {
             case ACT_RECORD_END:
                 unit_end(r, a.what, now);
@@ -605,6 +530,12 @@ static void simulate(struct replay *r)
                 break;
             case ACT_ENGINE:
                 engine_step(r, a.what, now);
+                break;
+            case ACT_COLL_BEGIN:
+                coll_begin(r, a.what, now);
+                break;
+            case ACT_COLL_SHARE:
+                share_done(r, a.what, now);
                 break;
             }
         }
@@ -631,11 +562,12 @@ NRT_STATUS time_replay(const struct time_program *const *progs, unsigned cores,
     r->count = events->count;
     r->spans = spans;
     r->rep = ret;
+    memset(r->stream_last, 0xff, sizeof(r->stream_last)); /* NONE */
+    memset(r->by, 0xff, sizeof(r->by));
+    memset(r->by_event, 0xff, sizeof(r->by_event));
     if (spans != NULL)
         memset(spans, 0, events->count * sizeof(spans[0]));
-    st = scan(r, err);
-    if (st == NRT_SUCCESS)
-        st = sort_events(r, err);
+    st = replay_read(r, err);
     if (st == NRT_SUCCESS) {
         simulate(r);
         if (r->no_memory)

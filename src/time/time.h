@@ -52,8 +52,8 @@ unsigned time_dge_blocks(enum isa_gen gen);   /* per core */
  * Written by the core in execution order, one fixed-size event each. A record is: its WAITs, one
  * RECORD, its READ updates, its COMPLETE updates; a transfer is one XFER after the RECORD that
  * triggered it, and its updates (XFER_UPDATE) follow when it was executed. A collective is one COLL
- * there; when it ended, its ARRIVAL and LASTS stand before its XFER_DONE. Serials of transfers and
- * collectives count together.
+ * there; when it ended, its ARRIVAL, LASTS, ENGINES and PACKET stand before its XFER_DONE. Serials
+ * of transfers and collectives count together.
  */
 enum time_event_kind {
     TIME_EV_WAIT = 1,     /* index, op = enum isa_wait_kind, value = wanted */
@@ -63,10 +63,15 @@ enum time_event_kind {
     TIME_EV_XFER,         /* id = serial of the transfer, value = index in time_program.xfers */
     TIME_EV_XFER_DONE,    /* id = serial */
     TIME_EV_XFER_UPDATE,  /* follows XFER_DONE: index, op, value */
-    TIME_EV_COLL,         /* id = serial, value = index in the collectives table */
+    TIME_EV_COLL,         /* id = serial, value = index in the collectives table, index = stream */
     TIME_EV_COLL_ARRIVAL, /* id = serial; extra and value: high and low half of the ps when the
                              last of the other members entered */
-    TIME_EV_COLL_LASTS,   /* the same of the ps that it lasts from the later of that and COLL */
+    /* The same of the ps that it lasts, alone on the device, from the later of that and its turn in
+     * its stream; that every DMA engine of the rank works for it meanwhile; that one of its packets
+     * takes there (0: all of it is one packet). */
+    TIME_EV_COLL_LASTS,
+    TIME_EV_COLL_ENGINES,
+    TIME_EV_COLL_PACKET,
 };
 struct time_event {
     uint8_t kind;  /* enum time_event_kind */
@@ -117,17 +122,25 @@ struct time_report {
     uint64_t wait_ps[TIME_CORES][ISA_ENGINES];  /* stalled on semaphores or events */
     uint64_t guess_ps[TIME_CORES][ISA_ENGINES]; /* part of busy_ps that rests on a guess */
     uint64_t dma_busy_ps[TIME_CORES][TIME_DMA_ENGINES];
-    uint64_t colls;        /* collectives */
-    uint64_t coll_ps;      /* sum of what they lasted from their last member's arrival */
-    uint64_t coll_late_ps; /* of the time before, in which they waited for other members */
+    uint64_t colls;          /* collectives */
+    uint64_t coll_ps;        /* sum of what they lasted from their last member's arrival */
+    uint64_t coll_late_ps;   /* of the time before, in which they waited for other members */
+    uint64_t coll_behind_ps; /* and before that, for those of their stream */
+    /* Time in which a collective was under way, all members there; and the part of it in which
+     * nothing else was: neither a record on an engine nor a transfer. */
+    uint64_t coll_any_ps, coll_alone_ps;
     uint64_t forced; /* waits let through because no order of the recorded events satisfies them
                         in time order: the program races */
     bool truncated;  /* the record dropped events: times are a lower bound */
 };
 
-/* When each event happened; start/end of RECORD and XFER, both equal for the others. */
+#define TIME_NONE UINT32_MAX
+
+/* When each event happened: start and end of RECORD and XFER; of COLL from its turn in its stream;
+ * of WAIT from when its engine came to it, to when it held; both equal for the others. */
 struct time_span {
     uint64_t start_ps, end_ps;
+    uint32_t by; /* WAIT: the event that changed its semaphore or event last; TIME_NONE: none */
 };
 
 /* Replay the events in device time. progs: cores programs. spans: NULL or count entries, filled.

@@ -370,6 +370,29 @@ static void reading_rules(void **state)
 
 /* ---- device time ---- */
 
+/* What frameworks are told about overlap is none of the runtime's business. */
+static void variables_of_frameworks_are_passed_over(void **state)
+{
+    static const char *const names[] = {
+        "NEURON_FSDP", "NEURON_FSDP_CC_MULTISTREAM", "NEURON_NXD_FSDP_CC_MULTISTREAM",
+        "NEURON_FSDP_NUM_LAYER_EARLY_AG_SHIFT", "NEURON_FSDP_NUM_LAYER_LATE_RS_SHIFT"};
+    static const char *const values[] = {"1", "no number", ""};
+
+    setenv("NEURON_RT_LOG_LEVEL", "WARN", 1);
+    for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++) {
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+            setenv(names[i], values[v], 1);
+        start_with("NEURON_FSDP", values[v]);
+        assert_string_equal(api_log(), "");
+        (void)load_at(neff_add(64), 0, -1);
+        assert_string_equal(api_log(), "");
+    }
+    PROVES("ovl-011");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+    start_with("NEURON_RT_LOG_LEVEL", NULL);
+}
+
 /* Off: no record. On, read at the load: one record for each execution, with the same figure for the
  * same program, and twice as much device time is not less. */
 static void device_time_is_logged_when_asked(void **state)
@@ -424,6 +447,7 @@ int main(void)
         cmocka_unit_test(process_tag_is_for_the_tools_to_see),
         cmocka_unit_test(accepted_variables_are_checked_and_printed),
         cmocka_unit_test(reading_rules),
+        cmocka_unit_test(variables_of_frameworks_are_passed_over),
         cmocka_unit_test(device_time_is_logged_when_asked),
     };
 

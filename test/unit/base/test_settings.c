@@ -176,6 +176,30 @@ static void variables_without_effect_are_parsed(void **state)
     check_one("NEURON_RT_INSPECT_PRECACHE_ENABLE", "1", "2");
 }
 
+/* A number for each stream; one alone counts for all, and what is not there is the default. */
+static void limited_values_of_a_list(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t want[4];
+    } rows[] = {{NULL, {7, 7, 7, 7}},
+                {"4096", {4096, 4096, 4096, 4096}},
+                {"70000", {65536, 65536, 65536, 65536}},
+                {"65536,4096", {65536, 4096, 7, 7}},
+                {" 512 , 0,,100000", {512, 1, 7, 65536}},
+                {"1,2,3,4,5", {1, 2, 3, 4}},
+                {"1,99999999999999999999999999999999,x,4", {1, 7, 7, 4}}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].text != NULL)
+            setenv("NEURON_RT_DBG_CC_DMA_PACKET_SIZE", rows[i].text, 1);
+        for (unsigned k = 0; k < 4; k++)
+            assert_int_equal(settings_limited("NEURON_RT_DBG_CC_DMA_PACKET_SIZE", k, 7),
+                             rows[i].want[k]);
+    }
+    unsetenv("NEURON_RT_DBG_CC_DMA_PACKET_SIZE");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +209,7 @@ int main(void)
         cmocka_unit_test_setup(every_variable_is_listed_once, reset),
         cmocka_unit_test_setup(removed_variables_warn_once_each, reset),
         cmocka_unit_test_setup(variables_without_effect_are_parsed, reset),
+        cmocka_unit_test_setup(limited_values_of_a_list, reset),
     };
 
     return cmocka_run_group_tests_name("settings", tests, NULL, NULL);

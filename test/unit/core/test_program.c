@@ -398,6 +398,8 @@ static void packets_of_rings(void **state)
 
             assert_int_equal(tp->xfers[k].packet_ps, time_dma_ps(F.gen, TIME_DMA_COPY, want));
         }
+        if (bytes > 4096) /* the two generated ones stayed as they were */
+            PROVES("ovl-009");
         fx_clear(&F);
         F.opt.dma_packet = 0;
     }

@@ -383,6 +383,95 @@ static void transfers_queue(void **state)
     assert_int_equal(rep.dma_busy_ps[0][1], 1 * US);
 }
 
+/* ---- collectives ---- */
+
+static void collective(uint32_t serial, int32_t arrival, int32_t lasts, int32_t engines,
+                       int32_t packet)
+{
+    event(TIME_EV_COLL_ARRIVAL, ISA_ACT, 0, 0, arrival, serial);
+    event(TIME_EV_COLL_LASTS, ISA_ACT, 0, 0, lasts, serial);
+    event(TIME_EV_COLL_ENGINES, ISA_ACT, 0, 0, engines, serial);
+    event(TIME_EV_COLL_PACKET, ISA_ACT, 0, 0, packet, serial);
+    event(TIME_EV_XFER_DONE, ISA_ACT, 0, 0, 0, serial);
+    event(TIME_EV_XFER_UPDATE, ISA_ACT, (unsigned)(20 + serial), ISA_UPD_INC, 1, serial);
+}
+
+/* Three operations are triggered at 1 us: two of stream 0, which last 5 and 3 us, one of stream 1,
+ * whose last member comes at 2 us and which lasts 4. Engines work until 1 us, and from 6 to 7. */
+static void streams_are_in_order(void **state)
+{
+    struct time_report rep;
+    struct time_span s[64];
+
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_COLL, ISA_ACT, 0, 0, 0, 0);
+    event(TIME_EV_COLL, ISA_ACT, 0, 0, 0, 1);
+    event(TIME_EV_COLL, ISA_ACT, 1, 0, 0, 2);
+    collective(0, 0, 5 * US, 0, 0);
+    collective(1, 0, 3 * US, 0, 0);
+    collective(2, 2 * US, 4 * US, 0, 0);
+    event(TIME_EV_WAIT, ISA_DVE, 20, ISA_WAIT_SEM_GE, 1, 0); /* event 22 */
+    event(TIME_EV_RECORD, ISA_DVE, 0, 0, 0, 0);
+    run_replay(&rep, s);
+    assert_int_equal(s[1].start_ps, 1 * US);
+    assert_int_equal(s[1].end_ps, 6 * US);
+    assert_int_equal(s[2].start_ps, 6 * US); /* its turn */
+    assert_int_equal(s[2].end_ps, 9 * US);
+    assert_int_equal(s[3].start_ps, 1 * US);
+    assert_int_equal(s[3].end_ps, 6 * US);
+    assert_int_equal(rep.total_ps, 9 * US);
+    assert_int_equal(rep.colls, 3);
+    assert_int_equal(rep.coll_ps, 12 * US);
+    assert_int_equal(rep.coll_late_ps, 1 * US);
+    assert_int_equal(rep.coll_behind_ps, 5 * US);
+    assert_int_equal(rep.coll_any_ps, 8 * US);
+    assert_int_equal(rep.coll_alone_ps, 7 * US); /* DVE works from 6 to 7 us */
+    assert_int_equal(s[22].start_ps, 0);
+    assert_int_equal(s[22].end_ps, 6 * US);
+    assert_int_equal(s[22].by, 9); /* the update of operation 0 */
+    assert_int_equal(s[0].by, TIME_NONE);
+}
+
+/* A collective has 4 us of work for each DMA engine and lasts 4 us when it is alone. From its
+ * beginning a transfer has 4 us of work for engine 0. coll, xfer: packets. Returns how long
+ * the transfer took on the engine and how long the collective took. */
+static void shared(int32_t coll_packet, uint64_t xfer_packet, uint64_t ret[2])
+{
+    static const uint64_t work[] = {4 * US};
+    struct time_report rep;
+    struct time_span s[64];
+
+    replay_setup(NULL);
+    xfers[0] =
+        (struct time_xfer){.queue = 0, .engines = 1, .engine_ps = work, .packet_ps = xfer_packet};
+    event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0); /* 0..1 us */
+    event(TIME_EV_XFER, ISA_ACT, 0, 0, 0, 0);   /* at the engine at 2.3 us */
+    event(TIME_EV_COLL, ISA_ACT, 0, 0, 0, 1);
+    collective(1, 2300000, 4 * US, 4 * US, coll_packet);
+    run_replay(&rep, s);
+    ret[0] = s[1].end_ps - s[1].start_ps;
+    ret[1] = s[2].end_ps - 2300000;
+    assert_int_equal(rep.dma_busy_ps[0][0], 8 * US);
+    assert_int_equal(rep.dma_busy_ps[0][1], 4 * US); /* the collective alone */
+}
+
+/* Shares are as packets: share_i = packet_i / sum(packet). */
+static void collectives_share_dma_engines(void **state)
+{
+    uint64_t took[2];
+
+    (void)state;
+    shared(US / 2, US / 2, took); /* halves: who came first ends one packet earlier */
+    assert_int_equal(took[0], 15 * US / 2);
+    assert_int_equal(took[1], 8 * US);
+    shared(US / 2, US / 10, took); /* the transfer has a sixth until the collective is done */
+    assert_int_equal(took[0], 8 * US);
+    assert_int_equal(took[1], 4 * US + 8 * (US / 10));
+    shared(US / 10, US / 2, took); /* the other way round: the collective has a sixth */
+    assert_int_equal(took[0], 4 * US + 7 * (US / 10));
+    assert_int_equal(took[1], 8 * US);
+}
+
 /* A record of a racing program may have no order in device time: it is let through and counted. */
 static void races_are_counted(void **state)
 {
@@ -425,6 +514,8 @@ int main(void)
         cmocka_unit_test_setup(a_switch_waits_for_the_packet, replay_setup),
         cmocka_unit_test_setup(sixteen_rings_take_turns, replay_setup),
         cmocka_unit_test_setup(transfers_queue, replay_setup),
+        cmocka_unit_test_setup(streams_are_in_order, replay_setup),
+        cmocka_unit_test_setup(collectives_share_dma_engines, replay_setup),
         cmocka_unit_test_setup(races_are_counted, replay_setup),
         cmocka_unit_test_setup(foreign_events_are_refused, replay_setup),
     };
