@@ -183,15 +183,14 @@ static bool slot_next_dead(struct device_instance *in, uint32_t *pos, uint32_t *
     return false;
 }
 
-/* Reclaim all dead slots. The lock is taken and dropped inside; the dump hook runs without it. */
-unsigned slot_reclaim_all(struct device_instance *in)
+/* Reclaim all dead slots. The lock is taken and dropped inside; the dump hook runs without it. As
+ * ctl_lock: what was reclaimed before it failed is counted. */
+static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct err *err)
 {
     uint32_t pos = 0, slot = 0;
-    unsigned count = 0;
+    NRT_STATUS st;
 
-    if (in->cfg.observe)
-        return 0;
-    while (ctl_lock(in, NULL) == NRT_SUCCESS) {
+    while ((st = ctl_lock(in, err)) == NRT_SUCCESS) {
         if (!slot_next_dead(in, &pos, &slot)) {
             ctl_unlock(in);
             break;
@@ -199,18 +198,28 @@ unsigned slot_reclaim_all(struct device_instance *in)
         int pid = ctl_slot(in, slot)->pid;
         ctl_unlock(in);
         slot_dump_cores(in, slot);
-        if (ctl_lock(in, NULL) != NRT_SUCCESS)
+        st = ctl_lock(in, err);
+        if (st != NRT_SUCCESS)
             break;
         /* Still the same dead process? */
         if (atomic_load_explicit(&ctl_slot(in, slot)->state, memory_order_acquire) == SLOT_USED &&
             ctl_slot(in, slot)->pid == pid && !slot_live_locked(in, slot)) {
             slot_clear_locked(in, slot);
-            count++;
+            ++*count;
         }
         ctl_unlock(in);
         LOGI(in->log, LOG_TDRV, "slot_reclaim", "reclaimed what process %d left in instance \"%s\"",
              pid, in->name);
     }
+    return st;
+}
+
+unsigned slot_reclaim_all(struct device_instance *in)
+{
+    unsigned count = 0;
+
+    if (!in->cfg.observe)
+        (void)reclaim(in, &count, NULL);
     return count;
 }
 
@@ -327,9 +336,11 @@ bool device_instance_gone(const struct device_instance *in)
 /* NRT_QUEUE_EMPTY (ours, inside): the instance was reset meanwhile, open it again. */
 NRT_STATUS slot_claim(struct device_instance *in, struct err *err)
 {
-    slot_reclaim_all(in);
-    NRT_STATUS st = ctl_lock(in, err);
+    unsigned count = 0;
+    NRT_STATUS st = reclaim(in, &count, err);
 
+    if (st == NRT_SUCCESS) /* else its holder would only be waited for a second time */
+        st = ctl_lock(in, err);
     if (st != NRT_SUCCESS)
         return st;
     if (device_instance_gone(in))

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A core that another process has taken meanwhile: api.md 4.5, NRT_EXEC_NC_BUSY. The only way there
- * is a process that lost the lock of its slot without ending, as a daemon does that closes every
- * descriptor it finds. */
+/* What another process keeps from this one. A core that it has taken meanwhile: api.md 4.5,
+ * NRT_EXEC_NC_BUSY; the only way there is a process that lost the lock of its slot without ending,
+ * as a daemon does that closes every descriptor it finds. And the lock of the instance, when its
+ * holder stands still. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "device/device_int.h"
 #include "models.h"
 #include "neffs.h"
 #include "proves.h"
@@ -105,10 +108,66 @@ static void core_of_another_process_is_busy(void **state)
     api_env_end();
 }
 
+/* ---- a lock whose holder is stopped ---- */
+
+/* Stands still in the middle of a change to the instance's table. */
+static int helper_holder(int argc, char **argv)
+{
+    struct device_config cfg = {.name = getenv("OPENNRT_INSTANCE"), .type = "trn1.2xlarge"};
+    struct device_instance *in;
+
+    if (device_instance_open(&cfg, &in, NULL) != NRT_SUCCESS || ctl_lock(in, NULL) != NRT_SUCCESS)
+        return 1;
+    runner_say("holds");
+    raise(SIGSTOP);
+    ctl_unlock(in);
+    device_instance_close(in);
+    return 0;
+}
+
+static int helper_init(int argc, char **argv)
+{
+    char line[32];
+
+    do {
+        snprintf(line, sizeof(line), "init %d", (int)nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+        runner_say(line);
+    } while (runner_hear(line, sizeof(line))); /* again */
+    nrt_close();
+    return 0;
+}
+
+static void init_names_a_stopped_holder_of_the_lock(void **state)
+{
+    struct runner_proc holder, init;
+    char timeout[16], text[64];
+
+    snprintf(timeout, sizeof(timeout), "init %d", (int)NRT_TIMEOUT);
+    api_env("trn1.2xlarge", 0);
+    assert_true(runner_start(&holder, "holder", NULL, NULL));
+    assert_true(runner_expect(&holder, "holds", WAIT_MS));
+    api_log_clear();
+    assert_true(runner_start(&init, "init", NULL, NULL));
+    assert_true(runner_expect(&init, timeout, 2 * WAIT_MS)); /* after the ten seconds of the page */
+    snprintf(text, sizeof(text), "held by pid %d, which may be stopped", (int)holder.pid);
+    assert_true(api_log_has(text));
+    assert_int_equal(api_log_errors(), 2); /* who waited, and nrt_init: it waited once */
+    runner_kill(&holder, SIGCONT);         /* it goes on, and so does everybody */
+    assert_int_equal(runner_wait(&holder, WAIT_MS), 0);
+    assert_true(runner_tell(&init, "again"));
+    assert_true(runner_expect(&init, "init 0", WAIT_MS));
+    assert_int_equal(runner_wait(&init, WAIT_MS), 0);
+    api_env_end();
+}
+
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {{"careless", helper_careless}, {NULL, NULL}};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(core_of_another_process_is_busy)};
+    static const struct runner_helper helpers[] = {{"careless", helper_careless},
+                                                   {"holder", helper_holder},
+                                                   {"init", helper_init},
+                                                   {NULL, NULL}};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(core_of_another_process_is_busy),
+                                       cmocka_unit_test(init_names_a_stopped_holder_of_the_lock)};
     int rc = runner_dispatch(argc, argv, helpers);
 
     if (rc >= 0)

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -283,6 +284,44 @@ static void stopped_lock_holder_is_named(void **state)
     fixture_free(f);
 }
 
+/* Stands still while it makes an instance in its folder: so do others that want to make one, and
+ * say why after their limit. */
+static int helper_maker(int argc, char **argv)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/.opennrt-%u.lock", argv[1], (unsigned)geteuid());
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0)
+        return 1;
+    runner_say("making");
+    raise(SIGSTOP);
+    (void)argc;
+    return 0;
+}
+
+static void stopped_maker_of_an_instance_is_a_timeout(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = NULL;
+    struct runner_proc p = {0};
+    const char *args[] = {f->dir, NULL};
+    struct err err = {0};
+
+    f->cfg.lock_limit_ms = 300;
+    assert_true(runner_start(&p, "maker", args, NULL));
+    assert_true(runner_expect(&p, "making", 20000));
+    assert_int_equal(device_instance_open(&f->cfg, &in, &err), NRT_TIMEOUT);
+    assert_null(in);
+    assert_non_null(strstr(err.text, "another process is making an instance and may be stopped"));
+    runner_kill(&p, SIGCONT);
+    assert_int_equal(runner_wait(&p, 20000), 0);
+    device_instance_close(fixture_open(f));
+    (void)state;
+    fixture_free(f);
+}
+
 /* Holds the instance's only HBM, then is a process whose descriptors the kernel has taken away
  * while its slot still lives: the middle of an exit. */
 static int helper_leaving(int argc, char **argv)
@@ -353,12 +392,13 @@ static void peer_that_exits_is_waited_for(void **state)
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {
-        {"lock", helper_lock}, {"leaving", helper_leaving}, {NULL, NULL}};
+        {"lock", helper_lock}, {"maker", helper_maker}, {"leaving", helper_leaving}, {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_share_an_instance),
         cmocka_unit_test(processes_share_an_instance),
         cmocka_unit_test(account_of_many_processes_is_their_sum),
         cmocka_unit_test(stopped_lock_holder_is_named),
+        cmocka_unit_test(stopped_maker_of_an_instance_is_a_timeout),
         cmocka_unit_test(peer_that_exits_is_waited_for),
     };
     int rc = runner_dispatch(argc, argv, helpers);
