@@ -46,6 +46,7 @@ static void account_locked(struct device_instance *in, const struct ctl_extent *
     atomic_store_explicit(&k->mem_present[cat], size, memory_order_relaxed);
     if (used > atomic_load_explicit(&k->mem_peak[cat], memory_order_relaxed))
         atomic_store_explicit(&k->mem_peak[cat], used, memory_order_relaxed);
+    nodes_changed_locked(in, k, (enum device_cat)cat, size, add);
 }
 
 /* --- giving back

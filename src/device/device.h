@@ -323,6 +323,10 @@ NRT_STATUS device_usage_core(struct device_instance *in, uint32_t core, struct d
 NRT_STATUS device_usage_neff(struct device_instance *in, uint32_t core, uint32_t neff,
                              struct device_usage *ret);
 NRT_STATUS device_usage_hbm(struct device_instance *in, uint32_t hbm, struct device_usage *ret);
+/* The table of the out-of-memory report (behaviour.md 13) of an HBM, appended to b, which must be
+ * usable. NRT_INVALID: no such HBM; NRT_RESOURCE: no host memory; NRT_TIMEOUT as device_alloc. */
+struct strbuf;
+NRT_STATUS device_usage_table(struct device_instance *in, uint32_t hbm, struct strbuf *b);
 /* nrt_get_vnc_memory_stats: use of the logical core and size of its HBM. */
 NRT_STATUS device_vnc_memory(struct device_instance *in, uint32_t vnc, uint64_t *ret_used,
                              uint64_t *ret_limit);
@@ -495,6 +499,42 @@ void device_memory_clear(struct device_instance *in, uint32_t core, enum device_
 void device_memory_peak(const struct device_instance *in, uint32_t core, enum device_cat cat,
                         uint64_t *ret_present, uint64_t *ret_peak);
 
+/* The memory nodes of a physical core in the sysfs tree; behaviour.md 11 says which categories each
+ * holds. The driver and what has no category use no device memory here. */
+#define DEVICE_MEM_LIST(X)                     \
+    X(COLLECTIVES, collectives)                \
+    X(CONSTANTS, constants)                    \
+    X(DMA_RINGS, dma_rings)                    \
+    X(DRIVER, driver_memory)                   \
+    X(CODE, model_code)                        \
+    X(SHARED_SCRATCH, model_shared_scratchpad) \
+    X(SCRATCH, nonshared_scratchpad)           \
+    X(NOTIFICATIONS, notifications)            \
+    X(RUNTIME, runtime_memory)                 \
+    X(TENSORS, tensors)                        \
+    X(UNCATEGORIZED, uncategorized)
+
+enum device_mem_node {
+#define DEVICE_MEM_ENUM(upper, lower) DEVICE_MEM_##upper,
+    DEVICE_MEM_LIST(DEVICE_MEM_ENUM)
+#undef DEVICE_MEM_ENUM
+        DEVICE_MEM_ALL, /* device_mem itself: all categories */
+    DEVICE_MEM_COUNT
+};
+const char *device_mem_node_name(enum device_mem_node node); /* "device_mem" for all */
+
+/* total: in use now, from the account. present: size of the last change. peak: the most that was in
+ * use since the instance was made or the node was cleared. */
+struct device_level {
+    uint64_t total, present, peak;
+};
+/* Zeros for a core outside the instance. NRT_TIMEOUT: the lock's holder is stopped (observers take
+ * no lock). */
+NRT_STATUS device_mem_node_get(struct device_instance *in, uint32_t core, enum device_mem_node node,
+                               struct device_level *ret);
+/* As device_memory_clear, for the node and its categories. */
+void device_mem_node_clear(struct device_instance *in, uint32_t core, enum device_mem_node node);
+
 /* --- hardware errors on demand (behaviour.md 8.5)
  * ------------------------------------------------- */
 
@@ -537,6 +577,10 @@ enum device_ecc {
     DEVICE_ECC_COUNT
 };
 uint64_t device_ecc_get(const struct device_instance *in, uint32_t dev, enum device_ecc which);
+/* Reset a device (sysfs reset): errors that wait for its cores are taken back, and each core counts
+ * a request. NRT_RESOURCE, and the cores count a failure too: a live process owns one of them; err
+ * names it. Observers may only with device_config.clear. NRT_INVALID: no such device. */
+NRT_STATUS device_reset(struct device_instance *in, uint32_t dev, struct err *err);
 /* Serial number of a device (sysfs info/serial_number prints 16 hexadecimal digits). */
 uint64_t device_serial(const struct device_instance *in, uint32_t dev);
 
@@ -550,8 +594,17 @@ enum device_host_mem {
     DEVICE_HOST_TENSOR,
     DEVICE_HOST_COUNT
 };
-/* Host memory of this process by kind (monitor's host breakdown); delta may be negative. */
+/* Host memory of this process by kind (monitor's host breakdown); delta may be negative. It counts
+ * for the first core that the process owns and for that core's device. */
 void device_host_mem_add(struct device_instance *in, enum device_host_mem kind, int64_t delta);
+/* Levels of a core (all kinds), and of a device by kind; zeros outside the instance. */
+void device_host_core_get(const struct device_instance *in, uint32_t core,
+                          struct device_level *ret);
+void device_host_get(const struct device_instance *in, uint32_t dev, enum device_host_mem kind,
+                     struct device_level *ret);
+/* Present and peak become 0. Observers may only with device_config.clear. */
+void device_host_core_clear(struct device_instance *in, uint32_t core);
+void device_host_clear(struct device_instance *in, uint32_t dev, enum device_host_mem kind);
 
 struct device_process {
     uint32_t slot;

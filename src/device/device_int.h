@@ -55,9 +55,12 @@ struct ctl_head {
 
     _Atomic uint32_t extent_cap; /* extents whose memory the file has */
     _Atomic uint64_t ecc[TOPO_MAX_DEVICES][DEVICE_ECC_COUNT]; /* counted; any thread */
-    uint64_t next_generation;                                 /* of extents and of leases */
-    uint32_t free_head;    /* derived: list of free extents through .left, 0 ends */
-    uint32_t extents_used; /* derived */
+    /* Host memory by kind of the processes whose first core is on the device; counted. */
+    _Atomic uint64_t host_present[TOPO_MAX_DEVICES][DEVICE_HOST_COUNT];
+    _Atomic uint64_t host_peak[TOPO_MAX_DEVICES][DEVICE_HOST_COUNT];
+    uint64_t next_generation; /* of extents and of leases */
+    uint32_t free_head;       /* derived: list of free extents through .left, 0 ends */
+    uint32_t extents_used;    /* derived */
 };
 
 struct ctl_slot {
@@ -82,6 +85,10 @@ struct ctl_core {
     _Atomic uint64_t hw_error;           /* kind | after << 8 | arg << 32; any thread */
     uint64_t mem_used[DEVICE_CAT_COUNT]; /* derived */
     _Atomic uint64_t mem_present[DEVICE_CAT_COUNT], mem_peak[DEVICE_CAT_COUNT]; /* counted */
+    /* The same for the sysfs nodes, of which some hold several categories; and host memory of the
+     * process whose first core this is. Counted. */
+    _Atomic uint64_t node_present[DEVICE_MEM_COUNT], node_peak[DEVICE_MEM_COUNT];
+    _Atomic uint64_t host_present, host_peak;
     _Atomic uint64_t total[DEVICE_CTR_COUNT], present[DEVICE_CTR_COUNT]; /* counted; any thread */
     _Alignas(64) struct device_live_page live;
 };
@@ -278,6 +285,11 @@ static inline uint64_t tally_count(const struct device_tally *t, unsigned c)
     return atomic_load_explicit(&t->count[c], memory_order_relaxed) +
            atomic_load_explicit(&t->more[c], memory_order_relaxed);
 }
+
+/* --- nodes.c --- */
+/* `size` bytes of a category have been added to the core's sums, or taken from them. */
+void nodes_changed_locked(struct device_instance *in, struct ctl_core *k, enum device_cat cat,
+                          uint64_t size, bool add);
 
 static inline bool ctl_may_clear(const struct device_instance *in)
 {

@@ -224,6 +224,18 @@ static void report_head(struct device_instance *in, const struct device_alloc *a
     strbuf_printf(b, "%s\n", line);
 }
 
+NRT_STATUS device_usage_table(struct device_instance *in, uint32_t hbm, struct strbuf *b)
+{
+    struct report r;
+
+    if (hbm >= in->lay.hbms)
+        return NRT_INVALID;
+    report_gather(&r, in, hbm);
+    report_print(&r, b);
+    mem_free(r.neffs);
+    return r.failed || b->failed ? NRT_RESOURCE : NRT_SUCCESS;
+}
+
 void oom_report(struct device_instance *in, const struct device_alloc *a)
 {
     struct strbuf file = {0}, table = {0};

@@ -434,10 +434,3 @@ bool device_process_get(struct device_instance *in, uint32_t slot, struct device
     }
     return true;
 }
-
-void device_host_mem_add(struct device_instance *in, enum device_host_mem kind, int64_t delta)
-{
-    if (in->slot != DEVICE_NONE && (unsigned)kind < DEVICE_HOST_COUNT)
-        atomic_fetch_add_explicit(&ctl_slot(in, in->slot)->host_mem[kind], delta,
-                                  memory_order_relaxed);
-}
