@@ -45,11 +45,15 @@ bool view_open(struct view *v, const char *tool)
 
 void view_refresh(struct view *v)
 {
+    struct device_config cfg = v->cfg;
+
+    if (v->any_type)
+        cfg.type = NULL;
     if (v->in && device_instance_gone(v->in)) {
         device_instance_close(v->in);
         v->in = NULL;
     }
-    if (!v->in && device_instance_open(&v->cfg, &v->in, NULL) != NRT_SUCCESS)
+    if (!v->in && device_instance_open(&cfg, &v->in, NULL) != NRT_SUCCESS)
         v->in = NULL;
     v->topo =
         v->in ? device_topo(v->in) : topo_instance_find(v->cfg.type ? v->cfg.type : "trn1.2xlarge");

@@ -20,7 +20,8 @@ struct view {
     struct device_config cfg;
     const struct topo_instance *topo;
     const char *name;
-    unsigned lnc; /* of a process that would start now */
+    unsigned lnc;  /* of a process that would start now */
+    bool any_type; /* look at an instance of another type than the environment's too */
 };
 
 /* False: no device, or settings that are wrong; said as "<tool>: ...". */

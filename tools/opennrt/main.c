@@ -18,6 +18,7 @@ static const struct command {
     {"reset", "remove an instance that no process uses", cmd_reset},
     {"run", "load a NEFF, execute it, show or save its outputs", cmd_run},
     {"schedule", "print, prove, count or draw a collective operation", cmd_schedule},
+    {"sysfs", "mount or copy the driver's sysfs tree of an instance", cmd_sysfs},
     {"tune", "measure how this host carries out collective operations best", cmd_tune},
 };
 

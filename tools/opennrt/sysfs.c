@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* opennrt sysfs: the driver's sysfs tree of an instance, mounted, or copied into a folder. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "opennrt.h"
+#include "sysfs_fuse.h"
+#include "sysfs_tree.h"
+
+static void help(FILE *to)
+{
+    fprintf(to,
+            "usage: opennrt sysfs [--instance NAME] [--foreground] MOUNTPOINT\n"
+            "       opennrt sysfs [--instance NAME] --snapshot DIR\n\n"
+            "Mounts what the Neuron driver shows in /sys/devices/virtual/neuron_device for an\n"
+            "instance, or copies it as it is now. \"fusermount3 -u MOUNTPOINT\" ends the mount.\n\n"
+            "  -f, --foreground     serve the mount in this process\n"
+            "  -s, --snapshot       write the tree into DIR, which must be empty or not there\n"
+            "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
+            "  -h, --help           this text\n");
+}
+
+/* ---- a snapshot ---- */
+
+static bool say(const char *path)
+{
+    fprintf(stderr, "opennrt sysfs: %s: %s\n", path, strerror(errno));
+    return false;
+}
+
+static bool write_file(int dir, struct sysfs_tree *t, const struct sysfs_entry *e)
+{
+    char text[SYSFS_TEXT_MAX];
+    int fd = openat(dir, e->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, e->mode);
+    size_t n;
+    bool done;
+
+    if (fd < 0)
+        return say(e->path);
+    sysfs_read(t, e, text);
+    n = strlen(text);
+    done = write(fd, text, n) == (ssize_t)n;
+    if (close(fd) != 0 || !done)
+        return say(e->path);
+    return true;
+}
+
+static bool write_entry(int dir, struct sysfs_tree *t, const struct sysfs_entry *e)
+{
+    if (!*e->path)
+        return true;
+    if (e->kind == SYSFS_DIR)
+        return mkdirat(dir, e->path, 0755) == 0 || say(e->path);
+    if (e->kind == SYSFS_LINK)
+        return symlinkat(e->link, dir, e->path) == 0 || say(e->path);
+    return write_file(dir, t, e);
+}
+
+/* A folder comes before what is in it, since the entries are in the order of their paths. */
+static bool write_tree(int dir, struct sysfs_tree *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (!write_entry(dir, t, &t->entries[i]))
+            return false;
+    return true;
+}
+
+static int snapshot(const char *path)
+{
+    struct sysfs_tree t;
+    struct view v;
+    int dir, rc = EXIT_FAILED;
+
+    if (!view_open(&v, "opennrt sysfs"))
+        return EXIT_FAILED;
+    if (!sysfs_tree_open(&t, &v)) {
+        fprintf(stderr, "opennrt sysfs: no memory\n");
+    } else if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+        say(path);
+    } else {
+        dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (dir < 0)
+            say(path);
+        else if (write_tree(dir, &t))
+            rc = EXIT_OK;
+        if (dir >= 0)
+            close(dir);
+    }
+    sysfs_tree_close(&t);
+    view_close(&v);
+    return rc;
+}
+
+/* ---- the command ---- */
+
+#ifdef HAVE_FUSE
+static int mount_at(const char *path, bool foreground)
+{
+    struct view v;
+
+    if (!view_open(&v, "opennrt sysfs")) /* says what is wrong while there is somebody to hear */
+        return EXIT_FAILED;
+    view_close(&v);
+    return sysfs_mount(path, foreground);
+}
+#else
+static int mount_at(const char *path, bool foreground)
+{
+    (void)path;
+    (void)foreground;
+    fprintf(stderr, "opennrt sysfs: built without libfuse3; --snapshot copies the tree\n");
+    return EXIT_FAILED;
+}
+#endif
+
+int cmd_sysfs(int argc, char **argv)
+{
+    const char *name = NULL;
+    bool foreground = false, copy = false;
+    const struct cmd_option options[] = {{"instance", 'i', NULL, &name},
+                                         {"foreground", 'f', &foreground, NULL},
+                                         {"snapshot", 's', &copy, NULL}};
+    int rc;
+
+    if (!cmd_options(argc, argv, options, 3, 1, help, &rc))
+        return rc;
+    if (argc - optind != 1 || (copy && foreground)) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (name)
+        setenv("OPENNRT_INSTANCE", name, 1);
+    return copy ? snapshot(argv[optind]) : mount_at(argv[optind], foreground);
+}
