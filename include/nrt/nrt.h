@@ -157,7 +157,10 @@ typedef struct nrt_vnc_memory_stats {
     size_t bytes_limit; /* of the core's HBM: neighbours that share one report the same limit */
 } nrt_vnc_memory_stats_t;
 
-/* Members of a collective driven by the host. */
+/* Members of a collective driven by the host: rank_n of the ctx_device_count ranks of a job, each
+ * once, in any order, which is that of chunks and blocks. replica_group[rank] is ctx_device_id,
+ * this rank, on core vnc. As those of a model, the ranks follow each other in the global
+ * communicator: rank 0 is ctx_device_id ranks before this one. */
 typedef struct nrt_cc_comm {
     uint32_t *replica_group;
     uint32_t rank;
@@ -338,6 +341,10 @@ NRT_STATUS nrt_tensor_reset_output_completion(nrt_tensor_t *output_tensor);
  * malformed; NRT_FAILURE: the ranks cannot meet; NRT_TIMEOUT: OPENNRT_JOIN_TIMEOUT; NRT_RESOURCE.
  */
 NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
+
+/* The same, for collectives that the host drives (nrta_cc_prepare): a core has one global
+ * communicator for them and for its models, and either function makes it. */
+NRT_STATUS nrt_cc_global_comm_init(uint32_t vnc, uint32_t g_device_id, uint32_t g_device_count);
 
 /* ---- Device addresses and memory ---- */
 

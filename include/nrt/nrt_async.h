@@ -86,6 +86,35 @@ NRT_STATUS nrta_execute_schedule(nrt_model_t *model, const nrt_tensor_set_t *inp
                                  nrt_tensor_set_t *output, int queue, nrta_error_tracker_t *err,
                                  nrta_seq_t *req_sequence);
 
+/* Prepare a collective operation; *cc_ctx is a context for nrta_cc_schedule. What the arguments
+ * point to is copied. The core needs a global communicator (nrt_cc_global_comm_init). Does not wait
+ * for the other ranks.
+ *
+ * input and output hold device tensors of the core's HBM, each whole: C bytes and N * C for an
+ * operation that gathers or scatters among N ranks, as one tensor or, the larger side, as N; equal
+ * sizes for NRT_CC_ALLREDUCE. Sides may overlap, be equal or lie in each other. op is one of ADD,
+ * MAX and MIN, and ignored by NRT_CC_ALLGATHER.
+ *
+ * A context that is never scheduled keeps no tensor, and goes at nrt_close. NRT_INVALID: an
+ * argument, or no global communicator; NRT_INVALID_HANDLE: a tensor; NRT_RESOURCE: host memory. */
+NRT_STATUS nrta_cc_prepare(nrt_cc_comm_t *comm, nrt_tensor_list_t *input, nrt_tensor_list_t *output,
+                           nrt_dtype_t dtype, nrt_op_type_t op, nrt_cc_op_type_t cc_op,
+                           nrt_cc_context_t **cc_ctx);
+
+/* Carry the operation out once, by unit COLLECTIVES of its core, beside whatever the other units
+ * do; queue is 0. The context is used up and *cc_ctx becomes NULL; it stays when the call fails.
+ * All members of a group schedule the same operations in the same order; the first one opens the
+ * group's communicator. NRT_INVALID_HANDLE: the context, or a tensor freed since; NRT_INVALID also:
+ * a tensor's storage was replaced since.
+ *
+ * To the tracker: NRT_TIMEOUT, not all members came to the first operation within 30 s
+ * (NEURON_RT_EXEC_TIMEOUT if that is longer, or OPENNRT_JOIN_TIMEOUT); NRT_FAILURE, one died
+ * before; NRT_EXEC_HW_ERR_COLLECTIVES, one died, does another operation, or nothing moved for
+ * NEURON_RT_EXEC_TIMEOUT; NRT_NETWORK_PROXY_FAILURE, another node was lost; NRT_RESOURCE. The log
+ * names the rank. All but NRT_FAILURE and NRT_RESOURCE end the queue. */
+NRT_STATUS nrta_cc_schedule(nrt_cc_context_t **cc_ctx, int queue, nrta_error_tracker_t *err,
+                            nrta_seq_t *req_sequence);
+
 /* ---- Completion ---- */
 
 /* Whether the request is complete: what it read or wrote is there, or its failure is in its

@@ -82,6 +82,11 @@ NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_coun
 NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count,
                           uint32_t rank_input_size, void *input, void *output);
 
+/* The plug-in through which a collectives library would reach the network; there is none here,
+ * since the library has its own transport: NULL, with *err 0 and an empty text (NULL pointers and
+ * no room are fine). Any state. */
+void *nrt_get_libnccl_net(int *err, char *err_msg, size_t err_msg_size);
+
 /* The implicit asynchronous mode, which is deprecated, is on when the variable
  * NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS has a value above 0 at nrt_init, which then warns.
  * nrt_execute checks its arguments, leaves the execution to a thread of the model's core, and

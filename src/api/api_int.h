@@ -44,7 +44,7 @@ struct api {
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
     unsigned inflight;             /* of the implicit mode; 0: off */
-    struct handle_table tensors, sets, models, comms, requests, trackers;
+    struct handle_table tensors, sets, models, comms, requests, trackers, contexts;
 };
 
 extern struct api api_;
@@ -189,6 +189,10 @@ void api_sendrecv_end(void);
 void api_sendrecv_fork_begin(void);
 void api_sendrecv_fork_end(void);
 void api_sendrecv_forget(void);
+
+/* async_coll.c: a context that was prepared, and not scheduled. */
+struct api_context;
+void api_context_destroy(struct api_context *ctx);
 
 /* Whether the calling thread may wait for requests: not one that carries them out, in a callback.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ranks: docs/spec/api.md 4.4 (function 9), 4.9 and 7 (functions 75 and 76). */
+/* Ranks: docs/spec/api.md 4.4 (function 9), 4.9 and 7 (functions 71, 75 and 76). */
 #include <inttypes.h>
 
 #include "api/api_int.h"
@@ -23,14 +23,14 @@ API_EXPORT NRT_STATUS nrt_load_collectives(const void *neff_bytes, size_t size, 
 }
 
 /* The core's global communicator; a failure is logged where it is known. */
-static NRT_STATUS join(const char *func, int32_t vnc, uint32_t id, uint32_t count)
+static NRT_STATUS join(const char *func, int64_t vnc, uint32_t id, uint32_t count)
 {
     struct err err = {0};
 
     if (!api_ready())
         return api_refuse(func);
-    if (vnc < 0 || (uint32_t)vnc >= api_.vnc_count)
-        return api_fail(func, NRT_INVALID, "vnc %" PRId32 " is not one of the %" PRIu32 " owned",
+    if (vnc < 0 || vnc >= api_.vnc_count)
+        return api_fail(func, NRT_INVALID, "vnc %" PRId64 " is not one of the %" PRIu32 " owned",
                         vnc, api_.vnc_count);
     if (id >= count)
         return api_fail(func, NRT_INVALID,
@@ -63,17 +63,30 @@ static NRT_STATUS gather(const char *func, int32_t vnc, uint32_t id, uint32_t co
     return status;
 }
 
-API_EXPORT NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id,
-                                            uint32_t g_device_count)
+static NRT_STATUS build(const char *func, int64_t vnc, uint32_t id, uint32_t count)
 {
     struct run_caller caller;
     NRT_STATUS status;
 
-    API_CALL();
     run_caller_enter(&caller);
-    status = join(__func__, vnc, g_device_id, g_device_count);
+    status = join(func, vnc, id, count);
     run_caller_leave(&caller);
     return status;
+}
+
+API_EXPORT NRT_STATUS nrt_build_global_comm(int32_t vnc, uint32_t g_device_id,
+                                            uint32_t g_device_count)
+{
+    API_CALL();
+    return build(__func__, vnc, g_device_id, g_device_count);
+}
+
+/* A core has one global communicator; what the host drives has communicators of its own in it. */
+API_EXPORT NRT_STATUS nrt_cc_global_comm_init(uint32_t vnc, uint32_t g_device_id,
+                                              uint32_t g_device_count)
+{
+    API_CALL();
+    return build(__func__, vnc, g_device_id, g_device_count);
 }
 
 API_EXPORT NRT_STATUS nrt_barrier(int32_t vnc, uint32_t g_device_id, uint32_t g_device_count)
@@ -88,4 +101,13 @@ API_EXPORT NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t
     API_NEED_READY();
     API_NEED(rank_input_size == 0 || (input && output), "input or output is NULL");
     return gather(__func__, vnc, g_device_id, g_device_count, input, rank_input_size, output);
+}
+
+API_EXPORT void *nrt_get_libnccl_net(int *err, char *err_msg, size_t err_msg_size)
+{
+    if (err)
+        *err = 0;
+    if (err_msg && err_msg_size)
+        err_msg[0] = '\0';
+    return NULL;
 }

@@ -35,7 +35,8 @@ enum handle_kind {
     HANDLE_MODEL = 3,
     HANDLE_COMM = 4,
     HANDLE_REQUEST = 5,
-    HANDLE_TRACKER = 6
+    HANDLE_TRACKER = 6,
+    HANDLE_CONTEXT = 7
 };
 
 struct handle_slot {

@@ -20,7 +20,8 @@ struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
                    .models = HANDLE_TABLE_INIT(HANDLE_MODEL),
                    .comms = HANDLE_TABLE_INIT(HANDLE_COMM),
                    .requests = HANDLE_TABLE_INIT(HANDLE_REQUEST),
-                   .trackers = HANDLE_TABLE_INIT(HANDLE_TRACKER)};
+                   .trackers = HANDLE_TABLE_INIT(HANDLE_TRACKER),
+                   .contexts = HANDLE_TABLE_INIT(HANDLE_CONTEXT)};
 
 /* ---- messages ---- */
 
@@ -99,6 +100,7 @@ static void forked_child(void)
     table_forget(&api_.comms);
     table_forget(&api_.requests);
     table_forget(&api_.trackers);
+    table_forget(&api_.contexts);
     api_sendrecv_forget();
     async_exec_forget();
 }
@@ -107,8 +109,8 @@ static pthread_once_t once_ = PTHREAD_ONCE_INIT;
 
 static void once(void)
 {
-    struct handle_table *tables[] = {&api_.tensors, &api_.sets,     &api_.models,
-                                     &api_.comms,   &api_.requests, &api_.trackers};
+    struct handle_table *tables[] = {&api_.tensors,  &api_.sets,     &api_.models,  &api_.comms,
+                                     &api_.requests, &api_.trackers, &api_.contexts};
     uint32_t seed[2] = {0};
 
     pthread_atfork(api_sendrecv_fork_begin, api_sendrecv_fork_end, forked_child);
@@ -360,7 +362,7 @@ out_unlock:
 API_EXPORT void nrt_close(void)
 {
     struct run_caller caller;
-    uint32_t models = 0, sets = 0, tensors = 0, trackers = 0;
+    uint32_t models = 0, sets = 0, tensors = 0, trackers = 0, contexts = 0;
     void *obj;
 
     if (!api_may_wait()) {
@@ -377,6 +379,8 @@ API_EXPORT void nrt_close(void)
     api_sendrecv_end();
     while ((obj = handle_take_any(&api_.trackers, &trackers)))
         queue_tracker_unref(obj);
+    while ((obj = handle_take_any(&api_.contexts, &contexts)))
+        api_context_destroy(obj);
     while ((obj = handle_take_any(&api_.models, &models)))
         api_model_destroy(obj);
     while ((obj = handle_take_any(&api_.sets, &sets)))

@@ -111,7 +111,7 @@ static NRT_STATUS number_take(struct coll_rank *r, const uint32_t *model, uint32
         memcpy(&theirs, all->data + all->off[i] + 1, sizeof(theirs));
         most = theirs > most ? theirs : most;
     }
-    if (most >= UINT32_MAX >> 4)
+    if (most >= LOADS_MAX)
         return err_set(err, NRT_RESOURCE, "too many loads");
     r->loads = most + 1;
     return NRT_SUCCESS;

@@ -18,7 +18,8 @@ static uint64_t wish_bytes(const struct coll_wish *w, uint32_t n)
 static NRT_STATUS algorithm(const struct topo_group *g, const struct coll_wish *w,
                             struct sched_request *r, struct err *err)
 {
-    struct sched_question q = {.op = w->op, .size = wish_bytes(w, g->n), .dims = g->dims};
+    struct sched_question q = {
+        .op = w->op, .host = w->host, .size = wish_bytes(w, g->n), .dims = g->dims};
     struct sched_rules rules;
     struct sched_choice c;
     enum sched_alg forced = SCHED_ALG_COUNT;

@@ -18,6 +18,7 @@ struct coll_wish {
     enum dtype dtype; /* ignored by a barrier */
     enum kernel_combine reduce;
     bool in_place;
+    bool host; /* driven by the host: the table knows other algorithms then */
     uint32_t tensors;
     const uint64_t *counts; /* as sched_request has them */
     const struct topo_pair *pairs;

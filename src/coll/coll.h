@@ -73,6 +73,7 @@ struct coll_config {
     const char *flight_dir;
     /* Why this rank cannot be a member, known before: the others are told. NULL: it can. */
     const struct err *unfit;
+    bool driven;         /* by the host: its device memory is counted as XT CC */
     uint64_t timeout_ns; /* without anything moving at a rank that I wait for; 0: the default */
     struct log *log;     /* may be NULL */
     uint64_t (*now)(void *arg); /* ns; NULL: the monotonic clock */
@@ -113,10 +114,13 @@ void coll_comm_set_unfit(struct coll_comm *comm);
 /* Instead of coll_plan_create, by a member that has no schedule: it fails on all. */
 void coll_plan_refuse(struct coll_comm *comm);
 /* The same without asking the others, who make it too: between operations, for schedules without
- * channel buffers (NRT_INVALID for others), where the members have agreed already. */
+ * channel buffers (NRT_INVALID for others). That members make different ones, they find when they
+ * execute. */
 NRT_STATUS coll_plan_create_alone(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
-                                  struct coll_plan **ret, struct err *err);
-void coll_plan_destroy(struct coll_plan *plan); /* no operation of it under way; NULL is fine */
+                                  enum kernel_combine reduce, struct coll_plan **ret,
+                                  struct err *err);
+bool coll_sched_has_buffers(const struct sched *s); /* of channels, at any rank */
+void coll_plan_destroy(struct coll_plan *plan);     /* no operation of it under way; NULL is fine */
 uint64_t coll_plan_steps(const struct coll_plan *plan); /* of this rank, all channels */
 
 /* Begin an operation on tensors given by device addresses, one per coalesced tensor. Their ranges

@@ -118,7 +118,7 @@ static NRT_STATUS area_make(struct coll_comm *c, struct err *err)
 {
     struct device_alloc a = {.core = c->cfg.core,
                              .neff = DEVICE_NONE,
-                             .cat = DEVICE_CAT_COLL,
+                             .cat = c->cfg.driven ? DEVICE_CAT_XT_CC : DEVICE_CAT_COLL,
                              .size = coll_area_size(c->n, c->channels),
                              .align = 4096,
                              .name = "collectives area"};

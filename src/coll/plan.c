@@ -48,7 +48,7 @@ static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
     struct coll_comm *c = p->comm;
     struct device_alloc a = {.core = c->cfg.core,
                              .neff = DEVICE_NONE,
-                             .cat = DEVICE_CAT_COLL,
+                             .cat = c->cfg.driven ? DEVICE_CAT_XT_CC : DEVICE_CAT_COLL,
                              .size = buffers_size(p, c->me),
                              .align = 4096,
                              .name = "channel buffers"};
@@ -63,12 +63,20 @@ static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
     return device_lease_add(c->cfg.in, c->lease, &p->buffers, err);
 }
 
+bool coll_sched_has_buffers(const struct sched *s)
+{
+    for (uint32_t r = 0; r < sched_request_of(s)->group->n; r++)
+        for (uint32_t c = 0; c < sched_channels(s); c++)
+            if (sched_buffer_elems(s, SCHED_SLOT, r, c) || sched_buffer_elems(s, SCHED_TEMP, r, c))
+                return true;
+    return false;
+}
+
 /* Nobody is asked: right when nobody has buffers, and everybody makes the same plan. */
 static NRT_STATUS offers_none(struct coll_plan *p, struct err *err)
 {
-    for (uint32_t r = 0; r < p->comm->n; r++)
-        if (buffers_size(p, r))
-            return err_set(err, NRT_INVALID, "a plan made alone has channel buffers");
+    if (coll_sched_has_buffers(p->s))
+        return err_set(err, NRT_INVALID, "a plan made alone has channel buffers");
     return NRT_SUCCESS;
 }
 
@@ -499,9 +507,10 @@ NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dty
 }
 
 NRT_STATUS coll_plan_create_alone(struct coll_comm *c, const struct sched *s, enum dtype dtype,
-                                  struct coll_plan **ret, struct err *err)
+                                  enum kernel_combine reduce, struct coll_plan **ret,
+                                  struct err *err)
 {
-    return plan_create(c, s, dtype, KERNEL_COMBINE_SUM, true, ret, err);
+    return plan_create(c, s, dtype, reduce, true, ret, err);
 }
 
 void coll_plan_destroy(struct coll_plan *p)

@@ -12,6 +12,8 @@
 #include "net/job.h"
 #include "net/link.h"
 
+#define PLANS_KEPT 64u /* of a communicator whose operations the host drives */
+
 /* ---- what members tell each other ---- */
 
 static struct coll_meet *meet_of(const struct coll_rank *r, const struct shared_want *want)
@@ -19,14 +21,20 @@ static struct coll_meet *meet_of(const struct coll_rank *r, const struct shared_
     return want->alone ? r->alone : r->meet;
 }
 
+static uint32_t tag_of(const struct coll_rank *r, uint32_t stream)
+{
+    return r->driven ? TAG_DRIVEN : load_tag(r, TAG_STREAM + stream);
+}
+
 static NRT_STATUS members_gather(const struct coll_rank *r, const struct shared_want *want,
                                  const void *mine, size_t size, struct coll_parts *ret,
                                  struct err *err)
 {
-    const struct coll_terms terms = {.call = CALL_LOAD, .limit_ms = r->w->limit_ms};
+    const struct coll_terms terms = {.call = r->driven ? CALL_SCHEDULE : CALL_LOAD,
+                                     .limit_ms = r->w->limit_ms};
 
-    return coll_meet_gather(meet_of(r, want), want->ranks, want->n,
-                            load_tag(r, TAG_STREAM + want->stream), mine, size, &terms, ret, err);
+    return coll_meet_gather(meet_of(r, want), want->ranks, want->n, tag_of(r, want->stream), mine,
+                            size, &terms, ret, err);
 }
 
 struct agree {
@@ -102,8 +110,8 @@ static void exchange_leave(void *arg, const void *mine, size_t size)
     struct shared_comm *c = arg;
     struct err ignored = {0};
 
-    (void)coll_meet_leave(c->meet, c->ranks, c->n, load_tag(c->rank, TAG_STREAM + c->stream), mine,
-                          size, &ignored);
+    (void)coll_meet_leave(c->meet, c->ranks, c->n, tag_of(c->rank, c->stream), mine, size,
+                          &ignored);
 }
 
 static void plan_free(struct shared_plan *p)
@@ -219,6 +227,12 @@ static NRT_STATUS members_link(struct shared_comm *c, const struct coll_parts *a
     return st;
 }
 
+/* Those of programs get theirs with every run. */
+static uint64_t driven_timeout(const struct coll_world *w)
+{
+    return w->exec_ns ? w->exec_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
+}
+
 /* All are prepared. What fails here is told in the first exchange of the communicator. */
 static NRT_STATUS comm_open(struct shared_comm *c, const struct coll_parts *all, struct err *err)
 {
@@ -231,6 +245,8 @@ static NRT_STATUS comm_open(struct shared_comm *c, const struct coll_parts *all,
                               .job = coll_meet_job(c->meet),
                               .tuning = &w->tuning,
                               .flight_dir = w->flight_dir,
+                              .driven = c->rank->driven,
+                              .timeout_ns = c->rank->driven ? driven_timeout(w) : 0,
                               .log = w->cfg.log};
     struct err why = {0};
 
@@ -306,8 +322,43 @@ void shared_comm_retire(struct shared_comm *c)
 
 void shared_comm_part(struct coll_rank *r, const struct shared_want *want)
 {
-    coll_meet_forget(meet_of(r, want), want->ranks, want->n,
-                     load_tag(r, TAG_STREAM + want->stream));
+    coll_meet_forget(meet_of(r, want), want->ranks, want->n, tag_of(r, want->stream));
+}
+
+/* With the other members, who have agreed on the id. */
+static NRT_STATUS comm_new(struct coll_rank *r, const struct shared_want *want, uint64_t id,
+                           struct shared_comm **ret, struct err *err)
+{
+    struct shared_comm *c = comm_make(r, want);
+    NRT_STATUS st = members_open(r, want, c, err);
+
+    if (st) {
+        if (c)
+            comm_free(c);
+        return st;
+    }
+    c->id = id;
+    comm_add(c);
+    *ret = c;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS shared_comm_keep(struct coll_rank *r, const struct shared_want *want,
+                            struct shared_comm **ret, struct err *err)
+{
+    struct shared_comm *c = comm_find(r, want);
+
+    if (!c)
+        return comm_new(r, want, 1, ret, err);
+    shared_comm_put(c); /* the list keeps it */
+    *ret = c;
+    return NRT_SUCCESS;
+}
+
+void shared_comm_put_all(struct coll_rank *r)
+{
+    while (r->comms)
+        shared_comm_put(r->comms);
 }
 
 NRT_STATUS shared_comm_get(struct coll_rank *r, const struct shared_want *want,
@@ -323,16 +374,8 @@ NRT_STATUS shared_comm_get(struct coll_rank *r, const struct shared_want *want,
         shared_comm_put(c);
         c = NULL;
     }
-    if (!st && fresh) {
-        c = comm_make(r, want);
-        st = members_open(r, want, c, err);
-        if (st && c)
-            comm_free(c);
-        if (!st) {
-            c->id = fresh;
-            comm_add(c);
-        }
-    }
+    if (!st && fresh)
+        return comm_new(r, want, fresh, ret, err);
     if (!st)
         *ret = c;
     return st;
@@ -397,6 +440,47 @@ static NRT_STATUS tables_keep(struct shared_plan *p, struct coll_wish *w, uint32
     return NRT_SUCCESS;
 }
 
+/* Of operations that the host drives nobody knows that the others make the same, so they are only
+ * asked where they must be: else a rank that makes another one would wait here, and the others in
+ * their operation, where differences are found and named. */
+static NRT_STATUS plan_compile(struct shared_comm *c, struct shared_plan *p,
+                               const struct coll_wish *w, struct err *err)
+{
+    if (c->rank->driven && !coll_sched_has_buffers(p->s))
+        return coll_plan_create_alone(c->comm, p->s, w->dtype, w->reduce, &p->plan, err);
+    return coll_plan_create(c->comm, p->s, w->dtype, w->reduce, &p->plan, err);
+}
+
+/* Members drive the same operations in the same order, so all forget the same plan. */
+static void plans_trim(struct shared_comm *c)
+{
+    struct shared_plan **at = &c->plans;
+
+    for (unsigned i = 0; *at && i < PLANS_KEPT; i++)
+        at = &(*at)->next;
+    if (*at) {
+        plan_free(*at);
+        *at = NULL;
+    }
+}
+
+/* NULL: there is none. Of a driven rank it is the first of the list from now on. */
+static struct coll_plan *plan_find(struct shared_comm *c, const struct strbuf *key)
+{
+    struct shared_plan **at = &c->plans, *p;
+
+    while ((p = *at) && (p->key.len != key->len || memcmp(p->key.s, key->s, key->len) != 0))
+        at = &p->next;
+    if (!p)
+        return NULL;
+    if (c->rank->driven) {
+        *at = p->next;
+        p->next = c->plans;
+        c->plans = p;
+    }
+    return p->plan;
+}
+
 static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *wish, struct strbuf *key,
                             struct coll_plan **ret, struct err *err)
 {
@@ -410,10 +494,10 @@ static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *wish,
         st = tables_keep(p, &w, c->n, err);
     if (!st)
         st = coll_choose(c->comm, &w, &p->s, err);
-    if (st == NRT_RESOURCE) /* all else that is wrong, is wrong for everybody */
+    if (st == NRT_RESOURCE && !c->rank->driven) /* all else is wrong for everybody */
         coll_plan_refuse(c->comm);
     if (!st)
-        st = coll_plan_create(c->comm, p->s, w.dtype, w.reduce, &p->plan, err);
+        st = plan_compile(c, p, &w, err);
     if (st) {
         plan_free(p);
         return st;
@@ -422,6 +506,8 @@ static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *wish,
     *key = (struct strbuf){0};
     p->next = c->plans;
     c->plans = p;
+    if (c->rank->driven)
+        plans_trim(c);
     *ret = p->plan;
     return NRT_SUCCESS;
 }
@@ -437,9 +523,8 @@ NRT_STATUS shared_plan_get(struct shared_comm *c, const struct coll_wish *w, str
         st = err_set(err, NRT_RESOURCE, "no memory for a plan");
         coll_comm_set_unfit(c->comm);
     }
-    for (struct shared_plan *p = c->plans; p && !st && !*ret; p = p->next)
-        if (p->key.len == key.len && memcmp(p->key.s, key.s, key.len) == 0)
-            *ret = p->plan;
+    if (!st)
+        *ret = plan_find(c, &key);
     if (!st && !*ret)
         st = plan_make(c, w, &key, ret, err);
     strbuf_fini(&key);

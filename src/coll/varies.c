@@ -148,7 +148,8 @@ static NRT_STATUS plan_make(struct coll_entry *e, struct coll_varies *v, struct 
     NRT_STATUS st = coll_choose(e->comm->comm, &wish, &v->s, err);
 
     if (!st)
-        st = coll_plan_create_alone(e->comm->comm, v->s, e->c->dtype, &v->plan, err);
+        st = coll_plan_create_alone(e->comm->comm, v->s, e->c->dtype, KERNEL_COMBINE_SUM, &v->plan,
+                                    err);
     if (st)
         plan_drop(v);
     return st;

@@ -142,6 +142,31 @@ static NRT_STATUS rank_init(struct coll_world *w, uint32_t vnc, struct err *err)
     return meet_open(r, 0, 1, &r->place_alone, &r->topo_alone, &r->alone, err);
 }
 
+static void driver_init(struct coll_world *w, uint32_t vnc)
+{
+    struct coll_rank *r = &w->drivers[vnc].rank;
+
+    r->w = w;
+    r->vnc = vnc;
+    r->core = w->ranks[vnc].core;
+    r->driven = true;
+    pthread_mutex_init(&r->lock, NULL);
+}
+
+/* Before the rank whose meet it uses. */
+static void driver_fini(struct coll_driver *d)
+{
+    struct err ignored = {0};
+
+    shared_comm_put_all(&d->rank);
+    for (unsigned i = 0; i < 2; i++)
+        if (d->scratch[i].size)
+            (void)device_free(d->rank.w->cfg.in, &d->scratch[i], &ignored);
+    net_link_close(d->rank.link);
+    mem_free(d->rank.linked);
+    pthread_mutex_destroy(&d->rank.lock);
+}
+
 static void rank_fini(struct coll_rank *r)
 {
     net_link_close(r->link);
@@ -179,6 +204,7 @@ static void limits_env(struct coll_world *w, const struct diag_sink *sink)
     w->cross_ms = (exec < most ? exec : most) * 1000;
     w->join_ms = (join < most ? join : most) * 1000;
     w->limit_ms = (limit < most ? limit : most) * 1000;
+    w->exec_ns = (uint64_t)exec * 1000 * 1000 * 1000;
 }
 
 NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
@@ -187,9 +213,15 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
     struct coll_world *w = mem_zalloc(sizeof(*w));
     NRT_STATUS st = NRT_SUCCESS;
 
-    if (w)
+    if (w) {
         w->ranks = mem_calloc(cfg->vnc_count, sizeof(*w->ranks));
-    if (!w || !w->ranks) {
+        w->drivers = mem_calloc(cfg->vnc_count, sizeof(*w->drivers));
+    }
+    if (!w || !w->ranks || !w->drivers) {
+        if (w) {
+            mem_free(w->ranks);
+            mem_free(w->drivers);
+        }
         mem_free(w);
         return err_set(err, NRT_RESOURCE, "no memory for the ranks of this process");
     }
@@ -199,8 +231,10 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
     w->flight_dir =
         mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", COLL_FLIGHT_DIR));
     st = coll_house_create(&w->house, err);
-    for (; w->count < cfg->vnc_count && !st; w->count++)
+    for (; w->count < cfg->vnc_count && !st; w->count++) {
         st = rank_init(w, w->count, err);
+        driver_init(w, w->count);
+    }
     if (st) {
         coll_world_destroy(w);
         return st;
@@ -213,10 +247,13 @@ void coll_world_destroy(struct coll_world *w)
 {
     if (!w)
         return;
-    for (uint32_t i = 0; i < w->count; i++)
+    for (uint32_t i = 0; i < w->count; i++) {
+        driver_fini(&w->drivers[i]);
         rank_fini(&w->ranks[i]);
+    }
     coll_house_destroy(w->house);
     mem_free(w->ranks);
+    mem_free(w->drivers);
     mem_free(w->flight_dir);
     mem_free(w);
 }

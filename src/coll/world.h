@@ -30,8 +30,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/dtype.h"
 #include "core/core.h"
+#include "kernel/kernel.h"
 #include "neff/neff.h"
+#include "sched/sched.h"
 #include "topo/group.h"
 
 #ifdef __cplusplus
@@ -130,6 +133,35 @@ struct coll_suspect {
     uint32_t op, count;
 };
 bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret);
+
+/* ---- operations that the host drives ---- */
+
+struct coll_driven {
+    uint32_t rank, count;  /* as in coll_table_config, but the core has always joined */
+    const uint32_t *group; /* n of these ranks, each once, in their order */
+    uint32_t n, me;        /* group[me] is this one */
+    enum sched_op op;      /* SCHED_ALL_GATHER, SCHED_ALL_REDUCE, SCHED_REDUCE_SCATTER */
+    enum dtype dtype;
+    enum kernel_combine reduce;
+    uint64_t elems; /* of the smaller side */
+    /* Device addresses: one for a side, or, for the side that is n times the other, one for each of
+     * its n blocks. In memory of this process on the HBM of the core, at multiples of the element.
+     * Sides may overlap: inputs are what they were at the beginning. */
+    const uint64_t *in, *out;
+    uint32_t in_count, out_count;
+};
+
+/* Whether the core has joined, and the ranks are among the global ones. NRT_INVALID. */
+NRT_STATUS coll_world_drive_check(struct coll_world *w, uint32_t vnc, uint32_t rank, uint32_t count,
+                                  struct err *err);
+/* Carry an operation out, beside whatever program the core runs; collective over the group. One at
+ * a time of a core (there is no lock), in the same order on all members of a group. The first one
+ * of a group opens its communicator: until all have come it waits as a load does. NRT_INVALID, as
+ * above; NRT_RESOURCE; NRT_TIMEOUT: the members do not all come, NRT_FAILURE: one has died or
+ * cannot open it; NRT_EXEC_HW_ERR_COLLECTIVES and NRT_NETWORK_PROXY_FAILURE as coll_wait, now or
+ * before. */
+NRT_STATUS coll_world_drive(struct coll_world *w, uint32_t vnc, const struct coll_driven *d,
+                            struct err *err);
 
 #ifdef __cplusplus
 }

@@ -39,7 +39,7 @@ struct shared_comm {
     bool alone;      /* of a model of one rank */
     bool stale;      /* under lock: no load takes it any more; models that have it keep it */
     unsigned refs;   /* under lock */
-    uint64_t id;     /* equal on all members, never 0 */
+    uint64_t id;     /* equal on all members, never 0; of those driven by the host: 1 */
     struct topo_group group;
     struct coll_comm *comm;
     struct shared_plan *plans;
@@ -139,10 +139,19 @@ struct coll_rank {
     struct topo_place *places, *place_alone; /* of the two */
     struct shared_comm *comms;
     uint64_t comm_ids;
+    bool driven;    /* of operations that the host drives (driven.c): no streams, no loads */
     bool heard;     /* why the load failed, another rank has told */
     uint32_t loads; /* number of the load under way, or of the last one */
     struct core_outside outside;
     struct coll_streams streams;
+};
+
+/* The same core as a rank of operations that the host drives: with communicators, plans and a link
+ * of its own, so that they run beside the programs of the core. It shares the meet of the core's
+ * other rank. All but rank.lock belongs to whoever carries out the core's operations. */
+struct coll_driver {
+    struct coll_rank rank;
+    struct device_extent scratch[2]; /* for inputs, for outputs; size 0: none yet */
 };
 
 struct coll_world {
@@ -151,19 +160,27 @@ struct coll_world {
     struct sched_tuning tuning; /* of this host */
     uint32_t count;
     struct coll_rank *ranks;
+    struct coll_driver *drivers;
     char *flight_dir; /* of coll_config; NULL: none, memory was out */
     /* Limits; 0: none. Of a load until all are there (OPENNRT_JOIN_TIMEOUT); from then on; and of
      * ranks that wait for each other crosswise (NEURON_RT_EXEC_TIMEOUT). */
     uint32_t join_ms, limit_ms, cross_ms;
+    uint64_t exec_ns; /* of an operation that the host drives (NEURON_RT_EXEC_TIMEOUT); 0: none */
 };
 
-#define CALL_LOAD "nrt_load_collectives" /* what ranks that load are in, for messages */
+/* What ranks are in, for messages. */
+#define CALL_LOAD     "nrt_load_collectives"
+#define CALL_SCHEDULE "nrta_cc_schedule"
 
 /* Tags of exchanges (meet.h). Those of a load have the number of the load, which all ranks of the
  * model agree on when they find each other ready: a rank that has left a load anywhere is in step
  * with the others in the next one. */
 #define TAG_HOST  UINT32_MAX       /* no part of a load */
 #define TAG_READY (UINT32_MAX - 1) /* the first one of each load */
+#define TAG_DRIVEN                                                                \
+    (UINT32_MAX - 2) /* operations that the host drives: no part of a load either \
+                      */
+#define LOADS_MAX ((UINT32_MAX >> 4) - 1) /* whose tags are none of these */
 enum {
     TAG_STREAM,
     TAG_TABLE = 14,
@@ -251,7 +268,13 @@ void shared_comm_part(struct coll_rank *r, const struct shared_want *want);
 void shared_comm_put(struct shared_comm *c); /* any thread */
 /* Nobody takes it any more: its members may not agree on its plans. */
 void shared_comm_retire(struct shared_comm *c);
-/* The plan of a wish; every member calls it, in the same order. */
+/* The communicator of a driven rank: open from its first use to the end of the session, so nobody
+ * is asked whether it works. Every member comes here for the first operation of the list. */
+NRT_STATUS shared_comm_keep(struct coll_rank *r, const struct shared_want *want,
+                            struct shared_comm **ret, struct err *err);
+void shared_comm_put_all(struct coll_rank *r); /* those kept */
+/* The plan of a wish; every member calls it, in the same order. Of a driven rank's communicator the
+ * plans used last are kept, the same ones on all members. */
 NRT_STATUS shared_plan_get(struct shared_comm *c, const struct coll_wish *wish,
                            struct coll_plan **ret, struct err *err);
 

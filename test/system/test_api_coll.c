@@ -577,6 +577,7 @@ static void wrong_numbers_and_a_missing_root_are_refused_at_once(void **state)
     api_log_clear();
     assert_int_equal(nrt_build_global_comm(0, 0, 2), NRT_INVALID);
     assert_true(api_log_has("is rank 0 of 1 already, not rank 0 of 2"));
+    PROVES("api-043");
     assert_ok(nrt_barrier(0, 0, 1));
     assert_ok(nrt_all_gather(0, 0, 1, 4, in, out));
     assert_memory_equal(in, out, 4);
@@ -626,6 +627,61 @@ static void host_bytes_are_gathered_in_rank_order(void **state)
         nrt_close();
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
+    PROVES("api-078");
+}
+
+struct entered {
+    pthread_t thread;
+    unsigned rank, *count;
+    unsigned seen; /* of the ranks that had entered, when it left */
+    NRT_STATUS st;
+};
+
+static void *barrier_thread(void *arg)
+{
+    struct entered *e = arg;
+
+    for (unsigned k = 1; k <= 50 && e->st == NRT_SUCCESS; k++) {
+        __atomic_add_fetch(e->count, 1, __ATOMIC_SEQ_CST);
+        e->st = nrt_barrier((int32_t)e->rank, e->rank, 3);
+        e->seen += __atomic_load_n(e->count, __ATOMIC_SEQ_CST) >= 3 * k;
+    }
+    return NULL;
+}
+
+static void nobody_leaves_a_barrier_before_all_have_entered(void **state)
+{
+    struct entered e[3] = {0};
+    unsigned count = 0;
+
+    coll_session(3);
+    for (unsigned r = 0; r < 3; r++) {
+        e[r].rank = r;
+        e[r].count = &count;
+        assert_int_equal(pthread_create(&e[r].thread, NULL, barrier_thread, &e[r]), 0);
+    }
+    for (unsigned r = 0; r < 3; r++) {
+        pthread_join(e[r].thread, NULL);
+        assert_int_equal(e[r].st, NRT_SUCCESS);
+        assert_int_equal(e[r].seen, 50);
+    }
+    nrt_close();
+    PROVES("api-077");
+}
+
+static void no_plug_in_is_given_out(void **state)
+{
+    char text[4] = "abc";
+    int err = 7;
+
+    assert_null(nrt_get_libnccl_net(&err, text, sizeof(text)));
+    assert_int_equal(err, 0);
+    assert_string_equal(text, "");
+    text[0] = 'a';
+    assert_null(nrt_get_libnccl_net(NULL, text, 0));
+    assert_int_equal(text[0], 'a');
+    assert_null(nrt_get_libnccl_net(&err, NULL, 5));
+    PROVES("api-073");
 }
 
 static int setup(void **state)
@@ -644,6 +700,8 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_numbers_and_a_missing_root_are_refused_at_once),
         cmocka_unit_test(host_bytes_are_gathered_in_rank_order),
+        cmocka_unit_test(nobody_leaves_a_barrier_before_all_have_entered),
+        cmocka_unit_test(no_plug_in_is_given_out),
         cmocka_unit_test(random_tables_by_threads_of_one_process),
         cmocka_unit_test(threads_meet_over_the_root_when_it_is_given),
         cmocka_unit_test(random_tables_by_processes),

@@ -69,6 +69,19 @@ def ranks(tmp):
                           timeout=60).stdout
 
 
+def drive(tmp):
+    """The commands of the page, with a port of this test's own."""
+    assert set(files) == {'drive.c'}, files.keys()
+    commands = re.search(r'\n((?:    [^\n]+\n)*    wait; cat out.0 [^\n]+\n)', text).group(1)
+    port = str(15000 + os.getpid() % 1000)
+    for old, new in (('45601', port), ('gcc drive.c -o drive -lnrt', 'true')):
+        assert old in commands
+        commands = commands.replace(old, new)
+    compile_it(tmp, 'drive.c')
+    return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
+                          timeout=60).stdout
+
+
 with tempfile.TemporaryDirectory() as tmp:
     for name, body in files.items():
         with open(os.path.join(tmp, name), 'w', encoding='utf-8') as f:
@@ -76,7 +89,7 @@ with tempfile.TemporaryDirectory() as tmp:
     if not os.path.exists(os.path.join(libdir, 'libnrt.so')):
         os.symlink(os.path.abspath(lib), os.path.join(tmp, 'libnrt.so'))
     try:
-        got = {'api.md': first, 'async.md': pipeline, 'sendrecv.md': talk, 'collectives.md': ranks}[os.path.basename(page)](tmp)
+        got = {'api.md': first, 'async.md': pipeline, 'sendrecv.md': talk, 'collectives.md': ranks, 'driven.md': drive}[os.path.basename(page)](tmp)
     finally:
         subprocess.run([opennrt, 'reset', '-i', instance], env=env, stdout=subprocess.DEVNULL)
 assert got == output, (got, output)

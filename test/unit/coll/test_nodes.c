@@ -445,6 +445,7 @@ static void another_operation(void **state)
     if (text)
         fail_msg("%s", text);
     PROVES("inter-025"); /* the status of every rank */
+    PROVES("api-154");
     (void)state;
 }
 
