@@ -101,6 +101,7 @@ NRT_STATUS program_add_group(struct core_program *p, struct dma_group *g, unsign
                                               .first_engine = p->queue_first[g->queue],
                                               .engines = g->inc,
                                               .hwdge = by == CORE_DGE_HW,
+                                              .bytes = g->bytes,
                                               .engine_ps = ps,
                                               .packet_ps = packet_ps(p, by)};
     p->groups[p->ngroups++] = *g;

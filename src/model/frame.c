@@ -95,7 +95,7 @@ NRT_STATUS frame_create(struct model *m, struct instance *in, struct frame **ret
         status = err_set(err, NRT_RESOURCE, "no host memory for an execution");
         goto out_frame;
     }
-    if (m->env.device_time && !devtime_open(f)) {
+    if ((m->env.device_time || m->env.timeline) && !devtime_open(f)) {
         status = err_set(err, NRT_RESOURCE, "no host memory for the record of events");
         goto out_frame;
     }

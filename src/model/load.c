@@ -7,6 +7,7 @@
 
 #include "base/settings.h"
 #include "model/model_int.h"
+#include "time/timeline.h"
 
 #define NS_PER_S        UINT64_C(1000000000)
 #define TIMEOUT_DEFAULT 30
@@ -54,6 +55,16 @@ static void env_read(struct model_host *h, struct load_env *e)
         e->coll_packet_ps[i] = time_dma_ps(h->gen, TIME_DMA_COPY, (uint64_t)bytes);
     }
     e->checks = checks_env();
+}
+
+static NRT_STATUS timeline_path(struct model *m, struct err *err)
+{
+    const char *path = settings_str("OPENNRT_TIMELINE", "");
+
+    if (!*path)
+        return NRT_SUCCESS;
+    m->env.timeline = arena_strdup(&m->arena, path);
+    return m->env.timeline ? NRT_SUCCESS : err_set(err, NRT_RESOURCE, "no host memory for a model");
 }
 
 /* ---- choice of cores ---- */
@@ -175,7 +186,7 @@ static struct coll_table_config table_config(const struct model *m, const struct
                                     .neff = m->neff,
                                     .rank = m->rank,
                                     .count = m->world,
-                                    .device_time = m->env.device_time};
+                                    .device_time = m->env.device_time || m->env.timeline != NULL};
 
     memcpy(cfg.packet_ps, m->env.coll_packet_ps, sizeof(cfg.packet_ps));
     return cfg;
@@ -237,6 +248,7 @@ static void instance_remove(struct model *m, struct instance *in)
         frame_destroy(m, f);
     }
     coll_table_destroy(in->colls);
+    timeline_destroy(in->timeline);
     pthread_mutex_lock(&in->lc->stage);
     for (uint32_t c = 0; c < in->stage_count; c++)
         stage_remove(m, in, c);
@@ -409,8 +421,9 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
     m->rank = where->rank;
     m->world = where->world ? where->world : 1;
     env_read(h, &m->env);
-
-    status = neff_open(m, bytes, size, err);
+    status = timeline_path(m, err);
+    if (status == NRT_SUCCESS)
+        status = neff_open(m, bytes, size, err);
     if (status == NRT_LOAD_NOT_ENOUGH_NC) {
         LOGE(lg, LOG_TDRV, "db_vtpb_get_mla_and_tpb", "%s", err->text);
         LOGE(lg, LOG_NMGR, "dlr_kelf_stage", "Failed to create shared io");

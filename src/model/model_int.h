@@ -56,8 +56,10 @@ struct model_host {
 struct load_env {
     uint64_t timeout_ns;
     int64_t timeout_s;
-    bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes, device_time;
-    uint64_t dma_packet;                       /* bytes; 0: the default */
+    bool validate_hash, lenient, allow_legacy, stochastic_rounding, cpu_nodes;
+    bool device_time;     /* is to be logged */
+    const char *timeline; /* file that executions are added to, in the model's arena; NULL: none */
+    uint64_t dma_packet;  /* bytes; 0: the default */
     uint64_t coll_packet_ps[TOPO_MAX_STREAMS]; /* what a packet of each stream takes */
     uint32_t sr_seed;
     uint64_t max_json;
@@ -147,7 +149,7 @@ struct frame {
     struct core_report report;
     /* Of this execution so far: its time on the core; its waits, copies and CPU nodes. */
     uint64_t core_ns, host_ns, flops;
-    struct time_events events; /* ev NULL: OPENNRT_DEVICE_TIME is off */
+    struct time_events events; /* ev NULL: nobody wants device time */
 };
 
 struct instance {
@@ -161,7 +163,8 @@ struct instance {
     /* What the address cells (pointer, dge-table) hold now; owner word. */
     const struct frame *cells_of;
     uint64_t cells_bound;
-    uint64_t busy_ns; /* of the current microsecond of nc_time_in_use; owner word */
+    uint64_t busy_ns;          /* of the current microsecond of nc_time_in_use; owner word */
+    struct timeline *timeline; /* OPENNRT_TIMELINE; made by its first execution; owner word */
 };
 
 struct model {
@@ -189,8 +192,9 @@ struct model {
 NRT_STATUS graph_build(struct model *m, struct err *err);
 void graph_fini(struct model *m);
 
-/* devtime.c: OPENNRT_DEVICE_TIME. open: room for the events of f; false: no memory. report: what
- * the execution whose events f holds would take on a device, as one INFO record. */
+/* devtime.c: OPENNRT_DEVICE_TIME, OPENNRT_TIMELINE. open: room for the events of f; false: no
+ * memory. report: what the execution whose events f holds would take on a device, as one INFO
+ * record and as a piece of the timeline. Under the owner word. */
 bool devtime_open(struct frame *f);
 void devtime_report(struct model *m, struct instance *in, struct frame *f);
 

@@ -379,7 +379,8 @@ const char *neff_engine_key(enum neff_engine e); /* "pe" "dve" "act" "pool" "sp"
 const char *neff_var_type_name(enum neff_var_type t);
 const char *neff_queue_type_name(enum neff_queue_type t);
 const char *neff_op_name(enum neff_op op);
-const char *neff_feature_name(unsigned bit); /* NULL when the bit has no name */
+const char *neff_coll_op_name(enum neff_coll_op op); /* "all_gather", ... */
+const char *neff_feature_name(unsigned bit);         /* NULL when the bit has no name */
 
 /* Bytes one side of a descriptor moves: the product of its sizes. */
 static inline uint64_t neff_access_bytes(const struct neff_access *a)

@@ -26,6 +26,11 @@ static NRT_STATUS coll_fail(const struct coll_reader *r, const char *reason, con
 static const char *const op_names[NEFF_COLL_OP_COUNT] = {
     "all_gather",   "reduce_scatter", "all_reduce", "all_to_all", "all_gather_v",
     "all_to_all_v", "permute",        "send",       "recv",       "barrier"};
+
+const char *neff_coll_op_name(enum neff_coll_op op)
+{
+    return op_names[op];
+}
 static const char *const reduce_names[] = {"", "add", "min", "max"};
 
 static int find_name(const char *const *names, unsigned n, const char *s)

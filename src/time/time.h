@@ -101,6 +101,7 @@ struct time_xfer {
     uint32_t first_engine;     /* DMA engines first .. first + engines - 1, modulo 16 */
     uint32_t engines;          /* num_queues of the set */
     bool hwdge;                /* a DGE block is busy for time_dma_hwdge_ps first */
+    uint64_t bytes;            /* written */
     const uint64_t *engine_ps; /* per engine of the set: its share by time_dma_ps */
     uint64_t packet_ps; /* that one packet of the set's rings takes; an engine with several busy
                          * rings goes to the next one after each. 0: a transfer is one packet */

@@ -28,7 +28,8 @@ struct options {
     const char *neff;
     const char *inputs[MAX_INPUTS]; /* "name=file" */
     int input_count;
-    const char *output; /* folder, NULL: show */
+    const char *output;   /* folder, NULL: show */
+    const char *timeline; /* file, NULL: none */
     long repeat;
     bool cpu_nodes;
 };
@@ -49,15 +50,19 @@ struct session {
 
 static void help(FILE *to)
 {
-    fprintf(to, "usage: opennrt run file.neff [--input name=file] ... [--output dir] [--repeat n]\n"
-                "                   [--allow-cpu-nodes]\n\n"
-                "Loads the NEFF on the first free core of the software device, executes it, and\n"
-                "shows the outputs, or saves them as <dir>/<name>.npy.\n\n"
-                "  -i, --input NAME=FILE  bytes of an input: .npy, or raw; others are zero\n"
-                "  -o, --output DIR       folder for the outputs, made if it is missing\n"
-                "  -n, --repeat N         executions (default 1), timed\n"
-                "      --allow-cpu-nodes  run native code that the NEFF carries\n"
-                "  -h, --help             this text\n");
+    fprintf(
+        to,
+        "usage: opennrt run file.neff [--input name=file] ... [--output dir] [--repeat n]\n"
+        "                   [--timeline file] [--allow-cpu-nodes]\n\n"
+        "Loads the NEFF on the first free core of the software device, executes it, and\n"
+        "shows the outputs, or saves them as <dir>/<name>.npy.\n\n"
+        "  -i, --input NAME=FILE  bytes of an input: .npy, or raw; others are zero\n"
+        "  -o, --output DIR       folder for the outputs, made if it is missing\n"
+        "  -n, --repeat N         executions (default 1), timed\n"
+        "  -t, --timeline FILE    what the executions take on a device, by the published costs,\n"
+        "                         as a trace for ui.perfetto.dev\n"
+        "      --allow-cpu-nodes  run native code that the NEFF carries\n"
+        "  -h, --help             this text\n");
 }
 
 static bool good(NRT_STATUS status, const char *what)
@@ -331,14 +336,17 @@ static void session_close(struct session *s)
 
 static bool parse(int argc, char **argv, struct options *o, bool *ret_help)
 {
-    static const struct option options[] = {
-        {"input", required_argument, NULL, 'i'},  {"output", required_argument, NULL, 'o'},
-        {"repeat", required_argument, NULL, 'n'}, {"allow-cpu-nodes", no_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"input", required_argument, NULL, 'i'},
+                                            {"output", required_argument, NULL, 'o'},
+                                            {"repeat", required_argument, NULL, 'n'},
+                                            {"timeline", required_argument, NULL, 't'},
+                                            {"allow-cpu-nodes", no_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int64_t n;
     int c;
 
-    while ((c = getopt_long(argc, argv, "i:o:n:h", options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, "i:o:n:t:h", options, NULL)) != -1) {
         switch (c) {
         case 'i':
             if (o->input_count == MAX_INPUTS) {
@@ -357,6 +365,9 @@ static bool parse(int argc, char **argv, struct options *o, bool *ret_help)
             }
             o->repeat = (long)n;
             break;
+        case 't':
+            o->timeline = optarg;
+            break;
         case 'c':
             o->cpu_nodes = true;
             break;
@@ -370,6 +381,19 @@ static bool parse(int argc, char **argv, struct options *o, bool *ret_help)
     if (optind + 1 != argc)
         return false;
     o->neff = argv[optind];
+    return true;
+}
+
+/* The executions add to the file; it begins empty. */
+static bool timeline_begin(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+    if (fd < 0 || setenv("OPENNRT_TIMELINE", path, 1) != 0) {
+        fprintf(stderr, "opennrt run: %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    close(fd);
     return true;
 }
 
@@ -389,7 +413,8 @@ int cmd_run(int argc, char **argv)
     }
     /* Native code in a file runs only when the user says so. */
     setenv("OPENNRT_CPU_NODES", o.cpu_nodes ? "1" : "0", 1);
-    ok = session_open(&s, &o) && execute(&s, o.repeat) && outputs(&s, o.output);
+    ok = (!o.timeline || timeline_begin(o.timeline)) && session_open(&s, &o) &&
+         execute(&s, o.repeat) && outputs(&s, o.output);
     session_close(&s);
     return ok ? EXIT_OK : EXIT_FAILED;
 }
