@@ -417,6 +417,7 @@ void coll_net_close(struct coll_comm *c)
     }
     coll_tell_drop(c);
     net_link_settle(c->cfg.link, CLOSE_NS);
+    net_link_group_drop(c->cfg.link, c->net->first_channel / NET_LINK_GROUP_CHANNELS);
     coll_tell_free(c);
     pthread_mutex_destroy(&c->net->lock);
     mem_free(c->net);

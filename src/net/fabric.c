@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <rdma/fabric.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_domain.h>
@@ -16,8 +17,10 @@
 #include <rdma/fi_tagged.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
+#include "base/fd.h"
 
 /* The functions of the library that are not behind an object's table. */
 struct fabric_lib {
@@ -359,6 +362,37 @@ enum fabric_result fabric_send(struct fabric *f, uint64_t peer, uint64_t tag, co
     /* Short ones are copied and need no completion. */
     how = result_of(fi_tinject(f->ep, p, size, peer, tag), ret_error);
     return how == FABRIC_OK ? FABRIC_DONE : how;
+}
+
+enum fabric_result fabric_tell(struct fabric *f, uint64_t peer, uint64_t tag, void *context,
+                               int *ret_error)
+{
+    return result_of(fi_tsend(f->ep, NULL, 0, NULL, peer, tag, context), ret_error);
+}
+
+bool fabric_refused(struct fabric *f, uint64_t peer)
+{
+    uint32_t format = f->info->addr_format;
+    struct sockaddr_storage to;
+    socklen_t len = sizeof(int);
+    size_t size = sizeof(to);
+    int fd, error = 0;
+
+    if ((format != FI_SOCKADDR && format != FI_SOCKADDR_IN && format != FI_SOCKADDR_IN6) ||
+        fi_av_lookup(f->av, peer, &to, &size) != 0)
+        return false;
+    fd = fd_keep(socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (fd < 0)
+        return false;
+    if (connect(fd, (const struct sockaddr *)&to, (socklen_t)size) != 0) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+
+        error = errno;
+        if (error == EINPROGRESS && poll(&p, 1, FABRIC_PROBE_MS) > 0)
+            (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    }
+    close(fd);
+    return error == ECONNREFUSED;
 }
 
 /* The tag says who sends, so that no provider has to be able to receive from one peer only. */

@@ -9,8 +9,9 @@
 struct fabric;
 struct fabric_memory;
 
-#define FABRIC_CONTEXT 64 /* bytes at the start of a request that belong to the provider */
-#define FABRIC_BATCH   16
+#define FABRIC_CONTEXT  64 /* bytes at the start of a request that belong to the provider */
+#define FABRIC_BATCH    16
+#define FABRIC_PROBE_MS 20
 
 enum fabric_result { FABRIC_OK, FABRIC_DONE /* sent and over */, FABRIC_AGAIN, FABRIC_FAILED };
 
@@ -41,6 +42,13 @@ void fabric_unregister(struct fabric_memory *m);
 enum fabric_result fabric_send(struct fabric *f, uint64_t peer, uint64_t tag, const void *p,
                                size_t size, const struct fabric_memory *m, void *context,
                                int *ret_error);
+/* A message of no bytes, which completes when it is on its way, or with an error where nobody is
+ * there to take it. */
+enum fabric_result fabric_tell(struct fabric *f, uint64_t peer, uint64_t tag, void *context,
+                               int *ret_error);
+/* Whether nobody listens at the peer's address any more, as far as its host says so within
+ * FABRIC_PROBE_MS. Providers over TCP only say again and again that there is no connection yet. */
+bool fabric_refused(struct fabric *f, uint64_t peer);
 /* ignore: bits of the tag that may be anything. */
 enum fabric_result fabric_recv(struct fabric *f, uint64_t tag, uint64_t ignore, void *p,
                                size_t size, const struct fabric_memory *m, void *context,

@@ -220,7 +220,7 @@ static void received_count(struct net_link *l, const struct fabric_completion *c
 {
     uint32_t from = (uint32_t)(c->tag >> 48);
 
-    if (c->error == 0 && from < l->world)
+    if ((c->error == 0 || c->truncated) && from < l->world)
         l->peers[from].received++;
 }
 
@@ -231,16 +231,13 @@ static void complete(struct net_link *l, const struct fabric_completion *c)
     if (r == NULL)
         return;
     r->in_provider = false;
+    if (!r->send && (!r->own || r->forgets))
+        received_count(l, c);
     if (r->own) {
-        if (!r->send)
-            link_own_heard(l, c);
-        if (!r->send && c->error == 0)
-            link_own_receive(l);
+        link_own_over(l, r, c);
         link_request_free_if_over(l, r);
         return;
     }
-    if (!r->send)
-        received_count(l, c);
     if (c->truncated) {
         char why[96];
 
@@ -601,8 +598,11 @@ void net_link_close(struct net_link *l)
         link_farewell(l);
     proxy_end(l);
     /* The endpoint first: after that nothing completes any more. */
+    if (l->forgotten_memory != NULL)
+        fabric_unregister(l->forgotten_memory);
     if (l->f != NULL)
         fabric_close(l->f);
+    mem_free(l->forgotten);
     requests_free(l->busy);
     requests_free(l->free);
     mem_free(l->peers);

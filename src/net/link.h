@@ -45,8 +45,8 @@ struct net_link_counters {
  * NRT_INVALID: root; NRT_RESOURCE. Logs. */
 NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **ret, struct err *err);
 /* Says farewell to the ranks that it has had to do with, and waits until they have everything that
- * was sent to them or say farewell, too; not for lost ones, and no longer than five seconds. Then
- * cancels what is under way. NULL is fine. */
+ * was sent to them or say farewell, too; not for those that are lost or cannot be reached any more,
+ * and no longer than five seconds. Then cancels what is under way. NULL is fine. */
 void net_link_close(struct net_link *l);
 /* Something has failed: closing does not wait for anybody. */
 void net_link_give_up(struct net_link *l);
@@ -80,6 +80,10 @@ void net_memory_release(struct net_link *l, struct net_memory *m); /* NULL is fi
 #define NET_LINK_GROUP_MAX      (UINT32_MAX / NET_LINK_GROUP_CHANNELS)
 uint32_t net_link_group_free(struct net_link *l);
 void net_link_group_hold(struct net_link *l, uint32_t number); /* and all below it */
+
+/* Nobody here receives on the communicator's channels any more, nor ever will: what still comes is
+ * taken and forgotten, so that no peer that leaves waits for somebody to read it. */
+void net_link_group_drop(struct net_link *l, uint32_t number);
 
 /* The wire of proxies. A receive from NET_NO_RANK takes a message from anybody. Test gives
  * NRT_NETWORK_PROXY_FAILURE for a lost peer, a message longer than what was posted for it, or an

@@ -30,7 +30,9 @@ struct net_request {
     uint32_t peer, size;              /* bytes posted, then moved */
     uint16_t stamp;
     bool send, in_provider, owned;
-    bool own; /* of OWN_CHANNEL */
+    bool own; /* the link's, without an owner: of OWN_CHANNEL, or what forgets messages */
+    bool forgets;
+    uint32_t channel; /* forgets: the first of its communicator's */
     bool done;
     struct err failure;
 };
@@ -41,6 +43,7 @@ struct link_peer {
     bool talked;             /* something was posted for it */
     bool leaving, answered;  /* it has said farewell; it has answered ours */
     bool owed;               /* an answer */
+    bool gone;               /* a farewell could not be delivered */
     uint32_t sent, received; /* messages, not the links' own */
     uint32_t told;           /* with its farewell: what it has sent, modulo OWN_COUNT */
 };
@@ -54,7 +57,9 @@ struct net_link {
     size_t address_size;
     struct link_peer *peers; /* world */
     struct net_request *free, *busy;
-    uint8_t nothing[8]; /* where messages of no bytes come from and go to */
+    uint8_t nothing[8]; /* where messages of no bytes go to */
+    uint8_t *forgotten; /* where messages go that nobody will read; NULL: none yet */
+    struct fabric_memory *forgotten_memory;
     struct net_job *job;
     bool job_lost;
     bool stopped;                /* the endpoint is closed */
@@ -83,12 +88,13 @@ unsigned link_progress_locked(struct net_link *l, unsigned budget);
 /* One more receive for what peers' links say to this one. Without any, farewells stay unanswered:
  * nothing else is hurt. */
 void link_own_receive(struct net_link *l);
-/* It has come, or failed. */
-void link_own_heard(struct net_link *l, const struct fabric_completion *c);
+/* One of the link's own requests is over. */
+void link_own_over(struct net_link *l, const struct net_request *r,
+                   const struct fabric_completion *c);
 /* Answers to farewells that are due. */
 void link_answers_give(struct net_link *l);
-/* Before the endpoint is closed: until every peer has what was sent to it, five seconds at most.
- * Without the lock. */
+/* Before the endpoint is closed: until every peer has what was sent to it, or is gone; five seconds
+ * at most. Without the lock. */
 void link_farewell(struct net_link *l);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -524,6 +525,175 @@ static void all_take_leave_at_once(void **state)
     assert_true(n > 0);
 }
 
+/* What a peer does when nobody will read what a link has sent last. */
+enum unread { IT_DROPPED_THE_GROUP, IT_GAVE_UP, IT_DROPPED_LATER };
+
+static void *progress_main(void *link)
+{
+    struct net_link **l = link;
+
+    net_link_group_drop(l[1], 7);
+    net_link_close(l[0]);
+    return NULL;
+}
+
+/* A message that nobody reads does not hold up who sent it: its peer has closed the communicator
+ * before it came, or after, or is gone without having closed anything. False: no such provider. */
+static bool leave_unread(const char *provider, enum unread how)
+{
+    struct log *lg = log_open_env();
+    uint8_t bytes[3000] = {1};
+    struct net_entry out = {.data = bytes, .size = sizeof(bytes), .peer = 1};
+    struct net_link *l[WORLD];
+    struct net_request *s;
+    struct net_wire w;
+    struct log_tap tap;
+    struct err err = {0};
+    pthread_t leaver;
+    bool there;
+
+    log_tap_init(&tap);
+    log_tap_attach(&tap, lg);
+    there = trio_open(l, provider, lg) != NULL;
+    if (there) {
+        w = net_link_wire(l[0]);
+        number_move(l, 0, 1);
+        if (how == IT_DROPPED_THE_GROUP)
+            net_link_group_drop(l[1], 7);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_int_equal(w.post(w.arg, true, 7 * NET_LINK_GROUP_CHANNELS + i * 31, &out,
+                                    sizeof(bytes), &s, &err),
+                             NET_POSTED);
+            request_end(l[0], s, sizeof(bytes));
+        }
+        if (how == IT_GAVE_UP) {
+            net_link_give_up(l[1]);
+            net_link_close(l[1]);
+            net_link_close(l[0]);
+        } else if (how == IT_DROPPED_LATER) {
+            assert_int_equal(pthread_create(&leaver, NULL, progress_main, l), 0);
+            pthread_join(leaver, NULL);
+        } else {
+            net_link_close(l[0]);
+        }
+        if (how != IT_GAVE_UP)
+            net_link_close(l[1]);
+        net_link_close(l[2]);
+    }
+    if (log_tap_count(&tap, LOG_WARN) > 0)
+        fail_msg("%s: a link waited for a message that nobody reads", provider);
+    log_tap_fini(&tap);
+    log_close(lg);
+    return there;
+}
+
+static void unread_messages_hold_nobody_up(void **state)
+{
+    unsigned n = 0;
+
+    for (unsigned p = 0; p < 3; p++)
+        for (int how = IT_DROPPED_THE_GROUP; how <= IT_DROPPED_LATER; how++)
+            n += leave_unread(providers[p], (enum unread)how);
+    assert_true(n > 0);
+    (void)state;
+}
+
+/* The other process of a pair of links that no job watches: takes one number, and then nothing. */
+static void mute_peer(const char *provider, int in, int out)
+{
+    struct net_link_config cfg = {.rank = 1, .world = 2, .provider = provider};
+    uint8_t address[NET_ADDRESS_MAX], theirs[NET_ADDRESS_MAX];
+    uint32_t got = 0;
+    struct net_entry e = {.data = (uint8_t *)&got, .size = sizeof(got), .peer = 0};
+    struct net_link *l;
+    struct net_request *r;
+    struct net_wire w;
+    struct err err = {0};
+    size_t size;
+
+    if (net_link_open(&cfg, &l, &err) != NRT_SUCCESS)
+        _exit(2);
+    size = net_link_address(l, address);
+    w = net_link_wire(l);
+    if (write(out, address, size) != (ssize_t)size || read(in, theirs, size) != (ssize_t)size ||
+        net_link_peer(l, 0, theirs, size, &err) != NRT_SUCCESS ||
+        w.post(w.arg, false, 1, &e, sizeof(got), &r, &err) != NET_POSTED)
+        _exit(2);
+    request_end(l, r, sizeof(got));
+    if (write(out, "", 1) != 1)
+        _exit(2);
+    for (;;)
+        pause();
+}
+
+/* Who is killed does not read what was sent, and nobody waits for it, even where no job says that
+ * it is dead. False: no such provider. */
+static bool leave_the_dead(const char *provider)
+{
+    struct net_link_config cfg = {.rank = 0, .world = 2, .provider = provider};
+    uint8_t address[NET_ADDRESS_MAX], theirs[NET_ADDRESS_MAX], bytes[3000] = {1};
+    uint32_t number = 4711;
+    struct net_entry first = {.data = (uint8_t *)&number, .size = sizeof(number), .peer = 1};
+    struct net_entry unread = {.data = bytes, .size = sizeof(bytes), .peer = 1};
+    struct log *lg = log_open_env();
+    struct net_request *s;
+    struct net_link *l;
+    struct net_wire w;
+    struct log_tap tap;
+    struct err err = {0};
+    enum net_posted how;
+    int to[2], from[2];
+    size_t size;
+    pid_t peer;
+
+    cfg.log = lg;
+    assert_int_equal(pipe(to) | pipe(from), 0);
+    peer = fork();
+    if (peer == 0)
+        mute_peer(provider, to[0], from[1]);
+    close(from[1]);
+    size = (size_t)read(from[0], theirs, sizeof(theirs));
+    if (size > 0) {
+        log_tap_init(&tap);
+        log_tap_attach(&tap, lg);
+        assert_int_equal(net_link_open(&cfg, &l, &err), NRT_SUCCESS);
+        assert_int_equal(net_link_address(l, address), size);
+        assert_int_equal(write(to[1], address, size), size);
+        assert_int_equal(net_link_peer(l, 1, theirs, size, &err), NRT_SUCCESS);
+        w = net_link_wire(l);
+        while ((how = w.post(w.arg, true, 1, &first, sizeof(number), &s, &err)) == NET_AGAIN)
+            (void)net_link_progress(l, 16);
+        assert_int_equal(how, NET_POSTED);
+        request_end(l, s, sizeof(number));
+        assert_int_equal(read(from[0], theirs, 1), 1);
+        assert_int_equal(w.post(w.arg, true, 9, &unread, sizeof(bytes), &s, &err), NET_POSTED);
+        request_end(l, s, sizeof(bytes));
+        kill(peer, SIGKILL);
+        assert_int_equal(waitpid(peer, NULL, 0), peer);
+        net_link_close(l);
+        if (log_tap_count(&tap, LOG_WARN) > 0)
+            fail_msg("%s: a link waited for a rank that is dead", provider);
+        log_tap_fini(&tap);
+    } else {
+        assert_int_equal(waitpid(peer, NULL, 0), peer);
+    }
+    close(from[0]);
+    close(to[0]);
+    close(to[1]);
+    log_close(lg);
+    return size > 0;
+}
+
+static void the_dead_hold_nobody_up(void **state)
+{
+    unsigned n = 0;
+
+    for (unsigned p = 0; p < 3; p++)
+        n += leave_the_dead(providers[p]);
+    assert_true(n > 0);
+    (void)state;
+}
+
 /* Receives that are dropped before anything comes cost nothing: the link goes on. */
 static void a_link_settles(void **state)
 {
@@ -560,6 +730,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(all_take_leave_at_once),
         cmocka_unit_test(a_link_settles),
         cmocka_unit_test(the_last_message_arrives),
+        cmocka_unit_test(unread_messages_hold_nobody_up),
+        cmocka_unit_test(the_dead_hold_nobody_up),
     };
     int rc;
 
