@@ -199,10 +199,13 @@ static inline bool coll_failed_elsewhere(struct coll_comm *c)
     return true;
 }
 
-/* An operation is blocked: one sleep of at most limit_ns, or until a peer raises something, and now
- * and then a look at the peers, which fails the communicator when one is gone or when nothing has
- * moved for cfg.timeout_ns. Says what happened meanwhile, as coll_progress does. */
-enum coll_state coll_doze(struct coll_comm *c, uint64_t limit_ns);
+/* The operations of n communicators of one rank (1 to COLL_DOZE_MAX) are blocked: one sleep of at
+ * most limit_ns, or until a peer raises something for any of them, and now and then a look at the
+ * peers, which fails a communicator when one is gone or when nothing has moved for cfg.timeout_ns.
+ * Says what happened meanwhile to the one that moved, as coll_progress does. */
+#define COLL_DOZE_MAX TOPO_MAX_STREAMS
+enum coll_state coll_doze(struct coll_comm *const *c, unsigned n, uint64_t limit_ns);
+_Static_assert(COLL_DOZE_MAX <= RUN_WORDS_MAX, "a sleep waits for the bells of all streams");
 
 /* ---- the flight recorder (flight.c) ---- */
 

@@ -14,11 +14,10 @@
 #include "coll/coll_int.h"
 #include "coll/world_int.h"
 
-#define BUDGET      256u    /* of one look at an operation */
-#define POLLS       64u     /* looks between two counts of the CPUs */
-#define SPINS       2000u   /* rounds of POLLS, while the ranks that run fit the CPUs */
-#define YIELD_EVERY 32u     /* rounds */
-#define SHORT_NS    1000000 /* a sleep on one bell while operations of other streams are under way */
+#define BUDGET      256u  /* of one look at an operation */
+#define POLLS       64u   /* looks between two counts of the CPUs */
+#define SPINS       2000u /* rounds of POLLS, while the ranks that run fit the CPUs */
+#define YIELD_EVERY 32u   /* rounds */
 
 /* ---- ended operations ---- */
 
@@ -461,13 +460,14 @@ static void outside_wait(void *arg, uint64_t limit_ns)
 {
     struct coll_streams *s = arg;
 
+    struct coll_comm *c[TOPO_MAX_STREAMS];
+    unsigned n = 0;
+
     if (s->failed || s->order_count || !s->busy || spin(s))
         return;
-    if (s->busy & (s->busy - 1) && limit_ns > SHORT_NS)
-        limit_ns = SHORT_NS;
     for (uint32_t left = s->busy; left; left &= left - 1)
-        if (coll_doze(running_comm(&s->stream[__builtin_ctz(left)]), limit_ns) != COLL_BLOCKED)
-            return; /* what it was, the next look tells */
+        c[n++] = running_comm(&s->stream[__builtin_ctz(left)]);
+    (void)coll_doze(c, n, limit_ns); /* what it was, the next look tells */
 }
 
 void streams_init(struct coll_rank *r)

@@ -269,25 +269,44 @@ static NRT_STATUS look_around(struct coll_comm *c)
     return NRT_SUCCESS;
 }
 
-/* One sleep of at most limit_ns, unless something can be done after all. */
-static enum coll_state sleep_once(struct coll_comm *c, uint64_t limit_ns)
+/* The first of them that is not blocked, or n. */
+static unsigned first_moving(struct coll_comm *const *c, unsigned n, enum coll_state *ret)
 {
-    struct coll_area *mine = c->peers[c->me].area;
-    static const struct run_policy asleep = {.spin_us = RUN_NO_SPIN, .sleep_ms = 100};
-    uint32_t seen = run_word_load(&mine->bell);
-    enum coll_state state;
+    unsigned i = 0;
 
-    atomic_store_explicit(&mine->sleeping, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst); /* see coll_bells_ring */
-    state = coll_progress(c, PROGRESS);
-    if (state == COLL_BLOCKED) {
-        publish_wait(c, true);
-        device_runnable_add(c->cfg.in, -1);
-        (void)run_wait(&mine->bell, seen, limit_ns, &asleep);
-        device_runnable_add(c->cfg.in, 1);
+    while (i < n && (*ret = coll_progress(c[i], PROGRESS)) == COLL_BLOCKED)
+        i++;
+    return i;
+}
+
+/* One sleep of at most limit_ns on the bells of all, unless something can be done after all.
+ * Returns which of them moved, or n. */
+static unsigned sleep_once(struct coll_comm *const *c, unsigned n, uint64_t limit_ns,
+                           enum coll_state *ret)
+{
+    struct run_word *bell[COLL_DOZE_MAX];
+    uint32_t seen[COLL_DOZE_MAX];
+    unsigned moving;
+
+    for (unsigned i = 0; i < n; i++) {
+        struct coll_area *mine = c[i]->peers[c[i]->me].area;
+
+        bell[i] = &mine->bell;
+        seen[i] = run_word_load(&mine->bell);
+        atomic_store_explicit(&mine->sleeping, 1, memory_order_relaxed);
     }
-    atomic_store_explicit(&mine->sleeping, 0, memory_order_relaxed);
-    return state == COLL_BLOCKED ? coll_progress(c, PROGRESS) : state;
+    atomic_thread_fence(memory_order_seq_cst); /* see coll_bells_ring */
+    moving = first_moving(c, n, ret);
+    if (moving == n) {
+        for (unsigned i = 0; i < n; i++)
+            publish_wait(c[i], true);
+        device_runnable_add(c[0]->cfg.in, -1);
+        (void)run_wait_any(bell, seen, n, limit_ns);
+        device_runnable_add(c[0]->cfg.in, 1);
+    }
+    for (unsigned i = 0; i < n; i++)
+        atomic_store_explicit(&c[i]->peers[c[i]->me].area->sleeping, 0, memory_order_relaxed);
+    return moving == n ? first_moving(c, n, ret) : moving;
 }
 
 /* A rank that is alone on its CPU polls; one that others wait for the CPU of lets them have it,
@@ -334,29 +353,43 @@ static NRT_STATUS watch_look(struct coll_comm *c)
     return give_up(c, root_of(c), "nothing moves any more");
 }
 
-enum coll_state coll_doze(struct coll_comm *c, uint64_t limit_ns)
+/* How long one sleep may be: what comes over the network rings no bell. */
+static uint64_t nap_next(struct coll_comm *c)
 {
     struct coll_watch *w = &c->watch;
-    uint64_t most = LOOK_NS;
-    enum coll_state state;
+    uint64_t nap = w->nap > NET_DOZE_MIN ? w->nap : NET_DOZE_MIN;
 
-    if (coll_net_busy(c)) {
-        most = w->nap > NET_DOZE_MIN ? w->nap : NET_DOZE_MIN;
-        w->nap = most * 2 < NET_DOZE_MAX ? most * 2 : NET_DOZE_MAX;
+    if (!coll_net_busy(c))
+        return LOOK_NS;
+    w->nap = nap * 2 < NET_DOZE_MAX ? nap * 2 : NET_DOZE_MAX;
+    return nap;
+}
+
+enum coll_state coll_doze(struct coll_comm *const *c, unsigned n, uint64_t limit_ns)
+{
+    uint64_t start = run_now_ns(), slept;
+    enum coll_state state = COLL_BLOCKED;
+    unsigned moved;
+
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t nap = nap_next(c[i]);
+
+        limit_ns = nap < limit_ns ? nap : limit_ns;
     }
-    if (limit_ns < most)
-        most = limit_ns;
-    state = sleep_once(c, most);
-    if (state != COLL_BLOCKED) {
-        w->nap = w->slept = 0;
-        publish_wait(c, false);
-        return state;
+    moved = sleep_once(c, n, limit_ns, &state);
+    slept = run_now_ns() - start;
+    if (moved < n) {
+        c[moved]->watch.nap = c[moved]->watch.slept = 0;
+        publish_wait(c[moved], false);
     }
-    w->slept += most;
-    if (w->slept < LOOK_NS)
-        return state;
-    w->slept = 0;
-    return watch_look(c) ? COLL_FAILED : COLL_BLOCKED;
+    for (unsigned i = 0; i < n; i++) {
+        if (i == moved || (c[i]->watch.slept += slept) < LOOK_NS)
+            continue;
+        c[i]->watch.slept = 0;
+        if (watch_look(c[i]))
+            return COLL_FAILED;
+    }
+    return state;
 }
 
 /* Blocked: until something moves. */
@@ -365,7 +398,7 @@ static enum coll_state wait_moved(struct coll_comm *c)
     enum coll_state state = spin_and_yield(c);
 
     while (state == COLL_BLOCKED)
-        state = coll_doze(c, LOOK_NS);
+        state = coll_doze(&c, 1, LOOK_NS);
     return state;
 }
 

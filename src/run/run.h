@@ -76,6 +76,13 @@ struct run_policy {
 bool run_wait(struct run_word *w, uint32_t seen, uint64_t limit_ns,
               const struct run_policy *policy);
 
+/* Several words at once, n of them (1 to RUN_WORDS_MAX): sleeps until the value of one differs from
+ * what was seen of it: true. After limit_ns without that: false. A kernel that cannot wait for
+ * several (Linux before 5.16) sleeps on the first word, and then for at most RUN_WORDS_NAP_NS. */
+#define RUN_WORDS_MAX    8
+#define RUN_WORDS_NAP_NS UINT64_C(1000000)
+bool run_wait_any(struct run_word *const *w, const uint32_t *seen, unsigned n, uint64_t limit_ns);
+
 /* --- Owning ------------------------------------------------------------------------------------
  */
 

@@ -145,3 +145,50 @@ bool run_wait(struct run_word *w, uint32_t seen, uint64_t limit_ns, const struct
             p->asleep(p->arg, false);
     }
 }
+
+/* --- several words ------------------------------------------------------------------------------
+ */
+
+static bool any_changed(struct run_word *const *w, const uint32_t *seen, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (changed(w[i], seen[i]))
+            return true;
+    return false;
+}
+
+/* As word_sleep: registered at every word before the kernel compares. False: no such call. */
+static bool words_sleep(struct run_word *const *w, const uint32_t *seen, unsigned n, uint64_t end)
+{
+    struct futex_waitv v[RUN_WORDS_MAX] = {0};
+    struct timespec ts = {.tv_sec = (time_t)(end / 1000000000u),
+                          .tv_nsec = (long)(end % 1000000000u)};
+    bool known;
+
+    for (unsigned i = 0; i < n; i++) {
+        v[i].uaddr = (uintptr_t)&w[i]->value;
+        v[i].val = seen[i];
+        v[i].flags = FUTEX_32; /* not private: see wake_sleepers */
+        __atomic_fetch_add(&w[i]->sleepers, 1, __ATOMIC_SEQ_CST);
+    }
+    known = syscall(SYS_futex_waitv, v, n, 0, &ts, CLOCK_MONOTONIC) >= 0 || errno != ENOSYS;
+    for (unsigned i = 0; i < n; i++)
+        __atomic_fetch_sub(&w[i]->sleepers, 1, __ATOMIC_SEQ_CST);
+    return known;
+}
+
+bool run_wait_any(struct run_word *const *w, const uint32_t *seen, unsigned n, uint64_t limit_ns)
+{
+    uint64_t now = run_now_ns(), most = (uint64_t)INT32_MAX * 1000000000u, end;
+
+    end = now + min_u64(limit_ns, most); /* a time that the kernel takes */
+    for (; !any_changed(w, seen, n); now = run_now_ns()) {
+        if (now >= end)
+            return false;
+        if (n == 1)
+            word_sleep(w[0], seen[0], end - now);
+        else if (!words_sleep(w, seen, n, end))
+            word_sleep(w[0], seen[0], min_u64(end - now, RUN_WORDS_NAP_NS));
+    }
+    return true;
+}

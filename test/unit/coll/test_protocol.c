@@ -141,7 +141,7 @@ static const char *silent_body(struct rank *r)
                 bad = "steps do not show";
             steps = v.steps;
         }
-        (void)coll_doze(r->comm, 0);
+        (void)coll_doze(&r->comm, 1, 0);
         coll_comm_view(r->comm, 1, &v);
         if (!v.waits)
             bad = "it does not say that it waits";

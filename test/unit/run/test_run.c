@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <fenv.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -41,6 +47,96 @@ static void wait_gives_up_at_its_limit(void **state)
     assert_true(run_now_ns() - before >= 3000000);
     assert_int_equal(w.sleepers, 0);
     assert_int_equal(w.value, 5);
+}
+
+static void wait_any_gives_up_at_its_limit(void **state)
+{
+    struct run_word a = {.value = 5}, b = {.value = 6};
+    struct run_word *const both[] = {&a, &b};
+    const uint32_t seen[] = {5, 6}, old[] = {5, 5};
+    uint64_t before = run_now_ns();
+
+    assert_false(run_wait_any(both, seen, 2, 0));
+    assert_false(run_wait_any(both, seen, 2, 3000000));
+    assert_false(run_wait_any(both, seen, 1, 3000000));
+    assert_true(run_now_ns() - before >= 6000000);
+    assert_true(run_wait_any(both, old, 2, RUN_FOREVER));
+    assert_int_equal(a.sleepers + b.sleepers, 0);
+    (void)state;
+}
+
+#define ANY_ROUNDS 3000u
+
+struct any {
+    struct run_word there[RUN_WORDS_MAX], back;
+    unsigned n;
+};
+
+/* Answers whichever word is posted. */
+static void *any_echo(void *arg)
+{
+    struct any *a = arg;
+    struct run_word *w[RUN_WORDS_MAX];
+    uint32_t seen[RUN_WORDS_MAX] = {0};
+
+    for (unsigned i = 0; i < a->n; i++)
+        w[i] = &a->there[i];
+    for (uint32_t round = 0; round < ANY_ROUNDS; round++) {
+        (void)run_wait_any(w, seen, a->n, RUN_FOREVER);
+        for (unsigned i = 0; i < a->n; i++)
+            seen[i] = run_word_load(w[i]);
+        run_word_post(&a->back);
+    }
+    return NULL;
+}
+
+/* A wake that is lost keeps it for ever, and the watchdog ends the test. */
+static void any_word_wakes(void)
+{
+    for (unsigned n = 1; n <= RUN_WORDS_MAX; n++) {
+        struct any a = {.n = n};
+        pthread_t t;
+
+        assert_int_equal(pthread_create(&t, NULL, any_echo, &a), 0);
+        for (uint32_t round = 0; round < ANY_ROUNDS; round++) {
+            run_word_post(&a.there[round * 7 % n]);
+            assert_true(run_wait(&a.back, round, RUN_FOREVER, NULL));
+        }
+        pthread_join(t, NULL);
+        for (unsigned i = 0; i < n; i++)
+            assert_int_equal(a.there[i].sleepers, 0);
+    }
+}
+
+static void wait_any_is_woken_by_each(void **state)
+{
+    any_word_wakes();
+    (void)state;
+}
+
+/* The same where the kernel does not know the call: a filter says so to a child. */
+static void wait_any_without_the_call(void **state)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex_waitv, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]), .filter = filter};
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+            _exit(runner_emulated() ? 0 : 2); /* an emulator does not filter, nor know the call */
+        wait_any_gives_up_at_its_limit(NULL);
+        any_word_wakes();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    (void)state;
 }
 
 struct counts {
@@ -693,6 +789,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wait_returns_at_once_when_changed),
         cmocka_unit_test(wait_gives_up_at_its_limit),
+        cmocka_unit_test(wait_any_gives_up_at_its_limit),
+        cmocka_unit_test(wait_any_is_woken_by_each),
+        cmocka_unit_test(wait_any_without_the_call),
         cmocka_unit_test(wait_runs_progress_and_reports_sleep),
         cmocka_unit_test(ping_pong_loses_no_wakeup),
         cmocka_unit_test(every_waiter_sees_the_last_post),
