@@ -114,6 +114,7 @@ static NRT_STATUS pairs_make(struct err *err)
             (uint64_t)settings_int("NEURON_RT_EXEC_TIMEOUT", TIMEOUT_S, 0, INT32_MAX, &sink) *
             1000000000u,
         .key = settings_str("OPENNRT_JOB_KEY", NULL),
+        .fabric = true,
         .cpus = settings_str("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", NULL)};
 
     return sr_.pairs ? NRT_SUCCESS : net_pairs_open(&cfg, &sr_.pairs, err);

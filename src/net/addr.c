@@ -136,6 +136,20 @@ static size_t host_bytes(const struct addr *a, uint8_t out[16])
     return 0;
 }
 
+void addr_unwrap(struct addr *a)
+{
+    uint16_t port = addr_port(a);
+    struct sockaddr_in four = {.sin_family = AF_INET};
+    uint8_t host[16];
+
+    if (a->sa.ss_family != AF_INET6 || host_bytes(a, host) != 4)
+        return;
+    memcpy(&four.sin_addr, host, 4);
+    memcpy(&a->sa, &four, sizeof(four));
+    a->len = sizeof(four);
+    addr_port_set(a, port);
+}
+
 bool addr_same_host(const struct addr *a, const struct addr *b)
 {
     static const uint8_t loopback6[16] = {[15] = 1};

@@ -557,7 +557,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
         st = err_set(&why, NRT_RESOURCE, "out of memory for %u peers", cfg->world);
     else
         st = link_start(l, cfg, &why);
-    if (st == NRT_SUCCESS) {
+    if (st == NRT_SUCCESS && !cfg->by_hand) {
         link_own_receive(l);
         st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
         l->have_proxy = st == NRT_SUCCESS;

@@ -10,7 +10,7 @@
  * Threads: a link has one lock; progress of a second thread returns at once. A thread of its own
  * makes progress, of the watched job too, while nobody else does: what is under way ends even if
  * the program computes. It looks once a millisecond while there is work, ten times a second
- * otherwise. */
+ * otherwise. A link by hand has none. */
 #ifndef NET_LINK_H
 #define NET_LINK_H
 
@@ -30,6 +30,7 @@ struct net_link_config {
     const char *root; /* NEURON_RT_ROOT_COMM_ID: the interface is the one that leads there; NULL:
                          loopback */
     const char *provider; /* only this one; NULL: the first that works */
+    bool by_hand;         /* no thread: whoever calls net_link_progress; closing waits for nobody */
     const char *cpus;     /* of the link's thread, "40-47,88-95"; NULL or malformed: any */
     struct log *log;      /* may be NULL */
 };

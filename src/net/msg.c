@@ -299,6 +299,10 @@ static void get_body(struct reader *r, struct msg *m)
     case MSG_KEPT:
         get_transfer(r, m->type, &m->u.transfer);
         break;
+    case MSG_FABRIC:
+        m->u.fabric.provider = get_text(r, MSG_PROVIDER_MAX - 1);
+        m->u.fabric.address = get_bytes(r, MSG_ADDRESS_MAX);
+        break;
     default: /* MSG_BYE has no body */
         break;
     }
@@ -566,6 +570,10 @@ static void put_body(struct writer *w, const struct msg *m)
     case MSG_GOT:
     case MSG_KEPT:
         put_transfer(w, m->type, &m->u.transfer);
+        break;
+    case MSG_FABRIC:
+        put_text(w, &m->u.fabric.provider);
+        put_bytes(w, &m->u.fabric.address);
         break;
     default:
         break;

@@ -47,6 +47,7 @@ enum msg_type {
     MSG_HAVE,   /* sender: the message, or where it is */
     MSG_GOT,    /* receiver: I have it */
     MSG_KEPT,   /* sender: it was mine while you read it */
+    MSG_FABRIC, /* either, first: my address on the network of the bytes */
     MSG_TYPE_END
 };
 
@@ -157,7 +158,15 @@ enum msg_how {
     MSG_HOW_STREAM,   /* the bytes follow the frame */
     MSG_HOW_DEVICE,   /* read them at this device address */
     MSG_HOW_TOO_LONG, /* not sent: longer than what is wanted */
+    MSG_HOW_FABRIC,   /* they come over libfabric */
     MSG_HOW_END
+};
+
+#define MSG_PROVIDER_MAX 32u  /* of a provider's name, with NUL */
+#define MSG_ADDRESS_MAX  256u /* NET_ADDRESS_MAX */
+struct msg_fabric {
+    struct msg_text provider; /* empty: no libfabric here */
+    struct msg_bytes address;
 };
 
 struct msg_transfer { /* WANT, HAVE; GOT and KEPT have the index only */
@@ -183,6 +192,7 @@ struct msg {
         struct msg_call call;
         struct msg_home paired;
         struct msg_transfer transfer;
+        struct msg_fabric fabric;
     } u;
 };
 
@@ -233,6 +243,7 @@ NRT_STATUS addr_parse(const char *text, struct addr *ret, struct err *err);
 void addr_text(const struct addr *a, char buf[ADDR_TEXT_MAX]); /* as above */
 uint16_t addr_port(const struct addr *a);                      /* of an IPv4 or IPv6 address */
 void addr_port_set(struct addr *a, uint16_t port);
+void addr_unwrap(struct addr *a); /* IPv4 in IPv6 becomes IPv4; others stay */
 /* Whether the two ends of a connection are on one host: loopback, or the same address. */
 bool addr_same_host(const struct addr *a, const struct addr *b);
 

@@ -19,7 +19,10 @@
 
 #define EVENTS 32
 /* The thread looks at the clock so often, whatever the timers say. */
-#define SLEEP_MAX_NS UINT64_C(250000000)
+#define SLEEP_MAX_NS   UINT64_C(250000000)
+#define FABRIC_SPIN_NS UINT64_C(200000)
+#define FABRIC_NAP_MIN UINT64_C(50000)
+#define FABRIC_NAP_MAX UINT64_C(1000000)
 
 struct pair_core *pairs_core(const struct net_pairs *s, uint32_t core)
 {
@@ -112,15 +115,21 @@ static bool tick(struct net_pairs *s, unsigned *done)
     bool more = false;
 
     half_tick(s, now);
+    s->fabric_busy = false;
     for (struct pair_core *c = s->cores; c != NULL; c = c->next) {
         core_tick(c, now);
         for (struct net_pair *p = c->pairs; p != NULL; p = p->next) {
-            if (p->more) {
+            if (p->more || pair_fabric_busy(p)) {
                 pair_move(p);
                 ++*done;
             }
             pair_tick(p, now);
             more |= p->more;
+            if (pair_fabric_busy(p)) {
+                s->fabric_busy = true;
+                if (p->moved_at > s->fabric_moved)
+                    s->fabric_moved = p->moved_at;
+            }
         }
     }
     return more;
@@ -174,13 +183,27 @@ static uint64_t next_timer(const struct net_pairs *s)
     return at;
 }
 
+/* No descriptor tells when the provider has something: the thread looks all the time while bytes
+ * come, and more and more seldom when none have for a while. */
+static uint64_t sleep_most(const struct net_pairs *s, uint64_t now)
+{
+    uint64_t idle = now > s->fabric_moved ? now - s->fabric_moved : 0;
+
+    if (!s->fabric_busy)
+        return SLEEP_MAX_NS;
+    if (idle < FABRIC_SPIN_NS)
+        return 0;
+    idle /= 8;
+    return idle < FABRIC_NAP_MIN ? FABRIC_NAP_MIN : idle > FABRIC_NAP_MAX ? FABRIC_NAP_MAX : idle;
+}
+
 static void *thread_main(void *arg)
 {
     struct net_pairs *s = arg;
     struct pollfd fd = {.fd = s->s.epoll_fd, .events = POLLIN};
 
     while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
-        uint64_t now, timer, ns = SLEEP_MAX_NS;
+        uint64_t now, timer, ns;
         struct timespec ts;
         bool more;
 
@@ -188,8 +211,9 @@ static void *thread_main(void *arg)
         progress_locked(s, EVENTS, &more);
         now = pairs_now(s);
         timer = next_timer(s);
+        ns = sleep_most(s, now);
         pthread_mutex_unlock(&s->lock);
-        if (atomic_load_explicit(&s->others, memory_order_relaxed) > 0)
+        if (ns == 0 || atomic_load_explicit(&s->others, memory_order_relaxed) > 0)
             sched_yield();
         if (timer <= now)
             ns = 0;

@@ -6,7 +6,8 @@
  * A core listens at the bootstrap port plus its number. Who connects is challenged for the job's
  * key, as in the bootstrap of a job (job.h), and kept until an accept asks for it. The k-th connect
  * of a core to another one meets the k-th accept there. Inside one instance the receiver reads the
- * sender's HBM directly; everything else travels over the connection.
+ * sender's HBM directly; between instances bytes travel over libfabric, if the configuration says
+ * so and both ends have the same provider; everything else travels over the connection.
  *
  * Progress: one thread per set of pairs, which sleeps when there is nothing to do, or, where the
  * configuration says so, whoever calls net_pairs_progress.
@@ -46,7 +47,8 @@ struct net_pairs_config {
     struct log *log;  /* may be NULL */
     uint64_t handshake_ms;
     unsigned half_open_max;
-    bool by_hand;               /* no thread: net_pairs_progress */
+    bool fabric;  /* bytes between instances go over libfabric, where both ends have it */
+    bool by_hand; /* no thread: net_pairs_progress */
     uint64_t (*now)(void *arg); /* nanoseconds; NULL: the monotonic clock */
     void *now_arg;
 };

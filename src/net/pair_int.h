@@ -77,6 +77,8 @@ struct net_pair {
     uint64_t ended;                      /* index of `first` */
     uint64_t wants;                      /* sender: WANTs that have come; receiver: HAVEs */
     uint64_t want[NET_PAIR_PENDING_MAX]; /* sender: their sizes, by index */
+    struct pair_fabric *fabric;          /* NULL: bytes go over the connection */
+    bool fabric_heard;                   /* the other end's offer has come */
     unsigned kept_due; /* sender: KEPTs to be sent, the last of them index kept_next - 1 */
     uint64_t kept_next;
 };
@@ -93,6 +95,8 @@ struct net_transfer {
     uint64_t at;          /* bytes moved */
     bool reads;           /* receiver: from the peer's HBM, at from */
     bool all;             /* every byte has moved; waits for the other end's word */
+    bool fabric;          /* it goes over libfabric */
+    bool acked;           /* sender, fabric: the receiver has it before the provider has said so */
     uint64_t from;
 };
 
@@ -116,7 +120,9 @@ struct net_pairs {
     struct line *half, *dead;
     unsigned half_count;
     uint64_t strangers;
-    bool warned_unkeyed;
+    bool warned_unkeyed, warned_fabric;
+    bool fabric_busy;      /* some pair has bytes on their way over libfabric */
+    uint64_t fabric_moved; /* when any of them did last */
     char host[NET_HOST_MAX];
     struct net_pair *new_pairs, **new_pairs_last;             /* inbox_lock */
     struct net_transfer *new_transfers, **new_transfers_last; /* inbox_lock */
@@ -191,6 +197,27 @@ void call_welcomed(struct net_pairs *s, struct line *k, const struct msg_welcome
 void call_rejected(struct line *k, const struct msg_reject *m);
 
 /* --- pair_move.c: transfers --------------------------------------------------------------------
+ */
+
+/* --- pair_fabric.c: bytes over libfabric ---------------------------------------------------------
+ */
+
+/* The pair has met: opens an endpoint for it, unless both ends are on one instance, and tells the
+ * other end. What cannot be had is logged once, and bytes go over the connection. */
+void pair_fabric_offer(struct net_pair *p);
+/* The other end's offer. False: it does not belong there. */
+bool pair_fabric_offered(struct net_pair *p, const struct msg_fabric *m);
+/* Whether both ends have it. */
+bool pair_fabric_agreed(const struct net_pair *p);
+/* Whether the provider must be asked again and again, since no descriptor tells of it. */
+bool pair_fabric_busy(const struct net_pair *p);
+/* Moves bytes of p->busy. *ret_all: all of them have moved. False: nothing moved; the pair may have
+ * failed. */
+bool pair_fabric_move(struct net_pair *p, bool *ret_all);
+/* Nothing of the pair's memory is touched by the provider any more; the endpoint is closed. */
+void pair_fabric_end(struct net_pair *p);
+
+/* --- pair_move.c: transfers ---------------------------------------------------------------------
  */
 
 /* It is over: everything under way fails with the status, the peer is told, the line goes. */

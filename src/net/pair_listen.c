@@ -244,6 +244,7 @@ void core_match(struct pair_core *c)
         k->pair = p;
         pair_paired(p, k);
         line_send(s, k, msg_build(&m, NULL, NULL));
+        pair_fabric_offer(p);
     }
 }
 

@@ -62,13 +62,16 @@ void pair_fail(struct net_pair *p, NRT_STATUS status, const char *fmt, ...)
     err_vset(&p->failure, status, fmt, ap);
     va_end(ap);
     if (p->line != NULL) {
+        bool inside = p->send && p->busy != NULL && !p->busy->fabric;
+
         /* In the middle of a message only the end of the stream can be said. */
-        if (p->line->phase == LINE_PAIRED && !p->line->bye && !(p->send && p->busy != NULL)) {
+        if (p->line->phase == LINE_PAIRED && !p->line->bye && !inside) {
             m.u.fail.text = msg_text_of(p->failure.text);
             (void)conn_send(&p->line->c, msg_build(&m, NULL, NULL));
         }
         line_kill(p->set, p->line);
     }
+    pair_fabric_end(p);
     p->busy = NULL;
     while (p->first != NULL)
         first_over(p, status, p->failure.text);
@@ -134,7 +137,7 @@ static void too_long(struct net_pair *p, struct net_transfer *t)
 static bool announce(struct net_pair *p)
 {
     struct net_transfer *t = p->fresh;
-    bool direct;
+    enum msg_how how = MSG_HOW_STREAM;
 
     if (t == NULL || t->index >= p->wants)
         return false;
@@ -144,14 +147,17 @@ static bool announce(struct net_pair *p)
         too_long(p, t);
         return connected(p) && p->told != told;
     }
-    direct = t->m.device && t->size > 0 && same_instance(p);
+    if (t->m.device && t->size > 0 && same_instance(p))
+        how = MSG_HOW_DEVICE;
+    else if (pair_fabric_agreed(p))
+        how = MSG_HOW_FABRIC;
     p->fresh = t->next;
     p->told++;
     t->all = t->size == 0;
-    if (!direct && !t->all)
+    t->fabric = how == MSG_HOW_FABRIC;
+    if (how != MSG_HOW_DEVICE && !t->all)
         p->busy = t;
-    say_transfer(p, MSG_HAVE, t->index, t->size, direct ? MSG_HOW_DEVICE : MSG_HOW_STREAM,
-                 t->m.addr);
+    say_transfer(p, MSG_HAVE, t->index, t->size, how, t->m.addr);
     return connected(p);
 }
 
@@ -176,6 +182,21 @@ static bool stream(struct net_pair *p)
     return n > 0;
 }
 
+/* The same over libfabric. */
+static bool send_fabric(struct net_pair *p)
+{
+    struct net_transfer *t = p->busy;
+    bool all, moved = pair_fabric_move(p, &all);
+
+    if (!connected(p) || !all)
+        return moved;
+    t->all = true;
+    p->busy = NULL;
+    if (t->acked)
+        first_over(p, NRT_SUCCESS, NULL);
+    return true;
+}
+
 static void say_kept(struct net_pair *p)
 {
     for (; p->kept_due > 0 && connected(p); p->kept_due--)
@@ -185,7 +206,7 @@ static void say_kept(struct net_pair *p)
 static bool send_some(struct net_pair *p)
 {
     if (p->busy != NULL)
-        return stream(p);
+        return p->busy->fabric ? send_fabric(p) : stream(p);
     say_kept(p);
     return connected(p) && announce(p);
 }
@@ -204,8 +225,13 @@ static void got_got(struct net_pair *p, const struct msg_transfer *m)
 {
     struct net_transfer *t = p->first;
 
-    if (t == NULL || m->index != t->index || m->index >= p->told || t == p->busy) {
+    if (t == NULL || m->index != t->index || m->index >= p->told || t->acked ||
+        (t == p->busy && !t->fabric)) {
         protocol_fail(p, "it has what was not sent");
+        return;
+    }
+    if (t == p->busy) { /* the provider has not said yet that it is sent */
+        t->acked = true;
         return;
     }
     if (!t->all) { /* it was read in place */
@@ -250,6 +276,16 @@ static void receives_end(struct net_pair *p)
         first_over(p, NRT_SUCCESS, NULL);
 }
 
+/* Messages over libfabric may be announced while one before them is under way. */
+static void fabric_next(struct net_pair *p)
+{
+    struct net_transfer *t = p->first;
+
+    while (t != NULL && (t->all || !t->fabric))
+        t = t->all ? t->next : NULL;
+    p->busy = t;
+}
+
 /* All bytes are here. Read in place, they count when the sender has confirmed. */
 static void received(struct net_pair *p)
 {
@@ -260,6 +296,18 @@ static void received(struct net_pair *p)
     say_transfer(p, MSG_GOT, t->index, 0, MSG_HOW_STREAM, 0);
     if (connected(p))
         receives_end(p);
+}
+
+/* The next of them; one without bytes is over at once. */
+static void fabric_begin(struct net_pair *p)
+{
+    do {
+        fabric_next(p);
+        if (p->busy != NULL && p->busy->size == 0)
+            received(p);
+        else
+            break;
+    } while (connected(p));
 }
 
 static void got_have(struct net_pair *p, const struct msg_transfer *m)
@@ -283,11 +331,18 @@ static void got_have(struct net_pair *p, const struct msg_transfer *m)
         first_over(p, NRT_FAILURE, why);
         return;
     }
-    if (m->size > t->m.size || (m->how == MSG_HOW_DEVICE && !same_instance(p))) {
-        protocol_fail(p, "it sent more than fits, or from another instance's memory");
+    if (m->size > t->m.size || (m->how == MSG_HOW_DEVICE && !same_instance(p)) ||
+        (m->how == MSG_HOW_FABRIC) != pair_fabric_agreed(p)) {
+        protocol_fail(p, "it sent more than fits, or by a way that was not agreed");
         return;
     }
     t->size = m->size;
+    if (m->how == MSG_HOW_FABRIC) {
+        t->fabric = true;
+        if (p->busy == NULL)
+            fabric_begin(p);
+        return;
+    }
     t->reads = m->how == MSG_HOW_DEVICE && m->size > 0;
     t->from = m->addr;
     p->busy = t;
@@ -347,6 +402,18 @@ static bool take_some(struct net_pair *p)
     return n > 0;
 }
 
+static bool take_fabric(struct net_pair *p)
+{
+    bool all, moved = pair_fabric_move(p, &all);
+
+    if (!connected(p) || !all)
+        return moved;
+    received(p);
+    if (connected(p))
+        fabric_begin(p);
+    return true;
+}
+
 /* --- messages ----------------------------------------------------------------------------------
  */
 
@@ -367,6 +434,9 @@ static void handle(struct net_pair *p, const struct msg *m)
     } else if (m->type == MSG_BYE) {
         p->line->bye = true;
         pair_fail(p, NRT_FAILURE, "%s has closed its side", p->name);
+    } else if (m->type == MSG_FABRIC) {
+        if (!pair_fabric_offered(p, &m->u.fabric))
+            protocol_fail(p, "it tells its address on the network too late");
     } else if (p->send && m->type == MSG_WANT) {
         got_want(p, &m->u.transfer);
     } else if (p->send && m->type == MSG_GOT) {
@@ -408,6 +478,11 @@ static void lost(struct net_pair *p)
 /* Input: bytes of a message under way, else messages. */
 static bool input_some(struct net_pair *p)
 {
+    if (!p->send && pair_fabric_busy(p)) {
+        bool moved = take_fabric(p);
+
+        return connected(p) && (message_some(p) || moved);
+    }
     if (!p->send && p->busy != NULL && !p->busy->reads)
         return take_some(p);
     if (!p->send && p->busy != NULL) {
@@ -446,7 +521,7 @@ void pair_move(struct net_pair *p)
 
 void pair_event(struct net_pair *p)
 {
-    bool reading = !p->send && p->busy != NULL;
+    bool reading = !p->send && p->busy != NULL && !p->busy->fabric;
     struct err why = {0};
 
     conn_flush(&p->line->c);

@@ -145,14 +145,14 @@ static void exchange(const struct pair_end *e, unsigned side, unsigned comms)
     assert_ok(nrt_async_sendrecv_close(e->lnc));
 }
 
-/* exchange LNC PEER IP COMMS SEED */
+/* exchange LNC PEER IP COMMS SEED [SIDE] */
 static int helper_exchange(int argc, char **argv)
 {
     struct pair_end e = pair_end_from(argv + 1);
 
     seed = strtoull(argv[5], NULL, 10);
     pair_begin(e.lnc);
-    exchange(&e, 1, (unsigned)atoi(argv[4]));
+    exchange(&e, argc > 6 ? (unsigned)atoi(argv[6]) : 1, (unsigned)atoi(argv[4]));
     nrt_close();
     return 0;
 }
@@ -187,6 +187,66 @@ static void two_hosts_exchange(void **state)
     run_exchange(true, "127.0.0.1", 6);
     PROVES("inter-021");
     PROVES("inter-022");
+}
+
+/* One of two hosts, in a process of its own, since libfabric reads its settings once. */
+static void host_start(struct runner_proc *p, unsigned side, const char *provider)
+{
+    char port[80], instance[80], fi[48], ip[32], text[32], number[8];
+    const char *args[] = {"0", "0", ip, "4", text, number, NULL};
+    const char *env[] = {port, instance, fi, "NEURON_RT_LOG_LEVEL=INFO", NULL};
+
+    snprintf(ip, sizeof(ip), "127.0.0.1:%u", pair_port() + 4 * (1 - side));
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
+    snprintf(number, sizeof(number), "%u", side);
+    snprintf(port, sizeof(port), "NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT=%u",
+             pair_port() + 4 * side);
+    snprintf(instance, sizeof(instance), "OPENNRT_INSTANCE=%s-%u", getenv("OPENNRT_INSTANCE"),
+             side);
+    snprintf(fi, sizeof(fi), "FI_PROVIDER=%s", provider);
+    assert_true(runner_start(p, "exchange", args, env));
+}
+
+/* How many of both hosts' communicators say so in the log. */
+static unsigned exchange_over(const char *one, const char *two, const char *what)
+{
+    struct runner_proc p[2];
+    unsigned n = 0;
+
+    api_env("trn1.2xlarge", 0);
+    setenv("OPENNRT_JOB_KEY", "of the tests", 1);
+    host_start(&p[0], 0, one);
+    host_start(&p[1], 1, two);
+    assert_int_equal(runner_wait(&p[0], PAIR_WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p[1], PAIR_WAIT_MS), 0);
+    for (const char *at = api_log(); (at = strstr(at, what)) != NULL; at++)
+        n++;
+    unsetenv("OPENNRT_JOB_KEY");
+    api_env_end();
+    return n;
+}
+
+/* Between instances bytes travel over libfabric, by whichever provider there is. */
+static void over_each_provider(void **state)
+{
+    static const char *const providers[] = {"tcp", "net", "tcp;ofi_rxm"};
+    unsigned met = 0;
+
+    for (unsigned i = 0; i < sizeof(providers) / sizeof(providers[0]); i++) {
+        char what[64];
+
+        snprintf(what, sizeof(what), "go over libfabric provider %s\n", providers[i]);
+        met += exchange_over(providers[i], providers[i], what) == 2 * 4;
+    }
+    assert_true(met >= 2); /* libfabric has tcp or net, and tcp;ofi_rxm */
+    (void)state;
+}
+
+/* Ends with two providers use neither, and say once which they have. */
+static void with_two_providers_over_tcp(void **state)
+{
+    assert_int_equal(exchange_over("net", "tcp;ofi_rxm", "go over TCP and not over libfabric"), 2);
+    (void)state;
 }
 
 static bool have_ipv6(void)
@@ -470,6 +530,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(processes_of_one_host_exchange),
         cmocka_unit_test(two_hosts_exchange),
+        cmocka_unit_test(over_each_provider),
+        cmocka_unit_test(with_two_providers_over_tcp),
         cmocka_unit_test(over_ipv6),
         cmocka_unit_test(as_many_communicators_as_allowed_in_order),
         cmocka_unit_test(offsets_beyond_4_gib),

@@ -144,7 +144,7 @@ static struct msg a_call(void)
 }
 
 /* One of each kind. */
-static unsigned samples(struct frame *out[18])
+static unsigned samples(struct frame *out[19])
 {
     struct msg_bytes parts[2] = {{(const uint8_t *)"ab", 2}, {NULL, 0}};
     struct net_rank ranks[2] = {{.host = "a", .node = "n", .instance = "i", .pid = 1},
@@ -179,7 +179,9 @@ static unsigned samples(struct frame *out[18])
         {.type = MSG_HAVE,
          .u.transfer = {.index = 3, .size = 64, .how = MSG_HOW_DEVICE, .addr = 1 << 20}},
         {.type = MSG_GOT, .u.transfer = {.index = 3}},
-        {.type = MSG_KEPT, .u.transfer = {.index = 3}}};
+        {.type = MSG_KEPT, .u.transfer = {.index = 3}},
+        {.type = MSG_FABRIC,
+         .u.fabric = {.provider = msg_text_of("tcp;ofi_rxm"), .address = {.p = nonce, .n = 16}}}};
     unsigned n = 0;
 
     ranks[0].blob = "xyz";
@@ -193,7 +195,7 @@ static unsigned samples(struct frame *out[18])
 
 static void every_prefix_is_refused(void **state)
 {
-    struct frame *f[18];
+    struct frame *f[19];
     unsigned n = samples(f);
 
     for (unsigned i = 0; i < n; i++) {
@@ -221,7 +223,7 @@ static void every_prefix_is_refused(void **state)
 
 static void damage_is_survived(void **state)
 {
-    struct frame *f[18];
+    struct frame *f[19];
     unsigned n = samples(f), refused = 0, taken = 0;
 
     for (unsigned i = 0; i < n; i++) {
