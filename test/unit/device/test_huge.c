@@ -18,19 +18,20 @@
 #define OFTEN 16 /* copies after which a block moves */
 #define MANY  40
 
+/* As many blocks as a tensor has: one may be there when several are not. */
 static bool host_collapses(void)
 {
     int fd = memfd_create("huge", MFD_CLOEXEC);
     char *p = MAP_FAILED, *at;
     bool ok = false;
 
-    if (fd >= 0 && ftruncate(fd, 2 * (off_t)BLOCK) == 0)
-        p = mmap(NULL, 2 * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd >= 0 && ftruncate(fd, SIZE + BLOCK) == 0)
+        p = mmap(NULL, SIZE + BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (p != MAP_FAILED) {
-        memset(p, 1, 2 * BLOCK);
+        memset(p, 1, SIZE + BLOCK);
         at = p + (BLOCK - (uintptr_t)p % BLOCK) % BLOCK;
-        ok = madvise(at, BLOCK, MADV_COLLAPSE) == 0;
-        munmap(p, 2 * BLOCK);
+        ok = madvise(at, SIZE, MADV_COLLAPSE) == 0;
+        munmap(p, SIZE + BLOCK);
     }
     if (fd >= 0)
         close(fd);
