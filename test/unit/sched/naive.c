@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "naive.h"
+#include "naive_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,28 +7,10 @@
 
 #include "topo/group.h"
 
-#define NODES    6000
-#define CELLS    20000
-#define ACCESSES 400000
 #define SIGNALS  20000
 #define MESSAGES 2000
 
-/* A node of the graph: a step that was executed, the application of a rank between two operations,
- * the network reading or writing a message. Edges lead from earlier nodes to later ones, so the set
- * of all that is before a node is known when it is made. */
-static uint64_t before[NODES][NODES / 64 + 1];
-static unsigned nodes;
-
-static struct value {
-    uint64_t order, sum; /* of how it was added up; of whose contributions, each random */
-    bool set;
-} cell[CELLS];
-
-static struct access {
-    uint32_t node, next;
-    bool write;
-} access[ACCESSES];
-static uint32_t first_access[CELLS], accesses;
+static struct naive_value cell[NAIVE_CELLS];
 
 static struct signal {
     uint32_t to, from, channel, sem, node;
@@ -78,69 +60,11 @@ static struct { /* the step that is looked at */
     bool now, changes;
 } watch;
 
-static bool bad(const char *what, uint32_t a, uint32_t b)
+bool naive_bad(const char *what, uint32_t a, uint32_t b)
 {
     if (!wrong[0])
         snprintf(wrong, sizeof(wrong), "%s (%u, %u)", what, a, b);
     return false;
-}
-
-static uint32_t node_new(uint32_t after)
-{
-    if (nodes == NODES)
-        abort();
-    memset(before[nodes], 0, sizeof(before[nodes]));
-    if (after != UINT32_MAX) {
-        memcpy(before[nodes], before[after], sizeof(before[nodes]));
-        before[nodes][after / 64] |= (uint64_t)1 << (after % 64);
-    }
-    return nodes++;
-}
-
-static void edge(uint32_t from, uint32_t to)
-{
-    for (unsigned i = 0; i <= NODES / 64; i++)
-        before[to][i] |= before[from][i];
-    before[to][from / 64] |= (uint64_t)1 << (from % 64);
-}
-
-static bool is_before(uint32_t a, uint32_t b)
-{
-    return before[b][a / 64] >> (a % 64) & 1;
-}
-
-static bool touch(uint32_t c, uint32_t node, bool write)
-{
-    for (uint32_t i = first_access[c]; i; i = access[i].next)
-        if (access[i].node != node && (write || access[i].write) &&
-            !is_before(access[i].node, node))
-            return bad("unordered accesses of a cell", access[i].node, node);
-    if (++accesses == ACCESSES)
-        abort();
-    access[accesses] = (struct access){node, first_access[c], write};
-    first_access[c] = accesses;
-    return true;
-}
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    a = (a ^ b) * 0xff51afd7ed558ccdu;
-    a = (a ^ (a >> 33)) * 0xc4ceb9fe1a85ec53u;
-    return a ^ (a >> 29);
-}
-
-static struct value input_of(uint32_t run, uint32_t r, uint32_t t, uint64_t i)
-{
-    uint64_t h = mix(mix(mix(run + 1, r + 7), t + 77), i + 777);
-
-    return (struct value){h, h, true};
-}
-
-static struct value stale_of(uint32_t run, uint32_t r, uint32_t t, uint64_t i)
-{
-    uint64_t h = mix(input_of(run, r, t, i).order, 4711);
-
-    return (struct value){h, h, true};
 }
 
 /* ---- where things lie ---- */
@@ -201,10 +125,10 @@ static void layout(void)
             cells += (unsigned)(2 * channels * extra[r * channels][2]);
         }
     }
-    if (cells >= CELLS)
+    if (cells >= NAIVE_CELLS)
         abort();
     memset(cell, 0, sizeof(cell));
-    memset(first_access, 0, sizeof(first_access));
+    naive_graph_clear();
 }
 
 /* First cell of a place at repetition i; false: outside. */
@@ -215,21 +139,21 @@ static bool find(const struct sched_ref *ref, uint32_t r, uint32_t ch, uint64_t 
     int64_t off = (int64_t)ref->off + ref->stride * (int64_t)i, limit;
 
     if (ref->rank >= ranks)
-        return bad("rank", ref->rank, 0);
+        return naive_bad("rank", ref->rank, 0);
     if (source->node && source->node(source->ctx, ref->rank) != source->node(source->ctx, r))
-        return bad("other node", r, ref->rank);
+        return naive_bad("other node", r, ref->rank);
     if (count == 0) {
         *ret = 0;
         return true;
     }
     if (ref->buf <= SCHED_OUT) {
         if (ref->tensor >= req->tensors)
-            return bad("tensor", ref->tensor, 0);
+            return naive_bad("tensor", ref->tensor, 0);
         limit = (int64_t)elems(ref->buf, ref->tensor);
         *ret = tensor_at(ref->buf, ref->rank, ref->tensor);
     } else if (ref->buf == SCHED_LINE) {
         if (ref->tensor >= ranks)
-            return bad("line", ref->tensor, 0);
+            return naive_bad("line", ref->tensor, 0);
         limit = (int64_t)extra[k][2];
         *ret =
             line_cell[ref->rank][ref->tensor] + (uint32_t)(limit * (2 * (int64_t)ch + (at[r] & 1)));
@@ -238,7 +162,7 @@ static bool find(const struct sched_ref *ref, uint32_t r, uint32_t ch, uint64_t 
         *ret = ref->buf == SCHED_SLOT ? slot_cell[k] : temp_cell[k];
     }
     if (off < 0 || off + (int64_t)count > limit)
-        return bad("outside a buffer", ref->rank, ref->buf);
+        return naive_bad("outside a buffer", ref->rank, ref->buf);
     *ret += (uint32_t)off;
     return true;
 }
@@ -259,27 +183,27 @@ static bool move_once(const struct sched_step *st, uint32_t r, uint32_t ch, uint
     for (unsigned k = 0; st->count && k < st->ndst; k++) {
         for (unsigned j = 0; j < k; j++)
             if (dst[j] < dst[k] + st->count && dst[k] < dst[j] + st->count)
-                return bad("destinations overlap", r, k);
+                return naive_bad("destinations overlap", r, k);
         for (unsigned j = 0; j < st->nsrc; j++)
             if (src[j] != dst[k] && src[j] < dst[k] + st->count && dst[k] < src[j] + st->count)
-                return bad("a destination overlaps a source", r, k);
+                return naive_bad("a destination overlaps a source", r, k);
     }
     for (uint32_t e = 0; e < st->count; e++) {
-        struct value v = {0};
+        struct naive_value v = {0};
 
         for (unsigned k = 0; k < st->nsrc; k++) {
-            struct value x = cell[src[k] + e];
+            struct naive_value x = cell[src[k] + e];
 
-            if (!touch(src[k] + e, node, false))
+            if (!naive_touch(src[k] + e, node, false))
                 return false;
             if (!x.set)
-                return bad("reads what nobody wrote", r, k);
+                return naive_bad("reads what nobody wrote", r, k);
             v.sum += x.sum;
-            v.order = k ? mix(v.order, x.order) : x.order;
+            v.order = k ? naive_mix(v.order, x.order) : x.order;
         }
         v.set = true;
         for (unsigned k = 0; k < st->ndst; k++) {
-            if (!touch(dst[k] + e, node, true))
+            if (!naive_touch(dst[k] + e, node, true))
                 return false;
             if (watch.now && (cell[dst[k] + e].order != v.order || !cell[dst[k] + e].set))
                 watch.changes = true;
@@ -317,7 +241,7 @@ static int64_t signals_follow(const struct base *b, int64_t number, uint32_t nod
 
         if (s->to == b->to && s->from == b->from && s->channel == b->channel && s->sem == b->sem &&
             ++n <= number && node != UINT32_MAX)
-            edge(s->node, node);
+            naive_edge(s->node, node);
     }
     return n;
 }
@@ -325,18 +249,18 @@ static int64_t signals_follow(const struct base *b, int64_t number, uint32_t nod
 static bool message_move(struct message *m)
 {
     if (m->send_count != m->recv_count)
-        return bad("sizes of a message", m->from, m->to);
-    m->reads = node_new(m->send_node);
-    m->writes = node_new(m->reads);
-    edge(m->recv_node, m->writes);
+        return naive_bad("sizes of a message", m->from, m->to);
+    m->reads = naive_node_new(m->send_node);
+    m->writes = naive_node_new(m->reads);
+    naive_edge(m->recv_node, m->writes);
     for (uint32_t e = 0; e < m->send_count; e++) {
-        struct value v = cell[m->send_at + e];
+        struct naive_value v = cell[m->send_at + e];
 
-        if (!touch((uint32_t)m->send_at + e, m->reads, false))
+        if (!naive_touch((uint32_t)m->send_at + e, m->reads, false))
             return false;
         if (!v.set)
-            return bad("sends what nobody wrote", m->from, m->to);
-        if (!touch((uint32_t)m->recv_at + e, m->writes, true))
+            return naive_bad("sends what nobody wrote", m->from, m->to);
+        if (!naive_touch((uint32_t)m->recv_at + e, m->writes, true))
             return false;
         cell[m->recv_at + e] = v;
     }
@@ -353,9 +277,9 @@ static bool net(const struct sched_step *st, uint32_t r, uint32_t ch, uint32_t n
     struct message *m = NULL;
 
     if (st->peer >= ranks)
-        return bad("peer", r, st->peer);
+        return naive_bad("peer", r, st->peer);
     if ((send ? st->src[0].rank : st->dst[0].rank) != r)
-        return bad("memory of another rank", r, 0);
+        return naive_bad("memory of another rank", r, 0);
     if (!find(send ? &st->src[0] : &st->dst[0], r, ch, st->count, 0, &c))
         return false;
     for (unsigned i = 0; i < messages && !m; i++)
@@ -368,7 +292,7 @@ static bool net(const struct sched_step *st, uint32_t r, uint32_t ch, uint32_t n
         m = &message[messages++];
         *m = (struct message){.from = from, .to = to, .channel = ch, .operation = at[r]};
     } else if (m->operation != at[r]) {
-        return bad("a message of another operation", from, to);
+        return naive_bad("a message of another operation", from, to);
     }
     if (send) {
         m->sent = true;
@@ -401,9 +325,9 @@ static bool take(const struct sched_step *st, uint32_t r, uint32_t ch, uint32_t 
                                                 : p->off >= hi || p->off + p->count <= lo)
                 continue;
             if (st->count && (p->off < lo || p->off + p->count > hi))
-                return bad("takes a part of what was put", r, st->peer);
+                return naive_bad("takes a part of what was put", r, st->peer);
             if (pass) {
-                edge(p->node, node);
+                naive_edge(p->node, node);
                 p->taken = true;
                 continue;
             }
@@ -423,10 +347,10 @@ static bool lines_right(const struct sched_step *st, uint32_t r)
 {
     for (unsigned k = 0; k < st->ndst; k++)
         if (st->dst[k].buf == SCHED_LINE && st->kind != SCHED_PUT)
-            return bad("a line is written", r, k);
+            return naive_bad("a line is written", r, k);
     for (unsigned k = 0; k < st->nsrc; k++)
         if (st->src[k].buf == SCHED_LINE && st->src[k].rank != r)
-            return bad("a line of another is read", r, k);
+            return naive_bad("a line of another is read", r, k);
     return true;
 }
 
@@ -435,14 +359,14 @@ static bool put_note(const struct sched_step *st, uint32_t r, uint32_t ch, uint3
     const struct sched_ref *d = &st->dst[0];
 
     if (d->buf != SCHED_LINE || d->rank != st->peer || d->tensor != r)
-        return bad("put elsewhere", r, st->peer);
+        return naive_bad("put elsewhere", r, st->peer);
     for (unsigned i = 0; i < put_count; i++)
         if (put[i].to == d->rank && put[i].from == r && put[i].channel == ch &&
             put[i].operation == at[r] &&
             (st->count == 0 || put[i].count == 0
                  ? put[i].off == d->off && put[i].count == st->count
                  : put[i].off < d->off + st->count && d->off < put[i].off + put[i].count))
-            return bad("put twice", r, d->rank);
+            return naive_bad("put twice", r, d->rank);
     if (put_count == SIGNALS)
         abort();
     put[put_count++] = (struct put){d->rank, r, ch, at[r], node, d->off, st->count, false};
@@ -471,7 +395,7 @@ static bool step_do(const struct sched_step *st, uint32_t r, uint32_t ch, uint32
                                                           source->node(source->ctx, st->peer));
 
     if (st->kind != SCHED_COPY && st->kind != SCHED_REDUCE && st->peer >= ranks)
-        return bad("peer", r, st->peer);
+        return naive_bad("peer", r, st->peer);
     if (!lines_right(st, r))
         return false;
     switch (st->kind) {
@@ -479,7 +403,7 @@ static bool step_do(const struct sched_step *st, uint32_t r, uint32_t ch, uint32
         return wait_step(st, r, ch, node, ret_waits);
     case SCHED_SIGNAL:
         if (!same)
-            return bad("signal over the network", r, st->peer);
+            return naive_bad("signal over the network", r, st->peer);
         signal_send(st->peer, r, ch, st->sem, node);
         return true;
     case SCHED_EXPECT:
@@ -490,7 +414,7 @@ static bool step_do(const struct sched_step *st, uint32_t r, uint32_t ch, uint32
         return put_note(st, r, ch, node);
     case SCHED_TAKE:
         if (st->src[0].rank != r || st->src[0].tensor != st->peer)
-            return bad("takes elsewhere", r, st->peer);
+            return naive_bad("takes elsewhere", r, st->peer);
         return take(st, r, ch, node, ret_waits);
     case SCHED_NET_SEND:
     case SCHED_NET_RECV:
@@ -511,75 +435,32 @@ static bool fill(uint32_t r, uint32_t run, uint32_t node)
         uint32_t in = tensor_at(SCHED_IN, r, t), out = tensor_at(SCHED_OUT, r, t);
 
         for (uint32_t i = 0; i < elems(SCHED_OUT, t); i++) {
-            if (!touch(out + i, node, true))
+            if (!naive_touch(out + i, node, true))
                 return false;
-            cell[out + i] = stale_of(run, r, t, i);
+            cell[out + i] = naive_stale(run, r, t, i);
         }
         for (uint32_t i = 0; i < elems(SCHED_IN, t); i++) {
-            if (!touch(in + i, node, true))
+            if (!naive_touch(in + i, node, true))
                 return false;
-            cell[in + i] = input_of(run, r, t, i);
+            cell[in + i] = naive_input(run, r, t, i);
         }
     }
     return true;
 }
 
-/* Element i of the output of r in a permute: what its source gave; without one, what was there. */
-static struct value permuted(uint32_t r, uint32_t run, uint32_t t, uint32_t i)
-{
-    for (uint32_t k = 0; k < req->pair_count; k++)
-        if (req->pairs[k].target == r)
-            return input_of(run, req->pairs[k].source, t, i);
-    return req->in_place ? input_of(run, r, t, i) : stale_of(run, r, t, i);
-}
-
-/* The same in a variable form: the block that covers it. */
-static struct value placed(uint32_t r, uint32_t run, uint32_t i)
-{
-    for (uint32_t s = 0; s < ranks; s++) {
-        uint32_t k = s * ranks + (req->op == SCHED_ALL_GATHER_V ? 0 : r);
-        uint64_t to =
-            req->recv_displ ? req->recv_displ[r * ranks + s] : s * (req->out_elems / ranks);
-
-        if (i >= to && i - to < req->send_count[k])
-            return input_of(run, s, 0, req->send_displ[k] + i - to);
-    }
-    return req->in_place && i < req->in_elems ? input_of(run, r, 0, i) : stale_of(run, r, 0, i);
-}
-
 static bool look_one(uint32_t r, uint32_t run, uint32_t t, uint32_t i, uint32_t node)
 {
-    struct value have = cell[tensor_at(SCHED_OUT, r, t) + i], want = {0};
-    uint64_t c = req->counts[t];
+    uint32_t k = tensor_at(SCHED_OUT, r, t) + i;
+    struct naive_value have = cell[k], want = naive_want(req, ranks, run, r, t, i);
 
-    if (!touch(tensor_at(SCHED_OUT, r, t) + i, node, false))
+    if (!naive_touch(k, node, false))
         return false;
-    switch (req->op) {
-    case SCHED_ALL_GATHER:
-        want = input_of(run, i / (uint32_t)c, t, i % c);
-        break;
-    case SCHED_ALL_TO_ALL:
-        want = input_of(run, i / (uint32_t)(c / ranks), t, c / ranks * r + i % (c / ranks));
-        break;
-    case SCHED_SENDRECV:
-        want = input_of(run, (r + ranks - 1) % ranks, t, i);
-        break;
-    case SCHED_PERMUTE:
-        want = permuted(r, run, t, i);
-        break;
-    case SCHED_ALL_GATHER_V:
-    case SCHED_ALL_TO_ALL_V:
-        want = placed(r, run, i);
-        break;
-    default:
-        for (uint32_t q = 0; q < ranks; q++)
-            want.sum += input_of(run, q, t, req->op == SCHED_REDUCE_SCATTER ? c * r + i : i).sum;
+    if (!want.set) /* a sum, added up in any order */
         want.order = have.order;
-    }
-    return (have.sum == want.sum && have.order == want.order) || bad("a result", r, i);
+    return (have.sum == want.sum && have.order == want.order) || naive_bad("a result", r, i);
 }
 
-static struct value finals[SCHED_CHECK_RUNS_MAX][256][SCHED_TENSORS_MAX];
+static struct naive_value finals[SCHED_CHECK_RUNS_MAX][256][SCHED_TENSORS_MAX];
 
 static bool look(uint32_t r, uint32_t run, uint32_t node)
 {
@@ -589,18 +470,18 @@ static bool look(uint32_t r, uint32_t run, uint32_t node)
         for (uint32_t i = 0; i < elems(SCHED_OUT, t); i++) {
             if (!look_one(r, run, t, i, node))
                 return false;
-            order = mix(order, cell[tensor_at(SCHED_OUT, r, t) + i].order);
+            order = naive_mix(order, cell[tensor_at(SCHED_OUT, r, t) + i].order);
         }
-        finals[run][r][t] = (struct value){order, 0, true};
+        finals[run][r][t] = (struct naive_value){order, 0, true};
         for (uint32_t i = 0; i < elems(SCHED_IN, t); i++) {
             uint32_t k = tensor_at(SCHED_IN, r, t) + i;
 
             if (req->in_place && (req->op != SCHED_REDUCE_SCATTER || i / (c ? c : 1) == r))
                 continue;
-            if (!touch(k, node, false))
+            if (!naive_touch(k, node, false))
                 return false;
-            if (cell[k].order != input_of(run, r, t, i).order)
-                return bad("an input", r, i);
+            if (cell[k].order != naive_input(run, r, t, i).order)
+                return naive_bad("an input", r, i);
         }
     }
     return true;
@@ -611,7 +492,7 @@ static void account(uint32_t r)
     for (unsigned i = 0; i < bases; i++)
         if (base[i].to == r) {
             if (base[i].expects && base[i].most > base[i].expect)
-                bad("waits for more than it expects", r, base[i].from);
+                naive_bad("waits for more than it expects", r, base[i].from);
             base[i].base += base[i].expects ? base[i].expect : base[i].most;
             base[i].most = base[i].expect = 0;
             base[i].expects = false;
@@ -625,19 +506,19 @@ static uint32_t entered[SCHED_CHECK_RUNS_MAX + 1][256];
 static bool all_entered(uint32_t run, uint32_t r, uint32_t node)
 {
     for (uint32_t q = 0; q < ranks; q++)
-        if (q != r && (at[q] < run || !is_before(entered[run][q], node)))
-            return bad("leaves a barrier before another has entered", r, q);
+        if (q != r && (at[q] < run || !naive_is_before(entered[run][q], node)))
+            return naive_bad("leaves a barrier before another has entered", r, q);
     return true;
 }
 
 /* The application's node between operations; the next operation begins after it. */
 static bool boundary(uint32_t r, uint32_t run)
 {
-    uint32_t node = node_new(lane[r * channels].last);
+    uint32_t node = naive_node_new(lane[r * channels].last);
 
     for (uint32_t ch = 1; ch < channels; ch++)
         if (lane[r * channels + ch].last != UINT32_MAX)
-            edge(lane[r * channels + ch].last, node);
+            naive_edge(lane[r * channels + ch].last, node);
     if (run && !look(r, run - 1, node))
         return false;
     if (run && req->op == SCHED_BARRIER && !all_entered(run - 1, r, node))
@@ -650,7 +531,7 @@ static bool boundary(uint32_t r, uint32_t run)
     for (uint32_t ch = 0; ch < channels; ch++) {
         struct lane *l = &lane[r * channels + ch];
 
-        l->last = node_new(node);
+        l->last = naive_node_new(node);
         l->index = 0;
         l->ended = run == runs;
         l->step = NULL;
@@ -676,12 +557,12 @@ static bool lane_run(uint32_t r, uint32_t ch, bool *ret_moved)
                 return true;
         return boundary(r, at[r] + 1);
     }
-    node = node_new(l->last);
+    node = naive_node_new(l->last);
     watch.now = watch.lane == l && watch.index == l->index;
     if (!step_do(l->step, r, ch, node, &waits))
         return false;
     if (waits) {
-        nodes--; /* nothing refers to it */
+        naive_node_drop(); /* nothing refers to it */
         return true;
     }
     l->last = node;
@@ -697,19 +578,19 @@ static bool ends(void)
         base_of(signal_sent[i].to, signal_sent[i].from, signal_sent[i].channel, signal_sent[i].sem);
     for (unsigned i = 0; i < bases; i++) {
         if (signals_follow(&base[i], 0, UINT32_MAX) != base[i].base)
-            return bad("a counter", base[i].to, base[i].from);
+            return naive_bad("a counter", base[i].to, base[i].from);
     }
     for (unsigned i = 0; i < messages; i++)
         if (!message[i].moved)
-            return bad("a message alone", message[i].from, message[i].to);
+            return naive_bad("a message alone", message[i].from, message[i].to);
     for (unsigned i = 0; i < put_count; i++)
         if (!put[i].taken)
-            return bad("a line not taken", put[i].from, put[i].to);
+            return naive_bad("a line not taken", put[i].from, put[i].to);
     for (uint32_t run = 0; req->op == SCHED_ALL_REDUCE && run < runs; run++)
         for (uint32_t r = 1; r < ranks; r++)
             for (uint32_t t = 0; t < req->tensors; t++)
                 if (finals[run][r][t].order != finals[run][0][t].order)
-                    return bad("other bits", r, t);
+                    return naive_bad("other bits", r, t);
     return true;
 }
 
@@ -723,7 +604,7 @@ const char *naive_check(const struct sched_request *request, uint32_t n, uint32_
     ranks = n;
     channels = c;
     runs = how_often;
-    nodes = accesses = signals = messages = put_count = bases = 0;
+    signals = messages = put_count = bases = 0;
     wrong[0] = 0;
     layout();
     for (uint32_t i = 0; i < n * c; i++)
@@ -740,7 +621,7 @@ const char *naive_check(const struct sched_request *request, uint32_t n, uint32_
     }
     for (uint32_t r = 0; r < n; r++)
         if (at[r] < runs)
-            bad("waits for ever", r, 0);
+            naive_bad("waits for ever", r, 0);
     if (!wrong[0])
         ends();
     return wrong[0] ? wrong : NULL;
