@@ -82,6 +82,7 @@ NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
     x->ended = false;
     x->turn_left = 0;
     x->outside_ps = 0;
+    memset(x->stream_ps, 0, sizeof(x->stream_ps));
     x->stalls = false;
     x->serial = 0;
     if (x->npending != 0) /* a failed run left some */
