@@ -348,7 +348,7 @@ static bool outside_poll(void *arg)
 
     if (streams_progress(s))
         return true;
-    if (!s->busy || coll_crowded(busy_comm(s)))
+    if (!s->busy || busy_comm(s)->crowded) /* who else runs, is looked at when these polls fail */
         return false;
     for (unsigned i = 0; i < POLLS; i++)
         if (streams_progress(s))

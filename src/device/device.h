@@ -624,7 +624,9 @@ uint32_t device_slot_count(const struct device_instance *in);
 /* Liveness of a slot as the kernel sees it (dead, free or out of range: false). */
 bool device_slot_live(struct device_instance *in, uint32_t slot);
 
-/* Runnable ranks of the instance, for run's spin decision: add 1 while a thread runs a core. */
+/* Runnable ranks of the instance, for run's spin decision: add 1 while a thread runs a core. Each
+ * process counts its own, so that ranks do not share a line on every execution; who asks adds them
+ * up, at about the same time. */
 void device_runnable_add(struct device_instance *in, int delta);
 uint32_t device_runnable(const struct device_instance *in);
 

@@ -51,8 +51,8 @@ struct ctl_head {
 
     pthread_mutex_t lock;     /* robust, shared between processes */
     _Atomic int32_t lock_pid; /* who holds it, for messages */
-    _Atomic uint32_t runnable;
 
+    _Atomic uint32_t slots_used; /* no slot from this one on was ever used; grows, under lock */
     _Atomic uint32_t extent_cap; /* extents whose memory the file has */
     _Atomic uint64_t ecc[TOPO_MAX_DEVICES][DEVICE_ECC_COUNT]; /* counted; any thread */
     /* Host memory by kind of the processes whose first core is on the device; counted. */
@@ -69,7 +69,6 @@ struct ctl_slot {
     uint64_t start_ticks; /* of the process, with pid: "is that me?" (never liveness) */
     uint64_t pid_ns;
     uint64_t start_us;
-    _Atomic uint32_t runnable; /* counted; this slot's share of head.runnable */
     uint32_t lnc;
     uint32_t reaper; /* slot + 1 of who reclaims this one, so that its dump is written once */
     char tag[DEVICE_TAG_MAX];
@@ -77,6 +76,9 @@ struct ctl_slot {
     char runtime_version[64];
     _Atomic int64_t host_mem[DEVICE_HOST_COUNT]; /* counted; written by the owner */
     _Atomic int32_t hbm_fd[TOPO_MAX_HBMS];       /* fd + 1 of an attached HBM in that process */
+    /* Counted by the owner, on every execution: in a cache line of its own, which other processes
+     * take away only when they wait and look who runs. */
+    _Alignas(64) _Atomic uint32_t runnable;
 };
 
 struct ctl_core {

@@ -112,10 +112,13 @@ void device_runnable_add(struct device_instance *in, int delta)
         return;
     atomic_fetch_add_explicit(&ctl_slot(in, in->slot)->runnable, (uint32_t)delta,
                               memory_order_relaxed);
-    atomic_fetch_add_explicit(&ctl_head(in)->runnable, (uint32_t)delta, memory_order_relaxed);
 }
 
 uint32_t device_runnable(const struct device_instance *in)
 {
-    return atomic_load_explicit(&ctl_head(in)->runnable, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&ctl_head(in)->slots_used, memory_order_relaxed), sum = 0;
+
+    for (uint32_t i = 0; i < n && i < in->lay.slots; i++)
+        sum += atomic_load_explicit(&ctl_slot(in, i)->runnable, memory_order_relaxed);
+    return sum;
 }

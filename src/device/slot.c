@@ -147,8 +147,7 @@ static void slot_clear_locked(struct device_instance *in, uint32_t slot)
         atomic_store_explicit(&s->hbm_fd[h], 0, memory_order_relaxed);
     for (unsigned k = 0; k < DEVICE_HOST_COUNT; k++)
         atomic_store_explicit(&s->host_mem[k], 0, memory_order_relaxed);
-    uint32_t ran = atomic_exchange_explicit(&s->runnable, 0, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&ctl_head(in)->runnable, ran, memory_order_relaxed);
+    atomic_store_explicit(&s->runnable, 0, memory_order_relaxed);
     PUT(in, s->reaper, 0);
     COMMIT(in, s->state, SLOT_FREE);
 }
@@ -313,6 +312,8 @@ static NRT_STATUS slot_claim_locked(struct device_instance *in, struct err *err)
             continue;
         device_point(in);
         slot_describe(in, s);
+        if (atomic_load_explicit(&ctl_head(in)->slots_used, memory_order_relaxed) <= i)
+            atomic_store_explicit(&ctl_head(in)->slots_used, i + 1, memory_order_relaxed);
         COMMIT(in, s->state, SLOT_USED);
         in->slot = i;
         in->slot_start_us = s->start_us;
