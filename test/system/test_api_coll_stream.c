@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Executing NEFFs with collectives: streams, engines that go on meanwhile, an absent rank. */
+/* Executing NEFFs with collectives: streams, engines that go on meanwhile, an absent rank,
+ * groups of many orders. */
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -259,6 +260,104 @@ static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **sta
     nrt_close();
 }
 
+/* ---- many groups ---- */
+
+#define GROUPS  16u
+#define MEMBERS 4u
+
+struct grouper {
+    pthread_t thread;
+    unsigned rank;
+    NRT_STATUS st;
+    float got[GROUPS][MEMBERS];
+};
+
+/* The i-th order of four ranks: each of the first sixteen is another one. */
+static void order_of(unsigned i, uint32_t list[MEMBERS])
+{
+    uint32_t left[MEMBERS] = {0, 1, 2, 3};
+
+    for (unsigned n = MEMBERS, k = 0; n > 0; n--, k++) {
+        unsigned at = i % n;
+
+        i /= n;
+        list[k] = left[at];
+        memmove(left + at, left + at + 1, (n - 1 - at) * sizeof(*left));
+    }
+}
+
+/* An all_gather of each group: entry i writes the part i of y. */
+static struct bytes groups_neff(void)
+{
+    struct neff_build *b = neff_build_create("groups");
+    uint64_t one = 1, all = GROUPS * MEMBERS;
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "x", "float32", 1, &one), 0, 4};
+    int y = neff_build_output(b, 0, "y", "float32", 1, &all);
+    struct prog p;
+
+    prog_init(&p, ISA_SP);
+    for (unsigned i = 0; i < GROUPS; i++) {
+        uint32_t list[MEMBERS];
+        struct neff_build_coll_group group = {list, MEMBERS};
+        struct neff_build_coll_range out = {y, (uint64_t)i * 4 * MEMBERS, 4 * MEMBERS};
+        struct neff_build_coll c = coll_floats("all_gather", &group, &in, &out);
+
+        order_of(i, list);
+        assert_int_equal(neff_build_collective(b, 0, &c), (int)i);
+        coll_prog(&p, (int32_t)i, (int32_t)i + 1);
+    }
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+static void *grouper_thread(void *arg)
+{
+    struct grouper *g = arg;
+    struct bytes f = groups_neff();
+    float mine = 100 + (float)g->rank;
+    nrt_model_t *m;
+    struct io io;
+
+    g->st = nrt_load_collectives(f.data, f.size, (int32_t)g->rank, -1, g->rank, MEMBERS, &m);
+    neff_free(&f);
+    if (g->st != NRT_SUCCESS)
+        return NULL;
+    io_init(&io);
+    put_floats(io_add(&io, true, "x", DEV, (int)g->rank, 4), &mine, 1);
+    io_add(&io, false, "y", DEV, (int)g->rank, sizeof(g->got));
+    g->st = nrt_execute(m, io.in, io.out);
+    assert_ok(nrt_tensor_read(io.t[1], g->got, 0, sizeof(g->got)));
+    io_fini(&io);
+    if (nrt_unload(m) != NRT_SUCCESS)
+        abort();
+    return NULL;
+}
+
+static void sixteen_groups_in_one_neff(void **state)
+{
+    struct grouper g[MEMBERS] = {0};
+
+    coll_session(MEMBERS);
+    for (unsigned r = 0; r < MEMBERS; r++) {
+        g[r].rank = r;
+        assert_int_equal(pthread_create(&g[r].thread, NULL, grouper_thread, &g[r]), 0);
+    }
+    for (unsigned r = 0; r < MEMBERS; r++)
+        pthread_join(g[r].thread, NULL);
+    for (unsigned r = 0; r < MEMBERS; r++) {
+        assert_int_equal(g[r].st, NRT_SUCCESS);
+        for (unsigned i = 0; i < GROUPS; i++) {
+            uint32_t list[MEMBERS];
+
+            order_of(i, list);
+            for (unsigned k = 0; k < MEMBERS; k++)
+                assert_true(g[r].got[i][k] == 100 + (float)list[k]);
+        }
+    }
+    nrt_close();
+    PROVES("intra-020");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -267,6 +366,7 @@ int main(void)
         cmocka_unit_test(four_streams_of_two_cores_each_in_order),
         cmocka_unit_test(more_streams_than_cc_cores_are_refused),
         cmocka_unit_test(engines_go_on_while_an_operation_waits_for_an_absent_rank),
+        cmocka_unit_test(sixteen_groups_in_one_neff),
     };
 
     return cmocka_run_group_tests_name("api-coll-stream", tests, coll_setup, coll_teardown);
