@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #define PREFIX_MAX  160
 #define STACK_TEXT  1024
 #define FUNC_COLUMN 40
+#define TAIL_TEXT   4096 /* of a record that is kept; the rest is cut off */
 
 /* One component's levels per target; LOG_QUIET is a target that takes nothing. */
 struct log_route {
@@ -37,6 +39,10 @@ struct log {
     int syslog_fd; /* connected datagram socket; -1: there is no syslog */
     void (*tap)(void *arg, enum log_level level, const char *line);
     void *tap_arg;
+    /* The last records at ERROR and WARN: tail[n % LOG_TAIL] is record n. */
+    pthread_mutex_t tail_lock;
+    char *tail[LOG_TAIL];
+    uint64_t tail_count;
 };
 
 static const char *const comp_name[LOG_COMP_COUNT] = {"NRT", "TDRV", "NMGR", "HAL"};
@@ -179,6 +185,7 @@ struct log *log_open_with(const char *(*get)(const char *name), const char *sysl
 
     if (lg == NULL)
         return NULL;
+    pthread_mutex_init(&lg->tail_lock, NULL);
     lg->syslog_fd = syslog_open(syslog_path);
     ask_read(&general, get, "", &notes);
     for (int c = 0; c < LOG_COMP_COUNT; c++) {
@@ -218,6 +225,9 @@ void log_close(struct log *lg)
     }
     if (lg->syslog_fd >= 0)
         close(lg->syslog_fd);
+    for (unsigned i = 0; i < LOG_TAIL; i++)
+        free(lg->tail[i]);
+    pthread_mutex_destroy(&lg->tail_lock);
     mem_free(lg);
 }
 
@@ -242,6 +252,54 @@ static void syslog_send(int fd, enum log_level level, const char *text, size_t n
     strbuf_fini(&b);
 }
 
+/* ---- the tail ---- */
+
+static bool kept(enum log_level level)
+{
+    return level == LOG_ERROR || level == LOG_WARN;
+}
+
+/* text[0..n) without its newline. Not through mem_alloc, as in log_vmsg. */
+static void tail_add(struct log *lg, const char *text, size_t n)
+{
+    char *copy = strndup(text, n < TAIL_TEXT ? n : TAIL_TEXT);
+    char **place;
+
+    if (copy == NULL)
+        return;
+    pthread_mutex_lock(&lg->tail_lock);
+    place = &lg->tail[lg->tail_count++ % LOG_TAIL];
+    free(*place);
+    *place = copy;
+    pthread_mutex_unlock(&lg->tail_lock);
+}
+
+bool log_tail(struct log *lg, bool wait, void (*line)(void *arg, const char *text), void *arg)
+{
+    uint64_t first;
+
+    if (lg == NULL)
+        return true;
+    if (wait)
+        pthread_mutex_lock(&lg->tail_lock);
+    else if (pthread_mutex_trylock(&lg->tail_lock) != 0)
+        return false;
+    first = lg->tail_count > LOG_TAIL ? lg->tail_count - LOG_TAIL : 0;
+    for (uint64_t n = first; n < lg->tail_count; n++)
+        line(arg, lg->tail[n % LOG_TAIL]);
+    pthread_mutex_unlock(&lg->tail_lock);
+    return true;
+}
+
+/* ---- records ---- */
+
+/* Whether a record has to be made at all. */
+static bool wanted(const struct log *lg, enum log_comp comp, enum log_level level)
+{
+    return lg != NULL && level >= LOG_ERROR && level <= LOG_TRACE &&
+           (kept(level) || log_on(lg, comp, level));
+}
+
 /* Hand out line[0..n), whose last character is the newline. */
 static void log_deliver(struct log *lg, enum log_comp comp, enum log_level level, char *line,
                         size_t n)
@@ -251,6 +309,8 @@ static void log_deliver(struct log *lg, enum log_comp comp, enum log_level level
 
     if (BROKEN(DUMP))
         return;
+    if (kept(level))
+        tail_add(lg, line, n - 1);
     /* A log that cannot be written must not stop the program. */
     if (level <= r->console)
         fd_write_all(STDERR_FILENO, line, n);
@@ -292,7 +352,7 @@ void log_vmsg(struct log *lg, enum log_comp comp, enum log_level level, const ch
     va_list ap2;
     int len;
 
-    if (!log_on(lg, comp, level) || level < LOG_ERROR || level > LOG_TRACE)
+    if (!wanted(lg, comp, level))
         return;
     at = prefix_put(stack, PREFIX_MAX, comp, level, func);
     va_copy(ap2, ap);
@@ -334,7 +394,7 @@ void log_raw(struct log *lg, enum log_comp comp, enum log_level level, const cha
     size_t n = strlen(text);
     char *line;
 
-    if (!log_on(lg, comp, level) || level < LOG_ERROR || level > LOG_TRACE)
+    if (!wanted(lg, comp, level))
         return;
     line = malloc(n + 2);
     if (line == NULL)

@@ -32,6 +32,12 @@ void log_vmsg(struct log *lg, enum log_comp comp, enum log_level level, const ch
  * blank line). A newline is added. */
 void log_raw(struct log *lg, enum log_comp comp, enum log_level level, const char *text);
 
+/* The last records at ERROR and WARN, whatever the targets admit, oldest first: what a core dump
+ * keeps of the log. line is called with one record each, without its last newline, while no other
+ * thread can add one. False: a thread holds the records just now (wait: it is waited for). */
+#define LOG_TAIL 1000
+bool log_tail(struct log *lg, bool wait, void (*line)(void *arg, const char *text), void *arg);
+
 /* Tests see every record of every level, whatever the targets admit: called with the formatted line
  * (no newline), after the targets. Set it before other threads use the log. NULL removes it. */
 void log_set_tap(struct log *lg, void (*tap)(void *arg, enum log_level level, const char *line),

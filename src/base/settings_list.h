@@ -89,6 +89,7 @@
     X(OPENNRT_FAULT, LIST, "unset", Y, "faults on demand") \
     X(OPENNRT_DEVICE_TIME, BOOL, "0", Y, "log the device time of every execution at INFO") \
     X(OPENNRT_TIMELINE, PATH, "unset", Y, "file to which every execution adds its device time, for Perfetto") \
+    X(OPENNRT_NEURON_DUMP, PATH, "/opt/aws/neuron/bin/neuron-dump", Y, "what is run for a core dump") \
     X(OPENNRT_SIGNAL_DUMP, BOOL, "0", Y, "1 installs chained signal handlers that dump") \
     X(NEURON_RT_INSPECT_DURATION_NSEC, TEXT, "-", R, "removed") \
     X(NEURON_RT_INSPECT_START_OFFSET_NSEC, TEXT, "-", R, "removed") \
