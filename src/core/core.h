@@ -197,6 +197,8 @@ struct core_run {
     const int *cancel; /* read atomically now and then; nonzero ends the run. NULL: none */
     struct time_events *events; /* NULL: no event record */
     uint32_t neff;              /* shown in the live page */
+    /* Where the programs' instructions lie in HBM, engine by engine; shown too. 0: nowhere. */
+    uint64_t code_addr[CORE_MAX], code_bytes[CORE_MAX];
 };
 
 enum core_end {
@@ -294,6 +296,16 @@ NRT_STATUS core_finish(struct core *core);
 /* The failure as lines of text for the log: engines with record, source line and wait, nonzero
  * semaphores. Each line ends with a newline. */
 void core_report_text(const struct core_report *report, struct strbuf *out);
+
+/* The DMA queue sets of a core when its last run ended, for dumps: a line each, and one for each
+ * transfer that was triggered and is not done, up to `max` of them:
+ *   ring queue="q" number=0 engine=sp head=3 tail=2
+ *   transfer queue="q" engine=sp record=4 semaphore=3 adds=16 bytes=64 copies=1 to="c" to_at=0
+ *     from="a" from_at=0
+ * Valid between core_finish and the next core_start of the logical core whose run it was; program:
+ * that run's on this core. line is called with text without a newline. No memory, no lock. */
+void core_dump_rings(const struct core *first, const struct core_program *program, unsigned max,
+                     void (*line)(void *arg, const char *text), void *arg);
 
 /* The facts that time_replay needs; valid as long as p. */
 const struct time_program *core_program_time(const struct core_program *p);

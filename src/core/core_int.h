@@ -267,6 +267,7 @@ struct core {
     bool sr_seeded;
     struct core_queue *queues; /* per queue set of the largest program */
     size_t queue_cap;
+    const struct core_program *shown;   /* whose program counters the live page has */
     const struct core_backend *running; /* of the run that core_start began; NULL: idle */
     struct core_exec *exec;             /* allocated with the core, so a run allocates nothing */
     uint8_t *staging;                   /* DMA_STAGING bytes for conversions */
@@ -467,5 +468,8 @@ void live_start(struct core *c, const struct core_run *run);
 void live_engine(struct core *c, unsigned engine);
 void live_end(struct core *c);
 int32_t *live_semaphores(struct device_live_page *live);
+void live_rings_clear(struct core *c, uint32_t queues);
+void live_ring_head(struct core *c, uint32_t queue); /* a transfer was triggered */
+void live_ring_tail(struct core *c, uint32_t queue); /* one is done */
 
 #endif

@@ -67,8 +67,10 @@ static void start_core(struct core_exec *x, unsigned core)
     c->kc.saturate_ocp = p->opt.saturate_ocp;
     if (p->opt.stochastic_rounding && (!c->sr_seeded || c->sr_seed != p->opt.sr_seed))
         core_seed_sr(c, p->opt.sr_seed);
-    if (c->live != NULL)
+    if (c->live != NULL) {
+        live_rings_clear(c, p->sg->queue_count);
         live_start(c, x->run);
+    }
 }
 
 NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)

@@ -109,6 +109,7 @@ void xfer_run_oldest(struct core_exec *x, struct core_queue *q)
     w->next = x->free;
     x->free = slot;
     x->npending--;
+    live_ring_tail(c, g->queue);
     xfer_done(x, w->core, w->engine, g, w->serial, g->bytes, ps);
     if (ps > x->limit_ps)
         exec_fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, w->core, w->engine);
@@ -144,6 +145,7 @@ void xfer_trigger(struct core_exec *x, unsigned core, unsigned engine, const str
             }
         }
         q->newest = slot;
+        live_ring_head(c, p->groups[op->target + (uint32_t)i].queue);
         *w = (struct core_pending){.group = op->target + (uint32_t)i,
                                    .serial = x->serial++,
                                    .core = (uint8_t)core,
@@ -180,6 +182,7 @@ bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const str
         access = check_xfer_start(x->check, core, engine, x->core[core]->engine[engine].pc,
                                   g->queue, CORE_PENDING);
     }
+    live_ring_head(x->core[core], g->queue);
     st = dyn_run(x, core, engine, d, access, &bytes, &x->report->err);
     if (st != NRT_SUCCESS) {
         x->fail_dynamic = true;
@@ -187,6 +190,7 @@ bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const str
         exec_fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
         return false;
     }
+    live_ring_tail(x->core[core], g->queue);
     done = xfer_clock(x->core[core], g, ps + x->dma_start_ps);
     xfer_done(x, core, engine, g, serial, bytes, done);
     return true;

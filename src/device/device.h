@@ -400,13 +400,16 @@ enum device_wait_kind {
     DEVICE_WAIT_SEMAPHORE,
     DEVICE_WAIT_RING,
     DEVICE_WAIT_COLLECTIVE,
-    DEVICE_WAIT_HOST
+    DEVICE_WAIT_HOST,
+    DEVICE_WAIT_SEMAPHORE_EQUAL, /* as SEMAPHORE, for exactly that value */
+    DEVICE_WAIT_EVENT            /* wait_value 1: to be set, 0: to be cleared */
 };
 
 /* What one engine does; each field is written by the thread that drives the core, relaxed, and read
  * by anybody at any time. A reader trusts none of it. */
 struct device_live_engine {
     DEVICE_ATOMIC(uint32_t) pc;        /* record number */
+    DEVICE_ATOMIC(uint32_t) opcode;    /* of that record; 0: not known */
     DEVICE_ATOMIC(uint32_t) wait_kind; /* enum device_wait_kind */
     DEVICE_ATOMIC(uint32_t) wait_id;   /* semaphore, ring or collective number */
     DEVICE_ATOMIC(int32_t) wait_value; /* wanted */
@@ -463,9 +466,14 @@ struct device_live_page {
     DEVICE_ATOMIC(uint32_t) neff;    /* running now, DEVICE_NONE: idle */
     DEVICE_ATOMIC(uint32_t) coll_seq; /* operation sequence of the collective stream */
     DEVICE_ATOMIC(uint64_t) since_us; /* CLOCK_MONOTONIC of the start of the execution */
+    DEVICE_ATOMIC(uint64_t) code_addr, code_bytes;  /* programs of last_neff, by engine */
+    DEVICE_ATOMIC(uint32_t) last_neff;              /* that ran last; it may be unloaded. 0: none */
+    DEVICE_ATOMIC(uint32_t) rank, world;            /* of its process's job; world 0: not joined */
+    DEVICE_ATOMIC(uint64_t) job_cluster, job_epoch; /* what the job's root drew; cluster 0: none */
     struct device_live_engine engine[DEVICE_ENGINES];
     DEVICE_ATOMIC(int32_t) sems[DEVICE_SEMS];
     DEVICE_ATOMIC(uint32_t) events[DEVICE_SEMS / 32];
+    /* Per queue set of the program: transfers triggered, and done, in the last execution. */
     DEVICE_ATOMIC(uint32_t) ring_head[DEVICE_RINGS], ring_tail[DEVICE_RINGS];
     DEVICE_ATOMIC(uint32_t) stream_step[DEVICE_STREAMS], stream_wait[DEVICE_STREAMS];
     struct device_flights flights;
