@@ -8,17 +8,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/dumpdir.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "coll/coll_int.h"
 #include "net/job.h"
-
-#define DIR_MAX 512
 
 void coll_flight_open(struct coll_comm *c)
 {
@@ -37,98 +34,35 @@ void coll_flight_open(struct coll_comm *c)
 /* Whose folder it is. */
 struct place {
     struct device_instance *in;
-    struct net_job *job; /* NULL: none is known */
+    uint64_t epoch, cluster; /* 0: of no job */
     const char *pattern;
 };
 
 static struct place place_of(const struct coll_comm *c)
 {
-    return (struct place){c->cfg.in, c->cfg.job, c->cfg.flight_dir};
+    struct net_job *job = c->cfg.job;
+
+    return (struct place){c->cfg.in, job ? net_job_epoch(job) : 0,
+                          job ? net_job_cluster_id(job) : 0, c->cfg.flight_dir};
 }
 
-/* "2026-11-28-12-00": of the job's first barrier, else now. */
-static void date_text(const struct place *w, char *buf, size_t size)
+/* Its descriptor; -1: *ret_error. dir: its name. These files belong to no run of neuron-dump: their
+ * log id is 0. */
+static int dir_open(const struct place *w, char dir[DUMPDIR_MAX], int *ret_error)
 {
-    time_t t = w->job ? (time_t)net_job_epoch(w->job) : time(NULL);
-    struct tm tm = {0};
-
-    localtime_r(&t, &tm);
-    if (strftime(buf, size, "%Y-%m-%d-%H-%M", &tm) == 0)
-        buf[0] = '\0';
-}
-
-/* What stands for %<letter>; false: nothing does. */
-static bool letter_text(const struct place *w, char letter, char *buf, size_t size)
-{
-    switch (letter) {
-    case 'd':
-        date_text(w, buf, size);
-        return true;
-    case 'c':
-        snprintf(buf, size, "%016" PRIx64, w->job ? net_job_cluster_id(w->job) : 0);
-        return true;
-    case 'p':
-        snprintf(buf, size, "%d", (int)getpid());
-        return true;
-    case 't':
-        snprintf(buf, size, "%ld", syscall(SYS_gettid));
-        return true;
-    case 'l':
-        snprintf(buf, size, "0"); /* core dumps number their logs; these files belong to none */
-        return true;
-    case 'i':
-        snprintf(buf, size, "opennrt-%s", device_instance_name(w->in));
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* The folder's name; false: it does not fit. */
-static bool dir_name(const struct place *w, char dir[DIR_MAX])
-{
-    size_t n = 0;
-
-    for (const char *p = w->pattern; *p; p++) {
-        char text[96] = {*p};
-
-        if (*p == '%' && letter_text(w, p[1], text, sizeof(text)))
-            p++;
-        if (strlen(text) >= DIR_MAX - n)
-            return false;
-        strcpy(dir + n, text);
-        n += strlen(text);
-    }
-    return n > 0;
-}
-
-/* Makes the folders on the way, as `mkdir -p` does. */
-static bool dir_make(char *dir)
-{
-    for (char *p = dir + 1;; p++) {
-        char was = *p;
-
-        if (was != '/' && was != '\0')
-            continue;
-        *p = '\0';
-        if (mkdir(dir, 0755) != 0 && errno != EEXIST)
-            return false;
-        *p = was;
-        if (was == '\0')
-            return true;
-    }
-}
-
-/* Its descriptor; -1: *ret_error. dir: its name. */
-static int dir_open(const struct place *w, char dir[DIR_MAX], int *ret_error)
-{
+    char instance[DEVICE_NAME_MAX + 16];
+    struct dumpdir_names names = {.epoch = w->epoch ? w->epoch : (uint64_t)time(NULL),
+                                  .cluster = w->cluster,
+                                  .pid = (int)getpid(),
+                                  .tid = (int)gettid(),
+                                  .instance = instance};
     int fd = -1;
 
+    snprintf(instance, sizeof(instance), "opennrt-%s", device_instance_name(w->in));
     *ret_error = ENAMETOOLONG;
-    if (!dir_name(w, dir))
+    if (!dumpdir_expand(w->pattern, &names, dir, DUMPDIR_MAX))
         return -1;
-    if (dir_make(dir))
-        fd = fd_keep(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    fd = dumpdir_open(dir);
     *ret_error = fd < 0 ? errno : 0;
     return fd;
 }
@@ -237,7 +171,7 @@ void coll_flight_fail(struct coll_comm *c, uint32_t culprit)
 {
     const uint32_t *rank = c->cfg.group->rank;
     struct place place = place_of(c);
-    char dir[DIR_MAX];
+    char dir[DUMPDIR_MAX];
     int fd, error;
 
     if (c->run->plan)
@@ -285,14 +219,16 @@ void coll_flight_dead(struct device_instance *in, uint32_t core, int pid, const 
                       struct log *log)
 {
     const struct device_live_page *page = device_live(in, core);
-    struct place place = {in, NULL, pattern};
+    struct place place = {in, 0, 0, pattern};
     struct device_flight_view v;
-    char dir[DIR_MAX];
+    char dir[DUMPDIR_MAX];
     uint32_t rank;
     int fd, error;
 
     if (!pattern || !pattern[0] || !page || !flight_open(&page->flights, &v))
         return;
+    place.epoch = atomic_load_explicit(&page->job_epoch, memory_order_relaxed);
+    place.cluster = atomic_load_explicit(&page->job_cluster, memory_order_relaxed);
     rank = v.me < v.members ? v.member[v.me] : v.me;
     fd = dir_open(&place, dir, &error);
     if (fd >= 0) {

@@ -4,11 +4,15 @@
 #include "coll/means.h"
 #include "coll/world.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/dumpdir.h"
 #include "base/log.h"
 #include "base/settings.h"
 #include "coll/world_int.h"
+#include "net/job.h"
 #include "net/link.h"
 
 #define LIMIT_S 30 /* shortest limit of a wait among ranks of which all are there */
@@ -226,10 +230,11 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
         return err_set(err, NRT_RESOURCE, "no memory for the ranks of this process");
     }
     w->cfg = *cfg;
+    w->epoch = (uint64_t)time(NULL);
     limits_env(w, &cfg->sink);
     (void)means_load(&w->tuning, &cfg->sink);
     w->flight_dir =
-        mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", COLL_FLIGHT_DIR));
+        mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", DUMPDIR_DEFAULT));
     st = coll_house_create(&w->house, err);
     for (; w->count < cfg->vnc_count && !st; w->count++) {
         st = rank_init(w, w->count, err);
@@ -282,6 +287,21 @@ static NRT_STATUS joined_check(const struct coll_rank *r, uint32_t id, uint32_t 
     return refuse(r->w, err);
 }
 
+/* Who the core is, for whoever reads its page. */
+static void live_rank(const struct coll_rank *r, struct net_job *job)
+{
+    for (unsigned i = 0; i < device_lnc(r->w->cfg.in); i++) {
+        struct device_live_page *p = device_live(r->w->cfg.in, r->core + i);
+
+        atomic_store_explicit(&p->job_cluster, job ? net_job_cluster_id(job) : 0,
+                              memory_order_relaxed);
+        atomic_store_explicit(&p->job_epoch, job ? net_job_epoch(job) : r->w->epoch,
+                              memory_order_relaxed);
+        atomic_store_explicit(&p->rank, r->id, memory_order_relaxed);
+        atomic_store_explicit(&p->world, r->count, memory_order_relaxed);
+    }
+}
+
 /* The first time, with the other ranks. */
 static NRT_STATUS join(struct coll_rank *r, uint32_t id, uint32_t count, struct err *err)
 {
@@ -305,6 +325,7 @@ static NRT_STATUS join(struct coll_rank *r, uint32_t id, uint32_t count, struct 
     r->id = id;
     r->count = count;
     r->meet = m; /* the three stay from now on */
+    live_rank(r, coll_meet_job(m));
     pthread_mutex_unlock(&r->lock);
     return NRT_SUCCESS;
 }

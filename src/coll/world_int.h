@@ -161,6 +161,7 @@ struct coll_world {
     uint32_t count;
     struct coll_rank *ranks;
     struct coll_driver *drivers;
+    uint64_t epoch;   /* when it was made, s: that of a job whose ranks are all in this process */
     char *flight_dir; /* of coll_config; NULL: none, memory was out */
     /* Limits; 0: none. Of a load until all are there (OPENNRT_JOIN_TIMEOUT); from then on; and of
      * ranks that wait for each other crosswise (NEURON_RT_EXEC_TIMEOUT). */
