@@ -82,9 +82,32 @@ static uint64_t owner_take(struct model *m, struct logical *lc)
     return run_now_ns() - start;
 }
 
+/* The caller may want to keep what the cores are at. report NULL: they did not run, or to the end.
+ */
+static void tell_failure(const struct model *m, const struct instance *in,
+                         const struct model_call *call, const struct core_report *report,
+                         const struct err *err)
+{
+    struct model_failure f = {.status = err->status,
+                              .text = err->text,
+                              .model = m,
+                              .uuid = m->neff->header.uuid,
+                              .report = report,
+                              .count = in->stage_count};
+
+    if (!call->failed)
+        return;
+    for (uint32_t c = 0; c < in->stage_count; c++)
+        f.core[c] = (struct model_failure_core){.index = in->stage[c].phys->index,
+                                                .core = in->stage[c].phys->core,
+                                                .program = in->stage[c].prog,
+                                                .sg = in->stage[c].sg};
+    call->failed(call->failed_arg, &f);
+}
+
 /* One NeuronCore node; the core is owned. */
 static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
-                                struct err *err)
+                                const struct model_call *call, struct err *err)
 {
     const struct node *nd = &m->nodes[at];
     struct observed seen;
@@ -95,6 +118,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         status = coll_table_status(in->colls, err);
         if (status != NRT_SUCCESS) {
             LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
+            tell_failure(m, in, call, NULL, err);
             return status;
         }
         coll_table_use(in->colls, m->env.timeout_ns);
@@ -117,8 +141,10 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     if (status == NRT_SUCCESS)
         status = hw_errors(m, in, err);
     observe_end(m, in, &f->report, status, &seen);
-    if (status != NRT_SUCCESS && f->report.status == NRT_SUCCESS)
-        return status; /* an error of the hardware */
+    if (status != NRT_SUCCESS && f->report.status == NRT_SUCCESS) {
+        tell_failure(m, in, call, NULL, err); /* an error of the hardware */
+        return status;
+    }
 
     if (__builtin_expect(f->events.ev != NULL, 0) && f->report.end == CORE_END_DONE)
         devtime_report(m, in, f);
@@ -128,6 +154,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     if (__builtin_expect(status != NRT_SUCCESS, 0)) {
         err_set(err, status, "%s", f->report.err.text[0] ? f->report.err.text : "failed");
         report_failure(m, in, &f->report);
+        tell_failure(m, in, call, f->report.end != CORE_END_DONE ? &f->report : NULL, err);
         if (f->report.end != CORE_END_DONE)
             for (uint32_t c = 0; c < in->stage_count; c++)
                 core_reset(in->stage[c].phys->core);
@@ -136,7 +163,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
 }
 
 /* A numerical error does not end the walk: the outputs are complete. */
-static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *f, struct err *err)
+static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *f,
+                            const struct model_call *call, struct err *err)
 {
     NRT_STATUS ret = NRT_SUCCESS;
 
@@ -151,10 +179,10 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
             if (status != NRT_SUCCESS)
                 LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
         } else if (m->solo) {
-            status = run_core_node(m, in, f, i, err);
+            status = run_core_node(m, in, f, i, call, err);
         } else {
             f->host_ns += owner_take(m, in->lc);
-            status = run_core_node(m, in, f, i, err);
+            status = run_core_node(m, in, f, i, call, err);
             run_owner_give(&in->lc->owner);
         }
         if (status != NRT_SUCCESS) {
@@ -221,13 +249,13 @@ static void count_refused(struct model *m, struct instance *in, NRT_STATUS statu
 
 /* One execution of all nodes, bound, for which the core has been waited for. */
 static NRT_STATUS run_once(struct model *m, struct instance *in, struct frame *f, uint64_t waited,
-                           struct err *err)
+                           const struct model_call *call, struct err *err)
 {
     NRT_STATUS status;
 
     f->core_ns = f->flops = 0;
     f->host_ns = waited;
-    status = run_nodes(m, in, f, err);
+    status = run_nodes(m, in, f, call, err);
     if (!m->solo)
         (void)owner_take(m, in->lc);
     count_end(m, in, f, status);
@@ -299,7 +327,7 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
     for (int i = 0; status == NRT_SUCCESS && i < call->repeat; i++) {
         if (i == 1)
             feed_back(m, f);
-        status = run_once(m, in, f, i == 0 ? waited : 0, err);
+        status = run_once(m, in, f, i == 0 ? waited : 0, call, err);
         if (status == NRT_EXEC_COMPLETED_WITH_NUM_ERR && i + 1 < call->repeat)
             status = NRT_SUCCESS; /* told by the last run if it still holds */
     }

@@ -71,6 +71,10 @@ static NRT_STATUS node_bindings(struct model *m, struct instance *in, struct fra
             return status;
         b = f->binding[at * CORE_MAX + c];
         run->program[c] = st->prog;
+        if (st->has[EXT_CODE]) {
+            run->code_addr[c] = st->ext[EXT_CODE].addr;
+            run->code_bytes[c] = st->ext[EXT_CODE].size;
+        }
         run->binding[c] = b;
         for (uint32_t v = 0; v < st->sg->var_count; v++) {
             const struct neff_var *var = &st->sg->vars[v];

@@ -29,6 +29,10 @@ extern "C" {
 struct log;
 struct trace;
 struct trace_event;
+struct core;
+struct core_program;
+struct core_report;
+struct neff_subgraph;
 struct coll_world;
 struct model_host;
 struct model;
@@ -109,6 +113,22 @@ struct model_arg {
     bool device;   /* on the instance's HBM; else host memory, which is copied in or out */
 };
 
+/* An execution that ended otherwise than well, while its core is as the failure left it. */
+struct model_failure {
+    NRT_STATUS status;
+    const char *text; /* why, one line */
+    const struct model *model;
+    const uint8_t *uuid;              /* 16 bytes */
+    const struct core_report *report; /* NULL: the core did not run, or did so to its end */
+    unsigned count;                   /* physical cores */
+    struct model_failure_core {
+        uint32_t index;                     /* over the instance */
+        const struct core *core;            /* with report: for core_dump_rings */
+        const struct core_program *program; /* with report */
+        const struct neff_subgraph *sg;
+    } core[2];
+};
+
 /* A set of arguments, resolved by the caller. serial is unique among all that were ever used with
  * the model and not 0: an instance that meets the serial it saw last skips the binding. */
 struct model_call {
@@ -116,6 +136,9 @@ struct model_call {
     const struct model_arg *in;  /* model_input_count of them */
     const struct model_arg *out; /* model_output_count of them */
     int repeat;                  /* at least 1; from the second run on, input k is output k */
+    /* Told before the failed core is reset, on the calling thread, which holds it; NULL: nobody. */
+    void (*failed)(void *arg, const struct model_failure *f);
+    void *failed_arg;
 };
 
 /* One execution (or call->repeat) on an instance; logs failures. Calls that meet on one logical
