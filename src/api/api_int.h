@@ -18,6 +18,7 @@
 #include "base/trace.h"
 #include "coll/world.h"
 #include "device/device.h"
+#include "diag/dump.h"
 #include "model/model.h"
 #include "nrt/nrt.h"
 #include "nrt/nrt_experimental.h"
@@ -43,6 +44,7 @@ struct api {
     struct queue_set *queues;
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
+    struct dump_config dump;       /* of core dumps */
     unsigned inflight;             /* of the implicit mode; 0: off */
     struct handle_table tensors, sets, models, comms, requests, trackers, contexts;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nrt_execute: pin what the call names, find the memory (bind.c), and down to the model. */
+#include "api/dump_int.h"
 #include "api/exec_int.h"
 
 static void count_completions(struct bound *b, int repeat)
@@ -18,13 +19,20 @@ static void report(const struct api_model *am, NRT_STATUS status)
 NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, uint32_t instance,
                      int repeat)
 {
-    struct model_call call = {
-        .serial = b->serial, .in = b->args, .out = b->args + b->in_count, .repeat = repeat};
+    struct exec_dump dump;
+    struct model_call call = {.serial = b->serial,
+                              .in = b->args,
+                              .out = b->args + b->in_count,
+                              .repeat = repeat,
+                              .failed = api_dump_failed,
+                              .failed_arg = &dump};
     uint32_t core = model_vnc(am->m, instance);
     uint64_t traced = 0;
     struct err err;
     NRT_STATUS status;
 
+    dump.func = func;
+    dump.taken = false;
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';
     if (trace_on(&api_.trace))
@@ -41,6 +49,7 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
     if (api_infodump_wanted(status))
         api_infodump(status, func, core);
     report(am, status);
+    api_dump_finish(&dump);
     return status;
 }
 

@@ -215,8 +215,12 @@ static NRT_STATUS claim(struct device_instance *in, const struct diag_sink *sink
 /* The last words of a process of this instance, wherever it has gone. */
 static void dead_core(void *lg, struct device_instance *in, int pid, uint32_t core)
 {
+    struct dump_config dump;
+
     coll_flight_dead(in, core, pid,
-                     settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", COLL_FLIGHT_DIR), lg);
+                     settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", DUMPDIR_DEFAULT), lg);
+    dump_config_env(&dump, in, lg);
+    dump_dead(&dump, pid, core);
 }
 
 static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret_where)
@@ -288,6 +292,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
              "NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS: implicit asynchronous execution is "
              "deprecated, use the calls of nrt/nrt_async.h");
 
+    dump_config_env(&api_.dump, in, lg);
     api_.in = in;
     api_.world = world;
     api_.host = host;
