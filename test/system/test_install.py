@@ -14,7 +14,8 @@ import tempfile
 here = os.path.dirname(os.path.abspath(__file__))
 root = os.path.dirname(os.path.dirname(here))
 TOOLS = sorted(name for name in os.listdir(os.path.join(root, 'tools'))
-               if os.path.exists(os.path.join(root, 'tools', name, 'main.c')))
+               if os.path.exists(os.path.join(root, 'tools', name, 'main.c')) or
+               os.path.exists(os.path.join(root, 'tools', name, name + '.sh')))
 
 
 def run(*cmd, **kw):

@@ -12,6 +12,7 @@ static const struct command {
     {"asm", "assemble the text form into a NEFF", cmd_asm},
     {"disasm", "print the programs of a NEFF, or bare records, as text", cmd_disasm},
     {"doctor", "say what of this host will hurt, and what helps", cmd_doctor},
+    {"dump", "say what core dumps tell, and who is to blame", cmd_dump},
     {"inject", "make a core meet a hardware error", cmd_inject},
     {"predict", "predict how long a collective operation lasts", cmd_predict},
     {"ranks", "show the last collective operation of every rank", cmd_ranks},
