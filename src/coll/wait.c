@@ -212,15 +212,22 @@ void coll_where(const struct coll_comm *c, char *text, size_t size)
 {
     const struct coll_plan *p = c->run->plan;
     const struct plan_step *step = c->run->blocked;
+    struct coll_said said = {0};
 
-    if (!p)
-        snprintf(text, size, "after operation %" PRIu64 ", rank %u", c->seq, c->me);
-    else
+    if (!p && c->seq == 0) {
+        snprintf(text, size, "before its first operation, rank %u", c->me);
+    } else if (!p) { /* a failure that is met between two */
+        (void)coll_said_by(c, c->me, &said);
+        snprintf(text, size, "after operation %" PRIu64 " (%s by %s), rank %u", c->seq,
+                 sched_op_name((enum sched_op)(said.what >> 60)),
+                 sched_alg_name((enum sched_alg)(said.what >> 56 & 15)), c->me);
+    } else {
         snprintf(text, size,
                  "operation %" PRIu64 " (%s by %s), rank %u in \"%s\" after %" PRIu64 " steps",
                  c->seq, sched_op_name(sched_request_of(p->s)->op),
                  sched_alg_name(sched_request_of(p->s)->alg), c->me,
                  step ? sched_phase_name(p->s, step->phase) : "", c->run->steps);
+    }
 }
 
 static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why)

@@ -194,6 +194,36 @@ static void the_dead_are_seen_long_before_the_timeout(void **state)
     (void)state;
 }
 
+/* A failure that a rank hears of between two operations: after which one, and what that was. */
+static const char *between_body(struct rank *r)
+{
+    struct case_kit k;
+    struct err err = {0};
+    const char *bad = NULL;
+
+    if (case_open(r, &k, &ring, &err) || coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err) ||
+        coll_wait(r->comm, &err))
+        return "the operation did not end";
+    ranks_barrier(r);
+    if (r->me == 1)
+        (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, 1, "on demand");
+    ranks_barrier(r);
+    if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err) != NRT_EXEC_HW_ERR_COLLECTIVES)
+        bad = "an operation begins after a failure";
+    else if (r->me == 0 && !strstr(err.text, "after operation 1 (all_reduce by ring), rank 0, was "
+                                             "stopped: rank 1 failed"))
+        bad = "the operation before the failure is not named";
+    ranks_barrier(r);
+    case_close(&k);
+    return bad;
+}
+
+static void a_failure_between_operations_names_the_one_before(void **state)
+{
+    must(RANKS_THREADS, 2, NO_TIMEOUT_MS, between_body, NULL);
+    (void)state;
+}
+
 /* ---- different operations ---- */
 
 struct pair {
@@ -394,6 +424,7 @@ int main(void)
         cmocka_unit_test(whoever_raises_rings),
         cmocka_unit_test(a_rank_that_falls_silent_is_named),
         cmocka_unit_test(the_dead_are_seen_long_before_the_timeout),
+        cmocka_unit_test(a_failure_between_operations_names_the_one_before),
         cmocka_unit_test(different_operations_are_found_when_ranks_meet),
         cmocka_unit_test(tensors_are_exposed_during_operations_only),
         cmocka_unit_test(tensors_that_lie_where_others_were_are_leased_too),
