@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-MODELS = ("wake", "lines", "lease")
+MODELS = ("wake", "bells", "lines", "lease")
 
 
 def search(path, compiler, defect, folder):
