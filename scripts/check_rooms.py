@@ -33,8 +33,9 @@ LEVELS = [
 PUBLIC = ("nrt", "ndl", "neff")
 # A tool that shows an instance uses the device room's reader and what that needs; one that shows
 # collective schedules has no library's header to go by, since none of them is run there; one that measures
-# collectives runs them in ways that no program can ask the runtime for.
-TOOL_ROOMS = {"device", "base", "neff", "isa", "topo", "time", "core", "sched", "coll"}
+# collectives runs them in ways that no program can ask the runtime for; one that says whether models would
+# fit places them.
+TOOL_ROOMS = {"model", "device", "base", "neff", "isa", "topo", "time", "core", "sched", "coll"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 
 

@@ -26,7 +26,8 @@ static NRT_STATUS arg_alloc(struct model *m, struct instance *in, enum device_ca
     status = device_alloc(m->h->cfg.in, &a, &x, err);
     if (status != NRT_SUCCESS)
         return status;
-    status = extent_va(m->h, &x, &va, err);
+    va = no_bytes; /* which nobody accesses where memory is only accounted */
+    status = m->h->cfg.account_only ? NRT_SUCCESS : extent_va(m->h, &x, &va, err);
     if (status != NRT_SUCCESS) {
         device_free(m->h->cfg.in, &x, NULL);
         return status;
@@ -109,7 +110,7 @@ NRT_STATUS frame_create(struct model *m, struct instance *in, struct frame **ret
             goto out_frame;
     }
     for (uint32_t i = 0; i < m->node_count; i++) {
-        if (m->nodes[i].n->is_cpu)
+        if (m->nodes[i].n->is_cpu || m->h->cfg.account_only)
             continue;
         status = node_bindings(m, in, f, i, err);
         if (status != NRT_SUCCESS)
@@ -176,6 +177,22 @@ static NRT_STATUS bind_arg(struct model *m, struct instance *in, const struct mo
     }
     *ret = *stage;
     return NRT_SUCCESS;
+}
+
+NRT_STATUS frame_account_copies(struct model *m, struct instance *in, struct err *err)
+{
+    struct frame *f = in->frames;
+    NRT_STATUS status = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < m->in_count + m->out_count && status == NRT_SUCCESS; i++) {
+        bool is_in = i < m->in_count;
+        uint32_t k = is_in ? i : i - m->in_count;
+
+        status = bind_arg(m, in, NULL, true, is_in ? m->in[k].size : m->out[k].size,
+                          is_in ? &f->stage_in[k] : &f->stage_out[k],
+                          is_in ? &f->in[k] : &f->out[k], err);
+    }
+    return status;
 }
 
 static NRT_STATUS bind_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,

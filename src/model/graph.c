@@ -222,7 +222,7 @@ static NRT_STATUS nodes_build(struct build *b, struct err *err)
         status = node_io_build(b, nd, m->node_count, true, err);
         if (status == NRT_SUCCESS)
             status = node_io_build(b, nd, m->node_count, false, err);
-        if (status == NRT_SUCCESS && nd->n->is_cpu)
+        if (status == NRT_SUCCESS && nd->n->is_cpu && !m->h->cfg.account_only)
             status = cpu_open(m, nd, err);
         if (status != NRT_SUCCESS) {
             m->node_count++; /* what cpu_open may have left is closed with the others */

@@ -26,7 +26,7 @@ static NRT_STATUS phys_create(struct model_host *h, struct phys *p, uint32_t ind
     p->index = index;
     p->device = topo_core_device(h->topo, index);
     p->nc = index - p->device * h->topo->cores_per_device;
-    status = core_create(&cc, &p->core, err);
+    status = h->cfg.account_only ? NRT_SUCCESS : core_create(&cc, &p->core, err);
     if (status != NRT_SUCCESS)
         return status;
     return scratchpad_create(h->cfg.in, index, scratch, &p->pad, err);
@@ -59,7 +59,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
     threads = (unsigned)settings_int("OPENNRT_HOST_THREADS", 0, 0, RUN_CPUS_MAX, &h->sink);
     if (threads == 0)
         threads = run_cpu_count();
-    if (threads > 1) {
+    if (threads > 1 && !cfg->account_only) {
         h->pool = run_pool_new(threads);
         if (!h->pool) {
             status = err_set(err, NRT_RESOURCE, "no host memory for %u threads", threads);

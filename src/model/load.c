@@ -123,7 +123,7 @@ static NRT_STATUS check_encoding(const struct neff_subgraph *sg, struct err *err
     return NRT_SUCCESS;
 }
 
-static bool has_collectives(const struct model *m)
+bool model_has_collectives(const struct model *m)
 {
     for (uint32_t c = 0; c < m->neff->graph_count; c++)
         if (m->neff->graphs[c].coll_count > 0)
@@ -138,7 +138,7 @@ static uint32_t vnc_of(const struct model *m, const struct instance *in)
 
 static const struct core_outside *outside_of(const struct model *m, const struct instance *in)
 {
-    return m->h->cfg.world && has_collectives(m)
+    return m->h->cfg.world && model_has_collectives(m)
                ? coll_world_outside(m->h->cfg.world, vnc_of(m, in))
                : NULL;
 }
@@ -172,7 +172,7 @@ static NRT_STATUS instance_stage(struct model *m, struct instance *in, struct er
         in->stage_count = c + 1;
         in->stage[c].phys = &in->lc->phys[c];
         in->stage[c].sg = &m->neff->graphs[c];
-        status = program_build(m, in, c, err);
+        status = m->h->cfg.account_only ? NRT_SUCCESS : program_build(m, in, c, err);
         if (status == NRT_SUCCESS)
             status = stage_place(m, in, c, err);
     }
@@ -235,7 +235,7 @@ static void tell_others(struct model *m, bool known, struct model_where where, i
                         const struct err *why)
 {
     where.vnc = vnc;
-    if (!m->met && !(known && !has_collectives(m)))
+    if (!m->met && !(known && !model_has_collectives(m)))
         model_refuse(m->h, &where, why->text);
 }
 
@@ -276,7 +276,7 @@ static NRT_STATUS stage_all(struct model *m, uint32_t first, uint32_t count, str
             return status;
         }
     }
-    status = stages_fill(m, err);
+    status = m->h->cfg.account_only ? NRT_SUCCESS : stages_fill(m, err);
     if (status != NRT_SUCCESS)
         return status;
     for (uint32_t i = 0; i < count; i++) {
@@ -322,7 +322,7 @@ static NRT_STATUS neff_open(struct model *m, const void *bytes, size_t size, str
                                .allow_legacy = m->env.allow_legacy,
                                .weights_shared = h->cfg.share_weights,
                                .sbuf_partition_bytes = isa_sbuf_bytes(h->gen),
-                               .world_size = m->world};
+                               .world_size = h->cfg.account_only ? 0 : m->world};
     char arch[8] = "";
     NRT_STATUS status;
 
@@ -504,6 +504,15 @@ bool model_runs_alone(const struct model *m)
         if (m->nodes[i].n->is_cpu)
             return false;
     return m->instance_count > 0 && !m->inst[0].colls;
+}
+
+NRT_STATUS model_account_copies(struct model *m, struct err *err)
+{
+    NRT_STATUS status = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < m->instance_count && status == NRT_SUCCESS; i++)
+        status = frame_account_copies(m, &m->inst[i], err);
+    return status;
 }
 
 uint32_t model_instance_count(const struct model *m)

@@ -52,6 +52,9 @@ struct model_host_config {
     bool share_weights;         /* replicas on one HBM share their constants */
     bool dge_notifications;     /* NEURON_RT_ENABLE_DGE_NOTIFICATIONS */
     struct trace *trace;        /* borrowed: where events go; NULL: nowhere */
+    bool account_only;          /* a load takes the HBM that it would take, and does nothing else:
+                                   code of any encoding is not looked at, no memory is backed, no
+                                   library opened, no rank met; model_execute must not be called */
 };
 NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_host **ret,
                              struct err *err);
@@ -85,6 +88,11 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
 /* Instead of model_load, by a caller that cannot get so far: the ranks that wait fail, and their
  * logs say why. */
 void model_refuse(struct model_host *h, const struct model_where *where, const char *why);
+/* Of a host that only accounts: takes the memory that the first execution with tensors in host
+ * memory would take for their copies, too. NRT_RESOURCE: no room, reported. */
+NRT_STATUS model_account_copies(struct model *m, struct err *err);
+/* Whether the NEFF has collectives, for which a load takes channel buffers besides. */
+bool model_has_collectives(const struct model *m);
 /* Nobody may be using the model. */
 void model_unload(struct model *m);
 

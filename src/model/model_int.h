@@ -226,6 +226,8 @@ void frame_destroy(struct model *m, struct frame *f); /* extents stay the NEFF's
 /* Make the frame reach the memory of this call. */
 NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
                       const struct model_call *call, struct err *err);
+/* Memory for the copies of all inputs and outputs, as the first call with host tensors takes it. */
+NRT_STATUS frame_account_copies(struct model *m, struct instance *in, struct err *err);
 /* Fill pointers and dge-tables; owner word. */
 void frame_cells(struct model *m, struct instance *in, struct frame *f);
 

@@ -258,7 +258,7 @@ NRT_STATUS stage_place(struct model *m, struct instance *in, uint32_t core, stru
     if (status == NRT_SUCCESS)
         status = ext_alloc(m, st, EXT_RING_SPILL, DEVICE_CAT_RING_SPILL, st->sg->ring_spill_bytes,
                            0, 0, err);
-    if (status == NRT_SUCCESS)
+    if (status == NRT_SUCCESS && !m->h->cfg.account_only)
         status = map_vars(m, st, err);
     return status;
 }

@@ -13,6 +13,7 @@ static const struct command {
     {"disasm", "print the programs of a NEFF, or bare records, as text", cmd_disasm},
     {"doctor", "say what of this host will hurt, and what helps", cmd_doctor},
     {"dump", "say what core dumps tell, and who is to blame", cmd_dump},
+    {"fit", "say whether models and tensors would fit into device memory", cmd_fit},
     {"inject", "make a core meet a hardware error", cmd_inject},
     {"predict", "predict how long a collective operation lasts", cmd_predict},
     {"ranks", "show the last collective operation of every rank", cmd_ranks},

@@ -14,6 +14,7 @@ int cmd_asm(int argc, char **argv);
 int cmd_disasm(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+int cmd_fit(int argc, char **argv);
 int cmd_inject(int argc, char **argv);
 int cmd_predict(int argc, char **argv);
 int cmd_ranks(int argc, char **argv);
