@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""examples/overlap, with two layers: results are right (the example compares with NumPy itself), the order of
+the predicted times is the documented one, and the timelines show compute and collectives apart.
+
+    test_overlap.py <overlap.py> <build>
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import pftrace  # noqa: E402
+from proves import proves  # noqa: E402
+
+LAYERS, RANKS = 2, 4
+ENGINES = {"pe", "act", "dve", "pool", "sp"}
+
+
+def overlaps(slices):
+    """Whether any two of them are under way at one time."""
+    ends = 0
+    for s in sorted(slices, key=lambda s: s.start):
+        if s.start < ends:
+            return True
+        ends = max(ends, s.end)
+    return False
+
+
+def rank_of(trace, s):
+    return trace.path(s.track)[0]
+
+
+def last_execution(slices):
+    """Of a rank: every entry of the table is triggered once in each execution."""
+    return slices[-len({s.args["entry"] for s in slices}):]
+
+
+def timeline(path, fsdp_stream, layers):
+    t = pftrace.read(path)
+    ranks = {rank_of(t, s) for s in t.slices}
+    assert ranks == {"overlap, rank %d of %d" % (r, RANKS) for r in range(RANKS)}, ranks
+    for s in t.slices:
+        row = t.path(s.track)[-1]
+        kind = {"instruction": row in ENGINES, "wait": row in ENGINES, "transfer": row.startswith("queue "),
+                "collective": row.startswith("stream ")}
+        assert kind[s.categories[0]], (row, s.categories)
+        if s.categories == ["collective"]:
+            assert row == "stream %d" % (0 if s.name == "all_reduce" else fsdp_stream)
+    for rank in ranks:
+        own = [s for s in t.slices if rank_of(t, s) == rank]
+        colls = last_execution([s for s in own if s.categories == ["collective"]])
+        assert sorted(s.name for s in colls) == sorted(
+            ["all_gather", "all_gather", "all_reduce", "all_reduce", "reduce_scatter"] * layers)
+        # Of one stream they follow each other; two streams are under way together, and engines work meanwhile.
+        for stream in (0, 1):
+            assert not overlaps([s for s in colls if t.path(s.track)[-1] == "stream %d" % stream])
+        assert overlaps(colls) == (fsdp_stream == 1)
+        work = [s for s in own if s.name == "nc_matmul" and s.start > colls[0].start]
+        assert any(c.start < s.start and s.end < c.end for c in colls for s in work)
+    assert any(a.categories == ["collective"] and b.categories == ["instruction"] for a, b in t.links)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as keep:
+        p = subprocess.run([sys.executable, sys.argv[1], sys.argv[2], "--layers", str(LAYERS), "--times", "1", "--keep", keep],
+                           capture_output=True, text=True)
+        print(p.stdout, p.stderr, sep="\n")
+        assert p.returncode == 0
+        rows = re.findall(r"^(.*\S) +[0-9.]+ +([0-9.]+) +([0-9]+)%$", p.stdout, re.M)
+        assert len(rows) == 6
+        us = [float(r[1]) for r in rows]
+        assert us[0] > us[1] > us[2], "one stream, two, and with packets"
+        assert us[3] > us[4] and us[3] > us[5], "early weights, late gradients"
+        assert all(0 < int(r[2]) < 100 for r in rows)
+        assert "the order is the documented one" in p.stdout
+        timeline(os.path.join(keep, "one-stream.pftrace"), 0, 1)
+        timeline(os.path.join(keep, "two-streams.pftrace"), 1, 1)
+        timeline(os.path.join(keep, "two-streams-packets.pftrace"), 1, 1)
+        proves("ovl-012")
+        timeline(os.path.join(keep, "shift-1.pftrace"), 1, LAYERS)
+
+
+if __name__ == "__main__":
+    main()
