@@ -7,7 +7,7 @@
  * NEFF, section 1: the reader crashes, the core prepares no program.
  *
  * OVL, section 2: no CC-core is found, sizes of packets have no limits and change all descriptors,
- * rings do not take turns, settings are found at fault.
+ * rings do not take turns, settings are found at fault, a core has one thread for its requests.
  *
  * MEM, section 3: nothing is allocated; scratchpads, banks, limits and the text of sizes are wrong.
  *

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/broken.h"
 #include "queue/queue_int.h"
 
 #define BATCH   16u /* requests of one queue before the others are looked at */
@@ -58,6 +59,8 @@ static void hand_add(struct queue_core *c)
 {
     struct err err = {0};
 
+    if (BROKEN(OVL))
+        return;
     pthread_mutex_lock(&c->lock);
     if (!atomic_load(&c->ending) && atomic_load(&c->seekers) == 0 && atomic_load(&c->asleep) == 0 &&
         atomic_load(&c->hand_count) < QUEUE_ALL && hand_start(c, &err) != NRT_SUCCESS)
