@@ -19,6 +19,8 @@
 #include "coll/world.h"
 #include "device/device.h"
 #include "diag/dump.h"
+#include "diag/inspect.h"
+#include "diag/profile.h"
 #include "model/model.h"
 #include "nrt/nrt.h"
 #include "nrt/nrt_experimental.h"
@@ -42,6 +44,8 @@ struct api {
     struct coll_world *world; /* ranks and collectives of the owned cores */
     struct model_host *host;
     struct queue_set *queues;
+    struct profiler *profiler;
+    struct inspect *inspect;
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
     struct dump_config dump;       /* of core dumps */
@@ -149,6 +153,13 @@ static inline uint64_t token_of(const void *handle)
 {
     return (uint64_t)(uintptr_t)handle;
 }
+
+/* A capture of the process (inspect.c): begins what the environment or an earlier call asked for;
+ * ends it with the session. Around a fork, in the child: forgets it. */
+void api_inspect_init(const struct diag_sink *sink);
+void api_inspect_close(void);
+void api_inspect_resume(int sig);
+void api_inspect_forget(void);
 
 /* A copy of n texts for the program, which frees the array and each of them; logs for func. Not an
  * array of no bytes: n may be 0. */

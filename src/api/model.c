@@ -10,6 +10,7 @@ void api_model_destroy(struct api_model *am)
 {
     if (!am)
         return;
+    profiler_forget(api_.profiler, am->m);
     api_bindings_destroy(am->bindings);
     model_unload(am->m);
     mem_free(am);
@@ -71,6 +72,8 @@ NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
         model_unload(am->m);
         goto out_free;
     }
+    if (inspect_on(api_.inspect))
+        inspect_loaded(api_.inspect, am->m, neff_bytes, size);
     *model = (nrt_model_t *)(uintptr_t)token;
     run_caller_leave(&caller);
     return NRT_SUCCESS;

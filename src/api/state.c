@@ -74,7 +74,7 @@ static void table_forget(struct handle_table *t)
 
 /* In the child nothing of the parent is released: the session is put aside and never touched again.
  * Volatile, so that the pointers stay somewhere. */
-static void *volatile forgotten_[5];
+static void *volatile forgotten_[7];
 
 static void forked_child(void)
 {
@@ -84,6 +84,10 @@ static void forked_child(void)
         forgotten_[2] = api_.log;
         forgotten_[3] = api_.world;
         forgotten_[4] = api_.queues;
+        forgotten_[5] = api_.profiler;
+        forgotten_[6] = api_.inspect;
+        api_.profiler = NULL;
+        api_.inspect = NULL;
         api_.in = NULL;
         api_.host = NULL;
         api_.world = NULL;
@@ -91,6 +95,7 @@ static void forked_child(void)
         api_.log = NULL;
     }
     trace_forget(&api_.trace);
+    api_inspect_forget();
     queue_forget();
     atomic_store(&api_.state, API_UNINIT);
     pthread_mutex_init(&api_.lock, NULL);
@@ -223,6 +228,35 @@ static void dead_core(void *lg, struct device_instance *in, int pid, uint32_t co
     dump_dead(&dump, pid, core);
 }
 
+/* Who can look on at what the cores do. */
+static NRT_STATUS looks_on(struct device_instance *in, struct model_host *host,
+                           const struct cores_wish *wish, struct log *lg,
+                           const struct diag_sink *sink, struct profiler **ret_profiler,
+                           struct inspect **ret_inspect, struct err *err)
+{
+    struct profiler_config pc = {.in = in,
+                                 .host = host,
+                                 .log = lg,
+                                 .first_vnc = wish->first,
+                                 .vnc_count = wish->count,
+                                 .sink = *sink};
+    struct inspect_host ih = {.in = in,
+                              .trace = &api_.trace,
+                              .log = lg,
+                              .first_vnc = wish->first,
+                              .vnc_count = wish->count,
+                              .resume = api_inspect_resume};
+    NRT_STATUS status = profiler_create(&pc, ret_profiler, err);
+
+    if (status != NRT_SUCCESS)
+        return status;
+    ih.profiler = *ret_profiler;
+    status = inspect_create(&ih, ret_inspect, err);
+    if (status != NRT_SUCCESS)
+        profiler_destroy(*ret_profiler);
+    return status;
+}
+
 static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret_where)
 {
     struct diag_sink sink = {.warn = warn_log, .debug = debug_log, .arg = lg};
@@ -234,6 +268,8 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     struct coll_world *world = NULL;
     struct model_host *host = NULL;
     struct queue_set *queues = NULL;
+    struct profiler *profiler = NULL;
+    struct inspect *inspect = NULL;
     struct cores_wish wish;
     NRT_STATUS status;
 
@@ -282,6 +318,9 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     status = queue_set_create(&qc, &queues, err);
     if (status != NRT_SUCCESS)
         goto out_host;
+    status = looks_on(in, host, &wish, lg, &sink, &profiler, &inspect, err);
+    if (status != NRT_SUCCESS)
+        goto out_queues;
     if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
         device_cores_reset(in); /* the memories of a core are the process's own: new */
     device_fault_env(in, &sink);
@@ -297,11 +336,15 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     api_.world = world;
     api_.host = host;
     api_.queues = queues;
+    api_.profiler = profiler;
+    api_.inspect = inspect;
     api_.first_vnc = wish.first;
     api_.vnc_count = wish.count;
     api_.dump_inputs_on = dump_inputs_env(&sink);
     return NRT_SUCCESS;
 
+out_queues:
+    queue_set_destroy(queues);
 out_host:
     model_host_destroy(host);
 out_world:
@@ -356,6 +399,7 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
          OPENNRT_VERSION, device_instance_name(api_.in), device_topo(api_.in)->name, api_.first_vnc,
          api_.first_vnc + api_.vnc_count - 1, (int)framework, fw_version ? fw_version : "",
          fal_version ? fal_version : "");
+    api_inspect_init(&(struct diag_sink){.warn = warn_log, .debug = debug_log, .arg = lg});
     atomic_store_explicit(&api_.state, API_READY, memory_order_release);
 
 out_unlock:
@@ -381,6 +425,7 @@ API_EXPORT void nrt_close(void)
 
     atomic_store_explicit(&api_.state, API_CLOSED, memory_order_release);
     queue_set_stop(api_.queues);
+    api_inspect_close();
     api_sendrecv_end();
     while ((obj = handle_take_any(&api_.trackers, &trackers)))
         queue_tracker_unref(obj);
@@ -393,6 +438,8 @@ API_EXPORT void nrt_close(void)
     while ((obj = handle_take_any(&api_.tensors, &tensors)))
         tensor_destroy(obj);
     queue_set_destroy(api_.queues);
+    inspect_destroy(api_.inspect);
+    profiler_destroy(api_.profiler);
     model_host_destroy(api_.host);
     coll_world_destroy(api_.world);
     device_instance_close(api_.in);
@@ -400,6 +447,8 @@ API_EXPORT void nrt_close(void)
     LOGI(api_.log, LOG_NRT, __func__, "closed");
     log_close(api_.log);
     api_.queues = NULL;
+    api_.profiler = NULL;
+    api_.inspect = NULL;
     api_.host = NULL;
     api_.world = NULL;
     api_.in = NULL;

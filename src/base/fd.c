@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,4 +85,38 @@ bool fd_write_all(int fd, const void *data, size_t size)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     errno = saved;
     return ok;
+}
+
+/* ---- whole files ---- */
+
+bool fd_folders_make(const char *path)
+{
+    char dir[PATH_MAX];
+    size_t n = strlen(path);
+
+    if (n == 0 || n >= sizeof(dir)) {
+        errno = n == 0 ? ENOENT : ENAMETOOLONG;
+        return false;
+    }
+    memcpy(dir, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (dir[i] != '/' && dir[i] != '\0')
+            continue;
+        dir[i] = '\0';
+        if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+            return false;
+        dir[i] = path[i];
+    }
+    return true;
+}
+
+bool fd_file_write(const char *path, const void *data, size_t size, bool fresh)
+{
+    int fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (fresh ? O_EXCL : O_TRUNC), 0644));
+    bool ok;
+
+    if (fd < 0)
+        return false;
+    ok = fd_write_all(fd, data, size);
+    return close(fd) == 0 && ok;
 }

@@ -24,4 +24,12 @@ const char *fd_size_hint(int e);
  * file size limit are an error here, not the signals SIGPIPE and SIGXFSZ. Any thread. */
 bool fd_write_all(int fd, const void *data, size_t size);
 
+/* Make a folder and those on the way, as `mkdir -p` does; one that is there is fine. False with
+ * errno. */
+bool fd_folders_make(const char *path);
+
+/* Make the file with these bytes. fresh: it must not be there yet (EEXIST), else it is replaced.
+ * False with errno: it may be there in part. */
+bool fd_file_write(const char *path, const void *data, size_t size, bool fresh);
+
 #endif

@@ -54,6 +54,21 @@ void core_program_info(const struct core_program *p, struct core_program_info *r
     p->backend->info(p, ret);
 }
 
+uint64_t core_program_xfer_bytes(const struct core_program *p, uint32_t index)
+{
+    return index < p->ngroups ? p->groups[index].bytes : 0;
+}
+
+uint32_t core_program_records(const struct core_program *p, unsigned engine)
+{
+    return p->code[engine].count;
+}
+
+uint32_t core_program_opcode(const struct core_program *p, unsigned engine, uint32_t record)
+{
+    return p->code[engine].opcodes[record];
+}
+
 const struct time_program *core_program_time(const struct core_program *p)
 {
     return &p->time;

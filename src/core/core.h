@@ -306,6 +306,11 @@ void core_report_text(const struct core_report *report, struct strbuf *out);
  * that run's on this core. line is called with text without a newline. No memory, no lock. */
 void core_dump_rings(const struct core *first, const struct core_program *program, unsigned max,
                      void (*line)(void *arg, const char *text), void *arg);
+/* For reports: bytes that a prepared transfer writes (index as in time_program.xfers); records of
+ * an engine's program, and their opcodes. */
+uint64_t core_program_xfer_bytes(const struct core_program *p, uint32_t index);
+uint32_t core_program_records(const struct core_program *p, unsigned engine);
+uint32_t core_program_opcode(const struct core_program *p, unsigned engine, uint32_t record);
 
 /* The facts that time_replay needs; valid as long as p. */
 const struct time_program *core_program_time(const struct core_program *p);

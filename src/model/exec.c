@@ -105,6 +105,14 @@ static void tell_failure(const struct model *m, const struct instance *in,
     call->failed(call->failed_arg, &f);
 }
 
+/* A run is recorded once, for whoever looks on; the log of device times has its copy. */
+static void events_copy(struct time_events *to, const struct time_events *from)
+{
+    to->count = from->count < to->cap ? from->count : to->cap;
+    to->dropped = from->dropped + (from->count - to->count);
+    memcpy(to->ev, from->ev, to->count * sizeof(*to->ev));
+}
+
 /* One NeuronCore node; the core is owned. */
 static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
                                 const struct model_call *call, struct err *err)
@@ -133,8 +141,11 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     f->events.dropped = 0;
     start = f->run[at].start_ns = run_now_ns();
     observe_begin(m, in, start, &seen);
+    f->run[at].events = seen.events ? seen.events : f->events.ev ? &f->events : NULL;
     status = core_run(&f->run[at], &f->report);
     count_run(f, run_now_ns() - start);
+    if (__builtin_expect(seen.events && f->events.ev, 0))
+        events_copy(&f->events, seen.events);
     if (m->h->pool)
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);

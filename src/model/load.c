@@ -186,7 +186,8 @@ static struct coll_table_config table_config(const struct model *m, const struct
                                     .neff = m->neff,
                                     .rank = m->rank,
                                     .count = m->world,
-                                    .device_time = m->env.device_time || m->env.timeline != NULL};
+                                    .device_time = m->env.device_time || m->env.timeline != NULL ||
+                                                   atomic_load(&m->h->watched)};
 
     memcpy(cfg.packet_ps, m->env.coll_packet_ps, sizeof(cfg.packet_ps));
     return cfg;
@@ -486,6 +487,16 @@ void model_unload(struct model *m)
 const char *model_name(const struct model *m)
 {
     return m->neff->name;
+}
+
+const uint8_t *model_hash(const struct model *m)
+{
+    return m->neff->header.hash;
+}
+
+uint32_t model_rank(const struct model *m)
+{
+    return m->rank;
 }
 
 uint32_t model_id(const struct model *m)

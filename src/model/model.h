@@ -36,6 +36,9 @@ struct neff_subgraph;
 struct coll_world;
 struct model_host;
 struct model;
+struct core_program;
+struct neff_subgraph;
+struct time_events;
 
 #define MODEL_FIRST_ID 1001u
 
@@ -106,10 +109,43 @@ uint32_t model_input_count(const struct model *m);
 uint32_t model_output_count(const struct model *m);
 const struct model_tensor *model_input(const struct model *m, uint32_t i);
 const struct model_tensor *model_output(const struct model *m, uint32_t i);
+const uint8_t *model_hash(const struct model *m); /* of the NEFF's header: 32 bytes */
+uint32_t model_rank(const struct model *m);
 /* Whose event it is: its name and rank. */
 void model_trace_fields(const struct model *m, struct trace_event *e);
 /* HBM (over the instance) of an instance's logical core. */
 uint32_t model_hbm(const struct model *m, uint32_t instance);
+
+/* ---- who looks on ---- */
+
+/* A run of a program on a logical core. */
+struct model_seen {
+    const struct model *model;
+    uint32_t instance, vnc; /* vnc: counted from the first owned core */
+    unsigned cores;         /* physical ones */
+    const struct core_program *prog[2];
+    const struct neff_subgraph *sg[2];
+    uint64_t run; /* number on the logical core, from 1 */
+    /* When it has ended: */
+    uint64_t start_ns, end_ns; /* run_now_ns */
+    NRT_STATUS status;
+};
+
+/* Whoever records what the cores do. Both are called by the thread that runs the program, holding
+ * the logical core; they call nothing of this room but the accessors of the model. */
+struct model_watch {
+    void *arg;
+    /* A run is about to start: where its events go, with a count of 0; NULL: nowhere. */
+    struct time_events *(*begin)(void *arg, const struct model_seen *s);
+    /* It has ended; ev: what begin gave, which is not NULL. */
+    void (*end)(void *arg, const struct model_seen *s, const struct time_events *ev);
+};
+/* From now on w looks on (borrowed; NULL: nobody). Waits for the runs under way. Operations of
+ * models that are loaded while somebody looks on tell how long they last on a device. */
+void model_host_watch(struct model_host *h, const struct model_watch *w);
+/* No run starts on this core between the two. */
+void model_core_hold(struct model_host *h, uint32_t vnc);
+void model_core_release(struct model_host *h, uint32_t vnc);
 
 /* ---- execution ---- */
 

@@ -36,6 +36,7 @@ struct logical {
      */
     uint32_t last_model; /* id */
     uint64_t runs, clock_ns;
+    const struct model_watch *watch; /* NULL: nobody looks on */
     struct phys phys[CORE_MAX];
 };
 
@@ -50,6 +51,7 @@ struct model_host {
     struct diag_sink sink; /* warnings of pure rooms go to the log as NMGR */
     uint32_t count;
     struct logical *cores;
+    _Atomic bool watched;
 };
 
 /* What is read from the environment at each load. */
@@ -204,6 +206,8 @@ struct observed {
     bool traced;
     uint64_t exec_id, running_id; /* of the pairs of events */
     uint64_t clock_ns;            /* of the core when it started */
+    struct time_events *events;   /* of whoever looks on; NULL: nobody does */
+    struct model_seen run;        /* then */
 };
 void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret);
 void observe_end(struct model *m, struct instance *in, const struct core_report *r,

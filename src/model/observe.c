@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is seen of the runs of a core: events of the system trace (docs/spec/traces.md).
+/* What is seen of the runs of a core: events of the system trace (docs/spec/traces.md), and by
+ * whoever records what instructions do.
  *
  * The core's own clock follows the host's, but a run takes device time there, which is not what it
  * takes here: the clock shows the host's time at the start of a run, or the end of the run before
@@ -22,6 +23,58 @@ static void put(struct model *m, struct instance *in, enum trace_type type, enum
     trace_put(m->h->cfg.trace, in->lc->vnc - m->h->cfg.first_vnc, &e);
 }
 
+/* ---- who looks on ---- */
+
+static struct time_events *watch_begin(struct model *m, struct instance *in, uint64_t start_ns,
+                                       struct observed *o)
+{
+    struct logical *lc = in->lc;
+
+    o->run = (struct model_seen){.model = m,
+                                 .instance = (uint32_t)(in - m->inst),
+                                 .vnc = lc->vnc - m->h->cfg.first_vnc,
+                                 .cores = in->stage_count,
+                                 .run = lc->runs,
+                                 .start_ns = start_ns};
+    for (uint32_t c = 0; c < in->stage_count; c++) {
+        o->run.prog[c] = in->stage[c].prog;
+        o->run.sg[c] = in->stage[c].sg;
+    }
+    return lc->watch->begin(lc->watch->arg, &o->run);
+}
+
+static void watch_end(struct instance *in, NRT_STATUS status, const struct observed *o)
+{
+    struct model_seen run = o->run;
+
+    run.end_ns = run_now_ns();
+    run.status = status;
+    if (in->lc->watch) /* nobody changes that while the core is owned */
+        in->lc->watch->end(in->lc->watch->arg, &run, o->events);
+}
+
+void model_core_hold(struct model_host *h, uint32_t vnc)
+{
+    run_owner_take(&h->cores[vnc].owner, NULL);
+}
+
+void model_core_release(struct model_host *h, uint32_t vnc)
+{
+    run_owner_give(&h->cores[vnc].owner);
+}
+
+void model_host_watch(struct model_host *h, const struct model_watch *w)
+{
+    atomic_store(&h->watched, w != NULL);
+    for (uint32_t i = 0; i < h->count; i++) {
+        model_core_hold(h, i);
+        h->cores[i].watch = w;
+        model_core_release(h, i);
+    }
+}
+
+/* ---- runs ---- */
+
 void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret)
 {
     struct logical *lc = in->lc;
@@ -30,6 +83,7 @@ void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, stru
 
     lc->last_model = m->id;
     lc->runs++;
+    ret->events = lc->watch ? watch_begin(m, in, start_ns, ret) : NULL;
     ret->traced = trace_on(t);
     if (!ret->traced)
         return;
@@ -59,6 +113,8 @@ void observe_end(struct model *m, struct instance *in, const struct core_report 
 {
     uint64_t now;
 
+    if (o->events)
+        watch_end(in, status, o);
     if (!o->traced)
         return;
     now = run_now_ns();
