@@ -165,6 +165,8 @@ static bool room_take(struct profile_doc *d, const struct time_events *ev)
         case TIME_EV_COLL:
         case TIME_EV_COLL_ARRIVAL:
         case TIME_EV_COLL_LASTS:
+        case TIME_EV_COLL_ENGINES:
+        case TIME_EV_COLL_PACKET:
             need.collectives += sizeof(ev->ev[i]);
             break;
         default:

@@ -107,7 +107,7 @@ static NRT_STATUS execs_check(const struct ntff *n, struct err *err)
     for (uint64_t i = 0; i < n->event_count; i++) {
         const struct ntff_event *e = &n->events[i];
 
-        if (e->kind < TIME_EV_WAIT || e->kind > TIME_EV_COLL_LASTS)
+        if (e->kind < TIME_EV_WAIT || e->kind > TIME_EV_COLL_PACKET)
             return bad(err, NTFF_EVENTS, i, "its kind");
         if (e->unit >> 3 >= TIME_CORES || (e->unit & 7) >= ISA_ENGINES)
             return bad(err, NTFF_EVENTS, i, "its engine");
