@@ -107,7 +107,7 @@ static void ring_drop(struct trace_ring *r)
 
 static void rings_drop(struct trace *t)
 {
-    atomic_store(&t->on, 0);
+    __atomic_store_n(&t->on, 0, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i <= t->cores; i++)
         ring_drop(&t->rings[i]);
 }
@@ -134,7 +134,7 @@ static __thread uint32_t tid_;
 void trace_forget(struct trace *t)
 {
     tid_ = 0;
-    atomic_store(&t->on, 0);
+    __atomic_store_n(&t->on, 0, __ATOMIC_SEQ_CST);
     pthread_mutex_init(&t->lock, NULL); /* a thread that is not here may have held it */
     t->rings = NULL;
     t->names = NULL;
@@ -166,7 +166,7 @@ NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct tra
     uint32_t made = 0;
 
     pthread_mutex_lock(&t->lock);
-    if (atomic_load(&t->on)) {
+    if (__atomic_load_n(&t->on, __ATOMIC_SEQ_CST)) {
         status = err_set(err, NRT_FAILURE, "a capture of trace events is running already");
         goto out_unlock;
     }
@@ -187,10 +187,10 @@ NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct tra
         goto out_unlock;
     }
     for (unsigned i = 0; i < sizeof(c->types_off) / sizeof(*c->types_off); i++)
-        atomic_store_explicit(&t->types_off[i], c->types_off[i], memory_order_relaxed);
+        __atomic_store_n(&t->types_off[i], c->types_off[i], __ATOMIC_RELAXED);
     t->owner = owner;
     t->epoch_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
-    atomic_store(&t->on, 1);
+    __atomic_store_n(&t->on, 1, __ATOMIC_SEQ_CST);
 
 out_unlock:
     pthread_mutex_unlock(&t->lock);
@@ -207,7 +207,7 @@ NRT_STATUS trace_stop(struct trace *t, enum trace_owner owner, struct err *err)
     NRT_STATUS status = NRT_SUCCESS;
 
     pthread_mutex_lock(&t->lock);
-    if (atomic_load(&t->on) && t->owner == owner)
+    if (__atomic_load_n(&t->on, __ATOMIC_SEQ_CST) && t->owner == owner)
         rings_drop(t);
     else
         status = not_running(err);
@@ -220,7 +220,7 @@ NRT_STATUS trace_running(struct trace *t, enum trace_owner owner, struct err *er
     bool ok;
 
     pthread_mutex_lock(&t->lock);
-    ok = atomic_load(&t->on) && t->owner == owner;
+    ok = __atomic_load_n(&t->on, __ATOMIC_SEQ_CST) && t->owner == owner;
     pthread_mutex_unlock(&t->lock);
     return ok ? NRT_SUCCESS : not_running(err);
 }
@@ -276,7 +276,7 @@ void trace_put(struct trace *t, uint32_t core, const struct trace_event *e)
     uint64_t at, ns = e->ns ? e->ns : trace_now_ns();
 
     if (!trace_on(t) ||
-        atomic_load_explicit(&t->types_off[e->type / 64], memory_order_relaxed) >> e->type % 64 & 1)
+        __atomic_load_n(&t->types_off[e->type / 64], __ATOMIC_RELAXED) >> e->type % 64 & 1)
         return;
     r = &t->rings[core < t->cores ? core : t->cores];
     pthread_mutex_lock(&r->lock);

@@ -11,8 +11,8 @@
 #ifndef BASE_TRACE_H
 #define BASE_TRACE_H
 
+#include <assert.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,7 +56,7 @@ struct trace_event {
     uint8_t phase;
     uint8_t data_count;
 };
-_Static_assert(sizeof(struct trace_event) == 56, "a ring of a million events is 56 MB");
+static_assert(sizeof(struct trace_event) == 56, "a ring of a million events is 56 MB");
 
 struct trace_ring {
     pthread_mutex_t lock;
@@ -67,9 +67,10 @@ struct trace_ring {
 };
 
 struct trace {
-    _Atomic uint32_t on; /* whether a capture runs: all that a hook looks at */
-    _Atomic uint64_t next_id;
-    _Atomic uint64_t types_off[(TRACE_TYPE_COUNT + 63) / 64];
+    /* Accessed atomically: on: whether a capture runs, all that a hook looks at. */
+    uint32_t on;
+    uint64_t next_id;
+    uint64_t types_off[(TRACE_TYPE_COUNT + 63) / 64];
     pthread_mutex_t lock; /* start and stop, and the names */
     uint32_t owner;       /* of the capture that runs */
     uint32_t cores;
@@ -136,14 +137,14 @@ void trace_event_json(struct trace *t, const struct trace_event *e, uint32_t cor
 
 static inline bool trace_on(const struct trace *t)
 {
-    return __builtin_expect(atomic_load_explicit(&t->on, memory_order_relaxed) != 0, 0);
+    return __builtin_expect(__atomic_load_n(&t->on, __ATOMIC_RELAXED) != 0, 0);
 }
 
 uint64_t trace_now_ns(void); /* CLOCK_MONOTONIC */
 /* A number for a pair of start and stop, never 0. */
 static inline uint64_t trace_id(struct trace *t)
 {
-    return atomic_fetch_add_explicit(&t->next_id, 1, memory_order_relaxed) + 1;
+    return __atomic_fetch_add(&t->next_id, 1, __ATOMIC_RELAXED) + 1;
 }
 /* A number for a model's name, the same for the same name; 0 when memory is out. It holds until
  * trace_close. */
