@@ -18,6 +18,7 @@
 #include "base/trace.h"
 #include "coll/world.h"
 #include "device/device.h"
+#include "diag/debug_stream.h"
 #include "diag/dump.h"
 #include "diag/inspect.h"
 #include "diag/profile.h"
@@ -44,6 +45,7 @@ struct api {
     struct coll_world *world; /* ranks and collectives of the owned cores */
     struct model_host *host;
     struct queue_set *queues;
+    struct debug_streams *debug;
     struct profiler *profiler;
     struct inspect *inspect;
     uint32_t first_vnc, vnc_count; /* owned logical cores */

@@ -74,7 +74,7 @@ static void table_forget(struct handle_table *t)
 
 /* In the child nothing of the parent is released: the session is put aside and never touched again.
  * Volatile, so that the pointers stay somewhere. */
-static void *volatile forgotten_[7];
+static void *volatile forgotten_[8];
 
 static void forked_child(void)
 {
@@ -86,6 +86,8 @@ static void forked_child(void)
         forgotten_[4] = api_.queues;
         forgotten_[5] = api_.profiler;
         forgotten_[6] = api_.inspect;
+        forgotten_[7] = api_.debug;
+        api_.debug = NULL;
         api_.profiler = NULL;
         api_.inspect = NULL;
         api_.in = NULL;
@@ -228,6 +230,9 @@ static void dead_core(void *lg, struct device_instance *in, int pid, uint32_t co
     dump_dead(&dump, pid, core);
 }
 
+/* Where the programs of the session print. */
+static struct model_printer printer_;
+
 /* Who can look on at what the cores do. */
 static NRT_STATUS looks_on(struct device_instance *in, struct model_host *host,
                            const struct cores_wish *wish, struct log *lg,
@@ -268,6 +273,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     struct coll_world *world = NULL;
     struct model_host *host = NULL;
     struct queue_set *queues = NULL;
+    struct debug_streams *debug = NULL;
     struct profiler *profiler = NULL;
     struct inspect *inspect = NULL;
     struct cores_wish wish;
@@ -311,9 +317,15 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     hc.check_nan = nan_is_error(&sink);
     hc.share_weights = settings_bool("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false, &sink);
     hc.dge_notifications = settings_bool("NEURON_RT_ENABLE_DGE_NOTIFICATIONS", false, &sink);
-    status = model_host_create(&hc, &host, err);
+    status = debug_streams_create(wish.count, lg, &sink, &debug, err);
     if (status != NRT_SUCCESS)
         goto out_world;
+    printer_ = (struct model_printer){
+        .arg = debug, .print = debug_stream_print, .ended = debug_stream_ended};
+    hc.printer = &printer_;
+    status = model_host_create(&hc, &host, err);
+    if (status != NRT_SUCCESS)
+        goto out_debug;
     qc.cores = wish.count;
     status = queue_set_create(&qc, &queues, err);
     if (status != NRT_SUCCESS)
@@ -336,6 +348,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     api_.world = world;
     api_.host = host;
     api_.queues = queues;
+    api_.debug = debug;
     api_.profiler = profiler;
     api_.inspect = inspect;
     api_.first_vnc = wish.first;
@@ -347,6 +360,8 @@ out_queues:
     queue_set_destroy(queues);
 out_host:
     model_host_destroy(host);
+out_debug:
+    debug_streams_destroy(debug);
 out_world:
     coll_world_destroy(world);
 out_trace:
@@ -441,12 +456,14 @@ API_EXPORT void nrt_close(void)
     inspect_destroy(api_.inspect);
     profiler_destroy(api_.profiler);
     model_host_destroy(api_.host);
+    debug_streams_destroy(api_.debug);
     coll_world_destroy(api_.world);
     device_instance_close(api_.in);
     trace_close(&api_.trace);
     LOGI(api_.log, LOG_NRT, __func__, "closed");
     log_close(api_.log);
     api_.queues = NULL;
+    api_.debug = NULL;
     api_.profiler = NULL;
     api_.inspect = NULL;
     api_.host = NULL;

@@ -184,6 +184,18 @@ void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret
 
 /* ---- running ---- */
 
+/* What a device_print shows: valid during the call. */
+struct core_print {
+    unsigned core, engine;
+    uint32_t record;
+    const struct kernel_print *tile;
+};
+/* Called by the thread that drives the core; may not call into this room. */
+struct core_printer {
+    void *arg;
+    void (*print)(void *arg, const struct core_print *p);
+};
+
 struct core_run {
     unsigned count; /* 1, or 2 for LNC 2 */
     struct core_program *program[CORE_MAX];
@@ -199,6 +211,7 @@ struct core_run {
     uint32_t neff;              /* shown in the live page */
     /* Where the programs' instructions lie in HBM, engine by engine; shown too. 0: nowhere. */
     uint64_t code_addr[CORE_MAX], code_bytes[CORE_MAX];
+    const struct core_printer *printer; /* NULL: device_print does nothing */
 };
 
 enum core_end {
@@ -306,6 +319,7 @@ void core_report_text(const struct core_report *report, struct strbuf *out);
  * that run's on this core. line is called with text without a newline. No memory, no lock. */
 void core_dump_rings(const struct core *first, const struct core_program *program, unsigned max,
                      void (*line)(void *arg, const char *text), void *arg);
+
 /* For reports: bytes that a prepared transfer writes (index as in time_program.xfers); records of
  * an engine's program, and their opcodes. */
 uint64_t core_program_xfer_bytes(const struct core_program *p, uint32_t index);

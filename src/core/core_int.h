@@ -122,6 +122,7 @@ struct core_place {
 enum core_op_kind {
     OP_NOP,
     OP_KERNEL,
+    OP_PRINT, /* a kernel whose result is shown */
     OP_END,
     OP_MOVE,
     OP_ALU,

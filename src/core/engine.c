@@ -87,6 +87,29 @@ static bool load_store(struct core_exec *x, unsigned core, unsigned engine,
     return true;
 }
 
+/* False: the run failed. */
+static bool show(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op)
+{
+    struct core *c = x->core[core];
+    const struct kernel_op *k = &x->run->program[core]->kops[op->target];
+    struct core_print p = {.core = core, .engine = engine, .record = c->engine[engine].pc};
+    NRT_STATUS st;
+
+    rows_flush(x);
+    if (x->check != NULL)
+        check_compute(x, x->check, core, engine, p.record);
+    if (x->run->printer == NULL)
+        return true;
+    st = k->fn(k, &c->kc, c->engine[engine].regs, &x->report->err);
+    if (st != NRT_SUCCESS) {
+        exec_fail(x, st == NRT_EXEC_OOB ? CORE_END_OOB : CORE_END_FAULT, st, core, engine);
+        return false;
+    }
+    p.tile = kernel_print_get(k);
+    x->run->printer->print(x->run->printer->arg, &p);
+    return true;
+}
+
 /* ---- an engine's turn ---- */
 
 static void record_start(struct core_exec *x, const struct core_program *p, unsigned core,
@@ -135,6 +158,8 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
                 check_compute(x, x->check, core, engine, i);
         break;
     }
+    case OP_PRINT:
+        return show(x, core, engine, op);
     case OP_MOVE:
         e->regs[op->rd] = b;
         break;

@@ -176,7 +176,7 @@ static NRT_STATUS lower_record(struct core_program *p, const struct lowering *l,
     NRT_STATUS st = NRT_SUCCESS;
 
     *op = (struct core_op){.next = i + 1};
-    if (info == NULL || r->opcode == ISA_OP_SENDRECV || r->opcode == ISA_OP_PRINT)
+    if (info == NULL || r->opcode == ISA_OP_SENDRECV)
         return err_set(err, NRT_INVALID, "Unsupported hardware operator code %u found in neff.",
                        r->opcode);
     switch (info->format) {
@@ -185,6 +185,8 @@ static NRT_STATUS lower_record(struct core_program *p, const struct lowering *l,
         break;
     case ISA_FMT_COMPUTE:
         st = lower_compute(p, l, i, op, err);
+        if (r->opcode == ISA_OP_PRINT)
+            op->kind = OP_PRINT;
         break;
     case ISA_FMT_SEQ:
         st = lower_seq(p, l, r, op, err);

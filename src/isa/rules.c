@@ -286,6 +286,8 @@ NRT_STATUS isa_check_rules(struct isa_check *c)
         return isa_rule_rng(c);
     case ISA_OP_SET_RNG_SEED:
         return isa_rule_seed(c);
+    case ISA_OP_PRINT:
+        return isa_rule_no_packed(c);
     default:
         return isa_check_fail(c, "no rules");
     }

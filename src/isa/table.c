@@ -174,7 +174,7 @@ static const struct isa_slot *const op_slots[ISA_OP_LIMIT] = {
     Y(DMA_DYN, M(POOL | SP | ACT, 1, true, V2UP, 0, 0))        \
     Y(CORE_BARRIER, M(ALL, 2, true, V3UP, 0, 0))               \
     Y(TRIGGER_COLLECTIVE, M(ALL, 2, false, V2UP, 0, 0))        \
-    Y(PRINT, M(POOL, 2, false, V2UP, 2, 0))                    \
+    Y(PRINT, M(POOL, 2, true, V2UP, 2, 0))                     \
     Y(SENDRECV, M(ALL, 2, false, V3UP, 2, 1))                  \
     Y(NC_MATMUL, M(PE, 1, true, V2UP, 6, 1))                   \
     Y(NC_MATMUL_MX, M(PE, 3, false, V4UP, 30, 1))              \

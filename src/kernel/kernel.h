@@ -116,6 +116,18 @@ struct kernel_elsewhere {
 void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
                      uint32_t end, const struct kernel_elsewhere *elsewhere);
 
+/* What a lowered device_print has gathered when it has run: the tile's elements, partition by
+ * partition, with their shape, outermost dimension first. Valid as long as the op's arena. */
+struct kernel_print {
+    const void *data;
+    uint64_t bytes;
+    enum dtype dtype;
+    uint32_t id; /* of the record */
+    unsigned ndim;
+    uint64_t shape[5];
+};
+const struct kernel_print *kernel_print_get(const struct kernel_op *op);
+
 /* ---- pieces that DMA uses -------------------------------------------------------------------- */
 
 /* Convert n contiguous elements src (type st) to dst (type dt) by the compute rule source -> fp32

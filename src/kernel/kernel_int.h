@@ -271,6 +271,8 @@ NRT_STATUS k_run_matmul_fast(const struct kernel_op *op, struct kernel_core *kc,
 struct mm_kernel;
 const struct mm_kernel *k_mm_choose(const struct k_rec *rec, enum kernel_math math);
 
+NRT_STATUS k_lower_print(struct k_lower *l);
+
 /* k_rec_new for l, stored as the op's private part with fn. */
 struct k_rec *k_lower_rec(struct k_lower *l, unsigned ntiles, kernel_fn fn, NRT_STATUS *ret_st);
 /* Equal counts and partitions of two present tiles, else NRT_INVALID. */

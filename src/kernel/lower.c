@@ -33,6 +33,7 @@ static const k_lower_fn LOWER[ISA_OP_LIMIT] = {
     [ISA_OP_IOTA] = k_lower_iota,
     [ISA_OP_RNG] = k_lower_rng,
     [ISA_OP_SET_RNG_SEED] = k_lower_set_rng_seed,
+    [ISA_OP_PRINT] = k_lower_print,
 };
 
 NRT_STATUS kernel_lower(const struct isa_record *records, uint32_t max, struct kernel_core *kc,

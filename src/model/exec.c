@@ -119,6 +119,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
 {
     const struct node *nd = &m->nodes[at];
     struct observed seen;
+    struct printing printing;
     uint64_t start;
     NRT_STATUS status;
 
@@ -142,7 +143,11 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     start = f->run[at].start_ns = run_now_ns();
     observe_begin(m, in, start, &seen);
     f->run[at].events = seen.events ? seen.events : f->events.ev ? &f->events : NULL;
+    printing_begin(m, in, &printing);
+    f->run[at].printer = m->h->cfg.printer ? &printing.printer : NULL;
     status = core_run(&f->run[at], &f->report);
+    printing_end(&printing);
+    f->run[at].printer = NULL;
     count_run(f, run_now_ns() - start);
     if (__builtin_expect(seen.events && f->events.ev, 0))
         events_copy(&f->events, seen.events);

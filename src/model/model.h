@@ -42,6 +42,25 @@ struct time_events;
 
 #define MODEL_FIRST_ID 1001u
 
+/* ---- what programs print ---- */
+
+/* A tile that a program shows with device_print; valid during the call. */
+struct model_print {
+    uint32_t vnc;       /* counted from the first owned core */
+    const char *prefix; /* label of the instruction in the debug information, else "print_<id>" */
+    enum dtype dtype;
+    unsigned ndim;
+    const uint64_t *shape; /* outermost first: partitions, then the tile's dimensions */
+    const void *data;
+    uint64_t bytes;
+};
+/* By the thread that runs the program, holding the logical core. */
+struct model_printer {
+    void *arg;
+    void (*print)(void *arg, const struct model_print *p);
+    void (*ended)(void *arg, uint32_t vnc); /* the run that printed is over */
+};
+
 /* ---- the host of models ---- */
 
 struct model_host_config {
@@ -58,6 +77,7 @@ struct model_host_config {
     bool account_only;          /* a load takes the HBM that it would take, and does nothing else:
                                    code of any encoding is not looked at, no memory is backed, no
                                    library opened, no rank met; model_execute must not be called */
+    const struct model_printer *printer; /* borrowed; NULL: prints are dropped */
 };
 NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_host **ret,
                              struct err *err);

@@ -213,6 +213,16 @@ void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, stru
 void observe_end(struct model *m, struct instance *in, const struct core_report *r,
                  NRT_STATUS status, const struct observed *o);
 
+/* What a run prints, on its way to the host's printer. */
+struct printing {
+    const struct model *m;
+    const struct instance *in;
+    struct core_printer printer;
+    unsigned count;
+};
+void printing_begin(const struct model *m, const struct instance *in, struct printing *ret);
+void printing_end(const struct printing *p);
+
 /* cpu.c */
 NRT_STATUS cpu_open(struct model *m, struct node *n, struct err *err);
 NRT_STATUS cpu_run(struct model *m, const struct node *n, struct frame *f, struct err *err);

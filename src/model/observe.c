@@ -5,6 +5,8 @@
  * The core's own clock follows the host's, but a run takes device time there, which is not what it
  * takes here: the clock shows the host's time at the start of a run, or the end of the run before
  * when that is later, and moves on by the run's device time. */
+#include <stdio.h>
+
 #include "model/model_int.h"
 
 void model_trace_fields(const struct model *m, struct trace_event *e)
@@ -137,4 +139,40 @@ void observe_end(struct model *m, struct instance *in, const struct core_report 
     put(m, in, TRACE_device_exec, TRACE_STOP,
         (struct trace_event){
             .ns = now, .tracking = o->exec_id, .data = {(uint64_t)status}, .data_count = 1});
+}
+
+/* ---- what is printed ---- */
+
+static void print_one(void *arg, const struct core_print *c)
+{
+    struct printing *p = arg;
+    const struct neff_engine_code *code = &p->in->stage[c->core].sg->engines[c->engine];
+    const char *label = c->record < code->debug_count ? code->debug[c->record].label : NULL;
+    char number[24];
+    struct model_print out = {.vnc = p->in->lc->vnc - p->m->h->cfg.first_vnc,
+                              .prefix = label,
+                              .dtype = c->tile->dtype,
+                              .ndim = c->tile->ndim,
+                              .shape = c->tile->shape,
+                              .data = c->tile->data,
+                              .bytes = c->tile->bytes};
+
+    if (!label || !label[0]) {
+        snprintf(number, sizeof(number), "print_%u", c->tile->id);
+        out.prefix = number;
+    }
+    p->count++;
+    p->m->h->cfg.printer->print(p->m->h->cfg.printer->arg, &out);
+}
+
+void printing_begin(const struct model *m, const struct instance *in, struct printing *ret)
+{
+    *ret = (struct printing){.m = m, .in = in, .printer = {.arg = ret, .print = print_one}};
+}
+
+void printing_end(const struct printing *p)
+{
+    if (p->count > 0)
+        p->m->h->cfg.printer->ended(p->m->h->cfg.printer->arg,
+                                    p->in->lc->vnc - p->m->h->cfg.first_vnc);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "nrt/ndebug_stream.h"
 #include "nrt/nrt.h"
 #include "nrt/nrt_async.h"
 #include "nrt/nrt_experimental.h"
@@ -72,9 +73,24 @@ AT(nrt_ucode_img, size, 8, 8);
 SIZE(nrt_ucode_info, 32);
 AT(nrt_ucode_info, iram, 0, 16);
 AT(nrt_ucode_info, dram, 16, 16);
+SIZE(ndebug_stream_event_header_t, 64);
+AT(ndebug_stream_event_header_t, data_size, 0, 8);
+AT(ndebug_stream_event_header_t, type, 8, 4);
+AT(ndebug_stream_event_header_t, reserved, 12, 52);
+SIZE(ndebug_stream_payload_debug_tensor_read_t, 1024);
+AT(ndebug_stream_payload_debug_tensor_read_t, prefix, 0, 512);
+AT(ndebug_stream_payload_debug_tensor_read_t, logical_nc_id, 512, 4);
+AT(ndebug_stream_payload_debug_tensor_read_t, pipe, 516, 4);
+AT(ndebug_stream_payload_debug_tensor_read_t, tensor_dtype, 520, 16);
+AT(ndebug_stream_payload_debug_tensor_read_t, tensor_shape, 536, 64);
+AT(ndebug_stream_payload_debug_tensor_read_t, tensor_data_size, 600, 8);
+AT(ndebug_stream_payload_debug_tensor_read_t, reserved0, 608, 416);
+static_assert(offsetof(ndebug_stream_payload_debug_tensor_read_t, tensor_data) == 1024, "data");
 SIZE(nrt_model_info_t, 4);
 AT(nrt_model_info_t, vnc, 0, 4);
 
+VALUE(NDEBUG_STREAM_EVENT_TYPE_INVALID, 0);
+VALUE(NDEBUG_STREAM_EVENT_TYPE_DEBUG_TENSOR_READ, 1);
 VALUE(NRT_TENSOR_PLACEMENT_DEVICE, 0);
 VALUE(NRT_TENSOR_PLACEMENT_HOST, 1);
 VALUE(NRT_TENSOR_PLACEMENT_VIRTUAL, 2);
@@ -165,10 +181,11 @@ static_assert(NRTA_SEQ_GET_XU_ID(UINT64_C(0xf234abcdef012345)) == 0xf234, "the u
 int main(void)
 {
     static const char *const ids[] = {
-        "api-155", "api-156", "api-157", "api-158", "api-159", "api-160", "api-161", "api-162",
-        "api-163", "api-164", "api-165", "api-166", "api-167", "api-168", "api-171", "api-172",
-        "api-173", "api-174", "api-175", "api-176", "api-177", "api-178", "api-179", "api-181",
-        "api-182", "api-183", "api-184", "api-185", "api-186", "api-187", "api-188",
+        "api-155", "api-156", "api-157", "api-158", "api-159", "api-160", "api-161",
+        "api-162", "api-163", "api-164", "api-165", "api-166", "api-167", "api-168",
+        "api-169", "api-170", "api-180", "api-171", "api-172", "api-173", "api-174",
+        "api-175", "api-176", "api-177", "api-178", "api-179", "api-181", "api-182",
+        "api-183", "api-184", "api-185", "api-186", "api-187", "api-188",
     };
 
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)

@@ -383,3 +383,28 @@ struct bytes neff_unwritten(void)
     prog_done(&p, b, 0);
     return neff_finish(b, NULL);
 }
+
+struct bytes neff_print(const char *label, enum dtype t, unsigned parts, unsigned n)
+{
+    struct neff_build *b = neff_build_create("print");
+    uint64_t row = n * dtype_size(t), all = parts * row;
+    int va = neff_build_input(b, 0, "a", "uint8", 1, &all);
+    int sb = neff_build_state_buffer(b, 0, "SB");
+    int g = group(b, 0, queue(b, "q", "data"), NEFF_SP);
+    struct isa_record *r;
+    struct prog sp, pool;
+
+    for (unsigned k = 0; k < parts; k++)
+        neff_build_copy(b, 0, NEFF_SP, g, va, k * row, sb, (uint64_t)k * 262144 + 64, row);
+    prog_init(&sp, ISA_SP);
+    prog_trigger(&sp, 0);
+    prog_done(&sp, b, 0);
+    prog_init(&pool, ISA_POOL);
+    r = prog_op(&pool, ISA_OP_PRINT);
+    prog_wait(&pool, 3, 1);
+    r->body.c.t[1] = prog_tile(ISA_SBUF, t, 0, parts, 64, n);
+    r->body.c.x.v.n = 5;
+    neff_build_debug(b, 0, NEFF_POOL, "toy.nasm", 1, label, NULL);
+    prog_done(&pool, b, 0);
+    return neff_finish(b, NULL);
+}

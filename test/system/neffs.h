@@ -51,6 +51,8 @@ struct bytes neff_index(void);
 struct bytes neff_cast(uint64_t n);
 /* c (4 bytes) is copied from on-chip memory that nobody wrote. */
 struct bytes neff_unwritten(void);
+/* Shows a tile of "a" (parts rows of n elements of t) on POOL, with this label. */
+struct bytes neff_print(const char *label, enum dtype t, unsigned parts, unsigned n);
 /* c[0] = a[0] * b[0] on DVE (1 float each). */
 struct bytes neff_multiply(void);
 /* "x" -> CPU double_it -> core adds "k" -> CPU negate_it -> "y"; n floats. library: bytes of the

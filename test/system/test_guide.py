@@ -82,6 +82,18 @@ def drive(tmp):
                           timeout=60).stdout
 
 
+def profiled(tmp):
+    """The commands of the page."""
+    assert set(files) == {'add.nasm', 'profiled.c'}, files.keys()
+    commands = re.search(r'\n((?:    [^\n]+\n)*    head -c 8 add.ntff; echo\n)', text).group(1)
+    for old, new in (('gcc profiled.c -o profiled -lnrt', 'true'), ('opennrt asm', opennrt + ' asm')):
+        assert old in commands
+        commands = commands.replace(old, new)
+    compile_it(tmp, 'profiled.c')
+    return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
+                          timeout=60).stdout
+
+
 with tempfile.TemporaryDirectory() as tmp:
     for name, body in files.items():
         with open(os.path.join(tmp, name), 'w', encoding='utf-8') as f:
@@ -89,7 +101,8 @@ with tempfile.TemporaryDirectory() as tmp:
     if not os.path.exists(os.path.join(libdir, 'libnrt.so')):
         os.symlink(os.path.abspath(lib), os.path.join(tmp, 'libnrt.so'))
     try:
-        got = {'api.md': first, 'async.md': pipeline, 'sendrecv.md': talk, 'collectives.md': ranks, 'driven.md': drive}[os.path.basename(page)](tmp)
+        got = {'api.md': first, 'async.md': pipeline, 'sendrecv.md': talk, 'collectives.md': ranks, 'driven.md': drive,
+               'profiling.md': profiled}[os.path.basename(page)](tmp)
     finally:
         subprocess.run([opennrt, 'reset', '-i', instance], env=env, stdout=subprocess.DEVNULL)
 assert got == output, (got, output)

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What traces and profiles cost an execution: rounds without, with a system trace, and with a
+ * device profile take turns; medians of nanoseconds per execution.
+ *
+ *     trace_cost FILE.neff [rounds] [executions per round]
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nrt/nrt.h"
+#include "nrt/nrt_experimental.h"
+#include "nrt/nrt_profile.h"
+#include "nrt/nrt_sys_trace.h"
+
+#define OK(call)                                                          \
+    do {                                                                  \
+        NRT_STATUS status_ = (call);                                      \
+        if (status_ != NRT_SUCCESS) {                                     \
+            fprintf(stderr, "trace_cost: %s: %d\n", #call, (int)status_); \
+            exit(1);                                                      \
+        }                                                                 \
+    } while (0)
+
+enum { WITHOUT, TRACED, PROFILED, WAYS };
+static const char *const way_names[WAYS] = {"nothing looks on", "system trace", "device profile"};
+
+static void *file_read(const char *path, size_t *ret_size)
+{
+    FILE *f = fopen(path, "rb");
+    void *data = NULL;
+    long size;
+
+    if (f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0) {
+        rewind(f);
+        data = malloc((size_t)size);
+        if (data && fread(data, 1, (size_t)size, f) == (size_t)size)
+            *ret_size = (size_t)size;
+    }
+    if (f)
+        fclose(f);
+    return data;
+}
+
+static void tensors_make(nrt_model_t *m, nrt_tensor_set_t **in, nrt_tensor_set_t **out)
+{
+    nrt_tensor_info_array_t *info;
+
+    OK(nrt_allocate_tensor_set(in));
+    OK(nrt_allocate_tensor_set(out));
+    OK(nrt_get_model_tensor_info(m, &info));
+    for (uint64_t i = 0; i < info->tensor_count; i++) {
+        const nrt_tensor_info_t *t = &info->tensor_array[i];
+        nrt_tensor_t *tensor;
+
+        OK(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, t->size, t->name, &tensor));
+        OK(nrt_add_tensor_to_tensor_set(t->usage == NRT_TENSOR_USAGE_INPUT ? *in : *out, t->name,
+                                        tensor));
+    }
+    OK(nrt_free_model_tensor_info(info));
+}
+
+static double now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 21;
+    unsigned times = argc > 3 ? (unsigned)atoi(argv[3]) : 500;
+    char profile[64];
+    double *took[WAYS];
+    size_t size = 0;
+    void *neff = argc > 1 ? file_read(argv[1], &size) : NULL;
+    nrt_tensor_set_t *in, *out;
+    nrt_model_t *m;
+
+    if (!neff || size == 0 || rounds < 1 || times < 1) {
+        fprintf(stderr, "usage: trace_cost FILE.neff [rounds] [executions per round]\n");
+        return 2;
+    }
+    snprintf(profile, sizeof(profile), "/tmp/trace_cost-%d.ntff", (int)getpid());
+    OK(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+    OK(nrt_load(neff, size, 0, 1, &m));
+    tensors_make(m, &in, &out);
+    for (int w = 0; w < WAYS; w++)
+        took[w] = calloc(rounds, sizeof(*took[w]));
+    for (unsigned i = 0; i < times; i++) /* warm */
+        OK(nrt_execute(m, in, out));
+    for (unsigned r = 0; r < rounds; r++)
+        for (int w = 0; w < WAYS; w++) {
+            double start;
+
+            if (w == TRACED)
+                OK(nrt_sys_trace_start(NULL));
+            if (w == PROFILED)
+                OK(nrt_profile_start(m, profile));
+            start = now_ns();
+            for (unsigned i = 0; i < times; i++)
+                OK(nrt_execute(m, in, out));
+            took[w][r] = (now_ns() - start) / times;
+            if (w == TRACED)
+                OK(nrt_sys_trace_stop());
+            if (w == PROFILED)
+                OK(nrt_profile_stop(profile));
+        }
+    for (int w = 0; w < WAYS; w++) {
+        double base;
+
+        qsort(took[w], rounds, sizeof(*took[w]), by_value);
+        base = took[WITHOUT][rounds / 2];
+        printf("%-18s %10.0f ns an execution  %+6.1f %%\n", way_names[w], took[w][rounds / 2],
+               100.0 * (took[w][rounds / 2] / base - 1.0));
+        if (w > WITHOUT)
+            free(took[w]);
+    }
+    free(took[WITHOUT]);
+    nrt_close();
+    unlink(profile);
+    free(neff);
+    return 0;
+}
