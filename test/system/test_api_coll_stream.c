@@ -260,6 +260,66 @@ static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **sta
     nrt_close();
 }
 
+/* A NEFF of two ranks in which nothing happens but a barrier. */
+static struct bytes barrier_neff(void)
+{
+    struct neff_build *b = neff_build_create("barrier");
+    uint32_t list[] = {0, 1};
+    struct neff_build_coll_group group = {list, 2};
+    struct neff_build_coll c = {.op = "barrier", .groups = &group, .group_count = 1};
+    struct prog p;
+
+    assert_int_equal(neff_build_collective(b, 0, &c), 0);
+    prog_init(&p, ISA_SP);
+    coll_prog(&p, 0, 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+static void *barrier_thread(void *arg)
+{
+    struct coll_caller *k = arg;
+    struct io io;
+
+    io_init(&io);
+    k->ran = nrt_execute(k->m, io.in, io.out);
+    io_fini(&io);
+    return NULL;
+}
+
+static void a_barrier_alone_ends_at_the_timeout_when_a_rank_is_absent(void **state)
+{
+    struct bytes f = barrier_neff();
+    struct coll_caller k[2];
+
+    coll_session(2);
+    coll_load_both(k, f);
+    for (unsigned r = 0; r < 2; r++)
+        assert_int_equal(pthread_create(&k[r].thread, NULL, barrier_thread, &k[r]), 0);
+    for (unsigned r = 0; r < 2; r++) {
+        pthread_join(k[r].thread, NULL);
+        assert_ok(k[r].ran);
+        assert_ok(nrt_unload(k[r].m));
+    }
+    nrt_close();
+
+    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
+    coll_session(2);
+    coll_load_both(k, f);
+    api_log_clear();
+    (void)barrier_thread(&k[0]);
+    assert_int_equal(k[0].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_true(api_log_has("nothing moves any more"));
+    assert_true(api_log_has("rank 1 has not begun any operation"));
+    PROVES("ovl-015");
+    for (unsigned r = 0; r < 2; r++)
+        assert_ok(nrt_unload(k[r].m));
+    nrt_close();
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
+    neff_free(&f);
+    api_log_clear();
+}
+
 /* ---- many groups ---- */
 
 #define GROUPS  16u
@@ -366,6 +426,7 @@ int main(void)
         cmocka_unit_test(four_streams_of_two_cores_each_in_order),
         cmocka_unit_test(more_streams_than_cc_cores_are_refused),
         cmocka_unit_test(engines_go_on_while_an_operation_waits_for_an_absent_rank),
+        cmocka_unit_test(a_barrier_alone_ends_at_the_timeout_when_a_rank_is_absent),
         cmocka_unit_test(sixteen_groups_in_one_neff),
     };
 

@@ -173,6 +173,7 @@ static void random_operations_of_one_process(void **state)
     PROVES("api-049");
     PROVES("api-050");
     PROVES("intra-022");
+    PROVES("intra-023"); /* DRIVEN_LISTS has been seen */
 }
 
 /* More sizes than plans are kept, twice. */
@@ -475,6 +476,7 @@ static void wrong_arguments_are_refused_by_prepare(void **state)
     REFUSED(NRT_INVALID, bad.comm.ctx_device_count = 4); /* the world has 3 */
     REFUSED(NRT_INVALID, bad.comm.replica_group = twice);
     REFUSED(NRT_INVALID, bad.comm.replica_group = beyond);
+    PROVES("intra-024");
     REFUSED(NRT_INVALID, bad.cc_op = (nrt_cc_op_type_t)3);
     REFUSED(NRT_INVALID, bad.dtype = NRT_DTYPE_INVALID);
     REFUSED(NRT_INVALID, bad.dtype = (nrt_dtype_t)16);

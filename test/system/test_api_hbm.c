@@ -117,6 +117,7 @@ static void efa_and_ids_of_a_software_device(void **state)
     assert_fails(nrt_get_attached_efa_bdf(nrt_tensor_get_va(t), bdf, &len), NRT_FAILURE,
                  "nrt_get_attached_efa_bdf");
     PROVES("api-042");
+    PROVES("inter-026");
     assert_ok(nrt_host_device_id_get(0, &id));
     assert_int_equal(id, 0);
     PROVES("api-038");
@@ -129,6 +130,7 @@ static void efa_and_ids_of_a_software_device(void **state)
                  "nrt_host_device_id_rid_map_get");
     assert_int_equal(n, 1); /* the need */
     PROVES("api-039");
+    PROVES("inter-028");
     nrt_tensor_free(&t);
 }
 

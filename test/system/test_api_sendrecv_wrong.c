@@ -499,6 +499,7 @@ static void a_port_that_is_taken(void **state)
     assert_ok(nrt_async_sendrecv_close(0));
     pair_teardown();
     PROVES("api-251");
+    PROVES("inter-024"); /* with off_unless_enabled above */
 }
 
 /* other-key LNC PEER IP */

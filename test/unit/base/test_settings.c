@@ -173,6 +173,7 @@ static void variables_without_effect_are_parsed(void **state)
     check_one("NEURON_RT_ULTRASERVER_MODE", "two", NULL);
     check_one("NEURON_RT_ULTRASERVER_SERVER_ID", "7f00aa", NULL);
     check_one("NEURON_RT_ULTRASERVER_NODE_ID", "1", "one");
+    PROVES("inter-027");
     check_one("NEURON_RT_INSPECT_PRECACHE_ENABLE", "1", "2");
 }
 
