@@ -13,7 +13,8 @@
  *
  * HBM, section 4: no instance type is known.
  *
- * PERF, section 5: nothing is executed, settings without effect are not checked.
+ * PERF, section 5: nothing is executed, settings without effect are not checked, lists of CPUs are
+ * not understood, neuron-ls knows no NUMA nodes.
  *
  * DUMP, section 6: the log drops its records.
  *

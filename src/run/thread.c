@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/broken.h"
 #include "base/fault.h"
 #include "base/mem.h"
 
@@ -58,7 +59,7 @@ bool run_cpus_parse(const char *text, struct run_cpus *ret)
 {
     struct run_cpus cpus = {{0}};
 
-    for (;;) {
+    while (!BROKEN(PERF)) {
         unsigned first, last;
 
         if (!cpu_number(&text, &first))
@@ -71,13 +72,14 @@ bool run_cpus_parse(const char *text, struct run_cpus *ret)
         }
         for (unsigned c = first; c <= last; c++)
             cpus.bits[c / 64] |= 1ull << (c % 64);
-        if (*text == '\0')
-            break;
+        if (*text == '\0') {
+            *ret = cpus;
+            return true;
+        }
         if (*text++ != ',')
             return false;
     }
-    *ret = cpus;
-    return true;
+    return false;
 }
 
 bool run_thread_pin(pthread_t t, const struct run_cpus *cpus)

@@ -156,6 +156,12 @@ static void units_overlap_and_a_queue_does_not(void **state)
     async_finish(second);
     assert_true(async_completed(first));
     PROVES("perf-009");
+    assert_int_equal(NRTA_SEQ_GET_SEQ_NUM(second), NRTA_SEQ_GET_SEQ_NUM(first) + 1);
+    assert_int_equal(NRTA_SEQ_GET_XU_ID(second), NRTA_SEQ_GET_XU_ID(first));
+    assert_int_not_equal(NRTA_SEQ_GET_XU_ID(move), NRTA_SEQ_GET_XU_ID(first));
+    assert_int_equal((uint64_t)NRTA_SEQ_GET_XU_ID(first) << 48 | NRTA_SEQ_GET_SEQ_NUM(first),
+                     first);
+    PROVES("perf-014");
     nrta_error_tracker_destroy(far);
     nrt_tensor_free(&t);
     held_fini(&h);

@@ -41,6 +41,7 @@ struct seen {
     uint32_t model[128], vnc[128];
     uint64_t job[128];
     NRT_STATUS status[128];
+    pthread_t thread[128];
 };
 static struct seen seen[2];
 
@@ -53,6 +54,7 @@ static void note(void *params, uint32_t model_id, uint32_t vnc, uint64_t job_id,
         s->vnc[s->count] = vnc;
         s->job[s->count] = job_id;
         s->status[s->count] = status;
+        s->thread[s->count] = pthread_self();
     }
     s->count++;
 }
@@ -97,6 +99,7 @@ static void the_mode_warns_and_is_off_by_default(void **state)
     assert_ok(nrt_tensor_check_output_completion(h.io.t[2], -1, 1));
     held_fini(&h);
     PROVES("perf-001");
+    PROVES("perf-002");
     nrt_close();
 }
 
@@ -125,12 +128,17 @@ static void callbacks_come_in_order_and_drain_waits_for_them(void **state)
             assert_int_equal(seen[c].vnc[i], c);
             assert_int_equal(seen[c].model[i], seen[c].model[0]);
             assert_int_equal(seen[c].status[i], NRT_SUCCESS);
+            /* one worker per core, which is not the caller */
+            assert_true(pthread_equal(seen[c].thread[i], seen[c].thread[0]));
+            assert_false(pthread_equal(seen[c].thread[i], pthread_self()));
         }
         assert_ok(nrt_tensor_check_output_completion(h[c].io.t[2], 0, 30));
     }
     assert_int_equal(seen[0].model[0] + 1, seen[1].model[0]); /* h_nn counts loads */
     PROVES("api-076");
     PROVES("api-079");
+    PROVES("perf-005");
+    PROVES("perf-007");
     assert_fails(nrt_async_drain_queued_execs(2), NRT_INVALID, "nrt_async_drain_queued_execs");
     assert_fails(nrt_async_drain_queued_execs(-2), NRT_INVALID, "nrt_async_drain_queued_execs");
     for (int i = 0; i < 2; i++)
@@ -157,9 +165,12 @@ static void the_depth_is_the_value_up_to_63(void **state)
         assert_fails(nrt_execute(h.m, h.io.in, h.io.out), NRT_QUEUE_FULL, "nrt_execute");
         held_open(&h);
         assert_ok(nrt_async_drain_queued_execs(0));
+        assert_ok(nrt_tensor_check_output_completion(h.io.t[2], 0, rows[r].depth));
         held_fini(&h);
     }
     PROVES("api-219");
+    PROVES("perf-003");
+    PROVES("perf-004");
 }
 
 static void arguments_are_checked_by_the_call(void **state)
@@ -271,6 +282,7 @@ static void access_to_a_tensor_in_use_waits(void **state)
         if (call != UNLOAD)
             assert_ok(nrt_unload(h.m));
     }
+    PROVES("perf-008");
 }
 
 /* ---- callbacks ---- */
@@ -358,6 +370,7 @@ static void failures_go_to_the_callback_and_by_default_to_the_log(void **state)
     assert_true(api_log_has("execution 2 of core 0"));
     assert_true(api_log_has("NRT_EXEC_OOB"));
     assert_int_equal(nrt_tensor_check_output_completion(io.t[2], 0, 1), NRT_TIMEOUT);
+    PROVES("perf-006");
     io_fini(&io);
     assert_ok(nrt_unload(m));
     api_log_clear();

@@ -490,6 +490,7 @@ static void the_thread_keeps_to_its_cpus(void **state)
     pair_setup();
     assert_int_equal(runner_thread_cpu("nrt-sendrecv"), runner_last_cpu());
     PROVES("api-242");
+    PROVES("perf-015");
     pair_teardown();
     unsetenv("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY");
     (void)state;

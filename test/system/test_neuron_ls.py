@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """neuron-ls: every mode against behaviour.md 19.1, with a process that owns cores.
 
-usage: test_neuron_ls.py NEURON_LS LIBNRT OPENNRT"""
+usage: test_neuron_ls.py NEURON_LS LIBNRT OPENNRT INSTANCES_JSON"""
 import ctypes
 import json
 import os
@@ -13,6 +13,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from proves import proves  # noqa: E402
 
 TOOL, LIB, OPENNRT = sys.argv[1:4]
+with open(sys.argv[4], encoding='utf-8') as published:
+    PUBLISHED = json.load(published)['instances']
 ENV = dict(os.environ, OPENNRT_INSTANCE='ls%d' % os.getpid(), OPENNRT_INSTANCE_TYPE='trn2.48xlarge')
 ENV.pop('NEURON_LOGICAL_NC_CONFIG', None)
 
@@ -63,6 +65,31 @@ def default():
     assert 'logical-neuroncore-config' not in text
     assert table(text)[1][0][:4] == ['0', '2', '0-1', '32 GB']
     proves('tool-006')
+
+
+def cpus(text):
+    """The set of "0-31,64-95"."""
+    return {c for part in text.split(',') for c in range(int(part.split('-')[0]), int(part.split('-')[-1]) + 1)}
+
+
+def placement():
+    """CPU affinity and NUMA node of each device, as the documentation prints them for three types."""
+    for kind, line in (('trn1.32xlarge', 'perf-018'), ('inf2.48xlarge', 'perf-019'), ('trn2.48xlarge', 'perf-020')):
+        env = {'OPENNRT_INSTANCE_TYPE': kind, 'OPENNRT_INSTANCE': ENV['OPENNRT_INSTANCE'] + line}
+        facts = PUBLISHED[kind]
+        want = [[str(r['device']), r['pci_bdf'], r['cpu_affinity'], str(r['numa_node'])]
+                for r in facts['device_table']['rows']]
+        rows = table(run(**env))[1]
+        assert [[r[0]] + r[5:8] for r in rows] == want, kind
+        shown = json.loads(run('-j', **env))
+        assert [[d['cpu_affinity'], d['numa_node']] for d in shown] == [r[2:] for r in want], kind
+        # One set of CPUs per node, no CPU in two of them; all of the instance's where all nodes have devices.
+        of = {r[7]: cpus(r[6]) for r in rows}
+        assert all(of[r[7]] == cpus(r[6]) for r in rows)
+        assert sum(len(c) for c in of.values()) == len(set().union(*of.values()))
+        assert len(of) == facts['numa_nodes']['value']
+        assert set().union(*of.values()) == set(range(facts['vcpus']['value'])), kind
+        proves(line)
 
 
 def topology():
@@ -155,6 +182,7 @@ def errors():
 
 try:
     default()
+    placement()
     topology()
     with_process()
     errors()

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/broken.h"
 #include "base/mem.h"
 #include "common/json_out.h"
 #include "common/options.h"
@@ -222,7 +223,7 @@ static void device_cells(struct table *t, const struct view *v, unsigned dev, en
     }
     cell(t, c++, "%s", or_na(d->pci_bdf));
     cell(t, c++, "%s", or_na(d->cpu_affinity));
-    if (d->numa_node >= 0)
+    if (d->numa_node >= 0 && !BROKEN(PERF))
         cell(t, c, "%d", d->numa_node);
     else
         cell(t, c, "NA");
