@@ -146,7 +146,8 @@ static void text_cc(const struct dump_file *f, struct strbuf *out)
     strbuf_printf(out, "nd%" PRIu32 " nc%" PRIu32 ", rank %" PRIu32 ", collectives, newest first\n",
                   f->device, f->nc, f->rank);
     for (unsigned i = 0; i < f->ops && i < 3; i++)
-        strbuf_printf(out, "  %s\n", f->op[i].text);
+        strbuf_printf(out, "  %s #%" PRIu64 "%s%s\n", f->op[i].name, f->op[i].sequence,
+                      f->op[i].text[0] ? ": " : "", f->op[i].text);
 }
 
 static void text_show(const struct dump_set *s, const struct dump_verdict *v, struct strbuf *out)

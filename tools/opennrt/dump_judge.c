@@ -221,7 +221,9 @@ static void died(const struct dump_set *s, unsigned file, struct dump_verdict *v
     const struct dump_file *f = &s->file[file];
 
     v->cause = DUMP_CAUSE_DEATH;
-    strbuf_printf(&v->text, "%s", f->text);
+    strbuf_put(&v->text, f->text);
+    if (f->signal)
+        strbuf_printf(&v->text, " (%" PRId64 ")", f->signal);
     for (unsigned e = 0; e < ISA_ENGINES; e++) {
         if (!f->running || !f->engine[e].present || f->engine[e].ended)
             continue;
