@@ -1,15 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Core dumps of the session: of executions that fail, of processes that are gone, and, on request,
- * of this process when a signal ends it. */
+/* Core dumps of executions that fail. */
 #include "api/dump_int.h"
-
-#include <errno.h>
-#include <signal.h>
-#include <string.h>
-
-#include "base/settings.h"
-
-/* ---- executions ---- */
 
 void api_dump_failed(void *arg, const struct model_failure *f)
 {

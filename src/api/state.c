@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "api/api_int.h"
+#include "api/dump_int.h"
 #include "coll/coll.h"
 #include "base/broken.h"
 #include "base/settings.h"
@@ -416,6 +417,7 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
          fal_version ? fal_version : "");
     api_inspect_init(&(struct diag_sink){.warn = warn_log, .debug = debug_log, .arg = lg});
     atomic_store_explicit(&api_.state, API_READY, memory_order_release);
+    api_signal_dump_start();
 
 out_unlock:
     pthread_mutex_unlock(&api_.lock);
@@ -438,6 +440,7 @@ API_EXPORT void nrt_close(void)
     if (atomic_load(&api_.state) != API_READY)
         goto out_unlock;
 
+    api_signal_dump_stop();
     atomic_store_explicit(&api_.state, API_CLOSED, memory_order_release);
     queue_set_stop(api_.queues);
     api_inspect_close();

@@ -466,9 +466,10 @@ struct device_live_page {
     DEVICE_ATOMIC(uint32_t) neff;    /* running now, DEVICE_NONE: idle */
     DEVICE_ATOMIC(uint32_t) coll_seq; /* operation sequence of the collective stream */
     DEVICE_ATOMIC(uint64_t) since_us; /* CLOCK_MONOTONIC of the start of the execution */
-    DEVICE_ATOMIC(uint64_t) code_addr, code_bytes;  /* programs of last_neff, by engine */
-    DEVICE_ATOMIC(uint32_t) last_neff;              /* that ran last; it may be unloaded. 0: none */
-    DEVICE_ATOMIC(uint32_t) rank, world;            /* of its process's job; world 0: not joined */
+    DEVICE_ATOMIC(uint64_t) code_addr, code_bytes; /* programs of last_neff, by engine */
+    DEVICE_ATOMIC(uint32_t) last_neff;             /* that ran last; it may be unloaded. 0: none */
+    DEVICE_ATOMIC(uint32_t) dumped;      /* its process has written a dump before it died */
+    DEVICE_ATOMIC(uint32_t) rank, world; /* of its process's job; world 0: not joined */
     DEVICE_ATOMIC(uint64_t) job_cluster, job_epoch; /* what the job's root drew; cluster 0: none */
     struct device_live_engine engine[DEVICE_ENGINES];
     DEVICE_ATOMIC(int32_t) sems[DEVICE_SEMS];

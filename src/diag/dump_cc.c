@@ -9,7 +9,7 @@
 #include "device/flight.h"
 #include "sched/sched.h"
 
-static void put_operation(struct dump_out *o, const struct device_flight_view *v)
+static void put_operation(struct dump_out *o, const struct device_flight_view *v, bool quick)
 {
     char text[DEVICE_FLIGHT_TEXT];
 
@@ -29,8 +29,10 @@ static void put_operation(struct dump_out *o, const struct device_flight_view *v
         dump_out_u64(o, "waits_for", v->waits_for);
     dump_out_u64(o, "age_us", v->age_ns / 1000);
     dump_out_u64(o, "lasted_us", v->lasted_ns / 1000);
-    device_flight_text(v, text, sizeof(text));
-    dump_out_text(o, "text", text);
+    if (!quick) { /* formats with fractions */
+        device_flight_text(v, text, sizeof(text));
+        dump_out_text(o, "text", text);
+    }
     dump_out_end(o);
 }
 
@@ -46,7 +48,7 @@ static void put_cc(struct dump_out *o, const struct dump *d, uint32_t core,
     dump_out_end(o);
     for (unsigned back = 0; back < DEVICE_FLIGHTS; back++)
         if (device_flight_read(&p->flights, back, &v))
-            put_operation(o, &v);
+            put_operation(o, &v, d->quick);
 }
 
 void dump_cc(struct dump *d, uint32_t core)

@@ -7,10 +7,12 @@
 #include "diag/dump.h"
 
 /* Processes that end without nrt_close while their cores are idle leave nothing worth a file. */
-static bool was_busy(const struct device_live_page *p)
+static bool worth_a_dump(const struct device_live_page *p)
 {
     struct device_flight_view v;
 
+    if (atomic_load_explicit(&p->dumped, memory_order_relaxed))
+        return false;
     if (atomic_load_explicit(&p->neff, memory_order_relaxed) != DEVICE_NONE)
         return true;
     for (unsigned back = 0; back < DEVICE_FLIGHTS; back++)
@@ -31,7 +33,7 @@ void dump_dead(const struct dump_config *cfg, int pid, uint32_t core)
     char text[96];
     struct plain why;
 
-    if (!p || !was_busy(p) || !dump_enabled(cfg))
+    if (!p || !worth_a_dump(p) || !dump_enabled(cfg))
         return;
     plain_init(&why, text, sizeof(text));
     plain_put(&why, "process ");

@@ -62,7 +62,7 @@ void dump_log(struct dump *d)
         dump_warn(d, name, errno);
         return;
     }
-    (void)log_tail(d->cfg->log, true, tail_line, &t);
+    (void)log_tail(d->cfg->log, !d->quick, tail_line, &t);
     if (close(t.fd) != 0 && t.error == 0)
         t.error = errno;
     if (t.error == 0 && renameat(d->dir_fd, part, d->dir_fd, name) == 0)
