@@ -4,7 +4,7 @@
 the culprit: the engine and the line of the text that is marked "<--", or the rank. And the flow of behaviour.md 16:
 neuron-dump and its flags, directories, what disables dumps, what a dump holds.
 
-usage: test_dump.py OPENNRT NEURON_DUMP PROG_DUMPS DUMPS_MD"""
+usage: test_dump.py OPENNRT NEURON_DUMP PROG_DUMPS DUMPS_MD [PART ...]"""
 import json
 import os
 import re
@@ -551,6 +551,39 @@ def deaths():
     assert os.listdir(folder) == []
 
 
+def signals():
+    """OPENNRT_SIGNAL_DUMP=1 dumps at once and goes on to what was there; without it nothing is installed."""
+    endless = assembled(PROGRAMS['endless-loop'][0])
+    good = assembled(HANG.replace('wait never >= 1: nop', 'nop'))
+    for wanted in ('1', '0'):
+        for sig in (signal.SIGTERM, signal.SIGSEGV):
+            folder = where()
+            rank = Rank(endless, NEURON_RT_EXEC_TIMEOUT='0', NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder,
+                        OPENNRT_SIGNAL_DUMP=wanted)
+            assert rank.do('begin') == 'begun'
+            executing(rank)
+            with open('/proc/%d/status' % rank.p.pid, encoding='ascii') as f:
+                caught = int(re.search(r'SigCgt:\s*(\w+)', f.read()).group(1), 16)
+            assert bool(caught >> (sig - 1) & 1) == (wanted == '1')
+            rank.p.send_signal(sig)
+            assert rank.p.wait(60) == -sig
+            if wanted == '0':
+                assert os.listdir(folder) == []
+                run(HANG, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY='')  # takes what it has left
+                continue
+            got = shown(folder)
+            c = got['culprit']
+            assert c['cause'] == 'death' and c['pid'] == rank.p.pid and got['files'][0]['signal'] == sig, c
+            assert c['at']['engine'] == 'sp' and 'goto' in c['at']['instruction'] and got['files'][0]['complete'], c
+    # The program's own handler comes after the dump; an idle core that has executed is dumped too.
+    folder = where()
+    rank = Rank(good, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder, OPENNRT_SIGNAL_DUMP='1', PROG_DUMPS_HANDLER='1')
+    assert rank.do('run') == 'status 0'
+    rank.say('crash')
+    assert rank.p.wait(60) == 77
+    assert shown(folder)['files'][0]['signal'] == signal.SIGSEGV
+
+
 # ---- the page ----
 
 def guide():
@@ -575,14 +608,11 @@ def guide():
 
 
 if __name__ == '__main__':
+    PARTS = (culprits, flow, log_ids, the_tool, ranks, deaths, signals, guide)
     try:
-        culprits()
-        flow()
-        log_ids()
-        the_tool()
-        ranks()
-        deaths()
-        guide()
+        for part in PARTS:
+            if part.__name__ in sys.argv[5:] or len(sys.argv) == 5:
+                part()
     finally:
         subprocess.run([OPENNRT, 'reset', '--instance', NAME], capture_output=True, check=False)
         TMP.cleanup()
