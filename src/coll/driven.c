@@ -138,7 +138,8 @@ static NRT_STATUS operate(struct drive *v, struct shared_comm *c)
         st = pieces_move(v, v->out, v->out_bytes, v->d->out, v->d->out_count, true);
     if (st && coll_comm_status(c->comm) == NRT_SUCCESS)
         (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me, "%s", v->err->text);
-    return st;
+    /* What nrta_cc_prepare could not see: the members' plans differ. */
+    return st == NRT_INVALID ? coll_comm_status(c->comm) : st;
 }
 
 /* ---- ranks ---- */

@@ -275,20 +275,26 @@ static void random_operations_of_processes(void **state)
         processes_run(sizes[i], 0, seed + 9000 + 100 * i);
 }
 
-static void random_operations_between_nodes(void **state)
+static void nodes_remove(void)
 {
-    static const unsigned shapes[][2] = {{2, 1}, {4, 2}};
     bool removed;
     char name[64];
 
-    for (unsigned i = 0; i < 2; i++)
-        processes_run(shapes[i][0], shapes[i][1], seed + 12000 + 100 * i);
     for (unsigned k = 0; k < 2; k++) {
         struct device_config cfg = {.name = name};
 
         node_name(name, k);
         device_instance_reset(&cfg, false, &removed, NULL);
     }
+}
+
+static void random_operations_between_nodes(void **state)
+{
+    static const unsigned shapes[][2] = {{2, 1}, {4, 2}};
+
+    for (unsigned i = 0; i < 2; i++)
+        processes_run(shapes[i][0], shapes[i][1], seed + 12000 + 100 * i);
+    nodes_remove();
 }
 
 /* ---- beside other work ---- */
@@ -673,6 +679,41 @@ static void differing_operations_name_the_rank(void **state)
     nrt_close();
 }
 
+/* Each rank sums another number of elements. argv: rank, ranks. */
+static int differs_helper(int argc, char **argv)
+{
+    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
+    struct driven_case c = sum_of(ranks, 30000 * (rank + 1));
+    nrta_error_tracker_t *t;
+    struct driven_run r;
+    nrta_seq_t seq;
+    uint64_t status;
+
+    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") || nrt_cc_global_comm_init(0, rank, ranks) ||
+        nrta_error_tracker_create(0, &t))
+        return 1;
+    driven_make(&r, &c, rank, 0);
+    driven_schedule(&r, t);
+    async_finish(r.seq);
+    status = async_errors(t) == 1 ? async_error(t, 0, &seq) : NRT_SUCCESS;
+    nrt_close();
+    return status == NRT_EXEC_HW_ERR_COLLECTIVES || status == NRT_NETWORK_PROXY_FAILURE ? 0 : 2;
+}
+
+static void differing_operations_between_nodes(void **state)
+{
+    struct runner_proc p[2];
+
+    coll_root_env();
+    for (unsigned r = 0; r < 2; r++)
+        rank_start(&p[r], "differs", r, 2, 1, "");
+    for (unsigned r = 0; r < 2; r++)
+        assert_int_equal(runner_wait(&p[r], 60000), 0);
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+    nodes_remove();
+    api_log_clear();
+}
+
 static void a_rank_that_does_not_come_is_named(void **state)
 {
     struct driven_case c = sum_of(2, 16);
@@ -751,8 +792,10 @@ static int setup(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {
-        {"case", case_helper}, {"killed", killed_helper}, {NULL, NULL}};
+    static const struct runner_helper helpers[] = {{"case", case_helper},
+                                                   {"killed", killed_helper},
+                                                   {"differs", differs_helper},
+                                                   {NULL, NULL}};
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_operations_of_one_process),
         cmocka_unit_test(many_sizes),
@@ -768,6 +811,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tensors_are_freed_after_their_requests),
         cmocka_unit_test(a_session_ends_after_its_requests),
         cmocka_unit_test(differing_operations_name_the_rank),
+        cmocka_unit_test(differing_operations_between_nodes),
         cmocka_unit_test(a_rank_that_does_not_come_is_named),
         cmocka_unit_test(a_killed_rank_fails_the_others),
     };
