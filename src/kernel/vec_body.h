@@ -5,6 +5,9 @@
 
 #include <math.h>
 #include <string.h>
+#if VEC_BYTES > 0
+#include <immintrin.h>
+#endif
 
 #include "kernel/vec_act.h"
 
@@ -394,12 +397,35 @@ static float fold_sub(float acc, const float *in, size_t n)
 #endif
 }
 
-/* Lanes of even and odd elements. */
+/* ---- statistics of the even and of the odd elements --------------------------------------------
+ */
+
 #if VEC_BYTES > 0
-static void add_lanes(const vf *a, float s[2])
+/* Four vectors of sums into one of even and one of odd elements, by halves: lane after lane takes
+ * as long as hundreds of elements. */
+static inline void fold_lanes(const vf a[4], float s[2])
 {
-    for (unsigned j = 0; j < VN; j++)
-        s[j & 1] += (*a)[j];
+    vf sum = (a[0] + a[1]) + (a[2] + a[3]);
+    __m256 w;
+    __m128 q;
+
+#if VEC_BYTES == 64
+    w = _mm256_add_ps(_mm512_castps512_ps256((__m512)sum), _mm512_extractf32x8_ps((__m512)sum, 1));
+#else
+    w = (__m256)sum;
+#endif
+    q = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    memcpy(s, &q, 2 * sizeof(*s));
+}
+
+static inline vf v_fma(vf x, vf y, vf z)
+{
+#if VEC_BYTES == 64
+    return (vf)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)z);
+#else
+    return (vf)_mm256_fmadd_ps((__m256)x, (__m256)y, (__m256)z);
+#endif
 }
 #endif
 
@@ -409,18 +435,14 @@ static void sum2(const float *in, size_t n, float out[2])
     size_t i = 0;
 
 #if VEC_BYTES > 0
-    vf a = {0}, b = {0}, c = {0}, d = {0};
+    vf a[4] = {{0}};
 
-    for (; i + 4 * VN <= n; i += 4 * VN) {
-        a += *(const vf *)(in + i);
-        b += *(const vf *)(in + i + VN);
-        c += *(const vf *)(in + i + 2 * VN);
-        d += *(const vf *)(in + i + 3 * VN);
-    }
+    for (; i + 4 * VN <= n; i += 4 * VN)
+        for (unsigned j = 0; j < 4; j++)
+            a[j] += *(const vf *)(in + i + j * VN);
     for (; i + VN <= n; i += VN)
-        a += *(const vf *)(in + i);
-    a = (a + b) + (c + d);
-    add_lanes(&a, s);
+        a[0] += *(const vf *)(in + i);
+    fold_lanes(a, s);
 #endif
     for (; i < n; i++)
         s[i & 1] += in[i];
@@ -434,31 +456,25 @@ static void sqdev2(const float *in, size_t n, const float mean[2], float out[2])
     size_t i = 0;
 
 #if VEC_BYTES > 0
-    vf a = {0}, b = {0}, c = {0}, d = {0}, m;
+    vf a[4] = {{0}}, m, x;
 
     for (unsigned j = 0; j < VN; j++)
         m[j] = mean[j & 1];
-    for (; i + 4 * VN <= n; i += 4 * VN) {
-        vf x = *(const vf *)(in + i) - m, y = *(const vf *)(in + i + VN) - m;
-        vf z = *(const vf *)(in + i + 2 * VN) - m, w = *(const vf *)(in + i + 3 * VN) - m;
-
-        a += x * x;
-        b += y * y;
-        c += z * z;
-        d += w * w;
-    }
+    for (; i + 4 * VN <= n; i += 4 * VN)
+        for (unsigned j = 0; j < 4; j++) {
+            x = *(const vf *)(in + i + j * VN) - m;
+            a[j] = v_fma(x, x, a[j]);
+        }
     for (; i + VN <= n; i += VN) {
-        vf x = *(const vf *)(in + i) - m;
-
-        a += x * x;
+        x = *(const vf *)(in + i) - m;
+        a[0] = v_fma(x, x, a[0]);
     }
-    a = (a + b) + (c + d);
-    add_lanes(&a, s);
+    fold_lanes(a, s);
 #endif
     for (; i < n; i++) {
-        float x = in[i] - mean[i & 1];
+        float d = in[i] - mean[i & 1];
 
-        s[i & 1] += x * x;
+        s[i & 1] += d * d;
     }
     out[0] = s[0];
     out[1] = s[1];

@@ -266,6 +266,46 @@ static void folds(void **state)
         }
 }
 
+/* Sums of the even and of the odd elements, and of their squared distances from given means: each
+ * term is rounded once or twice, each sum at most once per term. */
+static void statistics(void **state)
+{
+    static float x[N + 1];
+
+    (void)state;
+    for (unsigned v = 0; v < n_tables; v++)
+        for (unsigned rep = 0; rep < 300; rep++) {
+            unsigned n = rep < 150 ? rep : below(N), at = below(2); /* also off a vector's edge */
+            float got[2], mean[2] = {(float)(int32_t)rnd() / 0x1p29f, (float)below(9)};
+            double sum[2] = {0, 0}, size[2] = {0, 0}, dev[2] = {0, 0};
+
+            for (unsigned i = 0; i < n; i++) {
+                double d;
+
+                x[at + i] = (float)(int32_t)rnd() / 0x1p28f;
+                d = (double)(x[at + i] - mean[i & 1]);
+                sum[i & 1] += (double)x[at + i];
+                size[i & 1] += fabs((double)x[at + i]);
+                dev[i & 1] += d * d;
+            }
+            tables[v]->sum2(x + at, n, got);
+            for (unsigned h = 0; h < 2; h++)
+                assert_true(fabs((double)got[h] - sum[h]) <= (n + 1) * 0x1p-24 * size[h]);
+            tables[v]->sqdev2(x + at, n, mean, got);
+            for (unsigned h = 0; h < 2; h++)
+                assert_true(fabs((double)got[h] - dev[h]) <= (n + 3) * 0x1p-24 * dev[h]);
+            if (n > 0) {
+                unsigned bad = below(n);
+
+                x[at + bad] = NAN;
+                tables[v]->sum2(x + at, n, got);
+                assert_true(isnan(got[bad & 1]) && !isnan(got[~bad & 1]));
+                tables[v]->sqdev2(x + at, n, mean, got);
+                assert_true(isnan(got[bad & 1]) && !isnan(got[~bad & 1]));
+            }
+        }
+}
+
 /* Distance from a double in units of the fp32 result's last place. */
 static double ulps(float got, double want)
 {
@@ -399,10 +439,10 @@ static void function_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loads),           cmocka_unit_test(stores),
-        cmocka_unit_test(operators),       cmocka_unit_test(exact_class_equals_portable),
-        cmocka_unit_test(folds),           cmocka_unit_test(functions),
-        cmocka_unit_test(function_limits),
+        cmocka_unit_test(loads),     cmocka_unit_test(stores),
+        cmocka_unit_test(operators), cmocka_unit_test(exact_class_equals_portable),
+        cmocka_unit_test(folds),     cmocka_unit_test(statistics),
+        cmocka_unit_test(functions), cmocka_unit_test(function_limits),
     };
 
     seed_from_env();
