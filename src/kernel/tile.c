@@ -495,6 +495,10 @@ float k_scalar_f32(const struct k_run *r, unsigned i, unsigned k)
 
     switch (s->kind) {
     case ISA_SC_TILE:
+        if (s->dtype == DT_FP32) {
+            memcpy(&v, s->row + k * k_stride(r->kc, s->mem), sizeof(v));
+            return v;
+        }
         return dtype_load((enum dtype)s->dtype, s->row + k * k_stride(r->kc, s->mem));
     case ISA_SC_I32:
         return (float)(int32_t)s->bits;
@@ -568,16 +572,54 @@ void k_nan_note(struct k_run *r, const float *out, const float *const *in, unsig
 
 /* ---- the row loop ---------------------------------------------------------------------------- */
 
+/* Whether rows of tile i are fp32 in place: what k_read and k_out give is the memory itself. */
+static bool in_place(const struct k_run *r, unsigned i)
+{
+    return r->rec->t[i].contig && is_f32(r->rec->t[i].dtype);
+}
+
+static void row_scalars(struct k_run *r)
+{
+    for (unsigned s = 0; s < 3; s++)
+        if (r->rec->s[s].kind != ISA_SC_NONE)
+            r->sf[s] = k_scalar_f32(r, s, r->k);
+}
+
+/* All operands in place: nothing to convert, so nothing to ask for each chunk. */
+static void rows_in_place(struct k_run *r, unsigned first, unsigned nin, k_ew_fn fn)
+{
+    uint32_t total = r->rec->t[0].n;
+
+    for (r->k = r->first; r->k < r->end; r->k++) {
+        const float *in[3] = {NULL, NULL, NULL};
+        float *out = (float *)(void *)k_row(r, 0, r->k);
+
+        row_scalars(r);
+        for (unsigned j = 0; j < nin; j++)
+            in[j] = (const float *)(const void *)k_row(r, first + j, r->k);
+        for (r->pos = 0; r->pos < total; r->pos += K_CHUNK) {
+            fn(r, in, out, total - r->pos < K_CHUNK ? total - r->pos : K_CHUNK);
+            out += K_CHUNK;
+            for (unsigned j = 0; j < nin; j++)
+                in[j] += K_CHUNK;
+        }
+    }
+}
+
 void k_elementwise(struct k_run *r, unsigned first, unsigned nin, bool check_nan, k_ew_fn fn)
 {
     const struct k_rec *rec = r->rec;
     uint32_t total = rec->t[0].n;
-    bool note = check_nan && r->kc->check_nan;
+    bool note = check_nan && r->kc->check_nan, plain = !r->copy && !r->kc->check_nan;
 
+    for (unsigned i = 0; i < nin; i++)
+        plain = plain && in_place(r, first + i);
+    if (plain && in_place(r, 0)) {
+        rows_in_place(r, first, nin, fn);
+        return;
+    }
     for (r->k = r->first; r->k < r->end; r->k++) {
-        for (unsigned s = 0; s < 3; s++)
-            if (rec->s[s].kind != ISA_SC_NONE)
-                r->sf[s] = k_scalar_f32(r, s, r->k);
+        row_scalars(r);
         for (r->pos = 0; r->pos < total; r->pos += r->chunk) {
             uint32_t n = total - r->pos < r->chunk ? total - r->pos : r->chunk;
             const float *in[3] = {NULL, NULL, NULL};
