@@ -32,6 +32,16 @@ def first(tmp):
     return subprocess.run(['./first'], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def from_python(tmp):
+    """The commands of the page, with the package of the source tree."""
+    assert set(files) == {'add.nasm', 'add.py'}, files.keys()
+    assert '\n    opennrt asm add.nasm -o add.neff\n    python3 add.py\n' in text
+    subprocess.run([opennrt, 'asm', 'add.nasm', '-o', 'add.neff'], cwd=tmp, env=env, check=True)
+    package = os.path.join(os.path.dirname(page), '../python')
+    return subprocess.run([sys.executable, 'add.py'], cwd=tmp, env=dict(env, PYTHONPATH=package), check=True,
+                          stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+
 def pipeline(tmp):
     """The commands of the page."""
     assert set(files) == {'add.nasm', 'pipeline.c'}, files.keys()
@@ -101,8 +111,8 @@ with tempfile.TemporaryDirectory() as tmp:
     if not os.path.exists(os.path.join(libdir, 'libnrt.so')):
         os.symlink(os.path.abspath(lib), os.path.join(tmp, 'libnrt.so'))
     try:
-        got = {'api.md': first, 'async.md': pipeline, 'sendrecv.md': talk, 'collectives.md': ranks, 'driven.md': drive,
-               'profiling.md': profiled}[os.path.basename(page)](tmp)
+        got = {'api.md': first, 'async.md': pipeline, 'collectives.md': ranks, 'driven.md': drive, 'nrtpy.md': from_python,
+               'profiling.md': profiled, 'sendrecv.md': talk}[os.path.basename(page)](tmp)
     finally:
         subprocess.run([opennrt, 'reset', '-i', instance], env=env, stdout=subprocess.DEVNULL)
 assert got == output, (got, output)
