@@ -141,9 +141,10 @@ static NRT_STATUS cores_take(struct profiler *p, uint32_t first, uint32_t count,
 
         if (p->cores[i].users++ > 0)
             continue;
-        model_core_hold(p->cfg.host, i);
+        pthread_mutex_lock(
+            &p->lock); /* a run under way has begun without them, and does not look */
         status = buffers_make(p, i, err);
-        model_core_release(p->cfg.host, i);
+        pthread_mutex_unlock(&p->lock);
     }
     if (p->users++ == 0 && status == NRT_SUCCESS)
         model_host_watch(p->cfg.host, &p->watch);

@@ -160,8 +160,10 @@ struct model_watch {
     /* It has ended; ev: what begin gave, which is not NULL. */
     void (*end)(void *arg, const struct model_seen *s, const struct time_events *ev);
 };
-/* From now on w looks on (borrowed; NULL: nobody). Waits for the runs under way. Operations of
- * models that are loaded while somebody looks on tell how long they last on a device. */
+/* From now on w looks on (borrowed; NULL: nobody), at runs that begin: one under way goes on with
+ * whoever looked on at its beginning, and is not waited for, since on another core it may wait for
+ * the caller's rank. Operations of models that are loaded while somebody looks on tell how long
+ * they last on a device. */
 void model_host_watch(struct model_host *h, const struct model_watch *w);
 /* No run starts on this core between the two. */
 void model_core_hold(struct model_host *h, uint32_t vnc);

@@ -36,7 +36,6 @@ struct logical {
      */
     uint32_t last_model; /* id */
     uint64_t runs, clock_ns;
-    const struct model_watch *watch; /* NULL: nobody looks on */
     struct phys phys[CORE_MAX];
 };
 
@@ -51,7 +50,7 @@ struct model_host {
     struct diag_sink sink; /* warnings of pure rooms go to the log as NMGR */
     uint32_t count;
     struct logical *cores;
-    _Atomic bool watched;
+    const struct model_watch *_Atomic watch; /* NULL: nobody looks on */
 };
 
 /* What is read from the environment at each load. */
@@ -204,10 +203,11 @@ void devtime_report(struct model *m, struct instance *in, struct frame *f);
  * start_ns; end: it has ended. By the thread that owns the core. */
 struct observed {
     bool traced;
-    uint64_t exec_id, running_id; /* of the pairs of events */
-    uint64_t clock_ns;            /* of the core when it started */
-    struct time_events *events;   /* of whoever looks on; NULL: nobody does */
-    struct model_seen run;        /* then */
+    uint64_t exec_id, running_id;    /* of the pairs of events */
+    uint64_t clock_ns;               /* of the core when it started */
+    const struct model_watch *watch; /* who looked on when it began; NULL: nobody */
+    struct time_events *events;      /* that it gave; NULL: it does not want to know */
+    struct model_seen run;           /* then */
 };
 void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret);
 void observe_end(struct model *m, struct instance *in, const struct core_report *r,

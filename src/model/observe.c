@@ -42,17 +42,16 @@ static struct time_events *watch_begin(struct model *m, struct instance *in, uin
         o->run.prog[c] = in->stage[c].prog;
         o->run.sg[c] = in->stage[c].sg;
     }
-    return lc->watch->begin(lc->watch->arg, &o->run);
+    return o->watch->begin(o->watch->arg, &o->run);
 }
 
-static void watch_end(struct instance *in, NRT_STATUS status, const struct observed *o)
+static void watch_end(NRT_STATUS status, const struct observed *o)
 {
     struct model_seen run = o->run;
 
     run.end_ns = run_now_ns();
     run.status = status;
-    if (in->lc->watch) /* nobody changes that while the core is owned */
-        in->lc->watch->end(in->lc->watch->arg, &run, o->events);
+    o->watch->end(o->watch->arg, &run, o->events);
 }
 
 void model_core_hold(struct model_host *h, uint32_t vnc)
@@ -67,12 +66,7 @@ void model_core_release(struct model_host *h, uint32_t vnc)
 
 void model_host_watch(struct model_host *h, const struct model_watch *w)
 {
-    atomic_store(&h->watched, w != NULL);
-    for (uint32_t i = 0; i < h->count; i++) {
-        model_core_hold(h, i);
-        h->cores[i].watch = w;
-        model_core_release(h, i);
-    }
+    atomic_store(&h->watch, w);
 }
 
 /* ---- runs ---- */
@@ -85,7 +79,8 @@ void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, stru
 
     lc->last_model = m->id;
     lc->runs++;
-    ret->events = lc->watch ? watch_begin(m, in, start_ns, ret) : NULL;
+    ret->watch = atomic_load(&m->h->watch);
+    ret->events = ret->watch ? watch_begin(m, in, start_ns, ret) : NULL;
     ret->traced = trace_on(t);
     if (!ret->traced)
         return;
@@ -116,7 +111,7 @@ void observe_end(struct model *m, struct instance *in, const struct core_report 
     uint64_t now;
 
     if (o->events)
-        watch_end(in, status, o);
+        watch_end(status, o);
     if (!o->traced)
         return;
     now = run_now_ns();
