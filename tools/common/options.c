@@ -74,7 +74,13 @@ static bool take(const struct tool *t, const struct tool_option *o, const char *
         *o->choice = o->value;
     else if (o->text)
         *o->text = arg;
-    else if (!number(arg, o->min, o->max, o->number)) {
+    else if (o->list) {
+        if (o->list->count == o->list->max) {
+            *ret_code = tool_usage(t, "--%s is given more than %zu times", o->name, o->list->max);
+            return false;
+        }
+        o->list->items[o->list->count++] = arg;
+    } else if (!number(arg, o->min, o->max, o->number)) {
         *ret_code = tool_usage(t, "--%s takes a number from %u to %u, not \"%s\"", o->name, o->min,
                                o->max, arg);
         return false;

@@ -9,14 +9,21 @@
 
 enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
 
-/* One option. Exactly one of choice, text and number is set. */
+/* The arguments of an option that may be given several times. */
+struct tool_list {
+    const char **items; /* room for max */
+    size_t count, max;
+};
+
+/* One option. Exactly one of choice, text, list and number is set. */
 struct tool_option {
     char letter; /* 0: none */
     const char *name, *arg, *help;
     int *choice; /* set to value; no argument */
     int value;
     const char **text; /* the argument itself */
-    unsigned *number;  /* a decimal number in [min, max] */
+    struct tool_list *list;
+    unsigned *number; /* a decimal number in [min, max] */
     unsigned min, max;
 };
 

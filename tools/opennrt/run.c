@@ -10,17 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/npy.h"
 #include "base/settings.h"
+#include "common/tensor_io.h"
 #include "nrt/nrt.h"
 #include "nrt/nrt_experimental.h"
 #include "nrt/nrt_version.h"
 
+#define TOOL         "opennrt run"
 #define MAX_INPUTS   1024
 #define SHOWN_VALUES 8
 
@@ -32,11 +32,6 @@ struct options {
     const char *timeline; /* file, NULL: none */
     long repeat;
     bool cpu_nodes;
-};
-
-struct file {
-    uint8_t *data;
-    size_t size;
 };
 
 /* What one run holds. */
@@ -73,52 +68,7 @@ static bool good(NRT_STATUS status, const char *what)
     return false;
 }
 
-static bool file_map(const char *path, struct file *ret)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *p = MAP_FAILED;
-
-    errno = fd < 0 ? errno : 0;
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0)
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED)
-        fprintf(stderr, "opennrt run: %s: %s\n", path, errno ? strerror(errno) : "empty file");
-    if (fd >= 0)
-        close(fd);
-    if (p == MAP_FAILED)
-        return false;
-    ret->data = p;
-    ret->size = (size_t)st.st_size;
-    return true;
-}
-
 /* ---- inputs ---- */
-
-/* The bytes of the array in an .npy file, else all of the file. */
-static bool payload(const char *path, const struct file *f, const uint8_t **ret, size_t *ret_size)
-{
-    size_t n = strlen(path);
-    struct npy_desc d;
-    struct err err = {0};
-
-    *ret = f->data;
-    *ret_size = f->size;
-    if (n < 4 || strcmp(path + n - 4, ".npy") != 0)
-        return true;
-    if (npy_parse(f->data, f->size, &d, &err) != NRT_SUCCESS) {
-        fprintf(stderr, "opennrt run: %s: %s\n", path, err.text);
-        return false;
-    }
-    if (d.fortran_order || d.data_off > f->size || d.data_bytes > f->size - d.data_off) {
-        fprintf(stderr, "opennrt run: %s: %s\n", path,
-                d.fortran_order ? "Fortran order" : "the data end early");
-        return false;
-    }
-    *ret = f->data + d.data_off;
-    *ret_size = d.data_bytes;
-    return true;
-}
 
 static int tensor_find(const struct session *s, const char *name, size_t len)
 {
@@ -135,10 +85,6 @@ static int tensor_find(const struct session *s, const char *name, size_t len)
 static bool input_write(struct session *s, const char *arg)
 {
     const char *eq = strchr(arg, '=');
-    const uint8_t *bytes;
-    struct file f;
-    size_t size;
-    bool ok = false;
     int i;
 
     if (!eq) {
@@ -150,32 +96,15 @@ static bool input_write(struct session *s, const char *arg)
         fprintf(stderr, "opennrt run: the model has no input %.*s\n", (int)(eq - arg), arg);
         return false;
     }
-    if (!file_map(eq + 1, &f))
-        return false;
-    if (payload(eq + 1, &f, &bytes, &size)) {
-        const nrt_tensor_info_t *t = &s->infos->tensor_array[i];
-
-        if (size != t->size)
-            fprintf(stderr, "opennrt run: %s has %zu bytes, input %s needs %zu\n", eq + 1, size,
-                    t->name, t->size);
-        else
-            ok = good(nrt_tensor_write(s->tensors[i], bytes, 0, size), t->name);
-    }
-    munmap(f.data, f.size);
-    return ok;
+    return tool_tensor_fill(TOOL, &s->infos->tensor_array[i], s->tensors[i], eq + 1);
 }
 
 /* ---- outputs ---- */
 
-static enum dtype dtype_of(const nrt_tensor_info_t *t)
-{
-    return t->dtype == NRT_DTYPE_UNKNOWN ? DT_UINT8 : (enum dtype)t->dtype;
-}
-
 static void describe(const nrt_tensor_info_t *t)
 {
     printf("%-6s %s: %s [", t->usage == NRT_TENSOR_USAGE_INPUT ? "input" : "output", t->name,
-           t->dtype == NRT_DTYPE_UNKNOWN ? "unknown type" : dtype_name(dtype_of(t)));
+           t->dtype == NRT_DTYPE_UNKNOWN ? "unknown type" : dtype_name(tool_tensor_dtype(t)));
     for (uint32_t d = 0; d < t->ndim; d++)
         printf("%s%u", d ? ", " : "", t->shape[d]);
     printf("], %zu bytes\n", t->size);
@@ -183,7 +112,7 @@ static void describe(const nrt_tensor_info_t *t)
 
 static void show(const nrt_tensor_info_t *t, const uint8_t *data)
 {
-    enum dtype dt = dtype_of(t);
+    enum dtype dt = tool_tensor_dtype(t);
     size_t each = dtype_size(dt), n = each ? t->size / each : 0;
 
     printf("  %s =", t->name);
@@ -194,32 +123,12 @@ static void show(const nrt_tensor_info_t *t, const uint8_t *data)
 
 static bool save(const char *dir, const nrt_tensor_info_t *t, const uint8_t *data)
 {
-    uint64_t shape[NPY_MAX_DIMS], n = t->size;
-    char name[NRT_TENSOR_NAME_MAX], path[4096];
-    struct strbuf head = {0};
-    enum dtype dt = dtype_of(t);
-    bool known = t->dtype != NRT_DTYPE_UNKNOWN && t->ndim <= NPY_MAX_DIMS, ok = false;
-    FILE *f = NULL;
+    char path[4096];
 
-    snprintf(name, sizeof(name), "%s", t->name);
-    for (char *p = name; *p; p++)
-        if (*p == '/')
-            *p = '_';
-    for (uint32_t d = 0; known && d < t->ndim; d++)
-        shape[d] = t->shape[d];
-    if ((size_t)snprintf(path, sizeof(path), "%s/%s.npy", dir, name) < sizeof(path) &&
-        npy_write_header(&head, known ? dt : DT_UINT8, known ? t->ndim : 1, known ? shape : &n))
-        f = fopen(path, "wb");
-    if (f) {
-        ok = fwrite(head.s, 1, head.len, f) == head.len && fwrite(data, 1, n, f) == n;
-        ok = fclose(f) == 0 && ok;
-    }
-    strbuf_fini(&head);
-    if (ok)
-        printf("  %s -> %s\n", t->name, path);
-    else
-        fprintf(stderr, "opennrt run: cannot write %s: %s\n", path, strerror(errno));
-    return ok;
+    if (!tool_tensor_save(TOOL, dir, ".npy", true, t, data, path, sizeof(path)))
+        return false;
+    printf("  %s -> %s\n", t->name, path);
+    return true;
 }
 
 static bool outputs(struct session *s, const char *dir)
@@ -296,16 +205,16 @@ static bool session_open(struct session *s, const struct options *o)
     nrt_model_info_t info = {0};
     nrt_version_t version;
     size_t size = 0;
-    struct file f;
+    struct tool_file f;
 
-    if (!file_map(o->neff, &f))
+    if (!tool_file_map(TOOL, o->neff, &f))
         return false;
     s->ready = good(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), "nrt_init");
     if (s->ready && good(nrt_get_version(&version, sizeof(version)), "nrt_get_version"))
         printf("%s\n", version.rt_detail);
-    if (s->ready && !good(nrt_load(f.data, f.size, -1, -1, &s->model), "nrt_load"))
+    if (s->ready && !good(nrt_load(f.bytes, f.size, -1, -1, &s->model), "nrt_load"))
         s->model = NULL;
-    munmap(f.data, f.size);
+    tool_file_unmap(&f);
     if (!s->model ||
         !good(nrt_get_model_info(s->model, &info, sizeof(info), &size), "nrt_get_model_info") ||
         !good(nrt_get_model_tensor_info(s->model, &s->infos), "nrt_get_model_tensor_info") ||

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/tensor_io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/npy.h"
+#include "base/strbuf.h"
+
+bool tool_file_map(const char *tool, const char *path, struct tool_file *ret)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *p = MAP_FAILED;
+
+    errno = fd < 0 ? errno : 0;
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0)
+        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        fprintf(stderr, "%s: %s: %s\n", tool, path, errno ? strerror(errno) : "empty file");
+    if (fd >= 0)
+        close(fd);
+    if (p == MAP_FAILED)
+        return false;
+    ret->bytes = p;
+    ret->size = (size_t)st.st_size;
+    return true;
+}
+
+void tool_file_unmap(struct tool_file *f)
+{
+    munmap((void *)f->bytes, f->size);
+}
+
+static bool payload(const char *tool, const char *path, const struct tool_file *f,
+                    const uint8_t **ret, size_t *ret_size)
+{
+    size_t n = strlen(path);
+    struct npy_desc d;
+    struct err err = {0};
+
+    *ret = f->bytes;
+    *ret_size = f->size;
+    if (n < 4 || strcmp(path + n - 4, ".npy") != 0)
+        return true;
+    if (npy_parse(f->bytes, f->size, &d, &err) != NRT_SUCCESS) {
+        fprintf(stderr, "%s: %s: %s\n", tool, path, err.text);
+        return false;
+    }
+    if (d.fortran_order || d.data_off > f->size || d.data_bytes > f->size - d.data_off) {
+        fprintf(stderr, "%s: %s: %s\n", tool, path,
+                d.fortran_order ? "Fortran order" : "the data end early");
+        return false;
+    }
+    *ret = f->bytes + d.data_off;
+    *ret_size = d.data_bytes;
+    return true;
+}
+
+bool tool_tensor_fill(const char *tool, const nrt_tensor_info_t *info, nrt_tensor_t *tensor,
+                      const char *path)
+{
+    NRT_STATUS status = NRT_SUCCESS;
+    const uint8_t *bytes;
+    struct tool_file f;
+    size_t size;
+    bool ok;
+
+    if (!tool_file_map(tool, path, &f))
+        return false;
+    ok = payload(tool, path, &f, &bytes, &size);
+    if (ok && size != info->size) {
+        fprintf(stderr, "%s: %s has %zu bytes, input %s needs %zu\n", tool, path, size, info->name,
+                info->size);
+        ok = false;
+    }
+    if (ok)
+        status = nrt_tensor_write(tensor, bytes, 0, size);
+    if (status != NRT_SUCCESS)
+        fprintf(stderr, "%s: %s: %s (%d)\n", tool, info->name, nrt_get_status_as_str(status),
+                (int)status);
+    tool_file_unmap(&f);
+    return ok && status == NRT_SUCCESS;
+}
+
+enum dtype tool_tensor_dtype(const nrt_tensor_info_t *info)
+{
+    return info->dtype == NRT_DTYPE_UNKNOWN ? DT_UINT8 : (enum dtype)info->dtype;
+}
+
+static bool header(const nrt_tensor_info_t *t, struct strbuf *ret)
+{
+    bool known = t->dtype != NRT_DTYPE_UNKNOWN && t->ndim <= NPY_MAX_DIMS;
+    uint64_t shape[NPY_MAX_DIMS], n = t->size;
+
+    for (uint32_t d = 0; known && d < t->ndim; d++)
+        shape[d] = t->shape[d];
+    return npy_write_header(ret, known ? tool_tensor_dtype(t) : DT_UINT8, known ? t->ndim : 1,
+                            known ? shape : &n);
+}
+
+bool tool_tensor_save(const char *tool, const char *dir, const char *suffix, bool npy,
+                      const nrt_tensor_info_t *info, const uint8_t *data, char *ret_path,
+                      size_t path_size)
+{
+    char name[NRT_TENSOR_NAME_MAX];
+    struct strbuf head = {0};
+    bool ok = false;
+    FILE *f = NULL;
+
+    snprintf(name, sizeof(name), "%s", info->name);
+    for (char *p = name; *p; p++)
+        if (*p == '/')
+            *p = '_';
+    errno = ENAMETOOLONG;
+    if ((size_t)snprintf(ret_path, path_size, "%s/%s%s", dir, name, suffix) < path_size &&
+        (!npy || header(info, &head)))
+        f = fopen(ret_path, "wb");
+    if (f) {
+        ok = fwrite(head.s, 1, head.len, f) == head.len &&
+             fwrite(data, 1, info->size, f) == info->size;
+        ok = fclose(f) == 0 && ok;
+    }
+    if (!ok)
+        fprintf(stderr, "%s: cannot write %s: %s\n", tool, ret_path, strerror(errno));
+    strbuf_fini(&head);
+    return ok;
+}
