@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "api/api_int.h"
+#include "base/broken.h"
 
 API_EXPORT NRT_STATUS nrt_load_collectives(const void *neff_bytes, size_t size, int32_t vnc,
                                            int32_t vnc_count, uint32_t ctx_device_id,
@@ -106,7 +107,7 @@ API_EXPORT NRT_STATUS nrt_all_gather(int32_t vnc, uint32_t g_device_id, uint32_t
 API_EXPORT void *nrt_get_libnccl_net(int *err, char *err_msg, size_t err_msg_size)
 {
     if (err)
-        *err = 0;
+        *err = BROKEN(API);
     if (err_msg && err_msg_size)
         err_msg[0] = '\0';
     return NULL;

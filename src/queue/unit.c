@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/broken.h"
 #include "base/checked.h"
 #include "queue/queue_int.h"
 
@@ -109,6 +110,8 @@ NRT_STATUS queue_push(struct queue_set *s, uint32_t core, enum queue_kind kind, 
     uint64_t num;
     NRT_STATUS status = NRT_INVALID;
 
+    if (BROKEN(PERF))
+        return NRT_FAILURE;
     if (core >= s->count || queue >= queue_count(kind))
         return err_set(err, NRT_INVALID, "there is no queue %u of unit %d on core %" PRIu32, queue,
                        (int)kind, core);
