@@ -7,7 +7,7 @@ usage: worker.py LIBNRT NEFF      (a NEFF with the inputs a and b and the output
 
 load VNC     load the NEFF; memory VNC     bytes the account shows for the core ("ok BYTES")
 run N        execute it N times; bad       execute it without its inputs
-tensor VNC BYTES, host BYTES                allocate a tensor
+tensor VNC BYTES, host BYTES                allocate a tensor; touch VNC BYTES: one in HBM, written and freed
 free         free the tensor allocated last; unload"""
 import ctypes
 import sys
@@ -51,6 +51,12 @@ class Worker:
 
     def tensor(self, vnc, size):
         self.tensors.append(self.allocate(0, int(vnc), int(size)))
+
+    def touch(self, vnc, size):
+        t = self.allocate(0, int(vnc), int(size))
+        status = self.nrt.nrt_tensor_memset(t, ctypes.c_uint64(0), 1, ctypes.c_size_t(int(size)))
+        self.nrt.nrt_tensor_free(ctypes.byref(t))
+        self.must(status)
 
     def host(self, size):
         self.tensors.append(self.allocate(2, 0, int(size)))
