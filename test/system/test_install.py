@@ -16,6 +16,7 @@ root = os.path.dirname(os.path.dirname(here))
 TOOLS = sorted(name for name in os.listdir(os.path.join(root, 'tools'))
                if os.path.exists(os.path.join(root, 'tools', name, 'main.c')) or
                os.path.exists(os.path.join(root, 'tools', name, name + '.sh')))
+TOOLS = sorted(TOOLS + [os.path.basename(p) for p in glob.glob(os.path.join(root, 'tools', '*', 'neuron-*.py'))])
 
 
 def run(*cmd, **kw):
