@@ -14,7 +14,7 @@
  * HBM, section 4: no instance type is known.
  *
  * PERF, section 5: nothing is executed or queued, settings without effect are not checked, lists of
- * CPUs are not understood, neuron-ls knows no NUMA nodes.
+ * CPUs are not understood, neuron-ls knows no NUMA nodes, waiters do not yield.
  *
  * DUMP, section 6: the log drops its records.
  *

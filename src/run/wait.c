@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/broken.h"
+
 #define YIELDS 16
 /* Polls of the word between two looks at the clock, at the run queue and at progress. */
 #define SPIN_BATCH 64
@@ -121,7 +123,7 @@ bool run_wait(struct run_word *w, uint32_t seen, uint64_t limit_ns, const struct
     end = limit_ns < UINT64_MAX - start ? start + limit_ns : UINT64_MAX;
     if (spin_ns != 0 && spin(w, seen, min_u64(end, start + spin_ns), p, cpus))
         return true;
-    for (int i = 0; spin_ns != 0 && i < YIELDS; i++) {
+    for (int i = 0; spin_ns != 0 && i < YIELDS && !BROKEN(PERF); i++) {
         if (changed(w, seen))
             return true;
         make_progress(p);

@@ -194,6 +194,42 @@ static void wait_runs_progress_and_reports_sleep(void **state)
     assert_int_equal(c.progress, 1000);
 }
 
+/* Instead of the C library's: counts the calls of this thread. */
+static _Thread_local unsigned yields;
+
+int sched_yield(void)
+{
+    yields++;
+    return (int)syscall(SYS_sched_yield);
+}
+
+static void note_yields(void *arg, bool asleep)
+{
+    unsigned *at_sleep = arg;
+
+    if (asleep && *at_sleep == 0)
+        *at_sleep = yields;
+}
+
+/* Where more threads run than fit the CPUs, a waiter gives its CPU up several times before it
+ * sleeps; one that spins on a CPU of its own does so only when it has spun for long enough. */
+static void waiters_yield_before_they_sleep(void **state)
+{
+    unsigned at_sleep = 0;
+    struct run_word w = {.value = 0};
+    struct run_policy crowd = {
+        .runnable = too_many, .asleep = note_yields, .arg = &at_sleep, .sleep_ms = 1};
+
+    yields = 0;
+    assert_false(run_wait(&w, 0, 5000000, &crowd));
+    assert_in_range(at_sleep, 2, 1000);
+    PROVES("perf-021");
+    crowd.spin_us = RUN_NO_SPIN; /* told to sleep at once */
+    at_sleep = yields = 0;
+    assert_false(run_wait(&w, 0, 5000000, &crowd));
+    assert_int_equal(yields, 0);
+}
+
 struct pair {
     struct run_word there, back;
     struct run_policy policy;
@@ -793,6 +829,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(wait_any_is_woken_by_each),
         cmocka_unit_test(wait_any_without_the_call),
         cmocka_unit_test(wait_runs_progress_and_reports_sleep),
+        cmocka_unit_test(waiters_yield_before_they_sleep),
         cmocka_unit_test(ping_pong_loses_no_wakeup),
         cmocka_unit_test(every_waiter_sees_the_last_post),
         cmocka_unit_test(words_work_between_processes),
