@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -20,8 +21,7 @@
 #define EVENTS 32
 /* The thread looks at the clock so often, whatever the timers say. */
 #define SLEEP_MAX_NS   UINT64_C(250000000)
-#define FABRIC_SPIN_NS UINT64_C(200000)
-#define FABRIC_NAP_MIN UINT64_C(50000)
+#define FABRIC_NAP_MIN UINT64_C(10000)
 #define FABRIC_NAP_MAX UINT64_C(1000000)
 
 struct pair_core *pairs_core(const struct net_pairs *s, uint32_t core)
@@ -183,17 +183,15 @@ static uint64_t next_timer(const struct net_pairs *s)
     return at;
 }
 
-/* No descriptor tells when the provider has something: the thread looks all the time while bytes
- * come, and more and more seldom when none have for a while. */
+/* No descriptor tells when the provider has something: while bytes are on their way the thread
+ * naps, and longer and longer when none have come for a while. It does not poll: who waits for the
+ * transfer does, and a thread that wakes is let in before one that polls. */
 static uint64_t sleep_most(const struct net_pairs *s, uint64_t now)
 {
-    uint64_t idle = now > s->fabric_moved ? now - s->fabric_moved : 0;
+    uint64_t idle = now > s->fabric_moved ? (now - s->fabric_moved) / 8 : 0;
 
     if (!s->fabric_busy)
         return SLEEP_MAX_NS;
-    if (idle < FABRIC_SPIN_NS)
-        return 0;
-    idle /= 8;
     return idle < FABRIC_NAP_MIN ? FABRIC_NAP_MIN : idle > FABRIC_NAP_MAX ? FABRIC_NAP_MAX : idle;
 }
 
@@ -202,6 +200,7 @@ static void *thread_main(void *arg)
     struct net_pairs *s = arg;
     struct pollfd fd = {.fd = s->s.epoll_fd, .events = POLLIN};
 
+    (void)prctl(PR_SET_TIMERSLACK, 1000ul); /* naps last as long as they say */
     while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
         uint64_t now, timer, ns;
         struct timespec ts;
@@ -213,7 +212,7 @@ static void *thread_main(void *arg)
         timer = next_timer(s);
         ns = sleep_most(s, now);
         pthread_mutex_unlock(&s->lock);
-        if (ns == 0 || atomic_load_explicit(&s->others, memory_order_relaxed) > 0)
+        if (atomic_load_explicit(&s->others, memory_order_relaxed) > 0)
             sched_yield();
         if (timer <= now)
             ns = 0;

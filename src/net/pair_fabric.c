@@ -16,7 +16,7 @@
 #include "net/pair_int.h"
 
 #define PIECE     (UINT64_C(1) << 19)
-#define WINDOW    8u /* pieces under way */
+#define WINDOW    32u /* pieces under way */
 #define CHANNEL   1u
 #define BUDGET    16u
 #define SETTLE_NS UINT64_C(200000000) /* then the endpoint is given up */

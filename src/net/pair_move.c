@@ -19,6 +19,8 @@
 #include "net/pair_int.h"
 
 #define TURN_NS UINT64_C(200000) /* of one pair, while others wait for theirs */
+/* What is shorter arrives sooner with its announcement. */
+#define FABRIC_LEAST (UINT64_C(256) << 10)
 
 /* --- ends --------------------------------------------------------------------------------------
  */
@@ -133,6 +135,16 @@ static void too_long(struct net_pair *p, struct net_transfer *t)
         first_over(p, NRT_FAILURE, why);
 }
 
+/* Whether the receiver may still be taking a message over libfabric. */
+static bool fabric_before(const struct net_pair *p, const struct net_transfer *t)
+{
+    const struct net_transfer *q = p->first;
+
+    while (q != t && !q->fabric)
+        q = q->next;
+    return q != t;
+}
+
 /* The next transfer that the receiver wants is announced; true when something was done. */
 static bool announce(struct net_pair *p)
 {
@@ -149,8 +161,10 @@ static bool announce(struct net_pair *p)
     }
     if (t->m.device && t->size > 0 && same_instance(p))
         how = MSG_HOW_DEVICE;
-    else if (pair_fabric_agreed(p))
+    else if (pair_fabric_agreed(p) && t->size >= FABRIC_LEAST)
         how = MSG_HOW_FABRIC;
+    else if (fabric_before(p, t))
+        return false; /* the receiver takes bytes from one place at a time */
     p->fresh = t->next;
     p->told++;
     t->all = t->size == 0;
@@ -332,7 +346,7 @@ static void got_have(struct net_pair *p, const struct msg_transfer *m)
         return;
     }
     if (m->size > t->m.size || (m->how == MSG_HOW_DEVICE && !same_instance(p)) ||
-        (m->how == MSG_HOW_FABRIC) != pair_fabric_agreed(p)) {
+        (m->how == MSG_HOW_FABRIC ? !pair_fabric_agreed(p) : pair_fabric_busy(p))) {
         protocol_fail(p, "it sent more than fits, or by a way that was not agreed");
         return;
     }
