@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include "base/fault.h"
 #include "base/fd.h"
@@ -87,32 +86,13 @@ bool dumpdir_expand(const char *pattern, const struct dumpdir_names *names, char
     return !p.cut;
 }
 
-/* As `mkdir -p` does. */
-static bool dir_make(char *dir)
-{
-    for (char *p = dir + 1;; p++) {
-        char was = *p;
-        int rc;
-
-        if (was != '/' && was != '\0')
-            continue;
-        *p = '\0';
-        rc = mkdir(dir, 0755);
-        *p = was;
-        if (rc != 0 && errno != EEXIST)
-            return false;
-        if (was == '\0')
-            return true;
-    }
-}
-
-int dumpdir_open(char *dir)
+int dumpdir_open(const char *dir)
 {
     if (!dir[0]) {
         errno = ENOENT;
         return -1;
     }
-    if (fault_hit(FAULT_FILE) || !dir_make(dir))
+    if (fault_hit(FAULT_FILE) || !fd_folders_make(dir))
         return -1;
     return fd_keep(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }

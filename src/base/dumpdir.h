@@ -29,8 +29,7 @@ void dumpdir_date(uint64_t epoch, char buf[DUMPDIR_DATE]);
 /* The pattern with %d %c %p %t %l %i replaced; "%%" and unknown letters stay. False: it does not
  * fit. */
 bool dumpdir_expand(const char *pattern, const struct dumpdir_names *names, char *buf, size_t size);
-/* Makes the folders on the way and opens the last one; -1 with errno. dir is changed and restored.
- */
-int dumpdir_open(char *dir);
+/* Makes the folders on the way and opens the last one; -1 with errno. */
+int dumpdir_open(const char *dir);
 
 #endif

@@ -2,6 +2,7 @@
 /* opennrt fit: would these models and tensors fit? The loader's own placing is done on an instance
  * of the asked type that nobody else sees, without backing memory, so the answer is that of a load:
  * same allocator, same alignment, same gaps, same report. */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -129,9 +130,22 @@ static bool fit_open(struct fit *f)
     return f->steady || said("", "no memory");
 }
 
+/* The folder with what the device left there: its lock, the reports of a failure. */
+static void folder_remove(const char *path)
+{
+    DIR *d = opendir(path);
+    struct dirent *e;
+
+    while (d && (e = readdir(d)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(path);
+}
+
 static void fit_close(struct fit *f)
 {
-    char table[80];
     bool removed;
 
     while (f->count)
@@ -142,12 +156,7 @@ static void fit_close(struct fit *f)
     device_instance_close(f->in);
     if (f->dir[0]) {
         (void)device_instance_reset(&f->cfg, true, &removed, NULL);
-        for (uint32_t h = 0; f->topo && h < topo_hbm_count(f->topo); h++) { /* of a failure */
-            snprintf(table, sizeof(table), "%s/neuron_mem_table_device_%u_hbm_%u.log", f->dir,
-                     topo_hbm_device(f->topo, h), h % f->topo->hbms_per_device);
-            unlink(table);
-        }
-        rmdir(f->dir);
+        folder_remove(f->dir);
     }
     if (f->log)
         log_close(f->log);
