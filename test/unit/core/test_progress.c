@@ -517,8 +517,7 @@ static void collective_takes_device_time(void **state)
     /* each run begins at 0 */
     O.end.arrival_ps = 0;
     assert_int_equal(fx_run(&F, 8000000000u), NRT_SUCCESS);
-    assert_int_equal(F.report.stats.device_ns,
-                     (tp->cost[ISA_ACT][0].ps + 7000000 + end_ps) / 1000);
+    assert_int_equal(F.report.stats.device_ns, (tp->cost[ISA_ACT][0].ps + 7000000 + end_ps) / 1000);
 }
 
 /* ---- checks ---- */
