@@ -139,7 +139,7 @@ static void said_of(const struct question *q, unsigned lnc, uint64_t *steady, ui
     for (unsigned core = 0; core < lnc; core++) {
         char label[64];
         const char *at;
-        unsigned long long s, p;
+        unsigned long long s = 0, p = 0;
 
         snprintf(label, sizeof(label), "core %u: steady ", core);
         at = strstr(q->answer, label);
