@@ -165,6 +165,7 @@ static void threads_meet_over_the_root_when_it_is_given(void **state)
     coll_nothing_held(4);
     nrt_close();
     unsetenv("NEURON_RT_ROOT_COMM_ID");
+    PROVES("api-222");
 }
 
 /* ---- ranks as processes ---- */

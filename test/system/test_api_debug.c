@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -52,11 +54,23 @@ static struct bytes int_print(void)
     return neff_print("tile", DT_INT32, 2, 3);
 }
 
+/* What poll says, and select and epoll as well. */
 static bool readable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct epoll_event e = {.events = EPOLLIN}, got;
+    struct timeval now = {0};
+    bool yes = poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    fd_set in;
 
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+    FD_ZERO(&in);
+    FD_SET(fd, &in);
+    assert_int_equal(select(fd + 1, &in, NULL, NULL, &now), yes);
+    assert_int_equal(epoll_ctl(set, EPOLL_CTL_ADD, fd, &e), 0);
+    assert_int_equal(epoll_wait(set, &got, 1, 0), yes);
+    close(set);
+    return yes;
 }
 
 static void stream_gives_what_is_printed(void **state)
@@ -76,10 +90,12 @@ static void stream_gives_what_is_printed(void **state)
     assert_fails(nrt_debug_client_connect(1, &other), NRT_INVALID, "nrt_debug_client_connect");
     assert_ok(nrt_debug_client_connect(0, &other)); /* another core's stream is another one */
     PROVES("api-124");
+    PROVES("dump-071");
 
     assert_false(readable(fd));
     assert_int_equal(nrt_debug_client_read_one_event(fd, &h, &payload), NRT_QUEUE_EMPTY);
     assert_null(payload);
+    PROVES("api-140");
     job_run(&j, 3);
     assert_false(readable(other));
     for (unsigned i = 0; i < 3; i++) {
@@ -103,7 +119,9 @@ static void stream_gives_what_is_printed(void **state)
         assert_memory_equal(t->tensor_data, values, sizeof(values));
         free(payload);
     }
+    PROVES("dump-072");
     assert_false(readable(fd));
+    PROVES("dump-074");
     payload = NULL;
     assert_int_equal(nrt_debug_client_read_one_event(fd, &h, &payload), NRT_QUEUE_EMPTY);
     assert_fails(nrt_debug_client_read_one_event(fd, NULL, &payload), NRT_INVALID,
@@ -177,13 +195,16 @@ static void stream_holds_what_the_variable_says(void **state)
 
     reinit(name, "5");
     job_init(&j, 0, int_print(), values, sizeof(values));
+    job_run(&j, 2);
     assert_ok(nrt_debug_client_connect(0, &fd));
+    assert_false(readable(fd)); /* what was printed before the connection is not there */
     job_run(&j, 9);
     for (unsigned i = 0; i < 5; i++) {
         assert_ok(nrt_debug_client_read_one_event(fd, &h, &payload));
         free(payload);
     }
     assert_int_equal(nrt_debug_client_read_one_event(fd, &h, &payload), NRT_QUEUE_EMPTY);
+    PROVES("dump-073");
     job_run(&j, 1); /* there is room again */
     assert_ok(nrt_debug_client_read_one_event(fd, &h, &payload));
     free(payload);

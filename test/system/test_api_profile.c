@@ -339,6 +339,8 @@ static uint64_t buffers_mb(struct job *j)
     during = used(0);
     assert_ok(nrt_profile_stop(path_of("account.ntff")));
     assert_int_equal(used(0), before);
+    assert_true(during > before);
+    PROVES("mem-042");
     return (during - before) >> 20;
 }
 
@@ -367,6 +369,7 @@ static void buffers_have_their_sizes(void **state)
         unsetenv(bufs[i]);
         PROVES(lines[i]);
     }
+    PROVES("mem-041");
     reinit();
 }
 
