@@ -26,6 +26,7 @@ Completes the core dump that the Neuron Runtime has begun in a directory.
   --local-output-dir DIR     where the snapshots are
   --s3-output-prefix PREFIX  where to upload them, with the aws command
   --help                     this text
+  --version                  version of this tool
 END
 }
 
@@ -39,6 +40,10 @@ while [ $# -gt 0 ]; do
     case $1 in
     --help | -h)
         usage
+        exit 0
+        ;;
+    --version)
+        echo "neuron-dump @VERSION@ (OpenNRT, software device)"
         exit 0
         ;;
     --neff-name | --neff-uuid | --date-time | --pid | --tid | --log-id | --instance-id | --cluster-id | \
