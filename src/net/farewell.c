@@ -22,10 +22,8 @@ enum { OWN_FAREWELL, OWN_ANSWER };
 #define ANSWER_NS   UINT64_C(200000000)
 #define AGAIN_NS    UINT64_C(100000000) /* between two farewells to one peer */
 #define PAUSE_NS    50000               /* between two looks at the answers */
-/* Longer than any message of a communicator: its entries have at most 512 KiB. */
-#define FORGOTTEN_BYTES (UINT64_C(1) << 19)
 
-static void own_heard(struct net_link *l, const struct fabric_completion *c)
+void link_own_heard(struct net_link *l, const struct fabric_completion *c)
 {
     uint32_t from = (uint32_t)(c->tag >> 48);
 
@@ -40,8 +38,7 @@ static void own_heard(struct net_link *l, const struct fabric_completion *c)
     l->peers[from].owed = l->owes = true;
 }
 
-/* A request that nobody owns, or NULL. */
-static struct net_request *own_new(struct net_link *l, uint32_t peer)
+struct net_request *link_own_new(struct net_link *l, uint32_t peer)
 {
     struct net_request *r = link_request_new(l);
 
@@ -55,7 +52,7 @@ static struct net_request *own_new(struct net_link *l, uint32_t peer)
 
 void link_own_receive(struct net_link *l)
 {
-    struct net_request *r = own_new(l, NET_NO_RANK);
+    struct net_request *r = link_own_new(l, NET_NO_RANK);
     int ignored;
 
     if (r == NULL)
@@ -69,7 +66,7 @@ void link_own_receive(struct net_link *l)
 static bool own_say(struct net_link *l, uint32_t peer, unsigned what)
 {
     uint16_t stamp = (uint16_t)(l->peers[peer].sent % OWN_COUNT << 1 | what);
-    struct net_request *r = own_new(l, peer);
+    struct net_request *r = link_own_new(l, peer);
     enum fabric_result how;
     int ignored;
 
@@ -90,7 +87,7 @@ static bool own_say(struct net_link *l, uint32_t peer, unsigned what)
  * for the limit when it leaves: nothing else is hurt. */
 static void forget(struct net_link *l, uint32_t channel)
 {
-    struct net_request *r = own_new(l, NET_NO_RANK);
+    struct net_request *r = link_own_new(l, NET_NO_RANK);
     uint64_t any_channel = (uint64_t)(NET_LINK_GROUP_CHANNELS - 1) << 16;
     int ignored;
 
@@ -100,7 +97,7 @@ static void forget(struct net_link *l, uint32_t channel)
     r->channel = channel;
     r->in_provider =
         fabric_recv(l->f, link_tag(0, channel, 0), TAG_RANK | TAG_STAMP | any_channel, l->forgotten,
-                    FORGOTTEN_BYTES, l->forgotten_memory, r, &ignored) == FABRIC_OK;
+                    LINK_MESSAGE_MAX, l->forgotten_memory, r, &ignored) == FABRIC_OK;
     link_request_free_if_over(l, r);
 }
 
@@ -109,10 +106,11 @@ void net_link_group_drop(struct net_link *l, uint32_t number)
     struct err ignored = {0};
 
     pthread_mutex_lock(&l->lock);
+    link_early_drop(l, number);
     if (l->forgotten == NULL && !l->stopped) {
-        l->forgotten = mem_alloc(FORGOTTEN_BYTES);
+        l->forgotten = mem_alloc(LINK_MESSAGE_MAX);
         if (l->forgotten != NULL &&
-            fabric_register(l->f, l->forgotten, FORGOTTEN_BYTES, &l->forgotten_memory, &ignored) !=
+            fabric_register(l->f, l->forgotten, LINK_MESSAGE_MAX, &l->forgotten_memory, &ignored) !=
                 NRT_SUCCESS) {
             mem_free(l->forgotten);
             l->forgotten = NULL;
@@ -132,7 +130,7 @@ void link_own_over(struct net_link *l, const struct net_request *r,
         if (c->error == 0 || c->truncated)
             forget(l, r->channel);
     } else {
-        own_heard(l, c);
+        link_own_heard(l, c);
         if (c->error == 0)
             link_own_receive(l);
     }

@@ -71,9 +71,7 @@ static void request_fail(struct net_link *l, struct net_request *r, const char *
     r->done = true;
 }
 
-/* Under the lock. Everything under way with the rank, or with every rank, fails; the provider is
- * asked to let go. */
-static void lose_locked(struct net_link *l, uint32_t rank, const char *why)
+void link_lose_locked(struct net_link *l, uint32_t rank, const char *why)
 {
     for (uint32_t i = 0; i < l->world; i++) {
         if (rank == NET_NO_RANK || i == rank)
@@ -93,12 +91,54 @@ void net_link_lose(struct net_link *l, uint32_t rank, const char *why)
 {
     pthread_mutex_lock(&l->lock);
     if (rank < l->world || rank == NET_NO_RANK)
-        lose_locked(l, rank, why);
+        link_lose_locked(l, rank, why);
     pthread_mutex_unlock(&l->lock);
 }
 
 /* --- the wire ----------------------------------------------------------------------------------
  */
+
+/* A request of an owner is over. */
+static void owned_over(struct net_link *l, struct net_request *r, const struct fabric_completion *c)
+{
+    if (c->truncated) {
+        char why[96];
+
+        snprintf(why, sizeof(why), "it sent more than the %u bytes that were posted", r->size);
+        request_fail(l, r, why);
+    } else if (c->error != 0) {
+        request_fail(l, r, strerror(c->error));
+    } else if (!r->send && (c->tag & TAG_STAMP) != r->stamp) {
+        request_fail(l, r, "it does another operation");
+    } else if (!r->done) {
+        if (!r->send)
+            r->size = (uint32_t)c->size;
+        r->done = true;
+    }
+}
+
+/* Of a message that is here already, or from the provider. */
+static enum fabric_result receive(struct net_link *l, uint64_t tag, uint64_t ignore,
+                                  const struct net_entry *e, struct net_request *r, int *ret_error)
+{
+    const struct fabric_memory *m = (const struct fabric_memory *)e->memory;
+    struct early_message *early;
+    struct fabric_completion c;
+
+    if (l->early.take != NULL) /* in the middle of a message, which may be this one's */
+        return FABRIC_AGAIN;
+    early = link_early_find(l, tag, ignore);
+    if (early == NULL)
+        return fabric_recv(l->f, tag, ignore, e->data, r->size, m, r, ret_error);
+    c = (struct fabric_completion){.size = early->size,
+                                   .tag = early->tag,
+                                   .truncated = early->truncated || early->size > r->size};
+    if (!c.truncated && c.size > 0)
+        memcpy(e->data, early->data, c.size);
+    owned_over(l, r, &c);
+    mem_free(early);
+    return FABRIC_DONE;
+}
 
 static enum net_posted post_locked(struct net_link *l, bool send, uint32_t channel,
                                    const struct net_entry *e, uint32_t size,
@@ -111,6 +151,8 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     enum fabric_result how;
     int error = 0;
 
+    if (!send)
+        link_early_end(l);
     if (l->stopped || (anybody ? send || l->job_lost : p == NULL || !p->known || p->lost)) {
         err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer,
                 l->stopped || l->job_lost || (p != NULL && p->lost) ? l->why
@@ -126,11 +168,10 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     r->send = send;
     r->size = size;
     r->stamp = e->stamp;
-    how =
-        send ? fabric_send(l->f, p->at, link_tag(l->rank, channel, e->stamp), e->data, size, m, r,
-                           &error)
-             : fabric_recv(l->f, link_tag(anybody ? 0 : e->peer, channel, 0),
-                           anybody ? TAG_RANK | TAG_STAMP : TAG_STAMP, e->data, size, m, r, &error);
+    how = send ? fabric_send(l->f, p->at, link_tag(l->rank, channel, e->stamp), e->data, size, m, r,
+                             &error)
+               : receive(l, link_tag(anybody ? 0 : e->peer, channel, 0),
+                         anybody ? TAG_RANK | TAG_STAMP : TAG_STAMP, e, r, &error);
     r->in_provider = how == FABRIC_OK;
     r->done = how == FABRIC_DONE;
     if (p != NULL)
@@ -218,41 +259,34 @@ struct net_wire net_link_wire(struct net_link *l)
 
 static void received_count(struct net_link *l, const struct fabric_completion *c)
 {
-    uint32_t from = (uint32_t)(c->tag >> 48);
+    uint32_t from = (uint32_t)(c->tag >> 48), channel = (uint32_t)(c->tag >> 16);
 
-    if ((c->error == 0 || c->truncated) && from < l->world)
+    if ((c->error == 0 || c->truncated) && from < l->world && channel != OWN_CHANNEL)
         l->peers[from].received++;
 }
 
-static void complete(struct net_link *l, const struct fabric_completion *c)
+/* Whether anything has moved: where nothing came, the end of a receive that takes is no news. */
+static bool complete(struct net_link *l, const struct fabric_completion *c)
 {
     struct net_request *r = c->context;
+    bool news = true;
 
     if (r == NULL)
-        return;
+        return true;
     r->in_provider = false;
-    if (!r->send && (!r->own || r->forgets))
+    if (!r->send)
         received_count(l, c);
-    if (r->own) {
-        link_own_over(l, r, c);
-        link_request_free_if_over(l, r);
-        return;
-    }
-    if (c->truncated) {
-        char why[96];
-
-        snprintf(why, sizeof(why), "it sent more than the %u bytes that were posted", r->size);
-        request_fail(l, r, why);
-    } else if (c->error != 0) {
-        request_fail(l, r, strerror(c->error));
-    } else if (!r->send && (c->tag & TAG_STAMP) != r->stamp) {
-        request_fail(l, r, "it does another operation");
-    } else if (!r->done) {
-        if (!r->send)
-            r->size = (uint32_t)c->size;
-        r->done = true;
+    if (r->takes) {
+        news = link_early_over(l, c);
+    } else {
+        l->early.quiet_ns = 0;
+        if (r->own)
+            link_own_over(l, r, c);
+        else
+            owned_over(l, r, c);
     }
     link_request_free_if_over(l, r);
+    return news;
 }
 
 /* The bootstrap's connections see a death at once, whatever the provider notices. A job that has
@@ -270,7 +304,7 @@ static void look_at_job(struct net_link *l)
     if (net_job_state(l->job, &joined, &why) == NRT_SUCCESS || net_job_left(l->job))
         return;
     l->job_lost = true;
-    lose_locked(l, NET_NO_RANK, why.text);
+    link_lose_locked(l, NET_NO_RANK, why.text);
 }
 
 unsigned link_progress_locked(struct net_link *l, unsigned budget)
@@ -285,12 +319,12 @@ unsigned link_progress_locked(struct net_link *l, unsigned budget)
         n = fabric_poll(l->f, c);
         l->counters.polls++;
         for (int i = 0; i < n; i++)
-            complete(l, &c[i]);
-        if (n > 0)
-            done += (unsigned)n;
+            done += complete(l, &c[i]);
     } while (n == FABRIC_BATCH && done < budget);
-    if (done == 0)
+    if (done == 0) {
         l->counters.idle_polls++;
+        link_early_turn(l);
+    }
     if (l->owes)
         link_answers_give(l);
     if (++l->since_look >= LOOK_EVERY)
@@ -334,6 +368,7 @@ static void stop_locked(struct net_link *l)
              "the endpoint was closed, because a peer stopped in the middle of a message");
     fabric_stop(l->f);
     l->stopped = true;
+    l->early.take = NULL;
     for (struct net_request *r = l->busy; r != NULL; r = next) {
         next = r->next;
         r->in_provider = false;
@@ -600,9 +635,12 @@ void net_link_close(struct net_link *l)
     /* The endpoint first: after that nothing completes any more. */
     if (l->forgotten_memory != NULL)
         fabric_unregister(l->forgotten_memory);
+    if (l->early.memory != NULL)
+        fabric_unregister(l->early.memory);
     if (l->f != NULL)
         fabric_close(l->f);
     mem_free(l->forgotten);
+    link_early_free(l);
     requests_free(l->busy);
     requests_free(l->free);
     mem_free(l->peers);

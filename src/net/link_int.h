@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to the net room: a link from the inside, for its two files: requests, peers and progress
- * (link.c), and how links part (farewell.c). */
+/* Private to the net room: a link from the inside, for its files: requests, peers and progress
+ * (link.c), messages that come too early (early.c), and how links part (farewell.c). */
 #ifndef NET_LINK_INT_H
 #define NET_LINK_INT_H
 
@@ -23,6 +23,9 @@ static inline uint64_t link_tag(uint32_t rank, uint32_t channel, uint16_t stamp)
 #define OWN_CHANNEL UINT32_MAX
 #define OWN_COUNT   0x8000u /* messages are told of modulo this */
 
+/* Longer than any message of a communicator: its entries have at most 512 KiB. */
+#define LINK_MESSAGE_MAX (UINT64_C(1) << 19)
+
 struct net_request {
     uint8_t provider[FABRIC_CONTEXT]; /* first: completions carry its address */
     struct net_request *next;         /* in the free list, or among those under way */
@@ -30,8 +33,8 @@ struct net_request {
     uint32_t peer, size;              /* bytes posted, then moved */
     uint16_t stamp;
     bool send, in_provider, owned;
-    bool own; /* the link's, without an owner: of OWN_CHANNEL, or what forgets messages */
-    bool forgets;
+    bool own; /* the link's, without an owner: of OWN_CHANNEL, or what forgets or takes messages */
+    bool forgets, takes;
     uint32_t channel; /* forgets: the first of its communicator's */
     bool done;
     struct err failure;
@@ -48,6 +51,24 @@ struct link_peer {
     uint32_t told;           /* with its farewell: what it has sent, modulo OWN_COUNT */
 };
 
+/* A message that came before its receive. */
+struct early_message {
+    struct early_message *next;
+    uint64_t tag;
+    size_t size;
+    bool truncated; /* it was longer than LINK_MESSAGE_MAX */
+    uint8_t data[];
+};
+
+struct link_early {
+    struct early_message *first, *last; /* oldest first */
+    size_t bytes;                       /* of all */
+    uint8_t *buf;                       /* LINK_MESSAGE_MAX, where they come to; NULL: none yet */
+    struct fabric_memory *memory;
+    struct net_request *take; /* the receive that takes one; NULL: none is under way */
+    uint64_t quiet_ns;        /* since when nothing has come; 0: it has since the last look */
+};
+
 struct net_link {
     pthread_mutex_t lock;
     struct fabric *f;
@@ -60,6 +81,7 @@ struct net_link {
     uint8_t nothing[8]; /* where messages of no bytes go to */
     uint8_t *forgotten; /* where messages go that nobody will read; NULL: none yet */
     struct fabric_memory *forgotten_memory;
+    struct link_early early;
     struct net_job *job;
     bool job_lost;
     bool stopped;                /* the endpoint is closed */
@@ -83,11 +105,33 @@ struct net_link {
 struct net_request *link_request_new(struct net_link *l);
 /* Neither the provider nor the owner has it any more: it is gone. */
 void link_request_free_if_over(struct net_link *l, struct net_request *r);
+/* Everything under way with the rank, or with every rank (NET_NO_RANK), fails; the provider is
+ * asked to let go. */
+void link_lose_locked(struct net_link *l, uint32_t rank, const char *why);
 unsigned link_progress_locked(struct net_link *l, unsigned budget);
+/* A request of the link's own, which nobody owns; NULL: out of memory. */
+struct net_request *link_own_new(struct net_link *l, uint32_t peer);
+
+/* A turn in which nothing has come: takes the message at the head of a connection, if something is
+ * under way and nothing has come for long. */
+void link_early_turn(struct net_link *l);
+/* Before a receive is posted: ends the one that takes, unless it is in the middle of a message. */
+void link_early_end(struct net_link *l);
+/* The receive that takes is over; whether it took a message. */
+bool link_early_over(struct net_link *l, const struct fabric_completion *c);
+/* Takes the oldest that a receive with this tag would get out of the queue, or NULL; the caller
+ * frees it. */
+struct early_message *link_early_find(struct net_link *l, uint64_t tag, uint64_t ignore);
+/* Forgets those of a communicator that is closed. */
+void link_early_drop(struct net_link *l, uint32_t number);
+/* After the endpoint has been closed: what is left, and the buffer. Without the lock. */
+void link_early_free(struct net_link *l);
 
 /* One more receive for what peers' links say to this one. Without any, farewells stay unanswered:
  * nothing else is hurt. */
 void link_own_receive(struct net_link *l);
+/* A message on OWN_CHANNEL. */
+void link_own_heard(struct net_link *l, const struct fabric_completion *c);
 /* One of the link's own requests is over. */
 void link_own_over(struct net_link *l, const struct net_request *r,
                    const struct fabric_completion *c);
