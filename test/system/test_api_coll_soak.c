@@ -158,7 +158,9 @@ static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
 
     job_start(j, seed);
     for (unsigned i = 0; kill_one && i < steps; i++)
-        assert_true(runner_expect(&j->p[victim], "step", WAIT_MS));
+        if (!runner_expect(&j->p[victim], "step", WAIT_MS))
+            fail_msg("seed %llu, %u nodes of %u: rank %u stops after %u steps; log is\n%s",
+                     (unsigned long long)seed, j->nodes, j->per_node, victim, i, api_log());
     if (kill_one) {
         struct timespec t = {.tv_nsec = draw(20) * 1000000 + draw(1000000)};
 
@@ -175,8 +177,10 @@ static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
         st = rank_ended(&j->p[r], &ran);
         /* the signal may come when all is done: the last gather needs the victim */
         if (st != NRT_SUCCESS && !(kill_one && documented(st)))
-            fail_msg("seed %llu, %u nodes of %u, rank %u killed after %u steps: rank %u gives %d",
-                     (unsigned long long)seed, j->nodes, j->per_node, victim, steps, r, (int)st);
+            fail_msg("seed %llu, %u nodes of %u, rank %u killed after %u steps: rank %u gives %d; "
+                     "log is\n%s",
+                     (unsigned long long)seed, j->nodes, j->per_node, victim, steps, r, (int)st,
+                     api_log());
         assert_int_equal(runner_wait(&j->p[r], WAIT_MS), 0);
         total += ran;
         hits += st != NRT_SUCCESS;
