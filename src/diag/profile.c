@@ -406,7 +406,7 @@ static struct target *target_take(struct profiler *p, const struct model *m, con
     struct target **at = &p->targets, *t;
 
     pthread_mutex_lock(&p->lock);
-    while (*at && !(m ? (*at)->m == m : strcmp((*at)->path, path) == 0))
+    while (*at && !(m ? (*at)->m == m : path && strcmp((*at)->path, path) == 0))
         at = &(*at)->next;
     t = *at;
     if (t)

@@ -13,6 +13,8 @@
 
 #include "base/mem.h"
 
+#define PATH_ROOM 192 /* a directory of 127 characters and the longest name in it */
+
 enum sysfs_what {
     WHAT_TEXT,       /* constant of the type; which: enum text */
     WHAT_COUNTER,    /* which: enum device_counter */
@@ -58,7 +60,7 @@ static struct sysfs_entry *add(struct sysfs_tree *t, enum sysfs_kind kind, unsig
                                const char *fmt, ...)
 {
     static struct sysfs_entry nowhere;
-    char path[128];
+    char path[PATH_ROOM];
     struct sysfs_entry *e = &nowhere;
     va_list ap;
 
@@ -102,7 +104,7 @@ static void add_parts(struct sysfs_tree *t, const char *dir, enum part parts,
 static void add_counter(struct sysfs_tree *t, const char *dir, const char *name, enum part parts,
                         struct sysfs_source from)
 {
-    char path[128];
+    char path[PATH_ROOM];
 
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     add(t, SYSFS_DIR, 0755, "%s", path);
