@@ -117,7 +117,8 @@ def event(rng, uuids):
 
 
 def run(driver, lines):
-    return subprocess.run([driver], input="".join(l + "\n" for l in lines).encode(), stdout=subprocess.PIPE,
+    emulator = os.environ.get("OPENNRT_EXE_WRAPPER", "").split()
+    return subprocess.run([*emulator, driver], input="".join(l + "\n" for l in lines).encode(), stdout=subprocess.PIPE,
                           check=True).stdout
 
 
