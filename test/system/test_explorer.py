@@ -181,7 +181,8 @@ class Explorer(unittest.TestCase):
 
     def test_profiles(self):
         self.assertEqual(self.capture('-s', 'mine.ntff').stdout, 'mine.ntff\n')
-        self.assertGreater(os.path.getsize(self.path('mine.ntff')), 0)
+        with open(self.path('mine.ntff'), 'rb') as f:
+            self.assertEqual(f.read(8), b'ONRTNTFF')
         proves('tool-123')
         proves('tool-173')
         self.capture('--profile-nth-exec=2')
@@ -193,8 +194,11 @@ class Explorer(unittest.TestCase):
         proves('tool-125')
         self.capture('--exec-mode', 'async', '--num-exec', '70', '-s', 'all.ntff')
         self.assertEqual(self.files('all*'), ['all.ntff'])
-        self.capture('--enable-dge-notifs', '-s', 'dge.ntff')
-        self.assertEqual(self.files('dge*'), ['dge.ntff'])
+        # The runtime shows its variables when an execution fails.
+        hang, shown = self.assemble('hang', HANG), 'NEURON_RT_ENABLE_DGE_NOTIFICATIONS=1'
+        for options, wanted in (((), False), (('--enable-dge-notifs',), True)):
+            said = self.capture(*options, '-s', 'dge.ntff', neff=hang, code=1, NEURON_RT_EXEC_TIMEOUT='1').stderr
+            self.assertEqual(shown in said.replace(' ', ''), wanted, said)
         proves('tool-130')
         self.assertIn('no/such/folder.ntff', self.capture('-s', 'no/such/folder.ntff', code=1).stderr)
 
