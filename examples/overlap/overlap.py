@@ -89,10 +89,12 @@ class Data:
         return [{"y": x[fsdp(r)], "dw": total[:, tp(r), half * fsdp(r):half * (fsdp(r) + 1)]} for r in range(RANKS)]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def port_kept():
+    """A port for rank 0 that nobody else gets while the socket is there: it is bound, without listening."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s
 
 
 def check(data, where):
@@ -118,14 +120,16 @@ def run(build, where, data, times, timeline, env, **defines):
             np.ascontiguousarray(a).tofile(os.path.join(where, "%d.%s.in" % (rank, name)))
     if os.path.exists(timeline):
         os.remove(timeline)
+    kept = port_kept()
     env = dict(os.environ, OPENNRT_INSTANCE="overlap-%d" % os.getpid(), OPENNRT_INSTANCE_TYPE="trn2.48xlarge",
-               NEURON_LOGICAL_NC_CONFIG="1", NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % free_port(),
+               NEURON_LOGICAL_NC_CONFIG="1", NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % kept.getsockname()[1],
                NEURON_RT_LOG_LEVEL="INFO", NEURON_RT_LOG_LOCATION="console", OPENNRT_DEVICE_TIME="1",
                OPENNRT_TIMELINE=timeline, **env)
     ranks = [subprocess.Popen([os.path.join(build, "examples", "overlap_rank"), neff, str(r), str(RANKS), where, str(times)],
                               env=dict(env, NEURON_RT_VISIBLE_CORES=str(r)), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True) for r in range(RANKS)]
     texts = [p.communicate()[0] for p in ranks]
+    kept.close()
     if any(p.returncode for p in ranks):
         sys.exit("overlap: a rank failed\n" + "\n".join(texts))
     check(data, where)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -14,10 +16,47 @@
 #include "pair_ends.h"
 #include "runner.h"
 
-/* Below the ports that the kernel gives to connecting sockets, and this process's own. */
-unsigned pair_port(void)
+/* port: 0 for any. On all addresses of both families, as the cores listen; -1 if somebody has it.
+ */
+static int port_bind(uint16_t *port)
 {
-    return 12000 + (unsigned)(getpid() % 1600) * 8;
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(*port)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(*port)};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), off = 0, one = 1;
+    bool v6 = fd >= 0;
+    struct sockaddr *sa = v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four;
+    socklen_t len = v6 ? sizeof(six) : sizeof(four);
+
+    if (v6)
+        assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)), 0);
+    else
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+    if (bind(fd, sa, len) != 0) {
+        close(fd);
+        return -1;
+    }
+    assert_int_equal(getsockname(fd, sa, &len), 0);
+    *port = ntohs(v6 ? six.sin6_port : four.sin_port);
+    return fd;
+}
+
+unsigned pair_port(unsigned host)
+{
+    static uint16_t ports[2];
+
+    while (ports[host] == 0) {
+        uint16_t first = 0, next;
+        int fd = port_bind(&first);
+
+        assert_true(fd >= 0);
+        next = (uint16_t)(first + 1);
+        if (next != 0 && port_bind(&next) >= 0)
+            ports[host] = first;
+        /* else the first stays bound, too: the kernel chooses another */
+    }
+    return ports[host];
 }
 
 void pair_setenv(const char *name, long v)
@@ -54,7 +93,7 @@ void pair_setup(void)
     nrt_close(); /* what a failed test has left */
     api_env("trn1.2xlarge", 0);
     setenv("OPENNRT_JOB_KEY", "of the tests", 1);
-    pair_setenv("NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT", pair_port());
+    pair_setenv("NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT", pair_port(0));
     pair_begin(0);
 }
 
@@ -128,7 +167,7 @@ void pair_start(struct runner_proc *p, const char *name, struct pair_end *e, boo
 {
     char lnc[16], peer[16], here[64], port[80], instance[80], number[32];
     bool six = strchr(ip, ':') != NULL;
-    unsigned theirs = pair_port() + 4;
+    unsigned theirs = pair_port(1);
     const char *args[] = {lnc, peer, here, a, b, NULL};
     const char *env[] = {port, instance, NULL};
 
@@ -137,8 +176,8 @@ void pair_start(struct runner_proc *p, const char *name, struct pair_end *e, boo
     snprintf(peer, sizeof(peer), "%d", e->lnc);
     snprintf(e->peer_ip, sizeof(e->peer_ip), other ? (six ? "[%s]:%u" : "%s:%u") : "%s", ip,
              theirs);
-    snprintf(here, sizeof(here), other ? (six ? "[%s]:%u" : "%s:%u") : "%s", ip, pair_port());
-    snprintf(number, sizeof(number), "%u", other ? theirs : pair_port());
+    snprintf(here, sizeof(here), other ? (six ? "[%s]:%u" : "%s:%u") : "%s", ip, pair_port(0));
+    snprintf(number, sizeof(number), "%u", other ? theirs : pair_port(0));
     snprintf(port, sizeof(port), "NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT=%s", number);
     snprintf(instance, sizeof(instance), "OPENNRT_INSTANCE=%s%s", getenv("OPENNRT_INSTANCE"),
              other ? "-b" : "");

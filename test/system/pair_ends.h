@@ -23,8 +23,9 @@ struct pair_end {
     char peer_ip[64];
 };
 
-/* Below the ports that the kernel gives to connecting sockets, and this process's own. */
-unsigned pair_port(void);
+/* The first of the two ports of a host's cores 0 and 1; host is 0 (the test's own) or 1. They are
+ * bound, without listening, until this process ends: nobody else gets them. */
+unsigned pair_port(unsigned host);
 void pair_setenv(const char *name, long v);
 
 /* Core lnc of the current instance, with the port of the environment. */

@@ -196,11 +196,10 @@ static void host_start(struct runner_proc *p, unsigned side, const char *provide
     const char *args[] = {"0", "0", ip, "4", text, number, NULL};
     const char *env[] = {port, instance, fi, "NEURON_RT_LOG_LEVEL=INFO", NULL};
 
-    snprintf(ip, sizeof(ip), "127.0.0.1:%u", pair_port() + 4 * (1 - side));
+    snprintf(ip, sizeof(ip), "127.0.0.1:%u", pair_port(1 - side));
     snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
     snprintf(number, sizeof(number), "%u", side);
-    snprintf(port, sizeof(port), "NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT=%u",
-             pair_port() + 4 * side);
+    snprintf(port, sizeof(port), "NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT=%u", pair_port(side));
     snprintf(instance, sizeof(instance), "OPENNRT_INSTANCE=%s-%u", getenv("OPENNRT_INSTANCE"),
              side);
     snprintf(fi, sizeof(fi), "FI_PROVIDER=%s", provider);

@@ -424,7 +424,7 @@ static void a_stopped_peer_times_out(void **state)
 static void strangers_keep_nobody_out(void **state)
 {
     struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons((uint16_t)pair_port()),
+                            .sin_port = htons((uint16_t)pair_port(0)),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     static const char *const words[] = {"", "GET / HTTP/1.1\r\n\r\n", "ONRB"};
     int fd[150];
@@ -479,7 +479,7 @@ static void a_peer_that_is_not_there(void **state)
 
 static void a_port_that_is_taken(void **state)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)pair_port())};
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)pair_port(0))};
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -487,7 +487,7 @@ static void a_port_that_is_taken(void **state)
     assert_int_equal(listen(fd, 1), 0);
     api_env("trn1.2xlarge", 0);
     setenv("OPENNRT_JOB_KEY", "of the tests", 1);
-    pair_setenv("NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT", pair_port());
+    pair_setenv("NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT", pair_port(0));
     setenv("NEURON_RT_ASYNC_SENDRECV_EXPERIMENTAL_ENABLED", "1", 1);
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
     api_log_clear();

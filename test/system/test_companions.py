@@ -6,13 +6,13 @@ usage: test_companions.py NEURON_MONITOR PROMETHEUS_PY CLOUDWATCH_PY LIBNRT OPEN
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from ports import port_kept  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
 
 MONITOR, PROMETHEUS, CLOUDWATCH, LIB, OPENNRT, SPEC = sys.argv[1:7]
@@ -83,9 +83,7 @@ def value(text, name, **labels):
 
 
 def prometheus(site, lines, last, pid):
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
+    port = port_kept()
     p = subprocess.Popen([sys.executable, PROMETHEUS, '--port', str(port)], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
                          text=True)
     site.started.append(p)

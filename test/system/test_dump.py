@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from ports import port_kept  # noqa: E402
 from proves import proves  # noqa: E402
 
 OPENNRT, NEURON_DUMP, PROG, DUMPS_MD = map(os.path.abspath, sys.argv[1:5])
@@ -385,12 +385,6 @@ sp: trigger_collective ar, done
 """
 
 
-def port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 class Rank:
     def __init__(self, neff, rank=0, ranks=0, **env):
         env = environment(OPENNRT_JOIN_TIMEOUT='60', **env)
@@ -421,7 +415,7 @@ class Rank:
 
 def job(n, folder, text=None, **env):
     neffs = [assembled((text(r) if text else ALLREDUCE % n)) for r in range(n)]
-    root = '127.0.0.1:%d' % port()
+    root = '127.0.0.1:%d' % port_kept()
     return [Rank(neffs[r], r, n, NEURON_RT_ROOT_COMM_ID=root, NEURON_RT_VISIBLE_CORES=str(r),
                  NEURON_RT_EXEC_TIMEOUT='2', NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%d-%c', **env)
             for r in range(n)]

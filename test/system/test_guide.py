@@ -9,6 +9,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from ports import port_kept  # noqa: E402
+
 page, opennrt, lib, include = map(os.path.abspath, sys.argv[1:5])
 cc = sys.argv[5:]
 text = open(page, encoding='utf-8').read()
@@ -58,7 +61,7 @@ def talk(tmp):
     """The commands of the page, with a port of this test's own."""
     assert set(files) == {'talk.c'}, files.keys()
     commands = re.search(r'\n((?:    [^\n]+\n)*    wait; cat first.txt\n)', text).group(1)
-    port = str(11000 + os.getpid() % 1000)
+    port = str(port_kept(2))  # a core each
     assert '45645' in commands and 'gcc talk.c -o talk -lnrt' in commands
     commands = commands.replace('45645', port).replace('gcc talk.c -o talk -lnrt', 'true')
     compile_it(tmp, 'talk.c')
@@ -70,7 +73,7 @@ def ranks(tmp):
     """The commands of the page, with a port of this test's own."""
     assert set(files) == {'sum.nasm', 'rank.c'}, files.keys()
     commands = re.search(r'\n((?:    [^\n]+\n)*    wait; cat out.0 [^\n]+\n)', text).group(1)
-    port = str(13000 + os.getpid() % 1000)
+    port = str(port_kept())
     for old, new in (('45600', port), ('gcc rank.c -o rank -lnrt', 'true'), ('opennrt asm', opennrt + ' asm')):
         assert old in commands
         commands = commands.replace(old, new)
@@ -83,7 +86,7 @@ def drive(tmp):
     """The commands of the page, with a port of this test's own."""
     assert set(files) == {'drive.c'}, files.keys()
     commands = re.search(r'\n((?:    [^\n]+\n)*    wait; cat out.0 [^\n]+\n)', text).group(1)
-    port = str(15000 + os.getpid() % 1000)
+    port = str(port_kept())
     for old, new in (('45601', port), ('gcc drive.c -o drive -lnrt', 'true')):
         assert old in commands
         commands = commands.replace(old, new)

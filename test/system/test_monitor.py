@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from ports import port_kept  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
 
 TOOL, LIB, OPENNRT, MAN, GUIDE = sys.argv[1:6]
@@ -374,10 +375,7 @@ def pick(rows, **labels):
 
 
 def prometheus(site, worker):
-    kept = socket.socket()  # bound, without listening: a port that nobody else gets
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(('127.0.0.1', 0))
-    port = kept.getsockname()[1]
+    port = port_kept()
     p = subprocess.Popen([TOOL, '--prometheus', str(port)], env=site.env, stderr=subprocess.PIPE, text=True)
     site.started.append(p)
     while True:
@@ -429,7 +427,6 @@ def prometheus(site, worker):
     site.run(TOOL, '--prometheus', str(port), '--address', 'here', code=1)
     p.kill()
     p.wait()
-    kept.close()
 
 
 def absent():

@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from ports import port_kept  # noqa: E402
 from proves import proves  # noqa: E402
 
 TOOL, OPENNRT = map(os.path.abspath, sys.argv[1:3])
@@ -22,27 +23,15 @@ HERE = tempfile.TemporaryDirectory()
 INSTANCE = 'nccomn%d' % os.getpid()
 
 
-KEPT = []
-
-
-def port():
-    """One that nobody else gets: it stays bound, without listening, until this test ends."""
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(('127.0.0.1', 0))
-    KEPT.append(s)
-    return s.getsockname()[1]
-
-
 ENV = dict(os.environ, OPENNRT_INSTANCE=INSTANCE, OPENNRT_INSTANCE_TYPE='trn1.32xlarge', TMPDIR=HERE.name,
            HOME=HERE.name, NEURON_RT_EXEC_TIMEOUT='60', OMPI_ALLOW_RUN_AS_ROOT='1',
-           OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1', NEURON_RT_ROOT_COMM_ID='127.0.0.1:%d' % port())
+           OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1', NEURON_RT_ROOT_COMM_ID='127.0.0.1:%d' % port_kept())
 ENV.pop('NEURON_LOGICAL_NC_CONFIG', None)
 SMALL = ['-r', '4', '-N', '2', '-b', '4096', '-e', '4096', '-n', '2', '-w', '1', '-d', 'fp32', '-c']
 
 
 def start(*args, env=ENV):
-    return subprocess.Popen([TOOL, *map(str, args), '--data-collector-port', str(port())], env=env, text=True,
+    return subprocess.Popen([TOOL, *map(str, args), '--data-collector-port', str(port_kept())], env=env, text=True,
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -208,7 +197,7 @@ def interrupted():
 def strangers():
     """Whoever does not know the run's secret is dropped, and the run goes on."""
     env = dict(ENV, PATH=os.path.join(HERE.name, 'bin') + ':' + ENV['PATH'])
-    gate, at = os.path.join(HERE.name, 'gate'), port()
+    gate, at = os.path.join(HERE.name, 'gate'), port_kept()
     os.mkfifo(gate)
     p = subprocess.Popen([TOOL, *SMALL, 'allr', '-S', '--slurm-job-id', '1', '-u', '1', '--data-collector-host',
                           '127.0.0.1', '--data-collector-port', str(at)], env=env, text=True,

@@ -18,6 +18,9 @@ import sys
 import tempfile
 import textwrap
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from ports import port_kept  # noqa: E402
+
 BUILD, NET_MD = map(os.path.abspath, sys.argv[1:3])
 RANK = os.path.join(BUILD, "examples", "allreduce_rank")
 DIR = tempfile.TemporaryDirectory()
@@ -42,24 +45,12 @@ exit $bad
 """
 
 
-KEPT = []
-
-
-def port():
-    """One that nobody else gets: it stays bound, without listening, until this test ends."""
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("127.0.0.1", 0))
-    KEPT.append(s)
-    return s.getsockname()[1]
-
-
 def environment(**more):
     env = dict(os.environ, HOME=DIR.name, build=BUILD, dir=DIR.name, OPENNRT_INSTANCE=NAME,
                NEURON_RT_LOG_LEVEL="ERROR", OPENNRT_JOIN_TIMEOUT="60", OMPI_ALLOW_RUN_AS_ROOT="1",
                OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
                OPENNRT_INSTANCE_TYPE="trn2.48xlarge", NEURON_LOGICAL_NC_CONFIG="1",
-               NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port())
+               NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port_kept())
     for name in ("OPENNRT_JOB_KEY", "OPENNRT_DIR", "NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES"):
         env.pop(name, None)
     env.update(more)
@@ -168,7 +159,7 @@ def wrong_root():
         root = "127.0.0.1:%d" % taken.getsockname()[1]
         out = output(start(0, 4, **no_limit(NEURON_RT_ROOT_COMM_ID=root)))
         says(out, "rank 0", "NEURON_RT_ROOT_COMM_ID=" + root, "another job or another rank 0 uses this port")
-    root = "127.0.0.1:%d" % port()
+    root = "127.0.0.1:%d" % port_kept()
     out = output(start(3, 4, OPENNRT_JOIN_TIMEOUT="1", NEURON_RT_ROOT_COMM_ID=root))
     says(out, "rank 3 could not reach rank 0", "NEURON_RT_ROOT_COMM_ID=" + root, "start rank 0")
 
@@ -176,11 +167,11 @@ def wrong_root():
 def ranks_that_do_not_fit():
     subprocess.run([os.path.join(BUILD, "examples", "allreduce_build"), "3", "1000", DIR.name + "/b.neff"],
                    check=True)
-    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port())
+    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port_kept())
     ranks = [start(0, 4, **root), start(1, 3, **root)]
     for p in ranks:
         says(output(p), "rank 1", "says that the job has 3 ranks, rank 0 says 4", "(g_device_count)")
-    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port())
+    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port_kept())
     ranks = [start(0, 4, **root), start(1, 4, **root), start(1, 4, core=2, **root)]
     for p in ranks:
         says(output(p), "two processes are rank 1", "g_device_id")
@@ -198,7 +189,7 @@ def failures_of_the_page():
     found = re.findall(r"^```sh\n(.*?)^```\n```\n(.*?)^```$", page, re.M | re.S)
     assert len(found) == page.count("```sh") == 7, found
     for commands, expected in found:
-        own = "127.0.0.1:%d" % port()
+        own = "127.0.0.1:%d" % port_kept()
         env = environment(**no_limit(NEURON_RT_ROOT_COMM_ID=own))
         out = subprocess.run(["sh", "-c", commands.replace("127.0.0.1:45678", own)], env=env, timeout=110, text=True,
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
