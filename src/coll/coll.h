@@ -120,7 +120,12 @@ NRT_STATUS coll_plan_create_alone(struct coll_comm *comm, const struct sched *s,
                                   enum kernel_combine reduce, struct coll_plan **ret,
                                   struct err *err);
 bool coll_sched_has_buffers(const struct sched *s); /* of channels, at any rank */
-void coll_plan_destroy(struct coll_plan *plan);     /* no operation of it under way; NULL is fine */
+/* Collective: every member greets all members on other nodes, so that a plan made alone later, in
+ * the middle of operations, waits for nobody: members make theirs in different orders. Nothing to
+ * do on one node. NRT_RESOURCE; NRT_TIMEOUT, NRT_NETWORK_PROXY_FAILURE: one of them cannot be
+ * reached, or the communicator has failed. Does not log. */
+NRT_STATUS coll_comm_greet(struct coll_comm *comm, struct err *err);
+void coll_plan_destroy(struct coll_plan *plan); /* no operation of it under way; NULL is fine */
 uint64_t coll_plan_steps(const struct coll_plan *plan); /* of this rank, all channels */
 
 /* Begin an operation on tensors given by device addresses, one per coalesced tensor. Their ranges

@@ -173,6 +173,25 @@ static NRT_STATUS peers_greet(struct coll_plan *p, struct err *err)
     return st;
 }
 
+NRT_STATUS coll_comm_greet(struct coll_comm *c, struct err *err)
+{
+    const struct topo_group *g = c->cfg.group;
+    uint32_t *ranks, count = 0;
+    NRT_STATUS st;
+
+    if (!c->net)
+        return NRT_SUCCESS;
+    ranks = mem_calloc(c->n, sizeof(*ranks));
+    if (!ranks)
+        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    for (uint32_t r = 0; r < c->n; r++)
+        if (g->node[r] != g->node[c->me])
+            ranks[count++] = r;
+    st = coll_tell_greet(c, ranks, count, err);
+    mem_free(ranks);
+    return st;
+}
+
 static NRT_STATUS connectors_take(struct coll_plan *p, struct err *err)
 {
     NRT_STATUS st = NRT_SUCCESS;

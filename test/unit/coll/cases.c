@@ -239,7 +239,8 @@ NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c
     }
     st = sched_create(&req, &k->s, err);
     if (!st)
-        st = coll_plan_create(r->comm, k->s, c->dtype, c->reduce, &k->plan, err);
+        st = (c->alone ? coll_plan_create_alone : coll_plan_create)(r->comm, k->s, c->dtype,
+                                                                    c->reduce, &k->plan, err);
     if (!st)
         tensors_make(r, k);
     return st;

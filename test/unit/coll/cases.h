@@ -22,6 +22,7 @@ struct op_case {
     uint32_t tensors;
     uint64_t counts[CASE_TENSORS];
     bool in_place;
+    bool alone; /* planned without the others */
     uint32_t chunk_bytes;
     uint64_t salt; /* of tables and pairs */
 };

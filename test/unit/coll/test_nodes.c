@@ -306,6 +306,43 @@ static void plans_are_made_while_operations_run(void **state)
     (void)state;
 }
 
+/* Ranks that have greeted all others make a plan alone one after the other, each while the others
+ * do nothing. */
+static const char *plans_in_turn(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct op_case c = case_of(SCHED_ALL_TO_ALL_V, SCHED_MESH, *(uint64_t *)r->arg, r->n);
+    struct case_kit k;
+    NRT_STATUS st;
+
+    c.alone = true;
+    err = (struct err){0};
+    st = coll_comm_greet(r->comm, &err);
+    for (uint32_t turn = 0; turn < r->n; turn++) {
+        ranks_barrier(r);
+        if (turn == r->me && !st)
+            st = case_open(r, &k, &c, &err);
+    }
+    ranks_barrier(r);
+    if (!st)
+        st = case_run_once(r, &k, 1, &err);
+    if (st)
+        return err.text;
+    case_close(&k);
+    return NULL;
+}
+
+static void a_plan_alone_waits_for_nobody(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    uint64_t salt = case_mix(seed + 500);
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 20000, plans_in_turn, &salt);
+
+    if (text)
+        fail_msg("seed %llu: %s", (unsigned long long)seed, text);
+    (void)state;
+}
+
 struct big {
     struct op_case c;
     uint64_t bytes;
@@ -498,6 +535,7 @@ int main(void)
         cmocka_unit_test(absent_rank),
         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
         cmocka_unit_test(plans_are_made_while_operations_run),
+        cmocka_unit_test(a_plan_alone_waits_for_nobody),
     };
     const char *env = getenv("OPENNRT_SEED");
 
