@@ -33,7 +33,7 @@ demo: setup-build
 test: setup-test
 	@scripts/configure.sh $(BUILD) -Dtests=true
 	meson compile -C $(BUILD)
-	meson test -C $(BUILD) --no-rebuild --print-errorlogs $(SUITES)
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs -t 4 $(SUITES)
 
 bench: setup-bench
 	@scripts/configure.sh build-bench -Dbuildtype=release -Dtests=false -Dfuzzers=off -Dbench=true
