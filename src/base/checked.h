@@ -44,6 +44,12 @@ static inline bool range_ok(uint64_t off, uint64_t size, uint64_t total)
     return off <= total && size <= total - off;
 }
 
+/* Whether [a, a + a_size) and [b, b + b_size), which do not wrap, have a byte in common. */
+static inline bool ranges_meet(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
+{
+    return a < b + b_size && b < a + a_size;
+}
+
 static inline bool is_pow2_u64(uint64_t v)
 {
     return v != 0 && (v & (v - 1)) == 0;

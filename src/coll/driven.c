@@ -10,6 +10,7 @@
  * tensors is put together, or taken apart, in the same memory. */
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "coll/coll_int.h"
 #include "coll/world_int.h"
@@ -77,11 +78,6 @@ static NRT_STATUS pieces_move(struct drive *v, uint64_t whole, uint64_t bytes,
     return st;
 }
 
-static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
-{
-    return a < b + b_size && b < a + a_size;
-}
-
 static NRT_STATUS sides_take(struct drive *v)
 {
     const struct coll_driven *d = v->d;
@@ -93,8 +89,8 @@ static NRT_STATUS sides_take(struct drive *v)
     v->out_bytes = d->op == SCHED_ALL_GATHER ? small * d->n : small;
     v->in = d->in[0];
     v->out = d->out[0];
-    copy =
-        d->in_count > 1 || (d->out_count == 1 && overlap(v->in, v->in_bytes, v->out, v->out_bytes));
+    copy = d->in_count > 1 ||
+           (d->out_count == 1 && ranges_meet(v->in, v->in_bytes, v->out, v->out_bytes));
     if (copy)
         st = scratch_get(v, SCRATCH_IN, v->in_bytes, &v->in);
     if (copy && !st)

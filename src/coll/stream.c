@@ -63,11 +63,6 @@ static void op_failed(struct coll_streams *s, struct stream *st, NRT_STATUS stat
 
 /* ---- tensors ---- */
 
-static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
-{
-    return a < b + b_size && b < a + a_size;
-}
-
 /* Where input i overlaps an output although the operation was not declared in place, it is sent
  * from a copy: an output may be written before a peer has read the input. */
 static NRT_STATUS input_copy(struct coll_streams *s, struct coll_entry *e, uint32_t i,
@@ -95,7 +90,7 @@ static bool input_overlaps(const struct coll_entry *e, uint32_t i)
     if (e->in_place)
         return false;
     for (uint32_t k = 0; k < e->outputs; k++)
-        if (overlap(e->addr[i], e->c->in[i].size, e->addr[e->inputs + k], e->c->out[k].size))
+        if (ranges_meet(e->addr[i], e->c->in[i].size, e->addr[e->inputs + k], e->c->out[k].size))
             return true;
     return false;
 }

@@ -390,6 +390,10 @@ static void checked_math_catches_overflow(void **state)
     assert_false(range_ok(4, 5, 8));
     assert_false(range_ok(9, 0, 8));
     assert_false(range_ok(1, UINT64_MAX, 8));
+    assert_true(ranges_meet(4, 4, 7, 1));
+    assert_true(ranges_meet(5, 1, 4, 4));
+    assert_false(ranges_meet(4, 4, 8, 4));
+    assert_false(ranges_meet(8, 4, 4, 4));
     assert_true(u64_align_up_over(UINT64_MAX - 2, 64, &u));
     assert_false(u64_align_up_over(65, 64, &u));
     assert_int_equal(u, 128);
