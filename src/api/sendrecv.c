@@ -11,6 +11,7 @@
 #include "base/settings.h"
 #include "net/pair.h"
 #include "nrt/nrt_async_sendrecv.h"
+#include "run/place.h"
 
 #define COMMS_MAX    64
 #define PORT_DEFAULT 45645 /* of the published example */
@@ -102,6 +103,16 @@ static void warn_log(void *arg, const char *text)
     LOGW((struct log *)arg, LOG_NRT, "nrt_async_sendrecv_init", "%s", text);
 }
 
+/* Behind the proxies of all cores' links, where each has a CPU of its own. */
+static void proxy_cpus(struct run_cpus *ret)
+{
+    const struct topo_instance *t = device_topo(api_.in);
+    uint32_t core = device_vnc_core(api_.in, api_.first_vnc);
+
+    (void)run_place_proxy(device_place(api_.in), topo_core_device(t, core),
+                          topo_vnc_count(t, device_lnc(api_.in)) + api_.first_vnc, ret);
+}
+
 static NRT_STATUS pairs_make(struct err *err)
 {
     const struct diag_sink sink = {.warn = warn_log, .arg = api_.log};
@@ -114,9 +125,9 @@ static NRT_STATUS pairs_make(struct err *err)
             (uint64_t)settings_int("NEURON_RT_EXEC_TIMEOUT", TIMEOUT_S, 0, INT32_MAX, &sink) *
             1000000000u,
         .key = settings_str("OPENNRT_JOB_KEY", NULL),
-        .fabric = true,
-        .cpus = settings_str("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", NULL)};
+        .fabric = true};
 
+    proxy_cpus(&cfg.cpus);
     return sr_.pairs ? NRT_SUCCESS : net_pairs_open(&cfg, &sr_.pairs, err);
 }
 

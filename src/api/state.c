@@ -13,6 +13,7 @@
 #include "coll/coll.h"
 #include "base/broken.h"
 #include "base/settings.h"
+#include "run/place.h"
 
 struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
                    .trace = TRACE_INIT,
@@ -263,6 +264,15 @@ static NRT_STATUS looks_on(struct device_instance *in, struct model_host *host,
     return status;
 }
 
+/* Of the threads that carry out a core's requests. */
+static bool core_cpus(void *arg, uint32_t core, struct run_cpus *ret)
+{
+    const struct device_instance *in = arg;
+    uint32_t phys = device_vnc_core(in, api_.first_vnc + core);
+
+    return run_place_worker(device_place(in), topo_core_device(device_topo(in), phys), ret);
+}
+
 static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret_where)
 {
     struct diag_sink sink = {.warn = warn_log, .debug = debug_log, .arg = lg};
@@ -328,6 +338,8 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     if (status != NRT_SUCCESS)
         goto out_debug;
     qc.cores = wish.count;
+    qc.cpus = core_cpus;
+    qc.cpus_arg = in;
     status = queue_set_create(&qc, &queues, err);
     if (status != NRT_SUCCESS)
         goto out_host;

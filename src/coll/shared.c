@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "net/job.h"
 #include "net/link.h"
+#include "run/place.h"
 
 #define PLANS_KEPT 64u /* of a communicator whose operations the host drives */
 
@@ -164,17 +165,16 @@ static struct shared_comm *comm_make(struct coll_rank *r, const struct shared_wa
  * that needs it. */
 static NRT_STATUS link_open(struct coll_rank *r, struct err *err)
 {
-    struct net_link_config cfg = {
-        .rank = r->id,
-        .world = r->count,
-        .cpus = settings_str("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", NULL),
-        .log = r->w->cfg.log};
+    const struct device_instance *in = r->w->cfg.in;
+    struct net_link_config cfg = {.rank = r->id, .world = r->count, .log = r->w->cfg.log};
     struct net_job_config jc = {0};
 
     if (r->link)
         return NRT_SUCCESS;
     net_job_config_env(&jc, &r->w->cfg.sink);
     cfg.root = jc.root;
+    (void)run_place_proxy(device_place(in), topo_core_device(device_topo(in), r->core),
+                          r->w->cfg.first_vnc + r->vnc, &cfg.cpus);
     if (!r->linked)
         r->linked = mem_calloc(r->count, sizeof(*r->linked));
     if (!r->linked)

@@ -26,6 +26,7 @@ extern "C" {
 #endif
 
 struct device_instance;
+struct run_place;
 struct log;
 
 #ifdef __cplusplus
@@ -96,6 +97,8 @@ uint64_t device_control_bytes(const struct topo_instance *t);
 
 bool device_instance_forked(const struct device_instance *in); /* one load */
 const struct topo_instance *device_topo(const struct device_instance *in);
+/* Where its threads and memory go in this process; NULL for an observer. */
+struct run_place *device_place(const struct device_instance *in);
 unsigned device_lnc(const struct device_instance *in);
 const char *device_instance_name(const struct device_instance *in);
 const char *device_instance_dir(const struct device_instance *in); /* folder of the control block */

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "device/device.h"
 #include "device/hostmem.h"
+#include "run/place.h"
 
 #define CTL_MAGIC        UINT64_C(0x54524e4e45504f31) /* "1OPENNRT" */
 #define CTL_VERSION      1u
@@ -191,6 +192,7 @@ struct device_instance {
     _Atomic uint64_t host_backed; /* bytes this process backed (for cfg.host_limit_bytes) */
     struct memlog *memlog;        /* own lock inside */
     struct lease_watch *watches;  /* under the control block's lock */
+    struct run_place *place;      /* own lock inside; NULL for observers */
     struct log *log;
 };
 

@@ -169,6 +169,17 @@ static NRT_STATUS attach_fd(struct device_instance *in, uint32_t hbm, int *ret_f
     }
 }
 
+/* The memory comes from the host's node that the device is on. Where that is refused (some
+ * containers do) it is where it is first touched. */
+static void prefer_node(struct device_instance *in, uint32_t hbm, char *base)
+{
+    int node = run_place_node(in->place, topo_hbm_device(in->topo, hbm));
+
+    if (node >= 0 && !run_memory_prefer(base, in->topo->hbm_bytes, (unsigned)node))
+        LOGD(in->log, LOG_TDRV, "hbm_attach", "HBM %u is not bound to NUMA node %d: %s", hbm, node,
+             strerror(errno));
+}
+
 NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base, struct err *err)
 {
     struct hbm_map *m = &in->hbm[hbm];
@@ -191,6 +202,7 @@ NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base,
         close(fd);
         goto out_log;
     }
+    prefer_node(in, hbm, p);
     m->fd = fd;
     m->copies = mem_zalloc(in->lay.blocks_per_hbm);
     atomic_store_explicit(&m->base, p, memory_order_release);

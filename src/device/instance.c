@@ -92,6 +92,7 @@ static void instance_free(struct device_instance *in)
     if (in->fork_page)
         munmap(in->fork_page, 4096);
     memlog_destroy(in->memlog);
+    run_place_free(in->place);
     pthread_mutex_destroy(&in->map_lock);
     config_free(&in->cfg);
     lease_watches_free(in);
@@ -114,6 +115,22 @@ static NRT_STATUS instance_attach(struct device_instance *in, struct err *err)
     if (st != NRT_SUCCESS)
         ctl_close(in);
     return st;
+}
+
+static void warn_log(void *arg, const char *text)
+{
+    LOGW((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
+}
+
+static NRT_STATUS place_make(struct device_instance *in, struct err *err)
+{
+    const struct diag_sink sink = {.warn = warn_log, .arg = in->log};
+    struct run_place_config cfg = {.topo = in->topo, .log = in->log};
+
+    if (in->cfg.observe)
+        return NRT_SUCCESS;
+    run_place_config_env(&cfg, &sink);
+    return run_place_new(&cfg, &in->place, err);
 }
 
 NRT_STATUS device_instance_open(const struct device_config *cfg, struct device_instance **ret_in,
@@ -145,6 +162,8 @@ NRT_STATUS device_instance_open(const struct device_config *cfg, struct device_i
                  ? NRT_SUCCESS
                  : err_set(err, NRT_FAILURE, "instance \"%s\" is reset again and again", in->name);
     }
+    if (st == NRT_SUCCESS)
+        st = place_make(in, err);
     if (st != NRT_SUCCESS)
         goto fail;
     in->memlog = memlog_create(cfg->observe ? 0 : cfg->memlog_max);
@@ -192,6 +211,11 @@ NRT_STATUS device_config_env(struct device_config *cfg, struct err *err)
 const struct topo_instance *device_topo(const struct device_instance *in)
 {
     return in->topo;
+}
+
+struct run_place *device_place(const struct device_instance *in)
+{
+    return in->place;
 }
 
 unsigned device_lnc(const struct device_instance *in)

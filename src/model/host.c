@@ -2,6 +2,7 @@
 /* The logical cores of this process. */
 #include "base/settings.h"
 #include "model/model_int.h"
+#include "run/place.h"
 
 static void warn_log(void *arg, const char *text)
 {
@@ -40,6 +41,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
 {
     struct model_host *h = mem_zalloc(sizeof(*h));
     struct scratch_config scratch;
+    struct run_cpus cpus;
     unsigned threads;
     NRT_STATUS status;
 
@@ -58,13 +60,15 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
     /* Its threads start with the first kernel that wants them. */
     threads = (unsigned)settings_int("OPENNRT_HOST_THREADS", 0, 0, RUN_CPUS_MAX, &h->sink);
     if (threads == 0)
-        threads = run_cpu_count();
+        threads = run_place_pool_size(device_place(cfg->in));
     if (threads > 1 && !cfg->account_only) {
         h->pool = run_pool_new(threads);
         if (!h->pool) {
             status = err_set(err, NRT_RESOURCE, "no host memory for %u threads", threads);
             goto out_host;
         }
+        if (run_place_pool(device_place(cfg->in), &cpus))
+            run_pool_keep(h->pool, &cpus);
     }
     scratch = scratch_config_env(h->topo, h->lnc, &h->sink);
 

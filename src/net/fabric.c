@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/dl.h"
 #include "base/fd.h"
 
 /* The functions of the library that are not behind an object's table. */
@@ -60,14 +61,6 @@ static const char *const provider_order[] = {"efa", "tcp", "net", "tcp;ofi_rxm"}
 /* --- the library -------------------------------------------------------------------------------
  */
 
-static bool symbol(void *handle, const char *name, void *ret)
-{
-    void *p = dlsym(handle, name);
-
-    memcpy(ret, &p, sizeof(p));
-    return p != NULL;
-}
-
 static NRT_STATUS lib_load(struct fabric_lib *lib, struct err *err)
 {
     lib->handle = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -76,12 +69,12 @@ static NRT_STATUS lib_load(struct fabric_lib *lib, struct err *err)
                        "Unable to run multi-instance workload.  Ofi plugin is not installed or EFA "
                        "is not enabled: %s; install libfabric (package libfabric1)",
                        dlerror());
-    if (!symbol(lib->handle, "fi_getinfo", &lib->getinfo) ||
-        !symbol(lib->handle, "fi_freeinfo", &lib->freeinfo) ||
-        !symbol(lib->handle, "fi_dupinfo", &lib->dupinfo) ||
-        !symbol(lib->handle, "fi_fabric", &lib->fabric) ||
-        !symbol(lib->handle, "fi_version", &lib->version) ||
-        !symbol(lib->handle, "fi_strerror", &lib->strerror))
+    if (!dl_symbol(lib->handle, "fi_getinfo", &lib->getinfo) ||
+        !dl_symbol(lib->handle, "fi_freeinfo", &lib->freeinfo) ||
+        !dl_symbol(lib->handle, "fi_dupinfo", &lib->dupinfo) ||
+        !dl_symbol(lib->handle, "fi_fabric", &lib->fabric) ||
+        !dl_symbol(lib->handle, "fi_version", &lib->version) ||
+        !dl_symbol(lib->handle, "fi_strerror", &lib->strerror))
         return err_set(err, NRT_FAILURE, "libfabric.so.1 lacks a function: %s", dlerror());
     if (FI_VERSION_LT(lib->version(), FI_VERSION(FI_MAJOR_VERSION, FI_MINOR_VERSION)))
         return err_set(

@@ -597,7 +597,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
         st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
         l->have_proxy = st == NRT_SUCCESS;
         if (l->have_proxy)
-            run_thread_keep(l->proxy, cfg->cpus);
+            run_thread_keep(l->proxy, &cfg->cpus);
     }
     if (st != NRT_SUCCESS) {
         LOGE(cfg->log, LOG_NRT, "net_link", "rank %u: %s", cfg->rank, why.text);

@@ -16,6 +16,7 @@
 
 #include "net/job.h"
 #include "net/proxy.h"
+#include "run/run.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,7 +32,7 @@ struct net_link_config {
                          loopback */
     const char *provider; /* only this one; NULL: the first that works */
     bool by_hand;         /* no thread: whoever calls net_link_progress; closing waits for nobody */
-    const char *cpus;     /* of the link's thread, "40-47,88-95"; NULL or malformed: any */
+    struct run_cpus cpus; /* of the link's thread; none: its creator's */
     struct log *log;      /* may be NULL */
 };
 

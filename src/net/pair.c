@@ -418,7 +418,7 @@ static void setup_fill(struct net_pairs *s, const struct net_pairs_config *cfg)
     char host[256] = "localhost";
 
     s->cfg = *cfg;
-    s->cfg.key = s->cfg.cpus = NULL;
+    s->cfg.key = NULL;
     memset(s->cfg.key_dirs, 0, sizeof(s->cfg.key_dirs));
     c->unkeyed = cfg->unkeyed;
     c->log = cfg->log;
@@ -459,7 +459,7 @@ static NRT_STATUS pairs_start(struct net_pairs *s, const struct net_pairs_config
     st = run_thread_start(&s->thread, thread_main, s, "nrt-sendrecv", err);
     s->threaded = st == NRT_SUCCESS;
     if (s->threaded)
-        run_thread_keep(s->thread, cfg->cpus);
+        run_thread_keep(s->thread, &cfg->cpus);
     return st;
 }
 

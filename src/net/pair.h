@@ -21,6 +21,7 @@
 #define NET_PAIR_H
 
 #include "net/job.h"
+#include "run/run.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,8 +44,8 @@ struct net_pairs_config {
     const char *key;   /* these three as in struct net_job_config */
     const char *key_dirs[3];
     enum net_unkeyed unkeyed;
-    const char *cpus; /* of the thread; NULL or malformed: any */
-    struct log *log;  /* may be NULL */
+    struct run_cpus cpus; /* of the thread; none: its creator's */
+    struct log *log;      /* may be NULL */
     uint64_t handshake_ms;
     unsigned half_open_max;
     bool fabric;  /* bytes between instances go over libfabric, where both ends have it */

@@ -40,17 +40,21 @@ static void *hand_main(void *arg);
 static NRT_STATUS hand_start(struct queue_core *c, struct err *err)
 {
     uint32_t n = atomic_load_explicit(&c->hand_count, memory_order_relaxed);
+    struct run_cpus cpus;
     char name[16];
     NRT_STATUS status;
 
     snprintf(name, sizeof(name), "nrt-core%" PRIu32, c->index);
     atomic_fetch_add(&c->seekers, 1);
     status = run_thread_start(&c->hand[n].thread, hand_main, &c->hand[n], name, err);
-    if (status != NRT_SUCCESS)
+    if (status != NRT_SUCCESS) {
         atomic_fetch_sub(&c->seekers, 1);
-    else
-        atomic_store_explicit(&c->hand_count, n + 1, memory_order_release);
-    return status;
+        return status;
+    }
+    if (c->set->cpus && c->set->cpus(c->set->cpus_arg, c->index, &cpus))
+        run_thread_keep(c->hand[n].thread, &cpus);
+    atomic_store_explicit(&c->hand_count, n + 1, memory_order_release);
+    return NRT_SUCCESS;
 }
 
 /* All hands have something that may last. Without another one it takes longer, and nothing else:

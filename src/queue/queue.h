@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "run/run.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -70,7 +71,11 @@ struct queue_request {
 };
 
 struct queue_config {
-    uint32_t cores;  /* logical cores, at most QUEUE_CORES */
+    uint32_t cores; /* logical cores, at most QUEUE_CORES */
+    /* Where the threads of a core are to run; false: wherever their creator may. May be NULL. Any
+     * thread. */
+    bool (*cpus)(void *arg, uint32_t core, struct run_cpus *ret);
+    void *cpus_arg;
     struct log *log; /* borrowed, may be NULL */
 };
 NRT_STATUS queue_set_create(const struct queue_config *cfg, struct queue_set **ret,

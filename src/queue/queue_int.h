@@ -87,6 +87,8 @@ struct queue_core {
 
 struct queue_set {
     struct log *log;
+    bool (*cpus)(void *arg, uint32_t core, struct run_cpus *ret);
+    void *cpus_arg;
     uint32_t count;
     pthread_mutex_t lock; /* making cores, stopping */
     bool stopped;

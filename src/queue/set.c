@@ -76,6 +76,8 @@ NRT_STATUS queue_set_create(const struct queue_config *cfg, struct queue_set **r
         return err_set(err, NRT_RESOURCE, "no host memory for the queues of %" PRIu32 " cores",
                        cfg->cores);
     s->log = cfg->log;
+    s->cpus = cfg->cpus;
+    s->cpus_arg = cfg->cpus_arg;
     s->count = cfg->cores;
     pthread_mutex_init(&s->lock, NULL);
     *ret = s;

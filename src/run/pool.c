@@ -30,6 +30,7 @@ struct run_pool {
     uint32_t active; /* atomic: executions that are under way */
     uint32_t quit;   /* atomic */
     unsigned cpus;
+    struct run_cpus keep; /* of the workers; none: their creator's */
 
     char pad0[LINE];
     struct run_word go;
@@ -66,6 +67,11 @@ struct run_pool *run_pool_new(unsigned threads)
         return NULL;
     }
     return pool;
+}
+
+void run_pool_keep(struct run_pool *pool, const struct run_cpus *cpus)
+{
+    pool->keep = cpus != NULL ? *cpus : (struct run_cpus){{0}};
 }
 
 /* Run parts of the published job until none is left to claim. True: this thread finished the last
@@ -120,6 +126,7 @@ static void workers_start(struct run_pool *pool)
         if (run_thread_start(&pool->workers[pool->started], worker, pool, "nrt-pool", NULL) !=
             NRT_SUCCESS)
             return;
+        run_thread_keep(pool->workers[pool->started], &pool->keep);
         pool->started++;
     }
 }

@@ -29,8 +29,8 @@ void run_cpus_mine(struct run_cpus *ret); /* that mask; empty when it is not kno
 /* "40-47,88-95"; false when malformed, decreasing, or past RUN_CPUS_MAX. */
 bool run_cpus_parse(const char *text, struct run_cpus *ret);
 bool run_thread_pin(pthread_t t, const struct run_cpus *cpus); /* false: errno */
-/* The same for a list as above. NULL, malformed, or none of them there: it stays as it is. */
-void run_thread_keep(pthread_t t, const char *list);
+/* The same if there are any. The thread stays as it is where the system refuses. */
+void run_thread_keep(pthread_t t, const struct run_cpus *cpus);
 
 /* --- Waiting -----------------------------------------------------------------------------------
  */
@@ -141,7 +141,9 @@ struct run_pool;
 /* Bytes of a copy below which handing parts to other threads takes longer than copying them. */
 #define RUN_SHARE_BYTES (128u << 10)
 struct run_pool *run_pool_new(
-    unsigned threads);                     /* caller included; 0: run_cpu_count(). NULL: memory */
+    unsigned threads); /* caller included; 0: run_cpu_count(). NULL: memory */
+/* Where its workers run; before the first job, NULL: wherever their creator may. */
+void run_pool_keep(struct run_pool *pool, const struct run_cpus *cpus);
 void run_pool_free(struct run_pool *pool); /* joins; nobody may be using it */
 unsigned run_pool_size(const struct run_pool *pool);
 void run_pool_begin(struct run_pool *pool);

@@ -95,12 +95,14 @@ bool run_thread_pin(pthread_t t, const struct run_cpus *cpus)
     return errno == 0;
 }
 
-void run_thread_keep(pthread_t t, const char *list)
+void run_thread_keep(pthread_t t, const struct run_cpus *cpus)
 {
-    struct run_cpus cpus;
-
-    if (list != NULL && run_cpus_parse(list, &cpus))
-        (void)run_thread_pin(t, &cpus);
+    for (unsigned w = 0; w < RUN_CPUS_MAX / 64; w++) {
+        if (cpus->bits[w] == 0)
+            continue;
+        (void)run_thread_pin(t, cpus);
+        return;
+    }
 }
 
 /* The floating-point control word that our arithmetic runs under: round to nearest even, no

@@ -363,12 +363,10 @@ static void a_provider_that_is_not_there(void **state)
 static void its_thread_keeps_to_its_cpus(void **state)
 {
     struct net_link_config cfg = {.world = 1};
-    char cpus[16];
     struct net_link *l;
     struct err err = {0};
 
-    snprintf(cpus, sizeof(cpus), "%d", runner_last_cpu());
-    cfg.cpus = cpus;
+    cfg.cpus.bits[runner_last_cpu() / 64] = UINT64_C(1) << runner_last_cpu() % 64;
     assert_int_equal(net_link_open(&cfg, &l, &err), NRT_SUCCESS);
     assert_int_equal(runner_thread_cpu("nrt-net"), runner_last_cpu());
     net_link_close(l);

@@ -703,6 +703,39 @@ static void pool_shares_the_parts_of_a_job(void **state)
     run_pool_free(pool);
 }
 
+/* As meeting_part; the one that is not the caller's says where its thread may run. */
+struct kept {
+    struct meeting m;
+    pthread_t caller;
+    cpu_set_t cpus;
+};
+
+static void kept_part(void *arg, unsigned p)
+{
+    struct kept *k = arg;
+
+    if (!pthread_equal(pthread_self(), k->caller))
+        sched_getaffinity(0, sizeof(k->cpus), &k->cpus);
+    meeting_part(&k->m, p);
+}
+
+static void pool_keeps_its_workers_where_they_belong(void **state)
+{
+    struct run_pool *pool = run_pool_new(2);
+    struct kept k = {.caller = pthread_self()};
+    struct run_cpus alone = {{0}};
+    int last = runner_last_cpu();
+
+    alone.bits[last / 64] = UINT64_C(1) << last % 64;
+    run_pool_keep(pool, NULL); /* anywhere */
+    run_pool_keep(pool, &alone);
+    run_pool_for(pool, 2, kept_part, &k);
+    assert_int_equal(CPU_COUNT(&k.cpus), 1);
+    assert_true(CPU_ISSET(last, &k.cpus));
+    run_pool_free(pool);
+    (void)state;
+}
+
 static void nested_part(void *arg, unsigned p)
 {
     struct job *j = arg;
@@ -843,6 +876,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(threads_can_be_pinned),
         cmocka_unit_test(pool_runs_every_part_once),
         cmocka_unit_test(pool_shares_the_parts_of_a_job),
+        cmocka_unit_test(pool_keeps_its_workers_where_they_belong),
         cmocka_unit_test(pool_in_a_part_runs_inline),
         cmocka_unit_test(pool_shared_by_several_callers),
         cmocka_unit_test(pool_without_memory_for_threads_still_works),
