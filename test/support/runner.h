@@ -11,8 +11,8 @@
  *             return rc;
  *         ... cmocka ...
  *     }
- *     test: runner_start(&p, "holder", args, env); runner_expect(&p, "ready", 10000);
- *           runner_tell(&p, "go"); assert_int_equal(runner_wait(&p, 10000), 0);
+ *     test: runner_start(&p, "holder", args, env); runner_expect(&p, "ready", RUNNER_WAIT_MS);
+ *           runner_tell(&p, "go"); assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
  *
  * A helper dies with the process that started it. OPENNRT_EXE_WRAPPER names an emulator to run
  * helpers with, where the kernel cannot start them by itself. */
@@ -38,6 +38,10 @@ struct runner_proc {
     char buf[1024];
     size_t len;
 };
+
+/* The limit for whatever a test waits for: only a hang reaches it, on a slow machine under load,
+ * too. */
+#define RUNNER_WAIT_MS 120000
 
 #define RUNNER_TIMED_OUT   (-1)
 #define RUNNER_SIGNAL(sig) (256 + (sig))

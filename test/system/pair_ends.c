@@ -221,7 +221,7 @@ static bool obey(const struct pair_end *e, const char *line)
         pid_t pid = fork();
 
         if (pid == 0) { /* lives longer than its parent */
-            alarm(PAIR_WAIT_MS / 1000);
+            alarm(RUNNER_WAIT_MS / 1000);
             pause();
             _exit(0);
         }
@@ -264,15 +264,15 @@ comm_t *pair_peer_start(struct runner_proc *p, struct pair_end *e, bool other, b
     comm_t *c;
 
     pair_start(p, "peer", e, other, "127.0.0.1", NULL, NULL);
-    assert_true(runner_expect(p, "ready", PAIR_WAIT_MS));
+    assert_true(runner_expect(p, "ready", RUNNER_WAIT_MS));
     pair_tell(p, send ? "accept" : "connect");
     c = pair_comm_connected(e, send);
-    assert_true(runner_expect(p, "ok", PAIR_WAIT_MS));
+    assert_true(runner_expect(p, "ok", RUNNER_WAIT_MS));
     return c;
 }
 
 void pair_peer_end(struct runner_proc *p)
 {
     runner_kill(p, SIGKILL);
-    assert_int_equal(runner_wait(p, PAIR_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
+    assert_int_equal(runner_wait(p, RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
 }

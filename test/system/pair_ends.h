@@ -10,7 +10,6 @@
 #include "nrt/nrt_async_sendrecv.h"
 #include "runner.h"
 
-#define PAIR_WAIT_MS 60000
 #define PAIR_COMMS   64
 #define PAIR_PENDING 128
 

@@ -21,8 +21,7 @@
 #include "proves.h"
 #include "runner.h"
 
-#define WAIT_MS 30000
-#define FDS     1024
+#define FDS 1024
 
 /* A session with a model on core 0, and sets to run it with. */
 static NRT_STATUS session(nrt_model_t **ret_model, struct io *io)
@@ -86,22 +85,22 @@ static void core_of_another_process_is_busy(void **state)
 
     api_env("trn1.2xlarge", 0);
     assert_true(runner_start(&p, "careless", NULL, NULL));
-    assert_true(runner_expect(&p, "owns", WAIT_MS));
+    assert_true(runner_expect(&p, "owns", RUNNER_WAIT_MS));
     assert_int_equal(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""), NRT_RESOURCE);
     api_log_clear();
     assert_true(runner_tell(&p, "close"));
-    assert_true(runner_expect(&p, "closed", WAIT_MS));
+    assert_true(runner_expect(&p, "closed", RUNNER_WAIT_MS));
     assert_ok(session(&m, &io));
     assert_ok(nrt_tensor_write(io.t[0], text, 0, sizeof(text)));
     assert_true(runner_tell(&p, "run"));
-    assert_int_equal(runner_wait(&p, WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     PROVES("api-145");
 
     assert_ok(nrt_execute(m, io.in, io.out)); /* the core and the slot are still this process's */
     assert_ok(nrt_tensor_read(io.t[1], got, 0, sizeof(got)));
     assert_memory_equal(got, text, sizeof(text));
     assert_true(runner_start(&q, "careless", NULL, NULL));
-    assert_int_equal(runner_wait(&q, WAIT_MS), 1);
+    assert_int_equal(runner_wait(&q, RUNNER_WAIT_MS), 1);
     io_fini(&io);
     assert_ok(nrt_unload(m));
     nrt_close();
@@ -145,18 +144,19 @@ static void init_names_a_stopped_holder_of_the_lock(void **state)
     snprintf(timeout, sizeof(timeout), "init %d", (int)NRT_TIMEOUT);
     api_env("trn1.2xlarge", 0);
     assert_true(runner_start(&holder, "holder", NULL, NULL));
-    assert_true(runner_expect(&holder, "holds", WAIT_MS));
+    assert_true(runner_expect(&holder, "holds", RUNNER_WAIT_MS));
     api_log_clear();
     assert_true(runner_start(&init, "init", NULL, NULL));
-    assert_true(runner_expect(&init, timeout, 2 * WAIT_MS)); /* after the ten seconds of the page */
+    /* after the ten seconds of the page */
+    assert_true(runner_expect(&init, timeout, RUNNER_WAIT_MS));
     snprintf(text, sizeof(text), "held by pid %d, which may be stopped", (int)holder.pid);
     assert_true(api_log_has(text));
     assert_int_equal(api_log_errors(), 2); /* who waited, and nrt_init: it waited once */
     runner_kill(&holder, SIGCONT);         /* it goes on, and so does everybody */
-    assert_int_equal(runner_wait(&holder, WAIT_MS), 0);
+    assert_int_equal(runner_wait(&holder, RUNNER_WAIT_MS), 0);
     assert_true(runner_tell(&init, "again"));
-    assert_true(runner_expect(&init, "init 0", WAIT_MS));
-    assert_int_equal(runner_wait(&init, WAIT_MS), 0);
+    assert_true(runner_expect(&init, "init 0", RUNNER_WAIT_MS));
+    assert_int_equal(runner_wait(&init, RUNNER_WAIT_MS), 0);
     api_env_end();
 }
 

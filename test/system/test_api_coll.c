@@ -225,7 +225,7 @@ static void random_tables_by_processes(void **state)
         for (unsigned r = 0; r < sizes[i]; r++)
             rank_start(&p[r], "case", r, sizes[i], first, "8");
         for (unsigned r = 0; r < sizes[i]; r++)
-            assert_int_equal(runner_wait(&p[r], 120000), 0);
+            assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
     PROVES("api-011");
@@ -449,15 +449,15 @@ static void a_killed_rank_fails_the_others_and_not_the_next_job(void **state)
         for (unsigned r = 0; r < ranks; r++)
             rank_start(&p[r], "loop", r, ranks, "", "");
         for (unsigned r = 0; r < ranks; r++)
-            assert_true(runner_expect(&p[r], "busy", 60000));
+            assert_true(runner_expect(&p[r], "busy", RUNNER_WAIT_MS));
         runner_kill(&p[victim], SIGKILL);
         for (unsigned r = 0; r < ranks; r++) {
             if (r == victim) {
-                assert_int_equal(runner_wait(&p[r], 10000), RUNNER_SIGNAL(SIGKILL));
+                assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
                 continue;
             }
-            assert_true(runner_expect(&p[r], "ended 1200", 60000));
-            assert_int_equal(runner_wait(&p[r], 30000), 0);
+            assert_true(runner_expect(&p[r], "ended 1200", RUNNER_WAIT_MS));
+            assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
         }
         for (unsigned r = 0; r < ranks; r++) { /* everybody's records, the victim's by another */
             snprintf(name, sizeof(name), "opennrt-%s-nd0-nc%u-rank-%u-comm-",
@@ -476,7 +476,7 @@ static void a_killed_rank_fails_the_others_and_not_the_next_job(void **state)
     for (unsigned r = 0; r < ranks; r++)
         rank_start(&p[r], "case", r, ranks, first, "2");
     for (unsigned r = 0; r < ranks; r++)
-        assert_int_equal(runner_wait(&p[r], 60000), 0);
+        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
     unsetenv("NEURON_RT_ROOT_COMM_ID");
 }
 
@@ -509,14 +509,14 @@ static void all_ranks_are_killed_and_their_records_are_written(void **state)
     for (unsigned r = 0; r < 2; r++)
         rank_start(&p[r], "loop", r, 2, "", "");
     for (unsigned r = 0; r < 2; r++)
-        assert_true(runner_expect(&p[r], "busy", 60000));
+        assert_true(runner_expect(&p[r], "busy", RUNNER_WAIT_MS));
     for (unsigned r = 0; r < 2; r++)
         pid[r] = p[r].pid;
     runner_kill(&p[0], SIGSTOP); /* the other one comes to wait for it, and is stopped there */
     core_waits(1);
     for (unsigned r = 2; r-- > 0;) {
         runner_kill(&p[r], SIGKILL);
-        assert_int_equal(runner_wait(&p[r], 10000), RUNNER_SIGNAL(SIGKILL));
+        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
     coll_session(2); /* takes what the dead have left */

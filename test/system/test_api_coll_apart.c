@@ -324,7 +324,7 @@ static void loaders_start(struct runner_proc *p)
             (const char *[]){cores, "NEURON_RT_NUM_CORES", "OPENNRT_JOIN_TIMEOUT=5", NULL}));
     }
     for (unsigned r = 0; r < 2; r++)
-        assert_true(runner_expect(&p[r], "ready", 60000));
+        assert_true(runner_expect(&p[r], "ready", RUNNER_WAIT_MS));
 }
 
 static NRT_STATUS loader_says(struct runner_proc *p, uint64_t *ret_count)
@@ -332,7 +332,7 @@ static NRT_STATUS loader_says(struct runner_proc *p, uint64_t *ret_count)
     char line[64], *end;
     NRT_STATUS st;
 
-    if (!runner_line(p, line, sizeof(line), 60000))
+    if (!runner_line(p, line, sizeof(line), RUNNER_WAIT_MS))
         fail_msg("a rank says nothing");
     st = (NRT_STATUS)strtol(line, &end, 10);
     if (ret_count)
@@ -355,7 +355,7 @@ static void loaders_end(struct runner_proc *p)
 {
     for (unsigned r = 0; r < 2; r++) {
         assert_true(runner_tell(&p[r], "end"));
-        assert_int_equal(runner_wait(&p[r], 60000), 0);
+        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
 }
@@ -420,9 +420,9 @@ static void a_rank_is_killed_in_a_load(void **state)
         if (st && st != (sig == SIGKILL ? NRT_FAILURE : NRT_TIMEOUT))
             fail_msg("signal %d after %ld ns: status %d", sig, t.tv_nsec, st);
         runner_kill(&p[1], SIGKILL);
-        (void)runner_wait(&p[1], 60000);
+        (void)runner_wait(&p[1], RUNNER_WAIT_MS);
         assert_true(runner_tell(&p[0], "end"));
-        assert_int_equal(runner_wait(&p[0], 60000), 0);
+        assert_int_equal(runner_wait(&p[0], RUNNER_WAIT_MS), 0);
         unsetenv("NEURON_RT_ROOT_COMM_ID");
     }
 }

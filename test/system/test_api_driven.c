@@ -261,7 +261,7 @@ static void processes_run(unsigned ranks, unsigned per_node, uint64_t from)
     for (unsigned r = 0; r < ranks; r++)
         rank_start(&p[r], "case", r, ranks, per_node, first);
     for (unsigned r = 0; r < ranks; r++)
-        if (runner_wait(&p[r], 120000) != 0)
+        if (runner_wait(&p[r], RUNNER_WAIT_MS) != 0)
             fail_msg("seed %s: rank %u of %u, %u a node, fails; log is\n%s", first, r, ranks,
                      per_node, api_log());
     unsetenv("NEURON_RT_ROOT_COMM_ID");
@@ -708,7 +708,7 @@ static void differing_operations_between_nodes(void **state)
     for (unsigned r = 0; r < 2; r++)
         rank_start(&p[r], "differs", r, 2, 1, "");
     for (unsigned r = 0; r < 2; r++)
-        assert_int_equal(runner_wait(&p[r], 60000), 0);
+        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
     unsetenv("NEURON_RT_ROOT_COMM_ID");
     nodes_remove();
     api_log_clear();
@@ -770,13 +770,13 @@ static void a_killed_rank_fails_the_others(void **state)
     for (unsigned r = 0; r < 3; r++)
         rank_start(&p[r], "killed", r, 3, 0, "");
     for (unsigned r = 0; r < 3; r++)
-        assert_true(runner_expect(&p[r], "first", 60000));
+        assert_true(runner_expect(&p[r], "first", RUNNER_WAIT_MS));
     for (unsigned r = 0; r < 2; r++)
         assert_true(runner_tell(&p[r], "go"));
     runner_kill(&p[2], SIGKILL);
-    assert_int_equal(runner_wait(&p[2], 10000), RUNNER_SIGNAL(SIGKILL));
+    assert_int_equal(runner_wait(&p[2], RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
     for (unsigned r = 0; r < 2; r++)
-        assert_int_equal(runner_wait(&p[r], 60000), 0);
+        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
     unsetenv("NEURON_RT_ROOT_COMM_ID");
 }
 

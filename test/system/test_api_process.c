@@ -20,8 +20,6 @@
 #include "proves.h"
 #include "runner.h"
 
-#define WAIT_MS 30000
-
 static NRT_STATUS init(void)
 {
     return nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "");
@@ -230,7 +228,7 @@ static void cores_of_another_process_are_refused_until_it_ends(void **state)
         nrt_tensor_t *t;
 
         assert_true(runner_start(&p, "owner", args, NULL));
-        assert_true(runner_expect(&p, "owns", WAIT_MS));
+        assert_true(runner_expect(&p, "owns", RUNNER_WAIT_MS));
         setenv("NEURON_RT_VISIBLE_CORES", "2-3", 1);
         assert_fails(init(), NRT_RESOURCE, "nrt_allocate_neuron_cores");
         api_log_clear();
@@ -252,7 +250,7 @@ static void cores_of_another_process_are_refused_until_it_ends(void **state)
             assert_true(runner_tell(&p, "close"));
         else if (how == 1)
             runner_kill(&p, 9);
-        runner_wait(&p, WAIT_MS); /* how 2: its input ends, it leaves without closing */
+        runner_wait(&p, RUNNER_WAIT_MS); /* how 2: its input ends, it leaves without closing */
         setenv("NEURON_RT_VISIBLE_CORES", "2-3", 1);
         assert_ok(init());
         nrt_close();
@@ -325,8 +323,8 @@ static void forked_child_is_uninitialised_and_releases_nothing(void **state)
         const char *args[] = {"0", NULL};
 
         assert_true(runner_start(&p, "owner", args, NULL));
-        assert_true(runner_expect(&p, "refused", WAIT_MS)); /* the cores are still ours */
-        runner_wait(&p, WAIT_MS);
+        assert_true(runner_expect(&p, "refused", RUNNER_WAIT_MS)); /* the cores are still ours */
+        runner_wait(&p, RUNNER_WAIT_MS);
     }
     nrt_tensor_free(&t);
     nrt_close();
@@ -396,7 +394,7 @@ static int run_helper(const char *name, const char *arg)
     struct runner_proc p;
 
     assert_true(runner_start(&p, name, arg ? args : NULL, NULL));
-    return runner_wait(&p, WAIT_MS);
+    return runner_wait(&p, RUNNER_WAIT_MS);
 }
 
 static void library_is_found_by_name_and_stays_loaded(void **state)
@@ -413,7 +411,7 @@ static void library_is_found_by_name_and_stays_loaded(void **state)
     *slash = '\0';
     api_env("trn1.2xlarge", 0);
     assert_true(runner_start_program(&p, argv, (const char *[]){path, NULL}));
-    assert_int_equal(runner_wait(&p, WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     api_env_end();
     PROVES("api-189");
 }
@@ -425,7 +423,7 @@ static void program_may_define_a_name_of_the_library(void **state)
 
     api_env("trn1.2xlarge", 0);
     assert_true(runner_start_program(&p, argv, NULL));
-    assert_int_equal(runner_wait(&p, WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     api_env_end();
 }
 

@@ -168,7 +168,7 @@ static void run_exchange(bool other, const char *ip, unsigned comms)
     snprintf(number, sizeof(number), "%u", comms);
     pair_start(&p, "exchange", &e, other, ip, number, text);
     exchange(&e, 0, comms);
-    assert_int_equal(runner_wait(&p, PAIR_WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     pair_teardown();
 }
 
@@ -216,8 +216,8 @@ static unsigned exchange_over(const char *one, const char *two, const char *what
     setenv("OPENNRT_JOB_KEY", "of the tests", 1);
     host_start(&p[0], 0, one);
     host_start(&p[1], 1, two);
-    assert_int_equal(runner_wait(&p[0], PAIR_WAIT_MS), 0);
-    assert_int_equal(runner_wait(&p[1], PAIR_WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p[0], RUNNER_WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p[1], RUNNER_WAIT_MS), 0);
     for (const char *at = api_log(); (at = strstr(at, what)) != NULL; at++)
         n++;
     unsetenv("OPENNRT_JOB_KEY");
@@ -362,7 +362,7 @@ static void a_message_of_more_than_4_gib(void **state)
     snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
     pair_start(&p, "long", &e, true, "127.0.0.1", text, NULL);
     long_transfer(&e, false);
-    assert_int_equal(runner_wait(&p, PAIR_WAIT_MS), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     pair_teardown();
 }
 
@@ -465,10 +465,10 @@ static void threads_send_on_one_communicator(void **state)
         pthread_join(p[i].thread, NULL);
         assert_int_equal(p[i].failed, 0);
     }
-    assert_true(runner_line(&proc, line, sizeof(line), PAIR_WAIT_MS));
+    assert_true(runner_line(&proc, line, sizeof(line), RUNNER_WAIT_MS));
     snprintf(want, sizeof(want), "%llu", 0x0001000100010001ull * PER_THREAD);
     assert_string_equal(line, want);
-    assert_int_equal(runner_wait(&proc, PAIR_WAIT_MS), 0);
+    assert_int_equal(runner_wait(&proc, RUNNER_WAIT_MS), 0);
     assert_ok(nrt_async_sendrecv_close(0));
     pair_teardown();
 }

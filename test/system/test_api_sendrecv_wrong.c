@@ -184,7 +184,7 @@ static void limits_of_communicators_and_requests(void **state)
     assert_ptr_equal(r[PAIR_PENDING], (request_t *)5);
     /* one that is over makes room for one */
     pair_tell(&p, "send 64");
-    assert_true(runner_expect(&p, "ok", PAIR_WAIT_MS));
+    assert_true(runner_expect(&p, "ok", RUNNER_WAIT_MS));
     assert_ok(pair_request_wait(r[0], &size));
     assert_fails(nrt_async_sendrecv_test_request(r[0], &(bool){0}, &size), NRT_INVALID_HANDLE,
                  "nrt_async_sendrecv_test_request");
@@ -238,7 +238,7 @@ static void a_message_that_does_not_fit(void **state)
         r[2] = pair_post(false, t, 0, 200, c);
         for (int i = 0; i < 3; i++) {
             pair_tell(&p, "send 100");
-            assert_true(runner_expect(&p, "ok", PAIR_WAIT_MS));
+            assert_true(runner_expect(&p, "ok", RUNNER_WAIT_MS));
         }
         assert_ok(pair_request_wait(r[0], &size));
         assert_int_equal(size, 100);
@@ -248,13 +248,13 @@ static void a_message_that_does_not_fit(void **state)
         assert_ok(pair_request_wait(r[2], &size));
         assert_int_equal(size, 100);
         pair_tell(&p, "wait"); /* the last one sent */
-        assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+        assert_true(runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS));
         assert_string_equal(line, "0 100");
         pair_tell(&p, "wait");
-        assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+        assert_true(runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS));
         assert_string_equal(line, "1 0");
         pair_tell(&p, "close");
-        assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+        assert_true(runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS));
         assert_string_equal(line, "0");
         assert_ok(nrt_async_sendrecv_close(0));
         pair_peer_end(&p);
@@ -343,7 +343,7 @@ static void a_killed_peer_that_has_forked_is_named_too(void **state)
     pair_setup();
     c = pair_peer_start(&p, &e, false, true);
     pair_tell(&p, "fork");
-    assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+    assert_true(runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS));
     child = (pid_t)atoi(line);
     assert_true(child > 1);
     pid = p.pid;
@@ -358,7 +358,7 @@ static void a_killed_peer_that_has_forked_is_named_too(void **state)
     (void)pair_peer_start(&next, &e, false, true); /* at the same port */
     pair_peer_end(&next);
     assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(runner_wait(&p, PAIR_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
     pair_teardown();
 }
 
@@ -381,7 +381,7 @@ static void killed_in_the_middle(void **state)
         t = pair_tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, large);
         r = pair_post(false, t, 0, large, c);
         pair_tell(&p, "send 209715200");
-        assert_true(runner_expect(&p, "ok", PAIR_WAIT_MS));
+        assert_true(runner_expect(&p, "ok", RUNNER_WAIT_MS));
         pair_peer_end(&p);
         st = pair_request_wait(r, &size);
         assert_true(st == NRT_FAILURE || (st == NRT_SUCCESS && size == large));
@@ -523,10 +523,10 @@ static void another_key_is_refused(void **state)
     pair_setup();
     pair_start(&p, "other-key", &e, true, "127.0.0.1", NULL, NULL);
     c = pair_comm_new(&e, false);
-    assert_true(runner_expect(&p, "refused", PAIR_WAIT_MS));
+    assert_true(runner_expect(&p, "refused", RUNNER_WAIT_MS));
     assert_ok(nrt_async_sendrecv_test_comm(c, &done));
     assert_false(done);
-    runner_wait(&p, PAIR_WAIT_MS);
+    runner_wait(&p, RUNNER_WAIT_MS);
     pair_teardown();
 }
 
@@ -546,10 +546,10 @@ static void closing_with_requests_under_way(void **state)
     t = pair_tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, 4096);
     r = pair_post(true, t, 0, 10, c);
     pair_tell(&p, "recv 5000");
-    assert_true(runner_expect(&p, "ok", PAIR_WAIT_MS));
+    assert_true(runner_expect(&p, "ok", RUNNER_WAIT_MS));
     assert_ok(pair_request_wait(r, &size));
     pair_tell(&p, "recv 5000"); /* for which nothing will come */
-    assert_true(runner_expect(&p, "ok", PAIR_WAIT_MS));
+    assert_true(runner_expect(&p, "ok", RUNNER_WAIT_MS));
     r = pair_post(true, t, 0, 10, c);
     assert_ok(pair_request_wait(r, &size));
     r = pair_post(true, t, 0, 10, c); /* which nobody takes */
@@ -562,11 +562,11 @@ static void closing_with_requests_under_way(void **state)
     assert_fails(nrt_async_sendrecv_init(0), NRT_FAILURE, "nrt_async_sendrecv_init");
     for (int i = 0; i < 2; i++) {
         pair_tell(&p, "wait");
-        assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+        assert_true(runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS));
         assert_string_equal(line, "0 10");
     }
     pair_tell(&p, "lost");
-    assert_true(runner_line(&p, line, sizeof(line), PAIR_WAIT_MS));
+    assert_true(runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS));
     assert_string_equal(line, "1"); /* NRT_FAILURE: told that the other side has gone */
     pair_peer_end(&p);
     pair_teardown();

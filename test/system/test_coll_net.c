@@ -243,7 +243,7 @@ static int ended(struct runner_proc *p, char *line, size_t size)
     int status = -1;
 
     do
-        assert_true(runner_line(p, line, size, 100000));
+        assert_true(runner_line(p, line, size, RUNNER_WAIT_MS));
     while (sscanf(line, "ended %d", &status) != 1);
     return status;
 }
@@ -253,7 +253,7 @@ static void finish(struct cluster *k, uint32_t but)
     for (uint32_t i = 0; i < WORLD; i++)
         if (i != but) {
             runner_tell(&k->p[i], "bye");
-            assert_int_equal(runner_wait(&k->p[i], 20000), 0);
+            assert_int_equal(runner_wait(&k->p[i], RUNNER_WAIT_MS), 0);
         }
     port_free(&k->port);
 }
@@ -287,7 +287,7 @@ static void lose(struct cluster *k, uint32_t victim, int signal, const char *ele
 
     start(k, "2000", elems, "0");
     for (uint32_t i = 0; i < WORLD; i++)
-        assert_true(runner_expect(&k->p[i], "busy", 60000));
+        assert_true(runner_expect(&k->p[i], "busy", RUNNER_WAIT_MS));
     runner_kill(&k->p[victim], signal);
     snprintf(want, sizeof(want), "rank %u", victim);
     for (uint32_t i = 0; i < WORLD; i++) {
@@ -303,7 +303,7 @@ static void lose(struct cluster *k, uint32_t victim, int signal, const char *ele
             fail_msg("rank %u does not say that %s failed in which operation: %s", i, want, line);
     }
     runner_kill(&k->p[victim], SIGKILL);
-    runner_wait(&k->p[victim], 10000);
+    runner_wait(&k->p[victim], RUNNER_WAIT_MS);
     finish(k, victim);
 }
 

@@ -63,7 +63,7 @@ def scrape(port, p, good):
     """Until the answer is good; the documents are on their way."""
     while True:
         try:
-            with urllib.request.urlopen('http://127.0.0.1:%d/metrics' % port, timeout=60) as r:
+            with urllib.request.urlopen('http://127.0.0.1:%d/metrics' % port, timeout=120) as r:
                 text = r.read().decode()
             if good(text):
                 return text
@@ -127,7 +127,7 @@ def cloudwatch(site, lines):
         f.write(FAKE_BOTO3)
     log = os.path.join(site.tmp.name, 'cloudwatch')
     subprocess.run([sys.executable, CLOUDWATCH, '--namespace', 'ns', '--region', 'us-west-2'], input=''.join(lines), text=True,
-                   env=dict(site.env, PYTHONPATH=os.path.join(site.tmp.name, 'fake'), FAKE_LOG=log), check=True, timeout=60)
+                   env=dict(site.env, PYTHONPATH=os.path.join(site.tmp.name, 'fake'), FAKE_LOG=log), check=True, timeout=120)
     with open(log, encoding='ascii') as f:
         first, *requests = [json.loads(line) for line in f]
     assert first == ['cloudwatch', 'us-west-2'] and len(requests) == len(lines)

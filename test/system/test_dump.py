@@ -148,7 +148,7 @@ def assembled(text):
     source = os.path.join(os.path.dirname(path), 'p.nasm')
     with open(source, 'w', encoding='utf-8') as f:
         f.write(text)
-    subprocess.run([OPENNRT, 'asm', source, '-o', path], check=True, timeout=60)
+    subprocess.run([OPENNRT, 'asm', source, '-o', path], check=True, timeout=120)
     return path
 
 
@@ -169,7 +169,7 @@ def run(text, inputs=None, **env):
 
 
 def show(folder, *args, code=0):
-    done = subprocess.run([OPENNRT, 'dump', 'show', *args, folder], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([OPENNRT, 'dump', 'show', *args, folder], capture_output=True, text=True, timeout=120,
                           check=False)
     assert done.returncode == code, done
     return done.stdout
@@ -335,7 +335,7 @@ def log_ids():
 
 def the_tool():
     def tool(*args, code=0, **env):
-        done = subprocess.run([NEURON_DUMP, *args], capture_output=True, text=True, timeout=60, check=False,
+        done = subprocess.run([NEURON_DUMP, *args], capture_output=True, text=True, timeout=120, check=False,
                               env=dict(os.environ, **env))
         assert done.returncode == code, done
         return done
@@ -405,12 +405,12 @@ class Rank:
 
     def kill(self):
         self.p.kill()
-        self.p.wait(60)
+        self.p.wait(120)
 
     def end(self):
         self.p.stdin.close()
         self.p.stdin = None
-        self.p.communicate(timeout=60)
+        self.p.communicate(timeout=120)
 
 
 def job(n, folder, text=None, **env):
@@ -489,7 +489,7 @@ def ranks():
 def time_to_die(rank):
     """Until the instance shows that the rank has begun operations."""
     while True:
-        done = subprocess.run([OPENNRT, 'ranks', '--json'], env=environment(), capture_output=True, text=True, timeout=60,
+        done = subprocess.run([OPENNRT, 'ranks', '--json'], env=environment(), capture_output=True, text=True, timeout=120,
                               check=False)
         cores = json.loads(done.stdout)['cores'] if done.returncode == 0 else []
         if any(c['pid'] == rank.p.pid and c['operations'] for c in cores):
@@ -528,7 +528,7 @@ def deaths():
         assert rank.do('begin') == 'begun'
         executing(rank)
         rank.p.send_signal(sig)
-        assert rank.p.wait(60) == -sig and os.listdir(folder) == []
+        assert rank.p.wait(120) == -sig and os.listdir(folder) == []
         run(good, NEURON_RT_VISIBLE_CORES='2', **env)  # the next to attach
         got = shown(folder)
         c = got['culprit']
@@ -560,7 +560,7 @@ def signals():
                 caught = int(re.search(r'SigCgt:\s*(\w+)', f.read()).group(1), 16)
             assert bool(caught >> (sig - 1) & 1) == (wanted == '1')
             rank.p.send_signal(sig)
-            assert rank.p.wait(60) == -sig
+            assert rank.p.wait(120) == -sig
             if wanted == '0':
                 assert os.listdir(folder) == []
                 run(HANG, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY='')  # takes what it has left
@@ -574,7 +574,7 @@ def signals():
     rank = Rank(good, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder, OPENNRT_SIGNAL_DUMP='1', PROG_DUMPS_HANDLER='1')
     assert rank.do('run') == 'status 0'
     rank.say('crash')
-    assert rank.p.wait(60) == 77
+    assert rank.p.wait(120) == 77
     assert shown(folder)['files'][0]['signal'] == signal.SIGSEGV
 
 
@@ -596,7 +596,7 @@ def guide():
         want += output
     path = os.pathsep.join([os.path.dirname(OPENNRT), os.path.dirname(NEURON_DUMP), os.environ['PATH']])
     done = subprocess.run(['/bin/sh', '-c', script], cwd=folder, env=environment(PATH=path), capture_output=True, text=True,
-                          timeout=60, check=False)
+                          timeout=120, check=False)
     assert done.stdout == want, (done, want)
     assert 'culprit: nd0 nc0, deadlock: ' in want
 

@@ -31,7 +31,7 @@ FAILURES = {
 
 def code(tool, *args, env=env):
     done = subprocess.run([tools[tool], *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                          timeout=60)
+                          timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 

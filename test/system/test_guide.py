@@ -42,7 +42,7 @@ def from_python(tmp):
     subprocess.run([opennrt, 'asm', 'add.nasm', '-o', 'add.neff'], cwd=tmp, env=env, check=True)
     package = os.path.join(os.path.dirname(page), '../python')
     return subprocess.run([sys.executable, 'add.py'], cwd=tmp, env=dict(env, PYTHONPATH=package), check=True,
-                          stdout=subprocess.PIPE, text=True, timeout=60).stdout
+                          stdout=subprocess.PIPE, text=True, timeout=120).stdout
 
 
 def pipeline(tmp):
@@ -54,7 +54,7 @@ def pipeline(tmp):
         commands = commands.replace(old, new)
     compile_it(tmp, 'pipeline.c')
     return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
-                          timeout=60).stdout
+                          timeout=120).stdout
 
 
 def talk(tmp):
@@ -66,7 +66,7 @@ def talk(tmp):
     commands = commands.replace('45645', port).replace('gcc talk.c -o talk -lnrt', 'true')
     compile_it(tmp, 'talk.c')
     return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
-                          timeout=60).stdout
+                          timeout=120).stdout
 
 
 def ranks(tmp):
@@ -79,7 +79,7 @@ def ranks(tmp):
         commands = commands.replace(old, new)
     compile_it(tmp, 'rank.c')
     return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
-                          timeout=60).stdout
+                          timeout=120).stdout
 
 
 def drive(tmp):
@@ -92,7 +92,7 @@ def drive(tmp):
         commands = commands.replace(old, new)
     compile_it(tmp, 'drive.c')
     return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
-                          timeout=60).stdout
+                          timeout=120).stdout
 
 
 def profiled(tmp):
@@ -104,7 +104,7 @@ def profiled(tmp):
         commands = commands.replace(old, new)
     compile_it(tmp, 'profiled.c')
     return subprocess.run(['sh', '-ec', commands], cwd=tmp, env=env, check=True, stdout=subprocess.PIPE, text=True,
-                          timeout=60).stdout
+                          timeout=120).stdout
 
 
 with tempfile.TemporaryDirectory() as tmp:

@@ -346,7 +346,7 @@ def kills(site):
 
 
 def scrape(port, path='/metrics'):
-    with urllib.request.urlopen('http://127.0.0.1:%d%s' % (port, path), timeout=60) as r:
+    with urllib.request.urlopen('http://127.0.0.1:%d%s' % (port, path), timeout=120) as r:
         return r.headers, r.read().decode()
 
 

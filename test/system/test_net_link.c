@@ -23,7 +23,7 @@
 #define K       4
 #define ENTRIES 37
 #define LEAVES  40
-#define LOST_NS UINT64_C(20000000000) /* no message takes that long */
+#define LOST_NS (RUNNER_WAIT_MS * UINT64_C(1000000)) /* no message takes that long */
 
 /* --- one rank ----------------------------------------------------------------------------------
  */
@@ -254,7 +254,7 @@ static void start_all(struct runner_proc *p, const struct port *port, const char
 static void line_that_begins(struct runner_proc *p, const char *with, char *line, size_t size)
 {
     do {
-        if (!runner_line(p, line, size, 100000))
+        if (!runner_line(p, line, size, RUNNER_WAIT_MS))
             fail_msg("no line that begins with \"%s\"", with);
     } while (strncmp(line, with, strlen(with)) != 0);
 }
@@ -264,7 +264,7 @@ static void end_all(struct runner_proc *p, uint32_t but)
     for (uint32_t i = 0; i < WORLD; i++) {
         if (i != but) {
             runner_tell(&p[i], "bye");
-            runner_wait(&p[i], 10000);
+            runner_wait(&p[i], RUNNER_WAIT_MS);
         }
     }
 }
@@ -327,9 +327,9 @@ static void a_killed_rank_is_named(void **state)
         assert_true(port_take(&port, "127.0.0.1"));
         start_all(p, &port, "any", "0");
         for (uint32_t i = 0; i < WORLD; i++)
-            assert_true(runner_expect(&p[i], "busy", 60000));
+            assert_true(runner_expect(&p[i], "busy", RUNNER_WAIT_MS));
         runner_kill(&p[victim], SIGKILL);
-        runner_wait(&p[victim], 10000);
+        runner_wait(&p[victim], RUNNER_WAIT_MS);
         snprintf(want, sizeof(want), "rank %u", victim);
         for (uint32_t i = 0; i < WORLD; i++) {
             int status = 0;

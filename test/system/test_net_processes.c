@@ -140,12 +140,12 @@ static void work(const char *host)
     }
     start_all(p, &port, "400");
     for (uint32_t i = 0; i < WORLD; i++) {
-        assert_true(runner_expect(&p[i], "joined", 20000));
-        assert_true(runner_expect(&p[i], "ended 0 4294967295 ", 60000));
+        assert_true(runner_expect(&p[i], "joined", RUNNER_WAIT_MS));
+        assert_true(runner_expect(&p[i], "ended 0 4294967295 ", RUNNER_WAIT_MS));
     }
     for (uint32_t i = 0; i < WORLD; i++) {
         runner_tell(&p[i], "bye");
-        assert_int_equal(runner_wait(&p[i], 10000), 0);
+        assert_int_equal(runner_wait(&p[i], RUNNER_WAIT_MS), 0);
     }
     port_free(&port);
 }
@@ -166,7 +166,7 @@ static void expect_end(struct runner_proc *p, int status, uint32_t culprit, cons
     char line[1024], want[64];
 
     do
-        assert_true(runner_line(p, line, sizeof(line), 20000));
+        assert_true(runner_line(p, line, sizeof(line), RUNNER_WAIT_MS));
     while (strncmp(line, "ended ", 6) != 0);
     snprintf(want, sizeof(want), "ended %d %u ", status, culprit);
     if (strncmp(line, want, strlen(want)) != 0 || strstr(line, text) == NULL)
@@ -184,10 +184,10 @@ static void kill_while_working(uint32_t victim)
     assert_true(port_take(&port, "127.0.0.1"));
     start_all(p, &port, "0");
     for (uint32_t i = 0; i < WORLD; i++)
-        assert_true(runner_expect(&p[i], "busy", 20000));
+        assert_true(runner_expect(&p[i], "busy", RUNNER_WAIT_MS));
     snprintf(text, sizeof(text), "RX, connection closed by remote peer: rank %u (", victim);
     runner_kill(&p[victim], SIGKILL);
-    assert_int_equal(runner_wait(&p[victim], 10000), RUNNER_SIGNAL(SIGKILL));
+    assert_int_equal(runner_wait(&p[victim], RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
     for (uint32_t i = 0; i < WORLD; i++) {
         if (i != victim)
             expect_end(&p[i], NRT_FAILURE, victim, text);
@@ -195,7 +195,7 @@ static void kill_while_working(uint32_t victim)
     for (uint32_t i = 0; i < WORLD; i++) {
         if (i != victim) {
             runner_tell(&p[i], "bye");
-            assert_int_equal(runner_wait(&p[i], 10000), 0);
+            assert_int_equal(runner_wait(&p[i], RUNNER_WAIT_MS), 0);
         }
     }
     port_free(&port);
@@ -227,7 +227,7 @@ static void killed_at_random_moments(void **state)
         start_all(p, &port, "0");
         nanosleep(&t, NULL); /* the moment is what is random here */
         runner_kill(&p[victim], SIGKILL);
-        runner_wait(&p[victim], 10000);
+        runner_wait(&p[victim], RUNNER_WAIT_MS);
         snprintf(want, sizeof(want), "%d", NRT_FAILURE);
         for (uint32_t i = 0; i < WORLD; i++) {
             char line[1024];
@@ -237,7 +237,7 @@ static void killed_at_random_moments(void **state)
                 continue;
             /* 5 s is the limit of joining, and of an operation */
             do
-                assert_true(runner_line(&p[i], line, sizeof(line), 40000));
+                assert_true(runner_line(&p[i], line, sizeof(line), RUNNER_WAIT_MS));
             while (sscanf(line, "ended %d", &status) != 1 &&
                    sscanf(line, "failed %d", &status) != 1);
             /* Before it had joined, the victim is missing; afterwards it has died. */
@@ -250,7 +250,7 @@ static void killed_at_random_moments(void **state)
         for (uint32_t i = 0; i < WORLD; i++) {
             if (i != victim) {
                 runner_tell(&p[i], "bye");
-                runner_wait(&p[i], 10000);
+                runner_wait(&p[i], RUNNER_WAIT_MS);
             }
         }
         port_free(&port);
@@ -268,7 +268,7 @@ static void a_stopped_rank_is_named(void **state)
     for (uint32_t i = 0; i < WORLD; i++)
         start(&p[i], i == 2 ? "idle" : "rank", i, &port, "secret", "0");
     for (uint32_t i = 0; i < WORLD; i++)
-        assert_true(runner_expect(&p[i], "joined", 20000));
+        assert_true(runner_expect(&p[i], "joined", RUNNER_WAIT_MS));
     for (uint32_t i = 0; i < WORLD; i++) {
         if (i != 2)
             expect_end(&p[i], NRT_TIMEOUT, NET_NO_RANK,
@@ -276,7 +276,7 @@ static void a_stopped_rank_is_named(void **state)
     }
     for (uint32_t i = 0; i < WORLD; i++) {
         runner_tell(&p[i], "bye");
-        runner_wait(&p[i], 10000);
+        runner_wait(&p[i], RUNNER_WAIT_MS);
     }
     port_free(&port);
 }

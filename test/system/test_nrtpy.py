@@ -424,7 +424,7 @@ class Package(unittest.TestCase):
     def test_without_the_library(self):
         env = {k: v for k, v in os.environ.items() if k != 'LD_LIBRARY_PATH'}
         done = subprocess.run([sys.executable, '-c', 'import nrtpy'], env=dict(env, LD_LIBRARY_PATH=TMP.name),
-                              capture_output=True, text=True, check=False, timeout=60)
+                              capture_output=True, text=True, check=False, timeout=120)
         if done.returncode == 0:
             self.skipTest('NOT RUN: a libnrt.so.1 is installed on this host')
         self.assertIn('ImportError: libnrt.so.1: cannot open shared object file', done.stderr)

@@ -20,7 +20,7 @@ TRN2 = 'trn2.48xlarge'
 
 
 def run(*args):
-    p = subprocess.run([TOOL, 'predict', *args], capture_output=True, text=True, timeout=60)
+    p = subprocess.run([TOOL, 'predict', *args], capture_output=True, text=True, timeout=120)
     return p.returncode, p.stdout, p.stderr
 
 
@@ -92,7 +92,7 @@ class Output(unittest.TestCase):
         self.assertGreaterEqual(len(blocks), 2)
         number = re.compile(r'\d+\.\d+')
         for command, shown in blocks:
-            p = subprocess.run([TOOL, *command.split()], capture_output=True, text=True, timeout=60)
+            p = subprocess.run([TOOL, *command.split()], capture_output=True, text=True, timeout=120)
             self.assertEqual(number.sub('#', p.stdout), number.sub('#', shown), command)
             for a, b in zip(number.findall(p.stdout), number.findall(shown)):
                 self.assertAlmostEqual(float(a), float(b), delta=0.011 + 1e-4 * float(b))

@@ -15,7 +15,7 @@ env = dict(os.environ, OPENNRT_INSTANCE=name)
 
 
 def tool(*args, code=0):
-    done = subprocess.run([opennrt, 'ranks', *args], env=env, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([opennrt, 'ranks', *args], env=env, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == code, (args, done)
     return done.stdout if code == 0 else done.stderr
 

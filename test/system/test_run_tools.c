@@ -17,8 +17,6 @@
 #include "proves.h"
 #include "runner.h"
 
-#define WAIT_MS 30000
-
 static char dir[] = "/tmp/libnrt-run-XXXXXX";
 static char cwd[4096];
 
@@ -57,9 +55,9 @@ static int run(const char *const *argv, char *out, size_t size)
 
     out[0] = '\0';
     assert_true(runner_start_program(&p, argv, NULL));
-    while (runner_line(&p, line, sizeof(line), WAIT_MS))
+    while (runner_line(&p, line, sizeof(line), RUNNER_WAIT_MS))
         snprintf(out + strlen(out), size - strlen(out), "%s\n", line);
-    return runner_wait(&p, WAIT_MS);
+    return runner_wait(&p, RUNNER_WAIT_MS);
 }
 #define RUN(out, ...) run((const char *const[]){__VA_ARGS__, NULL}, out, sizeof(out))
 

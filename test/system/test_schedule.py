@@ -15,7 +15,7 @@ RING = ["--op", "all_gather", "--alg", "ring", "--ranks", "4", "--count", "64", 
 
 
 def run(*args):
-    p = subprocess.run([TOOL, "schedule", *args], capture_output=True, text=True, timeout=60)
+    p = subprocess.run([TOOL, "schedule", *args], capture_output=True, text=True, timeout=120)
     return p.returncode, p.stdout, p.stderr
 
 

@@ -92,7 +92,7 @@ def real_srun():
         print("NOT RUN: srun of Slurm: it is not installed")
         return False
     probe = subprocess.run([path, "-n", "1", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                           timeout=60)
+                           timeout=120)
     if probe.returncode != 0:
         print("NOT RUN: srun of Slurm: %s" % probe.stderr.strip())
     return probe.returncode == 0

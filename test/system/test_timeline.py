@@ -28,7 +28,7 @@ class Timeline(unittest.TestCase):
                         OPENNRT_DEVICE_TIME="1", NEURON_RT_LOG_LEVEL="INFO", NEURON_RT_LOG_LOCATION="console")
 
     def tearDown(self):
-        subprocess.run([TOOL, "reset"], env=self.env, capture_output=True, timeout=60)
+        subprocess.run([TOOL, "reset"], env=self.env, capture_output=True, timeout=120)
         self.dir.cleanup()
 
     def path(self, name):
@@ -36,7 +36,7 @@ class Timeline(unittest.TestCase):
 
     def trace(self, source, *args):
         """The trace of the program, and the device times that the log has (us)."""
-        subprocess.run([TOOL, "asm", source, "-o", self.path("x.neff")], check=True, timeout=60)
+        subprocess.run([TOOL, "asm", source, "-o", self.path("x.neff")], check=True, timeout=120)
         p = subprocess.run([TOOL, "run", self.path("x.neff"), "--timeline", self.path("x.pftrace"), *args], env=self.env,
                            capture_output=True, text=True, timeout=120)
         self.assertEqual(p.returncode, 0, p.stderr)
@@ -121,14 +121,14 @@ class Timeline(unittest.TestCase):
         self.assertTrue(t.links)
 
     def test_a_file_that_cannot_be_written(self):
-        subprocess.run([TOOL, "asm", MATMUL, "-o", self.path("x.neff")], check=True, timeout=60)
+        subprocess.run([TOOL, "asm", MATMUL, "-o", self.path("x.neff")], check=True, timeout=120)
         p = subprocess.run([TOOL, "run", self.path("x.neff"), "--timeline", self.path("no/such")], env=self.env,
-                           capture_output=True, text=True, timeout=60)
+                           capture_output=True, text=True, timeout=120)
         self.assertEqual(p.returncode, 1)
         self.assertIn("no/such: No such file or directory", p.stderr)
         # The runtime says so, and executes all the same.
         p = subprocess.run([TOOL, "run", self.path("x.neff")], env=dict(self.env, OPENNRT_TIMELINE=self.path("no/such")),
-                           capture_output=True, text=True, timeout=60)
+                           capture_output=True, text=True, timeout=120)
         self.assertEqual(p.returncode, 0, p.stderr)
         self.assertEqual((p.stdout + p.stderr).count("no/such: No such file or directory"), 1)
 

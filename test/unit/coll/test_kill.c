@@ -30,7 +30,6 @@
 #include "device/device_int.h"
 #include "runner.h"
 
-#define LIMIT_MS    30000 /* a mark that does not come by then fails the test */
 #define SURVIVOR    0u
 #define VICTIM      1u
 #define VICTIM_CORE 2u /* LNC 2 */
@@ -74,7 +73,7 @@ static void give_up(struct kill_run *k, uint32_t who, const char *text)
 
 static void await(struct kill_run *k, uint32_t who, enum mark mark, uint64_t i)
 {
-    if (!crew_await(k->t, mark, i, LIMIT_MS))
+    if (!crew_await(k->t, mark, i, RUNNER_WAIT_MS))
         give_up(k, who, "what was awaited did not come");
 }
 
@@ -147,7 +146,7 @@ static void victim(struct kill_run *k, uint64_t i)
     struct err err = {0};
 
     device_runnable_add(s.rank.in, 1);
-    if (crew_sit(&s, k->t, kill_cores, VICTIM, 2, LIMIT_MS, &err) ||
+    if (crew_sit(&s, k->t, kill_cores, VICTIM, 2, RUNNER_WAIT_MS, &err) ||
         transfer_open(&s, &kit, salt, &err))
         give_up(k, VICTIM, err.text);
     for (unsigned n = 0; n < whole; n++)
@@ -190,7 +189,7 @@ static void survivor_iteration(struct kill_run *k, struct crew_seat *s, uint64_t
     struct case_kit kit = {0};
     struct err err = {0};
     /* a tenant that writes over the victim's area makes it look alive: nothing moves then */
-    unsigned timeout_ms = k->sabotage == AREAS_ARE_NOT_LEASED ? 300 : LIMIT_MS;
+    unsigned timeout_ms = k->sabotage == AREAS_ARE_NOT_LEASED ? 300 : RUNNER_WAIT_MS;
     NRT_STATUS st = crew_sit(s, k->t, kill_cores, SURVIVOR, 2, timeout_ms, &err);
     bool open = !st;
 
@@ -360,7 +359,7 @@ static void kill_once(struct kill_run *k, uint64_t i)
     (void)waitpid(pid, &status, 0);
     crew_dead(k->t, VICTIM);
     crew_mark(k->t, GONE, i);
-    if (k->t->text[VICTIM][0] || !crew_await(k->t, DONE, i, LIMIT_MS))
+    if (k->t->text[VICTIM][0] || !crew_await(k->t, DONE, i, RUNNER_WAIT_MS))
         fail_with_texts(k, i);
 }
 

@@ -303,7 +303,7 @@ static void reclaim_after(int sig)
     f->cfg.on_dead_arg = &dead;
     struct device_instance *in = fixture_open(f);
     assert_true(runner_start(&p, "holder", args, NULL));
-    assert_true(runner_expect(&p, "ready", 20000));
+    assert_true(runner_expect(&p, "ready", RUNNER_WAIT_MS));
     assert_int_equal(used_on(in, 0), 3u << 20);
     assert_int_equal(device_runnable(in), 1);
     assert_int_equal(device_cores_claim(in, 0, 1, NULL), NRT_RESOURCE);
@@ -315,10 +315,10 @@ static void reclaim_after(int sig)
     pid_t pid = p.pid;
     if (sig) {
         runner_kill(&p, sig);
-        assert_int_equal(runner_wait(&p, 20000), RUNNER_SIGNAL(sig));
+        assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), RUNNER_SIGNAL(sig));
     } else {
         runner_tell(&p, "exit");
-        assert_int_equal(runner_wait(&p, 20000), 0);
+        assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     }
     assert_false(device_slot_live(in, 1));
     assert_int_equal(device_cores_claim(in, 0, 1, NULL), NRT_SUCCESS); /* reclaims by itself */
@@ -361,9 +361,9 @@ static void instance_left_by_a_killed_process_is_usable(void **state)
     const char *args[] = {f->dir, NULL};
 
     assert_true(runner_start(&p, "holder", args, NULL));
-    assert_true(runner_expect(&p, "ready", 20000));
+    assert_true(runner_expect(&p, "ready", RUNNER_WAIT_MS));
     runner_kill(&p, SIGKILL);
-    runner_wait(&p, 20000);
+    runner_wait(&p, RUNNER_WAIT_MS);
     struct device_instance *in = fixture_open(f);
     assert_int_equal(used_on(in, 0), 0); /* attaching reclaims */
     assert_int_equal(device_cores_free_count(in), 2);
@@ -382,13 +382,13 @@ static void reset_is_refused_while_somebody_lives(void **state)
     char pid[16];
 
     assert_true(runner_start(&p, "holder", args, NULL));
-    assert_true(runner_expect(&p, "ready", 20000));
+    assert_true(runner_expect(&p, "ready", RUNNER_WAIT_MS));
     assert_int_equal(device_instance_reset(&f->cfg, false, &removed, &err), NRT_FAILURE);
     assert_false(removed);
     snprintf(pid, sizeof(pid), "%d", p.pid);
     assert_non_null(strstr(err.text, pid));
     runner_tell(&p, "close");
-    assert_int_equal(runner_wait(&p, 20000), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     assert_int_equal(device_instance_reset(&f->cfg, false, &removed, &err), NRT_SUCCESS);
     assert_true(removed);
     assert_int_equal(device_instance_reset(&f->cfg, false, &removed, &err), NRT_SUCCESS);

@@ -258,13 +258,13 @@ static void stopped_lock_holder_is_named(void **state)
     f->cfg.lock_limit_ms = 300;
     struct device_instance *in = fixture_open(f);
     assert_true(runner_start(&p, "lock", args, NULL));
-    assert_true(runner_expect(&p, "locked", 20000));
+    assert_true(runner_expect(&p, "locked", RUNNER_WAIT_MS));
     assert_int_equal(device_alloc(in, &a, &x, &err), NRT_TIMEOUT);
     snprintf(text, sizeof(text), "held by pid %d", p.pid);
     assert_non_null(strstr(err.text, text));
     runner_kill(&p, SIGCONT);
-    assert_true(runner_expect(&p, "unlocked", 20000));
-    assert_int_equal(runner_wait(&p, 20000), 0);
+    assert_true(runner_expect(&p, "unlocked", RUNNER_WAIT_MS));
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
 
     if (runner_emulated()) { /* no robust mutexes there */
@@ -274,9 +274,9 @@ static void stopped_lock_holder_is_named(void **state)
     }
     /* stopped and then killed: reclaimed at once */
     assert_true(runner_start(&p, "lock", args, NULL));
-    assert_true(runner_expect(&p, "locked", 20000));
+    assert_true(runner_expect(&p, "locked", RUNNER_WAIT_MS));
     runner_kill(&p, SIGKILL);
-    runner_wait(&p, 20000);
+    runner_wait(&p, RUNNER_WAIT_MS);
     assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
     audit(in);
     device_instance_close(in);
@@ -311,12 +311,12 @@ static void stopped_maker_of_an_instance_is_a_timeout(void **state)
 
     f->cfg.lock_limit_ms = 300;
     assert_true(runner_start(&p, "maker", args, NULL));
-    assert_true(runner_expect(&p, "making", 20000));
+    assert_true(runner_expect(&p, "making", RUNNER_WAIT_MS));
     assert_int_equal(device_instance_open(&f->cfg, &in, &err), NRT_TIMEOUT);
     assert_null(in);
     assert_non_null(strstr(err.text, "another process is making an instance and may be stopped"));
     runner_kill(&p, SIGCONT);
-    assert_int_equal(runner_wait(&p, 20000), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     device_instance_close(fixture_open(f));
     (void)state;
     fixture_free(f);
@@ -368,7 +368,7 @@ static void peer_that_exits_is_waited_for(void **state)
     pthread_t t;
 
     assert_true(runner_start(&p, "leaving", args, NULL));
-    assert_true(runner_expect(&p, "leaving", 20000));
+    assert_true(runner_expect(&p, "leaving", RUNNER_WAIT_MS));
     f->cfg.lock_limit_ms = 100; /* one that stays is told of */
     struct device_instance *in = a.in = fixture_open(f);
     attach_run(&a);
@@ -381,7 +381,7 @@ static void peer_that_exits_is_waited_for(void **state)
     assert_int_equal(pthread_create(&t, NULL, attach_run, &a), 0);
     assert_true(runner_tell(&p, "exit"));
     pthread_join(t, NULL);
-    assert_int_equal(runner_wait(&p, 20000), 0);
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     assert_int_equal(a.status, NRT_SUCCESS);
     assert_int_equal(a.first, 0); /* new memory: the former went with its last holder */
     device_instance_close(in);

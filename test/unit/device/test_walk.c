@@ -140,7 +140,7 @@ static void hear_book(struct runner_proc *p, struct sums *s)
     unsigned long long size;
 
     for (;;) {
-        assert_true(runner_line(p, line, sizeof(line), 120000));
+        assert_true(runner_line(p, line, sizeof(line), RUNNER_WAIT_MS));
         if (strcmp(line, "end") == 0)
             return;
         assert_int_equal(sscanf(line, "%u %u %u %llu", &core, &neff, &cat, &size), 4);
@@ -182,7 +182,7 @@ static void begin(struct runner_proc *p, const struct fixture *f, unsigned seed)
 
     snprintf(text, sizeof(text), "%u", seed);
     assert_true(runner_start(p, "worker", args, NULL));
-    assert_true(runner_expect(p, "ready", 60000));
+    assert_true(runner_expect(p, "ready", RUNNER_WAIT_MS));
 }
 
 static void the_account_is_what_is_held_at_every_step(void **state)
@@ -210,7 +210,7 @@ static void the_account_is_what_is_held_at_every_step(void **state)
             audit(in); /* while they run */
         if (victim < WORKERS) {
             runner_kill(&p[victim], SIGKILL);
-            runner_wait(&p[victim], 60000);
+            runner_wait(&p[victim], RUNNER_WAIT_MS);
             kills++;
         }
         for (unsigned i = 0; i < WORKERS; i++)
@@ -225,7 +225,7 @@ static void the_account_is_what_is_held_at_every_step(void **state)
     assert_true(kills > 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         assert_true(runner_tell(&p[i], "leave"));
-        assert_int_equal(runner_wait(&p[i], 60000), 0);
+        assert_int_equal(runner_wait(&p[i], RUNNER_WAIT_MS), 0);
     }
     audit(in);
     account_is(in, &(struct sums){0});

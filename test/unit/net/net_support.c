@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "run/run.h"
+#include "runner.h"
 
 bool port_take(struct port *p, const char *host)
 {
@@ -96,7 +97,7 @@ NRT_STATUS ranks_open(struct ranks *r, uint32_t rank, struct err *err)
 
 void ranks_until(struct ranks *r, bool (*done)(void *arg), void *arg)
 {
-    uint64_t end = run_now_ns() + 30000000000ull;
+    uint64_t end = run_now_ns() + RUNNER_WAIT_MS * 1000000ull;
 
     while (!done(arg)) {
         for (uint32_t i = 0; i < RANKS_MAX; i++) {
@@ -105,7 +106,7 @@ void ranks_until(struct ranks *r, bool (*done)(void *arg), void *arg)
         }
         if (run_now_ns() > end) {
             log_tap_dump(&r->tap);
-            fail_msg("30 s without the end");
+            fail_msg("%d ms without the end", RUNNER_WAIT_MS);
         }
     }
 }

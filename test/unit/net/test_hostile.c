@@ -232,7 +232,8 @@ static void a_recorded_join_is_worth_nothing(void **state)
     cfg.rank = 1;
     cfg.root = t.port.root;
     assert_int_equal(net_job_open(&cfg, &r.job[1], NULL), NRT_SUCCESS);
-    for (uint64_t end = run_now_ns() + 20000000000ull; t.up_len < MSG_HEAD && run_now_ns() < end;) {
+    for (uint64_t end = run_now_ns() + RUNNER_WAIT_MS * 1000000ull;
+         t.up_len < MSG_HEAD && run_now_ns() < end;) {
         relay_step(&t, &r);
         net_job_progress(r.job[0], 16);
         net_job_progress(r.job[1], 16);

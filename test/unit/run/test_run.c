@@ -363,21 +363,21 @@ static void words_work_between_processes(void **state)
     snprintf(fd_text, sizeof(fd_text), "%d", fd);
     w = word_map(fd_text);
     assert_true(runner_start(&proc, "echo", args, NULL));
-    assert_true(runner_expect(&proc, "ready", 20000));
+    assert_true(runner_expect(&proc, "ready", RUNNER_WAIT_MS));
     for (uint32_t i = 0; i < 1000; i++) {
         run_word_post(&w[0]);
         assert_true(run_wait(&w[1], i, RUN_FOREVER, &p));
     }
-    assert_int_equal(runner_wait(&proc, 20000), 0);
+    assert_int_equal(runner_wait(&proc, RUNNER_WAIT_MS), 0);
 
     /* A sleeper that is killed leaves its count, and words go on working. */
     w[0].value = 0;
     assert_true(runner_start(&proc, "sleeper", args, NULL));
-    assert_true(runner_expect(&proc, "ready", 20000));
+    assert_true(runner_expect(&proc, "ready", RUNNER_WAIT_MS));
     while (__atomic_load_n(&w[0].sleepers, __ATOMIC_ACQUIRE) == 0)
         sched_yield();
     runner_kill(&proc, SIGKILL);
-    assert_int_equal(runner_wait(&proc, 20000), RUNNER_SIGNAL(SIGKILL));
+    assert_int_equal(runner_wait(&proc, RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
     assert_int_equal(w[0].sleepers, 1);
     run_word_post(&w[0]);
     assert_true(run_wait(&w[0], 0, 0, &p));
