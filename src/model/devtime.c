@@ -76,10 +76,10 @@ static NRT_STATUS timeline_write(const struct model *m, struct instance *in, con
                                  .vnc = in->lc->vnc,
                                  .rank = m->rank,
                                  .ranks = m->world};
+    struct timeline_programs programs = {.progs = progs, .sg = sg};
     struct timeline_run run = {.core = &core,
-                               .cores = in->stage_count,
-                               .progs = progs,
-                               .sg = sg,
+                               .facts = &timeline_program_facts,
+                               .arg = &programs,
                                .events = &f->events,
                                .spans = spans,
                                .total_ps = total_ps};

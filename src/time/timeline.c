@@ -60,7 +60,8 @@ static uint64_t ns_of(const struct adding *a, uint64_t ps)
 
 static const struct row *row_add(struct timeline *t, struct row row, const char *name, int32_t at)
 {
-    if (!mem_grow((void **)&t->row, &t->cap_rows, t->rows + 1, sizeof(t->row[0]))) {
+    if (t->rows >= TIMELINE_ROWS_MAX ||
+        !mem_grow((void **)&t->row, &t->cap_rows, t->rows + 1, sizeof(t->row[0]))) {
         t->out.failed = true;
         return NULL;
     }
@@ -114,10 +115,10 @@ static uint64_t core_row(struct adding *a, uint32_t core)
     return made != NULL ? made->uuid : 0;
 }
 
-/* A track for a slice that begins at ns: the row has as many as its slices overlap. NULL: no
- * memory. */
+/* A track for a slice that begins at ns: the row has as many as its slices overlap. queue: its
+ * name. NULL: no memory. */
 static struct row *row_find(struct adding *a, enum row_kind kind, uint32_t core, uint32_t index,
-                            uint64_t ns)
+                            const char *queue, uint64_t ns)
 {
     static const int32_t place[] = {[ROW_ENGINE] = 0, [ROW_STREAM] = 100, [ROW_QUEUE] = 200};
     struct timeline *t = a->t;
@@ -136,9 +137,7 @@ static struct row *row_find(struct adding *a, enum row_kind kind, uint32_t core,
     else if (kind == ROW_STREAM)
         (void)snprintf(name, sizeof(name), "stream %" PRIu32, index);
     else
-        (void)snprintf(name, sizeof(name), "queue %s",
-                       index < a->run->sg[core]->queue_count ? a->run->sg[core]->queues[index].name
-                                                             : "?");
+        (void)snprintf(name, sizeof(name), "queue %s", queue);
     if (row_add(t, (struct row){.kind = kind, .core = core, .index = index, .parent = parent}, name,
                 place[kind] + (int32_t)index) == NULL)
         return NULL;
@@ -284,7 +283,7 @@ static void slice_put(struct adding *a, struct slice *s, struct row *row, struct
 
 static struct row *engine_row(struct adding *a, uint8_t unit, uint64_t ps)
 {
-    return row_find(a, ROW_ENGINE, unit >> 3, unit & 7, ns_of(a, ps));
+    return row_find(a, ROW_ENGINE, unit >> 3, unit & 7, NULL, ns_of(a, ps));
 }
 
 static void wait_text(struct strbuf *b, const struct time_event *w)
@@ -324,31 +323,20 @@ static void waits_put(struct adding *a, uint32_t i, uint32_t record)
 static void record_put(struct adding *a, const uint32_t *owner, uint32_t i, uint32_t first_wait)
 {
     const struct time_event *e = &a->ev[i];
-    unsigned core = e->unit >> 3, engine = e->unit & 7;
-    const struct neff_engine_code *code = &a->run->sg[core]->engines[engine];
-    const struct time_cost *cost = &a->run->progs[core]->cost[engine][e->id];
     struct slice s = {.e = {.category = "instruction"}};
-    struct isa_record r = {0};
+    struct timeline_record r = {0};
     struct strbuf text = {0};
-    const struct isa_op_info *op;
 
-    if ((e->id + (uint64_t)1) * sizeof(r) <= code->instr_bytes)
-        memcpy(&r, code->instr + (size_t)e->id * sizeof(r), sizeof(r));
-    isa_print_record(&r, &text);
-    op = isa_op_info(r.opcode);
-    s.e.name = op != NULL ? op->name : "record";
+    a->run->facts->record(a->run->arg, e->unit >> 3, e->unit & 7, e->id, &r, &text);
+    s.e.name = r.name != NULL ? r.name : "record";
     arg_uint(&s, "record", e->id);
     arg_text(&s, "instruction", text.s);
-    if (cost->guess)
+    if (r.guess)
         arg_text(&s, "cost", "a guess: nothing is published");
-    if (e->id < code->debug_count) {
-        const struct neff_debug_record *d = &code->debug[e->id];
-
-        arg_text(&s, "label", d->label);
-        arg_text(&s, "op", d->op);
-        s.e.file = d->file;
-        s.e.line = d->line;
-    }
+    arg_text(&s, "label", r.label);
+    arg_text(&s, "op", r.op);
+    s.e.file = r.file;
+    s.e.line = r.line;
     arrows_from(a, &s, i);
     for (uint32_t w = first_wait; w < i; w++)
         if (owner[w] == i && is_wait(&a->ev[w]) && has_arrow(a, owner, w) &&
@@ -362,49 +350,43 @@ static void record_put(struct adding *a, const uint32_t *owner, uint32_t i, uint
 static void xfer_put(struct adding *a, uint32_t i)
 {
     const struct time_event *e = &a->ev[i];
-    unsigned core = e->unit >> 3;
-    const struct time_xfer *x = &a->run->progs[core]->xfers[e->value];
-    const struct neff_subgraph *sg = a->run->sg[core];
-    struct slice s = {.e = {.category = "transfer", .name = "transfer"}};
+    struct slice s = {.e = {.category = "transfer"}};
     struct time_span span = a->run->spans[i];
+    struct timeline_xfer x = {0};
 
-    if (x->queue < sg->queue_count) {
-        s.e.name = sg->queues[x->queue].name;
-        arg_text(&s, "type", neff_queue_type_name(sg->queues[x->queue].type));
-    }
+    a->run->facts->xfer(a->run->arg, e->unit >> 3, (uint32_t)e->value, &x);
+    s.e.name = x.queue_name != NULL ? x.queue_name : "transfer";
+    arg_text(&s, "type", x.type);
     arg_text(&s, "triggered by", isa_engine_name(e->unit & 7));
-    arg_uint(&s, "bytes", x->bytes);
-    arg_uint(&s, "first DMA engine", x->first_engine);
-    arg_uint(&s, "rings", x->engines);
-    arg_uint(&s, "packet_ps", x->packet_ps);
-    arg_text(&s, "descriptors", x->hwdge ? "hardware DGE" : NULL);
+    arg_uint(&s, "bytes", x.bytes);
+    arg_uint(&s, "first DMA engine", x.first_engine);
+    arg_uint(&s, "rings", x.engines);
+    if (x.packet_ps > 0)
+        arg_uint(&s, "packet_ps", x.packet_ps);
+    arg_text(&s, "descriptors", x.descriptors);
     arrows_from(a, &s, i);
-    slice_put(a, &s, row_find(a, ROW_QUEUE, core, x->queue, ns_of(a, span.start_ps)), span);
+    slice_put(a, &s,
+              row_find(a, ROW_QUEUE, e->unit >> 3, x.queue,
+                       x.queue_name != NULL ? x.queue_name : "?", ns_of(a, span.start_ps)),
+              span);
 }
 
 static void coll_put(struct adding *a, uint32_t i)
 {
     const struct time_event *e = &a->ev[i];
-    unsigned core = e->unit >> 3;
-    const struct neff_subgraph *sg = a->run->sg[core];
-    struct slice s = {.e = {.category = "collective", .name = "collective"}};
+    struct slice s = {.e = {.category = "collective"}};
     struct time_span span = a->run->spans[i], members = span;
-    struct row *row = row_find(a, ROW_STREAM, 0, e->index, ns_of(a, span.start_ps));
-    uint64_t arrival = e->id < a->xfers ? a->arrival[e->id] : 0, bytes = 0;
+    struct row *row = row_find(a, ROW_STREAM, 0, e->index, NULL, ns_of(a, span.start_ps));
+    uint64_t arrival = e->id < a->xfers ? a->arrival[e->id] : 0;
+    struct timeline_coll c = {0};
 
-    if ((uint32_t)e->value < sg->coll_count) {
-        const struct neff_coll *c = &sg->colls[e->value];
-
-        s.e.name = neff_coll_op_name(c->op);
-        for (uint32_t k = 0; k < c->in_count; k++)
-            bytes += c->in[k].size;
-        arg_uint(&s, "bytes in", bytes);
-        bytes = 0;
-        for (uint32_t k = 0; k < c->out_count; k++)
-            bytes += c->out[k].size;
-        arg_uint(&s, "bytes out", bytes);
-        arg_text(&s, "algorithm", c->algorithm);
+    a->run->facts->coll(a->run->arg, e->unit >> 3, (uint32_t)e->value, &c);
+    s.e.name = c.name != NULL ? c.name : "collective";
+    if (c.sizes) {
+        arg_uint(&s, "bytes in", c.bytes_in);
+        arg_uint(&s, "bytes out", c.bytes_out);
     }
+    arg_text(&s, "algorithm", c.algorithm);
     arg_uint(&s, "entry", (uint32_t)e->value);
     arg_text(&s, "triggered by", isa_engine_name(e->unit & 7));
     arrows_from(a, &s, i);

@@ -8,6 +8,7 @@
 #ifndef TIME_TIMELINE_H
 #define TIME_TIMELINE_H
 
+#include "base/strbuf.h"
 #include "neff/neff.h"
 #include "time/perfetto.h"
 #include "time/time.h"
@@ -25,15 +26,53 @@ struct timeline_core {
     uint32_t ranks;
 };
 
-/* One execution: what time_replay was given, and its spans. The arrays have an entry per physical
- * core; everything is borrowed for the call. */
-struct timeline_run {
-    const struct timeline_core *core;
-    unsigned cores;
+/* What the events of an execution name by numbers. Texts may be NULL: not known. */
+struct timeline_record {
+    const char *name, *label, *op, *file;
+    uint32_t line; /* 0: not known */
+    bool guess;    /* nothing is published about its cost */
+};
+struct timeline_xfer {
+    const char *queue_name, *type, *descriptors;
+    uint32_t queue; /* queue set */
+    uint32_t first_engine, engines;
+    uint64_t bytes, packet_ps; /* packet_ps 0: not known */
+};
+struct timeline_coll {
+    const char *name, *algorithm;
+    bool sizes; /* the two are known */
+    uint64_t bytes_in, bytes_out;
+};
+
+/* Who knows it: each fills *ret, which is zero before, and what it points to stays until the next
+ * call; any number may come, also such as the execution's program does not have. */
+struct timeline_facts {
+    /* text gets the record's text, or stays as it is. */
+    void (*record)(const void *arg, unsigned core, unsigned engine, uint32_t id,
+                   struct timeline_record *ret, struct strbuf *text);
+    void (*xfer)(const void *arg, unsigned core, uint32_t index, struct timeline_xfer *ret);
+    void (*coll)(const void *arg, unsigned core, uint32_t entry, struct timeline_coll *ret);
+};
+
+/* Of programs in memory: arg is a struct timeline_programs, whose arrays have an entry per physical
+ * core. */
+extern const struct timeline_facts timeline_program_facts;
+struct timeline_programs {
     const struct time_program *const *progs;
     const struct neff_subgraph *const *sg; /* of which progs were made */
+};
+
+/* Of an entry of a subgraph's table of collectives; *ret stays as it is when it has none such. */
+void timeline_coll_facts(const struct neff_subgraph *sg, uint32_t entry, struct timeline_coll *ret);
+
+/* One execution: its events, and spans of time_replay or of a file. Everything is borrowed for the
+ * call. */
+struct timeline_run {
+    const struct timeline_core *core;
+    const struct timeline_facts *facts;
+    const void *arg; /* of facts */
     const struct time_events *events;
-    const struct time_span *spans;
+    const struct time_span *spans; /* where by is TIME_NONE everywhere there are no arrows */
     uint64_t total_ps;
 };
 
@@ -43,8 +82,9 @@ struct timeline *timeline_create(int32_t pid, uint32_t vnc);
 void timeline_destroy(struct timeline *t); /* NULL is fine */
 /* Add an execution behind those before it. *ret, *ret_size: the packets of this call, valid until
  * the next one; packets of all calls in their order, also mixed with those of other timelines, are
- * a trace. NRT_RESOURCE: no memory; nothing is given back, and the timeline can only be destroyed.
- */
+ * a trace. NRT_RESOURCE: no memory, or slices of one place that overlap more than TIMELINE_ROWS_MAX
+ * times, which no program's do; nothing is given back, and the timeline can only be destroyed. */
+#define TIMELINE_ROWS_MAX 8192u
 NRT_STATUS timeline_add(struct timeline *t, const struct timeline_run *run, const uint8_t **ret,
                         size_t *ret_size, struct err *err);
 
