@@ -64,17 +64,23 @@ static bool is_range(uint64_t first, uint64_t count, uint64_t all)
 
 static NRT_STATUS models_check(const struct ntff *n, struct err *err)
 {
+    uint64_t record = 0, xfer = 0; /* up to here they belong to models before */
+
     for (uint64_t i = 0; i < n->model_count; i++) {
         const struct ntff_model *m = &n->models[i];
 
         if (!is_text(n, m->name))
             return bad(err, NTFF_MODELS, i, "its name is no text");
+        if (m->gen < ISA_V2 || m->gen > ISA_V4)
+            return bad(err, NTFF_MODELS, i, "its generation");
         if (m->cores < 1 || m->cores > TIME_CORES)
             return bad(err, NTFF_MODELS, i, "the number of cores");
-        if (!is_range(m->first_record, m->records, n->record_count))
+        if (!is_range(m->first_record, m->records, n->record_count) || m->first_record < record)
             return bad(err, NTFF_MODELS, i, "its records");
-        if (!is_range(m->first_xfer, m->xfers, n->xfer_count))
+        if (!is_range(m->first_xfer, m->xfers, n->xfer_count) || m->first_xfer < xfer)
             return bad(err, NTFF_MODELS, i, "its transfers");
+        record = (uint64_t)m->first_record + m->records;
+        xfer = (uint64_t)m->first_xfer + m->xfers;
     }
     return NRT_SUCCESS;
 }
@@ -98,11 +104,15 @@ static NRT_STATUS programs_check(const struct ntff *n, struct err *err)
 
 static NRT_STATUS execs_check(const struct ntff *n, struct err *err)
 {
+    uint64_t event = 0; /* up to here they belong to executions before */
+
     for (uint64_t i = 0; i < n->exec_count; i++) {
         if (n->execs[i].model >= n->model_count)
             return bad(err, NTFF_EXECS, i, "its model");
-        if (!is_range(n->execs[i].first_event, n->execs[i].events, n->event_count))
+        if (!is_range(n->execs[i].first_event, n->execs[i].events, n->event_count) ||
+            n->execs[i].first_event < event)
             return bad(err, NTFF_EXECS, i, "its events");
+        event = n->execs[i].first_event + n->execs[i].events;
     }
     for (uint64_t i = 0; i < n->event_count; i++) {
         const struct ntff_event *e = &n->events[i];

@@ -41,7 +41,7 @@ def commands(tool):
 
 
 try:
-    in_tree = {d for d in os.listdir(os.path.join(root, 'tools')) if d != 'common' and
+    in_tree = {d for d in os.listdir(os.path.join(root, 'tools')) if d not in ('common', 'viewer') and
                os.path.isdir(os.path.join(root, 'tools', d))}
     missing = in_tree - set(tools)
     assert missing <= {'neuron-top'}, missing  # needs ncurses

@@ -300,7 +300,7 @@ class Explorer(unittest.TestCase):
     def test_help(self):
         with open(MAN, encoding='utf-8') as f:
             man = f.read().replace('\\-', '-')
-        for command in ('capture', 'inspect'):
+        for command in ('capture', 'inspect', 'view'):
             text = self.run_in(TOOL, command, '--help').stdout
             names = re.findall(r'^ +(?:-\w, |    )?(--[a-z-]+)', text, re.M)
             self.assertGreater(len(names), 4)

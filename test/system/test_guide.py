@@ -98,8 +98,9 @@ def drive(tmp):
 def profiled(tmp):
     """The commands of the page."""
     assert set(files) == {'add.nasm', 'profiled.c'}, files.keys()
-    commands = re.search(r'\n((?:    [^\n]+\n)*    head -c 8 add.ntff; echo\n)', text).group(1)
-    for old, new in (('gcc profiled.c -o profiled -lnrt', 'true'), ('opennrt asm', opennrt + ' asm')):
+    commands = re.search(r'\n((?:    [^\n]+\n)*    opennrt view add.ntff -n add.neff\n)', text).group(1)
+    for old, new in (('gcc profiled.c -o profiled -lnrt', 'true'), ('opennrt asm', opennrt + ' asm'),
+                     ('opennrt view', opennrt + ' view')):
         assert old in commands
         commands = commands.replace(old, new)
     compile_it(tmp, 'profiled.c')

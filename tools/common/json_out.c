@@ -91,6 +91,12 @@ void json_out_bool(struct json_out *j, const char *key, bool v)
     strbuf_put(&j->out, v ? "true" : "false");
 }
 
+void json_out_thousandths(struct json_out *j, const char *key, uint64_t v)
+{
+    begin(j, key);
+    strbuf_printf(&j->out, "%" PRIu64 ".%03u", v / 1000, (unsigned)(v % 1000));
+}
+
 void json_out_real(struct json_out *j, const char *key, double v)
 {
     begin(j, key);

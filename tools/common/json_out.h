@@ -25,6 +25,8 @@ void json_out_text(struct json_out *j, const char *key, const char *text);
 void json_out_uint(struct json_out *j, const char *key, uint64_t v);
 void json_out_int(struct json_out *j, const char *key, int64_t v);
 void json_out_bool(struct json_out *j, const char *key, bool v);
+/* v / 1000, exactly: 12.340. */
+void json_out_thousandths(struct json_out *j, const char *key, uint64_t v);
 /* Not a number and infinities become null. */
 void json_out_real(struct json_out *j, const char *key, double v);
 void json_out_null(struct json_out *j, const char *key);

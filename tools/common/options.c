@@ -93,7 +93,8 @@ static void tables(const struct tool *t, struct option *longs, char *shorts)
 {
     size_t n = 0;
 
-    *shorts++ = '+'; /* operands end the options: an operand may begin a command line of its own */
+    if (!t->mixed)
+        *shorts++ = '+'; /* an operand may begin a command line of its own */
     for (size_t i = 0; i < t->count; i++) {
         const struct tool_option *o = &t->options[i];
 

@@ -33,6 +33,7 @@ struct tool {
     const char *about;     /* lines for --help */
     const struct tool_option *options;
     size_t count;
+    bool mixed; /* options may also follow operands */
 };
 
 /* True: run, operands from *ret_first on in argv. False: end with *ret_code; what there is to say

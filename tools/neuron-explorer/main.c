@@ -4,6 +4,12 @@
 #include <string.h>
 
 #include "explorer.h"
+#include "viewer/command.h"
+
+static int cmd_view(int argc, char **argv)
+{
+    return viewer_command("neuron-explorer view", argc, argv);
+}
 
 static const struct {
     const char *name;
@@ -12,6 +18,7 @@ static const struct {
 } commands[] = {
     {"capture", cmd_capture, "execute a NEFF and save what the device did"},
     {"inspect", cmd_inspect, "run a command with its profiles written to a folder"},
+    {"view", cmd_view, "show profiles as tables, JSON or traces"},
 };
 
 static void usage(FILE *f)

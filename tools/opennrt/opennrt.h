@@ -23,6 +23,7 @@ int cmd_run(int argc, char **argv);
 int cmd_schedule(int argc, char **argv);
 int cmd_sysfs(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
+int cmd_view(int argc, char **argv);
 
 /* An option --name, and -letter unless that is 0: a flag to set, or where its text goes. Both stay
  * as they are without the option. */

@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""view, of neuron-explorer and of opennrt: what it says of profiles, against a reader of its own (support/ntff.py),
+against the timeline that `opennrt run` writes, and against files that lie.
+
+    test_view.py <neuron-explorer> <opennrt> <libnrt> <source root>"""
+import glob
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '../support'))
+import ntff  # noqa: E402
+import pftrace  # noqa: E402
+from tools import Site, proves  # noqa: E402
+
+EXPLORER, OPENNRT, LIB, ROOT = map(os.path.abspath, [sys.argv.pop(1) for _ in range(4)])
+PROGRAMS = os.path.join(ROOT, 'test/programs')
+KEYS = {'pe': 'tensor_engine', 'dve': 'vector_engine', 'act': 'scalar_engine', 'pool': 'gpsimd_engine', 'sp': 'sync_engine'}
+
+
+def opcodes():
+    """name, and whether it computes, by number: docs/isa.md section 3."""
+    with open(os.path.join(ROOT, 'docs/isa.md'), encoding='utf-8') as f:
+        rows = re.findall(r'^\| (0x[0-9a-f]{2}) \| (\w+)[^|]*\| ([NCSD]) \|', f.read(), re.M)
+    assert len(rows) > 50
+    return {int(number, 16): (name, form == 'C') for number, name, form in rows}
+
+
+OPCODES = opcodes()
+COMPUTE = {number for number, (_, computes) in OPCODES.items() if computes}
+with open(os.path.join(ROOT, 'data/isa_costs.json'), encoding='utf-8') as costs:
+    # bytes per ps of a DMA engine, by generation
+    RATE = {2 + i: float(r) / 1e3
+            for i, r in enumerate(re.findall(r'"dma_bytes_per_ns_per_engine": ([0-9.]+)', costs.read()))}
+
+
+class View(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """Profiles to look at: of one execution, of several, of two ranks with a collective, of two physical cores."""
+        cls.site = Site('view', OPENNRT, LIB).__enter__()
+        cls.tmp = tempfile.TemporaryDirectory()
+        cls.folder = cls.tmp.name
+        for name in ('matmul', 'layernorm', 'softmax', 'add', 'summed', 'pair'):
+            cls.site.run(OPENNRT, 'asm', os.path.join(PROGRAMS, name + '.nasm'), '-o', cls.path(name + '.neff'))
+        for name in ('matmul', 'layernorm', 'softmax'):
+            cls.capture(cls.site, name, '--profile-nth-exec', '1', '--num-exec', '1', '-s', cls.path(name + '.ntff'))
+        cls.capture(cls.site, 'add', '--exec-mode', 'async', '--num-exec', '3', '-s', cls.path('add.ntff'))
+        with Site('viewpair', OPENNRT, LIB, 'trn2.3xlarge') as pair:
+            cls.capture(pair, 'pair', '-s', cls.path('pair.ntff'))
+        # Only what is watched when it is loaded has times of its collectives.
+        cls.inspected = cls.path('inspected')
+        cls.site.run(EXPLORER, 'inspect', '-o', cls.inspected, EXPLORER, 'capture', '-n', cls.path('summed.neff'), '-r', '2',
+                     '--num-exec', '3', '--disable-profile')
+        for path in glob.glob(cls.path('inspected/*/*.ntff')):
+            os.link(path, cls.path('summed_' + os.path.basename(path)))
+        cls.profiles = sorted(glob.glob(cls.path('*.ntff')))
+        assert len(cls.profiles) >= 7, cls.profiles
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.tmp.cleanup()
+        cls.site.__exit__()
+
+    @classmethod
+    def path(cls, *names):
+        return os.path.join(cls.folder, *names)
+
+    @classmethod
+    def capture(cls, site, name, *argv):
+        site.run(EXPLORER, 'capture', '-n', cls.path(name + '.neff'), *argv)
+
+    def run_in(self, *argv, code=0, cwd=None):
+        done = subprocess.run(argv, env=self.site.env, cwd=cwd or self.folder, capture_output=True, check=False, timeout=100)
+        self.assertEqual(done.returncode, code, (argv, done))
+        return done.stdout.decode(), done.stderr.decode()
+
+    def view(self, *argv, tool=EXPLORER, **more):
+        return self.run_in(tool, 'view', *argv, **more)[0]
+
+    def json(self, *argv):
+        return json.loads(self.view('--output-format', 'json', '--output-file', '-', *argv))
+
+    def first(self, name):
+        """A profile of the program, and its NEFF."""
+        return [p for p in self.profiles if os.path.basename(p).startswith(name)][0], self.path(name + '.neff')
+
+    # ---- figures, against the other reader ----
+
+    def near(self, got, want):
+        self.assertTrue(abs(got - want) <= 1e-8 * max(abs(want), 1e-3), '%r is not %r' % (got, want))
+
+    def figures(self, path):
+        p = ntff.read(path)
+        self.assertEqual(len(p.models), 1)
+        return p, ntff.Figures(p, 0, COMPUTE, RATE[p.models[0].gen])
+
+    def check_summary(self, s, p, f):
+        seconds = 1e-12
+        whole = f.total or 1
+        self.assertEqual((s['model_id'], s['nc_idx'], s['nd_idx'], s['rank_id']),
+                         (p.models[0].id, p.models[0].vnc, 0, p.models[0].rank))
+        self.assertEqual((s['model_name'], s['execution_count']), (p.text(p.models[0].name), len(f.execs)))
+        self.near(s['total_time'], f.total * seconds)
+        self.near(s['total_active_time'], f.active * seconds)
+        self.near(s['total_active_time_percent'], f.active / whole)
+        for number, engine in enumerate(ntff.ENGINES):
+            key = KEYS[engine]
+            units = [u for u in (number, number + 8) if u in f.units]  # on one or both physical cores
+            busy = sum(f.busy[u] for u in units) / p.models[0].cores
+            self.near(s[key + '_active_time'], busy * seconds)
+            self.near(s[key + '_active_time_percent'], busy / whole)
+            self.assertEqual(s[key + '_instruction_count'], sum(f.count[u] for u in units))
+            self.assertEqual(key + '_idle_reason' in s, bool(units))
+        self.assertEqual((s['matmul_instruction_count'], s['dma_transfer_count'], s['dma_transfer_total_bytes'],
+                          s['cc_op_count']), (f.matmuls, f.transfers, f.bytes, f.colls))
+        self.near(s['dma_transfer_average_bytes'], f.bytes / (f.transfers or 1))
+        self.near(s['dma_active_time'], f.dma_active / p.models[0].cores * seconds)
+        self.assertAlmostEqual(s['dma_efficiency_percent'], f.efficiency, delta=1e-4)  # whole ps for each transfer
+        self.near(s['cc_active_time'], f.coll_any * seconds)
+        self.near(s['cc_late_member_time'], f.coll_late * seconds)
+        self.near(s['compute_active_time'], f.compute * seconds)
+        self.near(s['dma_overlap_compute_time_percent'], f.dma_hidden / (f.dma_any or 1))
+        self.near(s['cc_overlap_compute_time_percent'], f.coll_hidden / (f.coll_any or 1))
+
+    def test_figures(self):
+        seen = set()
+        for path in self.profiles:
+            p, f = self.figures(path)
+            shown = self.json('-s', path)
+            self.check_summary(shown['summary'][0], p, f)
+            engines = {(e['core'] << 3 | ntff.ENGINES.index(e['engine'])): e for e in shown['engine']}
+            self.assertEqual(sorted(engines), f.units)
+            for unit, e in engines.items():
+                self.assertEqual(e['instruction_count'], f.count[unit])
+                self.near(e['active'], f.busy[unit] / 1e3)
+                for why in ntff.REASONS:
+                    self.near(e[why], f.idle[unit][why] / 1e3)
+                    seen.add(why if f.idle[unit][why] else '')
+                self.near(e['active'] + sum(e[why] for why in ntff.REASONS), f.total / 1e3)
+            self.assertEqual({(q['core'], q['queue']): [q['transfer_count'], q['bytes']] for q in shown['queue']
+                              if q['transfer_count']}, {k: q[:2] for k, q in f.queues.items()})
+        self.assertTrue({'idle_engine', 'idle_transfer', 'idle_collective', 'idle_ended'} <= seen, seen)
+
+    def test_summary_json(self):
+        for name in ('matmul', 'summed'):
+            path, neff = self.first(name)
+            p, f = self.figures(path)
+            shown = json.loads(self.view('-n', neff, '-s', path, '--output-format', 'summary-json'))
+            self.assertEqual(list(shown), ['%s_instid_0_vnc_%d' % (p.models[0].hash[:16].hex(), p.models[0].vnc)])
+            self.check_summary(list(shown.values())[0], p, f)
+        proves('tool-178')
+
+    def test_summary_text(self):
+        path, neff = self.first('layernorm')
+        p, f = self.figures(path)
+        lines = self.view('-n', neff, '-s', path, '--output-format', 'summary-text').splitlines()
+        shown = dict(re.fullmatch(r'(\w+) +(.*)', line).groups() for line in lines)
+        self.assertEqual(len(shown), len(lines))
+        for key, value in shown.items():
+            if re.fullmatch(r'[-+0-9.e]+', value):
+                shown[key] = float(value)
+        self.assertTrue({'nc_idx', 'nd_idx', 'total_time'} <= set(shown))
+        self.check_summary(shown, p, f)
+        proves('tool-177')
+
+    def test_words(self):
+        """The summary for people: its figures, and the reasons in words."""
+        path, neff = self.first('layernorm')
+        _, f = self.figures(path)
+        text = self.view(path, '-n', neff, '--output-format', 'summary', tool=OPENNRT)
+        rows = dict(re.findall(r'^ +0 (pe|dve|act|pool|sp) +(.*)$', text.split('\ntransfers')[0], re.M))
+        self.assertEqual(sorted(rows), sorted(ntff.ENGINES[u] for u in f.units))
+        said = {'idle_engine': r'waits for (other engines, most for \w+|its own earlier instructions)',
+                'idle_transfer': r'waits for transfers, most for queue q(In|Out)', 'idle_ended': 'has ended',
+                'idle_between': 'stands between its instructions'}
+        for unit in f.units:
+            row = rows[ntff.ENGINES[unit]]
+            self.assertEqual(float(row.split()[2]), round(100 * f.busy[unit] / f.total, 1))
+            for why, words in said.items():
+                share = 100 * f.idle[unit][why] / f.total
+                found = re.search(words + r' \(([0-9.]+) %\)', row)
+                self.assertEqual(found is not None, share >= 1, (row, why, share))
+                if found:
+                    self.assertLessEqual(abs(float(found.groups()[-1]) - share), 0.051)
+        self.assertIn('the DMA engines move %.1f %%' % (100 * f.efficiency), text)
+        self.assertIn('an engine computes %.1f %% of the time, %.1f %% of the time of transfers'
+                      % (100 * f.compute / f.total, 100 * f.dma_hidden / f.dma_any), text)
+        longest = re.findall(r'^ +([0-9.]+) +[0-9.]+ % +(\d+) +0 (\w+) +(\w+) (\d+)', text.split('longest')[1], re.M)
+        want = [('%.3f' % (f.instructions[k][1] / 1e6), str(f.instructions[k][0]), ntff.ENGINES[k[0]],
+                 OPCODES[f.instructions[k][2]][0], str(k[1])) for k in f.top(10)]
+        self.assertEqual(longest, want)
+
+    def test_reasons_of_collectives(self):
+        path, _ = self.first('summed')
+        self.assertRegex(self.view(path, '--output-format', 'summary'), r'waits for collectives \([0-9.]+ %\)')
+
+    # ---- tables ----
+
+    def test_tables(self):
+        path, neff = self.first('matmul')
+        p = ntff.read(path)
+        shown = self.json('-n', neff, '-s', path)
+        want = [e for e in p.events if e.kind == ntff.RECORD]
+        self.assertEqual(len(shown['instruction']), len(want))
+        with open(os.path.join(PROGRAMS, 'matmul.nasm'), encoding='utf-8') as f:
+            source = f.read().splitlines()
+        for got, e in zip(shown['instruction'], want):
+            self.assertTrue({'timestamp', 'duration', 'label', 'hlo_name', 'opcode', 'operands'} <= set(got))
+            self.near(got['timestamp'], e.start / 1e3)
+            self.near(got['duration'], (e.end - e.start) / 1e3)
+            self.assertEqual((got['engine'], got['opcode'], got['id']),
+                             (ntff.ENGINES[e.unit], OPCODES[e.value][0], e.id))
+            self.assertIn(got['opcode'], got['operands'])
+            if got['opcode'] == 'nc_matmul':
+                self.assertIn('nc_matmul psum.float32', got['operands'])
+                self.assertIn('nc_matmul', source[got['source_line'] - 1])
+        without = self.json('-s', path)
+        self.assertEqual({i['operands'] for i in without['instruction']}, {''})
+        self.assertNotEqual({i['operands'] for i in shown['instruction']}, {''})
+        proves('tool-145')
+        dma = [(e.start, e.end, p.xfers[e.value].bytes) for e in p.events if e.kind == ntff.XFER]
+        self.assertEqual(len(shown['dma']), len(dma))
+        for got, (start, end, size) in zip(shown['dma'], dma):
+            self.near(got['timestamp'], start / 1e3)
+            self.near(got['duration'], (end - start) / 1e3)
+            self.assertEqual((got['bytes'], got['queue_name'] in ('qIn', 'qOut')), (size, True))
+        self.assertEqual({d['queue_name'] for d in without['dma']}, {''})
+        path, neff = self.first('summed')
+        rows = self.json('-n', neff, '-s', path)['collective']
+        self.assertEqual([r['operation'] for r in rows], ['all_reduce'] * len(ntff.read(path).execs))
+        proves('tool-179')
+
+    def test_traces_are_those_of_run(self):
+        """What `opennrt run --timeline` draws of the same program: the same slices and, if asked for, arrows."""
+        for name in ('matmul', 'layernorm', 'softmax'):
+            path, neff = self.first(name)
+            self.run_in(OPENNRT, 'run', neff, '--timeline', 'run.pftrace')
+            run = pftrace.read(self.path('run.pftrace'))
+            os.unlink(self.path('run.pftrace'))
+            for flows in (True, False):
+                self.view('-n', neff, '-s', path, '--output-format', 'perfetto', '--output-file', 'view.pftrace',
+                          *(['--show-perfetto-flows'] if flows else []))
+                got = pftrace.read(self.path('view.pftrace'))
+                facts = lambda t, s: (t.path(s.track)[1:], s.name, s.start, s.end, s.source, s.depth,  # noqa: E731
+                                      {k: v for k, v in s.args.items() if k not in ('cost', 'packet_ps', 'descriptors')})
+                self.assertEqual([facts(got, s) for s in got.slices], [facts(run, s) for s in run.slices])
+                arrows = lambda t: sorted((facts(t, a)[:4], facts(t, b)[:4]) for a, b in t.links)  # noqa: E731
+                self.assertTrue(run.links)
+                self.assertEqual(arrows(got), arrows(run) if flows else [])
+        proves('tool-157')
+
+    # ---- which files, and where to ----
+
+    def test_files(self):
+        path, neff = self.first('matmul')
+        with tempfile.TemporaryDirectory() as cwd:
+            os.link(path, os.path.join(cwd, 'profile.ntff'))
+            self.assertIn('model matmul', self.view('--output-format', 'summary', cwd=cwd))
+            self.run_in(EXPLORER, 'view', '-s', 'none.ntff', '--output-format', 'summary', code=1, cwd=cwd)
+        self.assertIn('model layernorm', self.view('-s', self.first('layernorm')[0], '--output-format', 'summary'))
+        proves('tool-146')
+        hashes = {ntff.read(p).models[0].hash[:16].hex() for p in self.profiles}
+        with tempfile.TemporaryDirectory() as cwd:
+            for form, suffix in (('json', 'json'), ('perfetto', 'pftrace')):
+                self.view('-d', self.folder, '--output-format', form, cwd=cwd)
+                self.assertEqual(sorted(glob.glob('device*.' + suffix, root_dir=cwd)),
+                                 sorted('device_profile_model_%s.%s' % (h, suffix) for h in hashes))
+            self.view('-d', self.folder, '--output-format', 'json', '--output-file', 'there/too', cwd=cwd)
+            self.assertEqual(len(glob.glob(cwd + '/there/too/device_profile_model_*.json')), len(hashes))
+            summed = ntff.read(self.first('summed')[0]).models[0].hash[:16].hex()
+            with open(cwd + '/there/too/device_profile_model_%s.json' % summed, encoding='utf-8') as f:
+                self.assertEqual(sorted({s['rank_id'] for s in json.load(f)['summary']}), [0, 1])
+        text = self.view('-d', self.folder, '--output-format', 'summary-text')
+        self.assertEqual(len(re.findall('^total_time ', text, re.M)), len(self.profiles) + len(glob.glob(self.inspected + '/*/*.ntff')))
+        proves('tool-147')
+        self.assertEqual(self.view('-s', path, '--output-format', 'summary-json', '--output-file', 'out.json'), 'out.json\n')
+        with open(self.path('out.json'), encoding='utf-8') as f:
+            self.assertEqual(f.read(), self.view('-s', path, '--output-format', 'summary-json'))
+        self.assertIn('No such file', self.run_in(EXPLORER, 'view', '-s', path, '--output-format', 'json', '--output-file',
+                                                  'no/such', code=1)[1])
+        self.assertFalse(glob.glob(self.path('no*')))
+        proves('tool-149')
+        self.assertIn('no output format "pdf"', self.run_in(EXPLORER, 'view', '-s', path, '--output-format', 'pdf', code=2)[1])
+        other = self.view('-n', self.first('add')[1], '-s', path, '--output-format', 'json', '--output-file', '-')
+        self.assertEqual({i['operands'] for i in json.loads(other)['instruction']}, {''})  # not its NEFF
+
+    # ---- what is dropped, and what lies ----
+
+    def test_dropped(self):
+        path, _ = self.first('matmul')
+        with open(path, 'rb') as f:
+            data = bytearray(f.read())
+        stored = len(ntff.Profile(bytes(data)).events)
+        data[24:40] = (3).to_bytes(8, 'little') + (1001).to_bytes(8, 'little')
+        with open(self.path('drops.bin'), 'wb') as f:
+            f.write(data)
+        out, err = self.run_in(EXPLORER, 'view', '-s', 'drops.bin', '--output-format', 'summary-json')
+        self.assertIn('1001 trace events were dropped during capture (stored %d out of %d total events)'
+                      % (stored, stored + 1001), err)
+        self.assertIn('3 executions had no room', err)
+        shown = list(json.loads(out).values())[0]
+        self.assertEqual((shown['dropped_event_count'], shown['dropped_execution_count']), (1001, 3))
+        proves('tool-180')
+
+    def test_files_that_lie(self):
+        """Any bytes changed anywhere: refused, or shown; never a crash, and no control characters."""
+        seed = int(os.environ.get('VIEW_SEED', random.SystemRandom().randrange(1 << 32)))
+        print('VIEW_SEED=%d' % seed)
+        rng = random.Random(seed)
+        with open(self.first('matmul')[0], 'rb') as f:
+            good = f.read()
+        shown = 0
+        for i in range(24):
+            data = bytearray(good)
+            for _ in range(rng.choice([1, 4, 64])):
+                data[rng.randrange(40 if i % 3 else 0, len(data))] = rng.randrange(256)
+            with open(self.path('lies.bin'), 'wb') as f:
+                f.write(data)
+            done = subprocess.run([EXPLORER, 'view', '-s', 'lies.bin', '--output-file', '-', '--output-format',
+                                   rng.choice(['summary', 'summary-text', 'summary-json', 'json', 'perfetto'])],
+                                  cwd=self.folder, env=self.site.env, capture_output=True, check=False, timeout=100)
+            self.assertIn(done.returncode, (0, 1), (seed, i, done.stderr))
+            self.assertEqual(done.returncode == 1, done.stderr.startswith(b'neuron-explorer view: lies.bin: ')
+                             and b'Warning' not in done.stderr, (seed, i, done.stderr))
+            shown += done.returncode == 0
+        self.assertTrue(shown)
+
+    def test_names_that_lie(self):
+        path, _ = self.first('matmul')
+        with open(path, 'rb') as f:
+            data = f.read()
+        self.assertIn(b'\0matmul\0', data)
+        with open(self.path('evil.bin'), 'wb') as f:
+            f.write(data.replace(b'\0matmul\0', b'\0\x1b[2J"\\\0', 1))
+        text = self.view('-s', 'evil.bin', '--output-format', 'summary')
+        self.assertIn('model ?[2J"\\ (', text)
+        self.assertNotIn('\x1b', text + self.view('-s', 'evil.bin', '--output-format', 'summary-text'))
+        self.assertEqual(self.json('-s', 'evil.bin')['summary'][0]['model_name'], '\x1b[2J"\\')
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view: the command line, and what of it is written where. */
+#include "viewer/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "common/options.h"
+#include "viewer/load.h"
+
+struct view_options {
+    const char *neff, *session, *folder, *format, *output;
+    int flows, no_device, no_system;
+    bool folders; /* among what is to be shown */
+};
+
+/* ---- where bytes go ---- */
+
+static bool fd_put(void *arg, const void *bytes, size_t size)
+{
+    return fd_write_all(*(int *)arg, bytes, size);
+}
+
+static int say(const char *tool, const char *path, const char *why)
+{
+    fprintf(stderr, "%s: %s: %s\n", tool, path, why);
+    return TOOL_FAILED;
+}
+
+/* A document: what is written of the entries of one group. */
+struct document {
+    const struct view_options *o;
+    const struct viewer_shown **shown;
+    size_t count;
+};
+typedef NRT_STATUS (*document_write)(const struct document *d, const struct viewer_sink *sink,
+                                     struct err *err);
+
+/* Into the file, which is removed again when that fails; "-" is the standard output. */
+static int document_save(const char *tool, const char *path, const struct document *d,
+                         document_write write)
+{
+    bool out = strcmp(path, "-") == 0;
+    int fd = out ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    struct viewer_sink sink = {fd_put, &fd};
+    struct err err = {0};
+    NRT_STATUS st;
+
+    if (fd < 0)
+        return say(tool, path, strerror(errno));
+    errno = 0;
+    st = write(d, &sink, &err);
+    if (st == NRT_FAILURE && errno)
+        err_set(&err, st, "%s%s", strerror(errno), fd_size_hint(errno));
+    if (!out && close(fd) != 0 && st == NRT_SUCCESS)
+        st = err_set(&err, NRT_FAILURE, "%s", strerror(errno));
+    if (st == NRT_SUCCESS) {
+        if (!out)
+            printf("%s\n", path);
+        return TOOL_OK;
+    }
+    if (!out)
+        (void)unlink(path);
+    return say(tool, path, err.text);
+}
+
+/* ---- formats ---- */
+
+static NRT_STATUS text_end(struct strbuf *text, const struct viewer_sink *sink, struct err *err)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (text->failed)
+        st = err_set(err, NRT_RESOURCE, "no memory for a summary");
+    else if (!viewer_flush(text, sink, true))
+        st = err_set(err, NRT_FAILURE, "the summary could not be written");
+    strbuf_fini(text);
+    return st;
+}
+
+static NRT_STATUS texts_write(const struct document *d, const struct viewer_sink *sink,
+                              bool (*put)(const struct viewer_shown *s, struct strbuf *out),
+                              struct err *err)
+{
+    struct strbuf text = {0};
+
+    for (size_t i = 0; i < d->count; i++) {
+        strbuf_put(&text, i ? "\n" : "");
+        (void)put(d->shown[i], &text);
+    }
+    return text_end(&text, sink, err);
+}
+
+static NRT_STATUS words_write(const struct document *d, const struct viewer_sink *sink,
+                              struct err *err)
+{
+    return texts_write(d, sink, viewer_text_words, err);
+}
+
+static NRT_STATUS keys_write(const struct document *d, const struct viewer_sink *sink,
+                             struct err *err)
+{
+    return texts_write(d, sink, viewer_text_keys, err);
+}
+
+/* An object of summaries, each under its NEFF's hash, replica and core, and, when there are
+ * several, its number. */
+static NRT_STATUS summary_json_write(const struct document *d, const struct viewer_sink *sink,
+                                     struct err *err)
+{
+    struct json_out j = {.indent = 2};
+    char hash[VIEWER_HASH_SIZE], key[112];
+
+    json_out_open(&j, NULL, '{');
+    for (size_t i = 0; i < d->count; i++) {
+        const struct ntff_model *m = d->shown[i]->f->model->m;
+        int n;
+
+        viewer_hash_text(m, hash);
+        n = snprintf(key, sizeof(key), "%s_instid_%u_vnc_%u", hash, m->instance, m->vnc);
+        if (d->count > 1)
+            (void)snprintf(key + n, sizeof(key) - (size_t)n, "_%zu", i + 1);
+        json_out_open(&j, key, '{');
+        viewer_json_summary(d->shown[i], &j);
+        json_out_close(&j, '}');
+    }
+    json_out_close(&j, '}');
+    strbuf_put(&j.out, "\n");
+    return text_end(&j.out, sink, err);
+}
+
+static NRT_STATUS json_write(const struct document *d, const struct viewer_sink *sink,
+                             struct err *err)
+{
+    return viewer_json_profile(d->shown, d->count, sink, err);
+}
+
+static NRT_STATUS trace_write(const struct document *d, const struct viewer_sink *sink,
+                              struct err *err)
+{
+    return viewer_trace_profile(d->shown, d->count, d->o->flows != 0, sink, err);
+}
+
+static const struct format {
+    const char *name;
+    const char *suffix; /* of a file for each NEFF; NULL: one document, for the standard output */
+    document_write write;
+} formats[] = {
+    {"summary", NULL, words_write},       {"summary-text", NULL, keys_write},
+    {"json", "json", json_write},         {"summary-json", NULL, summary_json_write},
+    {"perfetto", "pftrace", trace_write},
+};
+
+static const struct format *format_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+        if (strcmp(formats[i].name, name) == 0)
+            return &formats[i];
+    return NULL;
+}
+
+/* ---- documents ---- */
+
+/* One document of everything, at the path that was asked for or on the standard output. */
+static int one_write(const char *tool, const struct format *f, const struct document *all)
+{
+    return document_save(tool, all->o->output ? all->o->output : "-", all, f->write);
+}
+
+static bool same_neff(const struct viewer_shown *a, const struct viewer_shown *b)
+{
+    return memcmp(a->f->model->m->hash, b->f->model->m->hash, NEFF_HASH_SIZE) == 0;
+}
+
+/* The entries of the NEFF of entry `first`, if that is its first one. */
+static size_t group_take(const struct document *all, size_t first, const struct viewer_shown **ret)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < all->count; i++) {
+        if (!same_neff(all->shown[first], all->shown[i]))
+            continue;
+        if (i < first)
+            return 0;
+        ret[n++] = all->shown[i];
+    }
+    return n;
+}
+
+/* device_profile_model_<hash>.<suffix> for each NEFF, in the folder. */
+static int groups_write(const char *tool, const struct format *f, const struct document *all,
+                        const char *folder)
+{
+    struct document d = {.o = all->o, .shown = mem_calloc(all->count + 1, sizeof(*d.shown))};
+    int code = TOOL_OK;
+
+    if (!d.shown)
+        return say(tool, folder, "no memory");
+    for (size_t i = 0; code == TOOL_OK && i < all->count; i++) {
+        struct strbuf path = {0};
+        char hash[VIEWER_HASH_SIZE];
+
+        d.count = group_take(all, i, d.shown);
+        if (d.count == 0)
+            continue;
+        viewer_hash_text(d.shown[0]->f->model->m, hash);
+        strbuf_printf(&path, "%s/device_profile_model_%s.%s", folder, hash, f->suffix);
+        code = path.failed ? say(tool, folder, "no memory")
+                           : document_save(tool, path.s, &d, f->write);
+        strbuf_fini(&path);
+    }
+    mem_free(d.shown);
+    return code;
+}
+
+static int set_write(const char *tool, const struct view_options *o, const struct viewer_set *s)
+{
+    const struct format *f = format_find(o->format);
+    struct document all = {.o = o, .shown = mem_calloc(s->entry_count + 1, sizeof(*all.shown))};
+    const char *folder = o->output ? o->output : ".";
+    int code;
+
+    if (!all.shown)
+        return say(tool, folder, "no memory");
+    for (size_t i = 0; i < s->entry_count; i++)
+        all.shown[all.count++] = &s->entries[i]->shown;
+    if (!f->suffix || (!o->folders && o->output))
+        code = one_write(tool, f, &all);
+    else if (o->output && !fd_folders_make(folder))
+        code = say(tool, folder, strerror(errno));
+    else
+        code = groups_write(tool, f, &all, folder);
+    mem_free(all.shown);
+    return code;
+}
+
+/* ---- the command line ---- */
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool set_load(const struct view_options *o, char **operands, int count, struct viewer_set *s)
+{
+    bool ok = true;
+
+    if (o->neff)
+        ok = viewer_set_neff(s, o->neff);
+    if (ok && o->folder)
+        ok = viewer_set_folder(s, o->folder);
+    if (ok && o->session)
+        ok = viewer_set_profile(s, o->session);
+    for (int i = 0; ok && i < count; i++)
+        ok = is_folder(operands[i]) ? viewer_set_folder(s, operands[i])
+                                    : viewer_set_profile(s, operands[i]);
+    return ok && (o->no_device || viewer_set_count(s));
+}
+
+static int options_run(const struct tool *t, struct view_options *o, char **operands, int count)
+{
+    struct viewer_set s = {.tool = t->name};
+    int code;
+
+    if (!format_find(o->format))
+        return tool_usage(t, "there is no output format \"%s\"", o->format);
+    if (!o->session && !o->folder && count == 0)
+        o->session = "profile.ntff";
+    o->folders = o->folder != NULL;
+    for (int i = 0; i < count; i++)
+        o->folders = o->folders || is_folder(operands[i]);
+    code = set_load(o, operands, count, &s) ? set_write(t->name, o, &s) : TOOL_FAILED;
+    viewer_set_fini(&s);
+    if (fflush(stdout) != 0 && code == TOOL_OK)
+        code = say(t->name, "standard output", strerror(errno));
+    return code;
+}
+
+int viewer_command(const char *tool, int argc, char **argv)
+{
+    struct view_options o = {.format = "summary"};
+    const struct tool_option options[] = {
+        {'n', "neff", "FILE", "the NEFF that was executed: shows its instructions' operands",
+         .text = &o.neff},
+        {'s', "session-file", "FILE", "the profile (default profile.ntff)", .text = &o.session},
+        {'d', "session-dir", "DIR", "all profiles and NEFFs of a folder", .text = &o.folder},
+        {0, "output-format", "FORMAT", "summary, summary-text, summary-json, json or perfetto",
+         .text = &o.format},
+        {0, "output-file", "FILE", "where to; with -d a folder; - is the standard output",
+         .text = &o.output},
+        {0, "show-perfetto-flows", NULL, "arrows from what let an instruction go",
+         .choice = &o.flows, .value = 1},
+    };
+    const struct tool t = {.name = tool,
+                           .arguments = "[options] [FILE.ntff | DIR]...",
+                           .about = "Shows what a device profile says.\n",
+                           .options = options,
+                           .count = sizeof(options) / sizeof(options[0]),
+                           .mixed = true};
+    int first, code;
+
+    if (!tool_parse(&t, argc, argv, &first, &code))
+        return code;
+    return options_run(&t, &o, argv + first, argc - first);
+}

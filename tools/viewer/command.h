@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command "view", which `opennrt` and `neuron-explorer` both have. */
+#ifndef VIEWER_COMMAND_H
+#define VIEWER_COMMAND_H
+
+/* tool: as messages begin, "opennrt view". Returns the exit code. */
+int viewer_command(const char *tool, int argc, char **argv);
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "viewer/load.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+
+#define DEPTH_MAX 4 /* folders below the one that is named: timestamp, instance and process */
+
+struct viewer_input {
+    char *path;
+    struct neff_map map;
+    struct ntff n;
+    struct viewer_file file;
+};
+
+struct viewer_neff {
+    struct neff_map map;
+    struct neff *neff;
+};
+
+static bool fail(const struct viewer_set *s, const char *path, const char *why)
+{
+    fprintf(stderr, "%s: %s: %s\n", s->tool, path, why);
+    return false;
+}
+
+/* ---- files ---- */
+
+static void input_free(struct viewer_input *in)
+{
+    viewer_file_fini(&in->file);
+    neff_file_unmap(&in->map);
+    mem_free(in->path);
+    mem_free(in);
+}
+
+static NRT_STATUS input_open(struct viewer_input *in, struct err *err)
+{
+    NRT_STATUS st = neff_file_map(in->path, &in->map, err);
+
+    if (st == NRT_SUCCESS)
+        st = ntff_open(in->map.bytes, in->map.size, &in->n, err);
+    if (st == NRT_SUCCESS)
+        st = viewer_file_init(&in->file, &in->n, err);
+    return st;
+}
+
+bool viewer_set_profile(struct viewer_set *s, const char *path)
+{
+    struct viewer_input *in = mem_zalloc(sizeof(*in));
+    struct err err = {0};
+
+    if (!in || !(in->path = mem_strdup(path))) {
+        mem_free(in);
+        return fail(s, path, "no memory");
+    }
+    if (input_open(in, &err) != NRT_SUCCESS) {
+        input_free(in);
+        return fail(s, path, err.text);
+    }
+    if (!mem_grow((void **)&s->inputs, &s->input_cap, s->input_count + 1, sizeof(in))) {
+        input_free(in);
+        return fail(s, path, "no memory");
+    }
+    s->inputs[s->input_count++] = in;
+    return true;
+}
+
+static void neff_free(struct viewer_neff *n)
+{
+    neff_destroy(n->neff);
+    neff_file_unmap(&n->map);
+    mem_free(n);
+}
+
+bool viewer_set_neff(struct viewer_set *s, const char *path)
+{
+    struct viewer_neff *n = mem_zalloc(sizeof(*n));
+    const struct neff_options options = {.lenient = true};
+    struct err err = {0};
+    NRT_STATUS st;
+
+    if (!n)
+        return fail(s, path, "no memory");
+    st = neff_file_map(path, &n->map, &err);
+    if (st == NRT_SUCCESS)
+        st = neff_create(n->map.bytes, n->map.size, &options, &n->neff, &err);
+    if (st != NRT_SUCCESS) {
+        neff_free(n);
+        return fail(s, path, err.text);
+    }
+    if (!mem_grow((void **)&s->neffs, &s->neff_cap, s->neff_count + 1, sizeof(n))) {
+        neff_free(n);
+        return fail(s, path, "no memory");
+    }
+    s->neffs[s->neff_count++] = n;
+    return true;
+}
+
+/* ---- folders ---- */
+
+static bool has_end(const char *name, const char *end)
+{
+    size_t n = strlen(name), m = strlen(end);
+
+    return n > m && strcmp(name + n - m, end) == 0;
+}
+
+static bool folder_add(struct viewer_set *s, const char *path)
+{
+    char *copy = mem_strdup(path);
+
+    if (!copy ||
+        !mem_grow((void **)&s->folders, &s->folder_cap, s->folder_count + 1, sizeof(copy))) {
+        mem_free(copy);
+        return fail(s, path, "no memory");
+    }
+    s->folders[s->folder_count++] = copy;
+    return true;
+}
+
+static bool folder_walk(struct viewer_set *s, const char *path, unsigned depth);
+
+static bool entry_take(struct viewer_set *s, const char *folder, const char *name, unsigned depth)
+{
+    struct strbuf path = {0};
+    struct stat st;
+    bool ok = true;
+
+    strbuf_printf(&path, "%s/%s", folder, name);
+    if (path.failed)
+        ok = fail(s, name, "no memory");
+    else if (stat(path.s, &st) != 0)
+        ok = fail(s, path.s, strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        ok = depth >= DEPTH_MAX || folder_walk(s, path.s, depth + 1);
+    else if (has_end(name, ".ntff"))
+        ok = viewer_set_profile(s, path.s);
+    else if (has_end(name, ".neff"))
+        ok = viewer_set_neff(s, path.s);
+    else if (strcmp(name, "ntrace.pb") == 0)
+        ok = folder_add(s, folder);
+    strbuf_fini(&path);
+    return ok;
+}
+
+static bool folder_walk(struct viewer_set *s, const char *path, unsigned depth)
+{
+    struct dirent **names;
+    int n = scandir(path, &names, NULL, alphasort);
+    bool ok = true;
+
+    if (n < 0)
+        return fail(s, path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        if (ok && names[i]->d_name[0] != '.')
+            ok = entry_take(s, path, names[i]->d_name, depth);
+        free(names[i]);
+    }
+    free(names);
+    return ok;
+}
+
+bool viewer_set_folder(struct viewer_set *s, const char *path)
+{
+    return folder_walk(s, path, 0);
+}
+
+/* ---- figures ---- */
+
+/* The NEFF that the model was loaded from, told by its hash. */
+static const struct neff *neff_of(const struct viewer_set *s, const struct ntff_model *m)
+{
+    for (size_t i = 0; i < s->neff_count; i++)
+        if (memcmp(s->neffs[i]->neff->header.hash, m->hash, sizeof(m->hash)) == 0)
+            return s->neffs[i]->neff;
+    return NULL;
+}
+
+static bool model_count(struct viewer_set *s, const struct viewer_input *in, uint64_t index)
+{
+    struct viewer_entry *e = mem_zalloc(sizeof(*e));
+    struct err err = {0};
+    NRT_STATUS st;
+
+    if (!e || !mem_grow((void **)&s->entries, &s->entry_cap, s->entry_count + 1, sizeof(e))) {
+        mem_free(e);
+        return fail(s, in->path, "no memory");
+    }
+    viewer_model_init(&e->model, &in->file, index, neff_of(s, &in->n.models[index]));
+    e->shown = (struct viewer_shown){in->path, &e->figures};
+    s->entries[s->entry_count++] = e;
+    st = viewer_figures_make(&e->figures, &e->model, &err);
+    return st == NRT_SUCCESS || fail(s, in->path, err.text);
+}
+
+static void dropped_tell(const struct viewer_set *s, const struct viewer_input *in)
+{
+    const struct ntff_head *h = in->n.head;
+
+    if (h->dropped_events)
+        fprintf(stderr,
+                "%s: Warning: %s: %" PRIu64 " trace events were dropped during capture (stored "
+                "%" PRIu64 " out of %" PRIu64 " total events)\n",
+                s->tool, in->path, h->dropped_events, in->n.event_count,
+                in->n.event_count + h->dropped_events);
+    if (h->dropped_execs)
+        fprintf(stderr, "%s: Warning: %s: %" PRIu64 " executions had no room in the profile\n",
+                s->tool, in->path, h->dropped_execs);
+}
+
+bool viewer_set_count(struct viewer_set *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        const struct viewer_input *in = s->inputs[i];
+
+        dropped_tell(s, in);
+        for (uint64_t m = 0; m < in->n.model_count; m++)
+            if (in->file.first[m] && !model_count(s, in, m))
+                return false;
+    }
+    return true;
+}
+
+void viewer_set_fini(struct viewer_set *s)
+{
+    for (size_t i = 0; i < s->entry_count; i++) {
+        viewer_figures_fini(&s->entries[i]->figures);
+        mem_free(s->entries[i]);
+    }
+    for (size_t i = 0; i < s->input_count; i++)
+        input_free(s->inputs[i]);
+    for (size_t i = 0; i < s->neff_count; i++)
+        neff_free(s->neffs[i]);
+    for (size_t i = 0; i < s->folder_count; i++)
+        mem_free(s->folders[i]);
+    mem_free(s->entries);
+    mem_free(s->inputs);
+    mem_free(s->neffs);
+    mem_free(s->folders);
+    *s = (struct viewer_set){.tool = s->tool};
+}

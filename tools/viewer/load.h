@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The files of a view: profiles, the NEFFs they are of, and the folders of inspections. Failures
+ * are said on the standard error, after the tool's name. */
+#ifndef VIEWER_LOAD_H
+#define VIEWER_LOAD_H
+
+#include "neff/file.h"
+#include "viewer/views.h"
+
+struct viewer_entry { /* a model of a profile that was executed in it */
+    struct viewer_model model;
+    struct viewer_figures figures;
+    struct viewer_shown shown;
+};
+
+struct viewer_set {
+    const char *tool;
+    struct viewer_input **inputs;
+    size_t input_count, input_cap;
+    struct viewer_neff **neffs;
+    size_t neff_count, neff_cap;
+    char **folders; /* with a system profile */
+    size_t folder_count, folder_cap;
+    struct viewer_entry **entries; /* in the order of files and models */
+    size_t entry_count, entry_cap;
+};
+
+/* Each: false when a message said why. */
+bool viewer_set_profile(struct viewer_set *s, const char *path);
+bool viewer_set_neff(struct viewer_set *s, const char *path);
+/* What lies in the folder and in those below, by name: *.ntff, *.neff, and which folders have a
+ * system profile. */
+bool viewer_set_folder(struct viewer_set *s, const char *path);
+/* Counts all profiles; says what was dropped when they were captured. */
+bool viewer_set_count(struct viewer_set *s);
+void viewer_set_fini(struct viewer_set *s);
+
+#endif
