@@ -150,9 +150,13 @@ NEFF_API int neff_build_dve_table(struct neff_build *b, int graph, const void *c
 
 /* ---- collectives (neff.md 7.3): trigger_collective names an entry by its index ---- */
 
+/* Bytes of a variable in HBM. Of a state-buffer, a tile: partitions is not 0, off is partition *
+ * 262144 + byte, size counts the bytes of all its rows, one to a partition. Steps from partition to
+ * partition, and from element to element in bytes; 0: the next one. */
 struct neff_build_coll_range {
     int var;
-    uint64_t off, size; /* bytes of the variable */
+    uint64_t off, size;
+    uint32_t partitions, partition_step, step;
 };
 struct neff_build_coll_group {
     const uint32_t *ranks; /* in the order that chunks and blocks follow */

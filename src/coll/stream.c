@@ -145,6 +145,8 @@ static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
     bool same = true;
     NRT_STATUS st = NRT_SUCCESS;
 
+    if (__builtin_expect(e->tiles, 0))
+        return tiles_take(s->in, e, b, err);
     for (uint32_t i = 0; i < e->inputs + e->outputs && same; i++)
         same = core_binding_get(b, range_of(e, i)->var, &size) == e->host[i];
     if (!same)
@@ -246,6 +248,8 @@ static void op_end(struct coll_streams *s, struct stream *st)
     }
     if (op->e->kind == ENTRY_VARIES)
         varies_end(op->e, counts_at(op));
+    if (__builtin_expect(op->e->tiles, 0))
+        tiles_give(op->e, op->t.binding);
     if (op->t.recorded && op->e->kind == ENTRY_FIXED) {
         op->arrival_ps = coll_arrival(op->e->comm->comm);
         st->free_ps = turn_ps(st, op);

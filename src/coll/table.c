@@ -135,6 +135,8 @@ static bool in_place(const struct draft *d)
 {
     const struct neff_coll *c = d->e->c;
 
+    if (d->e->tiles) /* their copies differ */
+        return false;
     for (uint32_t i = 0; i < c->in_count; i++) {
         const struct neff_coll_range *in = &c->in[i], *out = &c->out[i];
         uint64_t in_off = in->off, out_off = out->off;
@@ -354,7 +356,8 @@ static NRT_STATUS entry_draft(struct maker *m, struct draft *d, uint32_t core, u
     e->outputs = e->c->out_count;
     e->host = arena_calloc(&m->t->mem, (size_t)e->inputs + e->outputs, sizeof(*e->host));
     e->addr = arena_calloc(&m->t->mem, (size_t)e->inputs + e->outputs, sizeof(*e->addr));
-    e->copy = arena_calloc(&m->t->mem, e->inputs, sizeof(*e->copy));
+    e->copy = arena_calloc(&m->t->mem, (size_t)e->inputs + e->outputs, sizeof(*e->copy));
+    e->tiles = e->inputs > 0 && e->c->in[0].partitions > 0;
     if (!e->host || !e->addr || !e->copy)
         return no_memory(m);
     *d = (struct draft){.e = e, .core = core, .index = index};
@@ -598,7 +601,7 @@ static void entry_fini(struct coll_rank *r, struct coll_entry *e)
 {
     struct err ignored = {0};
 
-    for (uint32_t i = 0; e->copy && i < e->inputs; i++)
+    for (uint32_t i = 0; e->copy && i < e->inputs + e->outputs; i++)
         if (e->copy[i].size)
             (void)device_free(r->w->cfg.in, &e->copy[i], &ignored);
     varies_free(e->varies);

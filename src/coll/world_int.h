@@ -58,6 +58,7 @@ struct coll_entry {
     enum entry_kind kind;
     uint8_t stream;
     bool in_place;
+    bool tiles; /* its tensors lie in SBUF (tile.c) */
     struct shared_comm *comm;
     struct coll_plan *plan;
     struct coll_varies *varies;
@@ -65,12 +66,15 @@ struct coll_entry {
     /* Device time of an operation, and what of it one DMA engine works, and one packet takes there;
      * 0: not known. */
     uint64_t lasts_ps, engines_ps, packet_ps;
-    /* What the last operation used: where the binding's tensors were, and their device addresses.
-     */
-    const void **host; /* inputs, then outputs */
+    /* What the last operation used: where the binding's tensors were (of tiles, their copies), and
+     * their device addresses. */
+    void **host; /* inputs, then outputs */
     uint64_t *addr;
-    struct device_extent *copy; /* [inputs]: inputs that overlap an output are sent from here */
-    bool copies;                /* some are */
+    /* Inputs, then outputs: inputs that overlap an output are sent from here; of tiles all have
+     * one.
+     */
+    struct device_extent *copy;
+    bool copies; /* some are */
 };
 
 struct coll_table {
@@ -220,6 +224,13 @@ NRT_STATUS varies_ask(struct coll_entry *e, const uint32_t *meta, struct err *er
 NRT_STATUS varies_begin(struct coll_entry *e, struct err *err);
 /* It has ended: write the received counts. */
 void varies_end(const struct coll_entry *e, uint32_t *meta);
+
+/* tile.c: an entry whose tensors lie in the SBUF of b's core. */
+/* Before it begins: e->addr names copies in device memory, those of inputs filled. */
+NRT_STATUS tiles_take(struct device_instance *in, struct coll_entry *e,
+                      const struct core_binding *b, struct err *err);
+/* It has ended: outputs come back. */
+void tiles_give(const struct coll_entry *e, const struct core_binding *b);
 
 /* agree.c: what the ranks of a model (n of them, as the meet counts) tell each other when they load
  * it. NRT_FAILURE: one cannot, err names it and says why; NRT_TIMEOUT: one does not come; and as

@@ -60,6 +60,14 @@ void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret
     return b->var[var].host;
 }
 
+uint8_t *core_binding_sbuf(const struct core_binding *b, size_t *ret_stride)
+{
+    const struct kernel_core *kc = &b->program->core->kc;
+
+    *ret_stride = kc->sbuf_stride;
+    return kc->sbuf;
+}
+
 NRT_STATUS core_binding_check(const struct core_binding *b, struct err *err)
 {
     const struct neff_subgraph *sg = b->program->sg;

@@ -145,12 +145,34 @@ void check_plan(const struct core_exec *x, struct core_check *k, uint32_t id,
 
 /* ---- collectives ---- */
 
-static void touch_ranges(const struct core_exec *x, struct core_check *k, uint32_t id,
-                         const struct core_binding *b, const struct neff_coll_range *r,
-                         uint32_t count, bool write)
+static void touch_rows(const struct core_exec *x, struct core_check *k, uint32_t id,
+                       const struct core_binding *b, const struct neff_coll_range *r, uint64_t elem,
+                       bool write)
 {
+    const struct kernel_core *kc = &b->program->core->kc;
+    uint64_t row = r->size / r->partitions, run = r->step == elem ? row : elem;
+
+    for (uint32_t p = 0; p < r->partitions; p++) {
+        uint8_t *at = kc->sbuf +
+                      (r->off / NEFF_SBUF_STRIDE + p * r->partition_step) * kc->sbuf_stride +
+                      r->off % NEFF_SBUF_STRIDE;
+
+        for (uint64_t i = 0; i < row / run; i++)
+            check_touch(x, k, id, at + i * r->step, run, write);
+    }
+}
+
+static void touch_ranges(const struct core_exec *x, struct core_check *k, uint32_t id,
+                         const struct core_binding *b, const struct neff_coll *c, bool write)
+{
+    const struct neff_coll_range *r = write ? c->out : c->in;
+    uint32_t count = write ? c->out_count : c->in_count;
+
     for (uint32_t i = 0; id != 0 && i < count; i++)
-        check_touch(x, k, id, b->var[r[i].var].host + r[i].off, r[i].size, write);
+        if (r[i].partitions > 0)
+            touch_rows(x, k, id, b, &r[i], dtype_size(c->dtype), write);
+        else
+            check_touch(x, k, id, b->var[r[i].var].host + r[i].off, r[i].size, write);
 }
 
 /* An engine starts an operation on its stream's strand: it may read and write from now on. */
@@ -164,8 +186,8 @@ void check_coll_start(const struct core_exec *x, struct core_check *k, const str
     k->strand[es].at[es]++;
     k->strand[s].at[s]++;
     id = check_access_new(k, s, t->core, t->engine, t->record, true);
-    touch_ranges(x, k, id, t->binding, c->in, c->in_count, false);
-    touch_ranges(x, k, id, t->binding, c->out, c->out_count, true);
+    touch_ranges(x, k, id, t->binding, c, false);
+    touch_ranges(x, k, id, t->binding, c, true);
     k->colls[t->serial % COLLS].serial = t->serial;
     k->colls[t->serial % COLLS].vc = k->strand[s];
 }

@@ -24,20 +24,34 @@ static NRT_STATUS range_use(struct core_program *p, uint32_t op, uint32_t var, u
     return NRT_SUCCESS;
 }
 
+static NRT_STATUS ranges_use(struct core_program *p, uint32_t op, const struct neff_coll_range *r,
+                             uint32_t count, struct err *err)
+{
+    uint64_t elem = dtype_size(p->sg->colls[op].dtype);
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < count && st == NRT_SUCCESS; i++) {
+        if (r[i].partitions == 0)
+            st = range_use(p, op, r[i].var, r[i].off, r[i].size, err);
+        else if (!neff_tile_inside(&r[i], elem, p->core->kc.sbuf_bytes))
+            st = err_set(err, NRT_INVALID, "collective %u: a tile outside SBUF", op);
+    }
+    return st;
+}
+
 NRT_STATUS outside_lower(struct core_program *p, const struct isa_seq *s, struct core_op *op,
                          struct err *err)
 {
     uint32_t index = (uint32_t)s->imm;
     const struct neff_coll *c;
-    NRT_STATUS st = NRT_SUCCESS;
+    NRT_STATUS st;
 
     if (index >= p->sg->coll_count || s->first > ISA_SEMAPHORES)
         return err_set(err, NRT_INVALID, "no collective %u, or no such semaphore", index);
     c = &p->sg->colls[index];
-    for (uint32_t i = 0; i < c->in_count && st == NRT_SUCCESS; i++)
-        st = range_use(p, index, c->in[i].var, c->in[i].off, c->in[i].size, err);
-    for (uint32_t i = 0; i < c->out_count && st == NRT_SUCCESS; i++)
-        st = range_use(p, index, c->out[i].var, c->out[i].off, c->out[i].size, err);
+    st = ranges_use(p, index, c->in, c->in_count, err);
+    if (st == NRT_SUCCESS)
+        st = ranges_use(p, index, c->out, c->out_count, err);
     if (st == NRT_SUCCESS && c->metadata_var != NEFF_NONE)
         st = range_use(p, index, c->metadata_var, c->metadata_off, 0, err);
     if (st != NRT_SUCCESS)

@@ -101,10 +101,13 @@ struct isa_asm_dma {
     uint32_t line;
 };
 
-/* Bytes of a variable in HBM. */
+/* Bytes of a variable in HBM; or a tile in SBUF: off and step as in descriptors, size the bytes of
+ * all its rows. */
 struct isa_asm_range {
     const char *var; /* NULL: none */
     int64_t off, size;
+    uint32_t partitions; /* 0: in HBM */
+    uint32_t step;       /* bytes from element to element of a row */
 };
 
 struct isa_asm_ranks {

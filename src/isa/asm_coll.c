@@ -13,7 +13,32 @@
 #define GROUPS_MAX  64
 #define RANKS_MAX   4096
 
-/* A contiguous piece of a variable in HBM. */
+/* Rows of evenly spaced elements, one to a partition. */
+static bool tile(struct as *as, const struct isa_asm_side *s, struct isa_asm_range *ret)
+{
+    int64_t es = (int64_t)dtype_size(s->dtype), step = es, count = s->sizes[0] / es, reach;
+    unsigned n = s->ndim;
+
+    *ret = (struct isa_asm_range){.var = s->var, .off = s->off, .partitions = 1};
+    if (n > 1 && s->steps[n - 1] == ISA_SBUF_MAP_STRIDE)
+        ret->partitions = (uint32_t)s->sizes[--n];
+    for (unsigned k = 1; k < n; k++) {
+        if (count == 1)
+            step = s->steps[k];
+        else if (i64_mul_over(step, count, &reach) || s->steps[k] != reach)
+            return asm_fail(as, "the rows of a collective's tile are not evenly spaced");
+        if (i64_mul_over(count, s->sizes[k], &count))
+            return asm_fail(as, "the tensor of a collective is too large");
+    }
+    if (step < es || step > ISA_SBUF_MAP_STRIDE)
+        return asm_fail(as, "the rows of a collective's tile do not rise from element to element");
+    ret->step = (uint32_t)step;
+    if (i64_mul_over(count, es * ret->partitions, &ret->size))
+        return asm_fail(as, "the tensor of a collective is too large");
+    return true;
+}
+
+/* A contiguous piece of a variable in HBM, or a tile in SBUF. */
 static bool range(struct as *as, struct isa_asm_range *ret, enum dtype *ret_dtype)
 {
     struct isa_asm_side s;
@@ -21,10 +46,13 @@ static bool range(struct as *as, struct isa_asm_range *ret, enum dtype *ret_dtyp
 
     if (!asm_ref(as, &r))
         return false;
-    if (r.mem != ISA_HBM)
-        return asm_fail(as, "a collective works on variables");
+    if (r.mem == ISA_PSUM)
+        return asm_fail(as, "a collective works on variables and on tiles in SBUF");
     if (!asm_ref_side(as, &r, &s))
         return false;
+    *ret_dtype = s.dtype;
+    if (r.mem == ISA_SBUF)
+        return tile(as, &s, ret);
     for (unsigned k = 1, run = 0; k < s.ndim; k++, run++)
         if (s.steps[k] != (run ? s.steps[k - 1] * s.sizes[k - 1] : s.sizes[0]))
             return asm_fail(as, "the tensor of a collective is not contiguous");
@@ -32,7 +60,6 @@ static bool range(struct as *as, struct isa_asm_range *ret, enum dtype *ret_dtyp
     for (unsigned k = 1; k < s.ndim; k++)
         if (i64_mul_over(ret->size, s.sizes[k], &ret->size))
             return asm_fail(as, "the tensor of a collective is too large");
-    *ret_dtype = s.dtype;
     return true;
 }
 

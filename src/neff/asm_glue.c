@@ -178,8 +178,11 @@ static int add_program(struct neff_build *b, int graph, enum neff_engine e,
 static struct neff_build_coll_range coll_range(const struct isa_asm_core *c,
                                                const struct isa_asm_range *r)
 {
-    return (struct neff_build_coll_range){var_index(c, r->var), (uint64_t)r->off,
-                                          (uint64_t)r->size};
+    return (struct neff_build_coll_range){.var = var_index(c, r->var),
+                                          .off = (uint64_t)r->off,
+                                          .size = (uint64_t)r->size,
+                                          .partitions = r->partitions,
+                                          .step = r->step};
 }
 
 static bool add_coll(struct neff_build *b, int graph, const struct isa_asm_core *core,

@@ -16,10 +16,10 @@
     X(from_sizes) X(from_steps) X(function) X(function_start) X(graphs) X(groups) X(host) \
     X(id) X(in) X(inputs) X(instance_name) X(instr) X(isa) X(label) X(library) X(line) \
     X(list) X(metadata) X(name) X(nodes) X(num_queues) X(num_tiling_dimensions) X(off) X(op) \
-    X(opcode_table) X(ops) X(out) X(outputs) X(owner) X(pairs) X(pe) X(pe_instr) X(pinned) \
+    X(opcode_table) X(ops) X(out) X(outputs) X(owner) X(pairs) X(partition_step) X(partitions) X(pe) X(pe_instr) X(pinned) \
     X(pool) X(pool_instr) X(queue) X(queue_instances) X(reduce) X(referenced_var_id) \
     X(remote_semaphores) X(scale) X(scale_dtype) X(section_start_desc) X(semaphore) \
-    X(semaphore_set) X(shape) X(size) X(sp) X(sp_instr) X(stream) X(time_series) X(to) \
+    X(semaphore_set) X(shape) X(size) X(sp) X(sp_instr) X(step) X(stream) X(time_series) X(to) \
     X(to_dtype) X(to_off) X(to_sizes) X(to_steps) X(tool_version) X(transpose_element_size) \
     X(transpose_shape) X(type) X(var) X(var_id) X(version)
 /* clang-format on */

@@ -212,10 +212,20 @@ enum neff_coll_op {
 
 enum neff_coll_reduce { NEFF_REDUCE_NONE, NEFF_REDUCE_ADD, NEFF_REDUCE_MIN, NEFF_REDUCE_MAX };
 
+/* Bytes of a variable in HBM, or a tile of a state-buffer: off is then partition *
+ * NEFF_SBUF_STRIDE + byte, as in struct neff_access, and size counts the bytes of all its rows, one
+ * to each of `partitions` partitions, partition_step apart. The elements of a row are step bytes
+ * apart. */
 struct neff_coll_range {
     uint32_t var;
     uint64_t off, size;
+    uint32_t partitions; /* 0: in HBM */
+    uint32_t partition_step, step;
 };
+
+/* Whether every element (of elem bytes) of a tile, which has some, lies in partitions of so many
+ * bytes. */
+bool neff_tile_inside(const struct neff_coll_range *r, uint64_t elem, uint64_t partition_bytes);
 
 struct neff_coll_group {
     uint32_t rank_count;

@@ -39,8 +39,15 @@ static bool put_ranges(struct neff_build *b, const struct build_graph *g, struct
             return false;
         strbuf_put(s, i > 0 ? ", {\"var\": " : "{\"var\": ");
         strbuf_put_json(s, g->var[r[i].var].name);
-        strbuf_printf(s, ", \"off\": %llu, \"size\": %llu}", (unsigned long long)r[i].off,
+        strbuf_printf(s, ", \"off\": %llu, \"size\": %llu", (unsigned long long)r[i].off,
                       (unsigned long long)r[i].size);
+        if (r[i].partitions > 0)
+            strbuf_printf(s, ", \"partitions\": %u", r[i].partitions);
+        if (r[i].partition_step > 0)
+            strbuf_printf(s, ", \"partition_step\": %u", r[i].partition_step);
+        if (r[i].step > 0)
+            strbuf_printf(s, ", \"step\": %u", r[i].step);
+        strbuf_put(s, "}");
     }
     strbuf_put(s, "]");
     return true;

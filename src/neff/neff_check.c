@@ -206,6 +206,33 @@ static NRT_STATUS check_ranks(const struct checker *c, const char *member)
     return NRT_SUCCESS;
 }
 
+/* E07 of the tiles that collectives work on. */
+static NRT_STATUS check_tile(const struct checker *c, const char *member, uint32_t index,
+                             const struct neff_coll_range *r)
+{
+    if (r->partitions == 0 || c->facts->sbuf_partition_bytes == 0 ||
+        neff_tile_inside(r, dtype_size(c->sg->colls[index].dtype), c->facts->sbuf_partition_bytes))
+        return NRT_SUCCESS;
+    return neff_fail(c->err, NRT_INVALID, "%s: [%u]: range outside %s of %llu bytes", member, index,
+                     c->sg->vars[r->var].name,
+                     (unsigned long long)c->facts->sbuf_partition_bytes * NEFF_PARTITIONS);
+}
+
+static NRT_STATUS check_tiles(const struct checker *c, const char *member)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t i = 0; i < c->sg->coll_count; i++) {
+        const struct neff_coll *coll = &c->sg->colls[i];
+
+        for (uint32_t k = 0; k < coll->in_count && st == NRT_SUCCESS; k++)
+            st = check_tile(c, member, i, &coll->in[k]);
+        for (uint32_t k = 0; k < coll->out_count && st == NRT_SUCCESS; k++)
+            st = check_tile(c, member, i, &coll->out[k]);
+    }
+    return st;
+}
+
 NRT_STATUS neff_check(const struct neff *neff, const struct neff_facts *facts,
                       const struct diag_sink *sink, struct err *err)
 {
@@ -220,6 +247,8 @@ NRT_STATUS neff_check(const struct neff *neff, const struct neff_facts *facts,
             st = check_engine(&c, &c.sg->engines[e]);
         if (st == NRT_SUCCESS)
             st = check_ranks(&c, c.sg->coll_member);
+        if (st == NRT_SUCCESS)
+            st = check_tiles(&c, c.sg->coll_member);
     }
     return st;
 }

@@ -227,11 +227,50 @@ static NRT_STATUS coll_pairs(const struct coll_reader *r, const struct json_path
 
 /* ---- tensors ---- */
 
+bool neff_tile_inside(const struct neff_coll_range *r, uint64_t elem, uint64_t partition_bytes)
+{
+    uint64_t elems = r->size / r->partitions / elem, reach, last;
+
+    return !u64_mul_over(elems - 1, r->step, &reach) &&
+           !u64_add_over(r->off % NEFF_SBUF_STRIDE + elem, reach, &reach) &&
+           reach <= partition_bytes && !u64_mul_over(r->partitions - 1, r->partition_step, &last) &&
+           !u64_add_over(r->off / NEFF_SBUF_STRIDE, last, &last) && last < NEFF_PARTITIONS;
+}
+
+/* What a range of a state-buffer has besides. The partitions' real bytes are neff_check's. */
+static NRT_STATUS tile_read(const struct coll_reader *r, const struct json_path *p,
+                            const struct json_node *n, const char *name,
+                            struct neff_coll_range *ret)
+{
+    uint64_t elem = dtype_size(r->coll->dtype);
+    int64_t partitions = 0, partition_step = 1, step = (int64_t)elem;
+    NRT_STATUS st = json_field_int(r->c, p, n, K_partitions, JSON_REQUIRED, &partitions);
+
+    if (st == NRT_SUCCESS)
+        st = json_field_int(r->c, p, n, K_partition_step, JSON_OPTIONAL, &partition_step);
+    if (st == NRT_SUCCESS)
+        st = json_field_int(r->c, p, n, K_step, JSON_OPTIONAL, &step);
+    if (st != NRT_SUCCESS)
+        return st;
+    if (partitions < 1 || partitions > NEFF_PARTITIONS || partition_step < 1 ||
+        partition_step > NEFF_PARTITIONS || step < (int64_t)elem || step > NEFF_SBUF_STRIDE)
+        return coll_fail(r, "partitions or steps out of range in ", name);
+    ret->partitions = (uint32_t)partitions;
+    ret->partition_step = (uint32_t)partition_step;
+    ret->step = (uint32_t)step;
+    if (ret->size == 0 || ret->size % ((uint64_t)partitions * elem) != 0)
+        return coll_fail(r, "size is not whole rows of elements: ", name);
+    if (!neff_tile_inside(ret, elem, NEFF_SBUF_STRIDE))
+        return coll_fail(r, "range outside ", name);
+    return NRT_SUCCESS;
+}
+
 static NRT_STATUS range_read(const struct coll_reader *r, const struct json_path *p,
                              const struct json_node *n, struct neff_coll_range *ret)
 {
     const char *name = NULL;
     int64_t off = 0, size = 0;
+    bool tile;
     uint64_t index;
     NRT_STATUS st;
 
@@ -247,13 +286,15 @@ static NRT_STATUS range_read(const struct coll_reader *r, const struct json_path
     if (!str_map_get(&r->s->var_by_name, name, &index))
         return coll_fail(r, "unknown variable ", name);
     ret->var = (uint32_t)index;
-    if (off < 0 || size < 0 || !range_ok((uint64_t)off, (uint64_t)size, r->s->vars[index].size))
+    tile = r->s->vars[index].type == NEFF_VAR_STATE_BUFFER;
+    if (off < 0 || size < 0 ||
+        (!tile && !range_ok((uint64_t)off, (uint64_t)size, r->s->vars[index].size)))
         return coll_fail(r, "range outside ", name);
     if ((uint64_t)size % dtype_size(r->coll->dtype) != 0)
         return coll_fail(r, "size is not a multiple of the element size: ", name);
     ret->off = (uint64_t)off;
     ret->size = (uint64_t)size;
-    return NRT_SUCCESS;
+    return tile ? tile_read(r, p, n, name, ret) : NRT_SUCCESS;
 }
 
 static NRT_STATUS ranges_read(const struct coll_reader *r, const struct json_path *up,
@@ -282,6 +323,38 @@ static NRT_STATUS ranges_read(const struct coll_reader *r, const struct json_pat
     }
     *ret = ranges;
     *ret_count = (uint32_t)a->u.count;
+    return NRT_SUCCESS;
+}
+
+static bool in_sbuf(const struct neff_coll_range *r, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (r[i].partitions > 0)
+            return true;
+    return false;
+}
+
+/* Tensors in SBUF: one on each side, of the operations that work there. The larger side has as many
+ * partitions as the smaller one, or a multiple, over which whole blocks are spread. */
+static NRT_STATUS tiles_check(const struct coll_reader *r)
+{
+    const struct neff_coll *c = r->coll;
+    uint32_t small, large;
+
+    if (!in_sbuf(c->in, c->in_count) && !in_sbuf(c->out, c->out_count))
+        return NRT_SUCCESS;
+    if (c->op != NEFF_COLL_ALL_GATHER && !op_reduces(c->op))
+        return coll_fail(r, "tensors in SBUF are not valid for op ", op_names[c->op]);
+    if (c->in_count != 1 || c->out_count != 1)
+        return coll_fail(r, "one tensor on each side is needed", "");
+    if (c->in->partitions == 0 || c->out->partitions == 0)
+        return coll_fail(r, "tensors in HBM and in SBUF", "");
+    small = c->op == NEFF_COLL_REDUCE_SCATTER ? c->out->partitions : c->in->partitions;
+    large = c->op == NEFF_COLL_REDUCE_SCATTER ? c->in->partitions : c->out->partitions;
+    if (c->op == NEFF_COLL_ALL_REDUCE
+            ? small != large
+            : large % small != 0 || c->groups[0].rank_count % (large / small) != 0)
+        return coll_fail(r, "partitions do not fit ", op_names[c->op]);
     return NRT_SUCCESS;
 }
 
@@ -366,6 +439,8 @@ static NRT_STATUS coll_read(const struct coll_reader *r, const struct json_node 
             st = ranges_read(r, &p, obj, K_out, &r->coll->out_count, &r->coll->out);
         if (st == NRT_SUCCESS)
             st = sizes_check(r);
+        if (st == NRT_SUCCESS)
+            st = tiles_check(r);
     }
     if (st == NRT_SUCCESS)
         st = metadata_read(r, &p, obj);

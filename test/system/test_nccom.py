@@ -102,6 +102,68 @@ def every_type_and_all_ones():
     proves('tool-079')
 
 
+def saved(log, what):
+    """Bytes of an .npy file that a failed check left."""
+    data = open(re.search(r': %s of operation 0 saved as (\S+)' % what, log).group(1), 'rb').read()
+    return data[10 + struct.unpack('<H', data[8:10])[0]:]
+
+
+def gathered(dim, shape):
+    """all_gather of 4 x 4 bytes of 4 ranks in SBUF, put together here from what each rank had."""
+    inputs, outputs = [], []
+    for rank in range(4):   # a check that fails saves the tensors; only byte 0 of the output is damaged
+        out, _ = run('-r', 4, '-b', 64, '-e', 64, '-n', 1, '-w', 0, '-c', '--seed', 7, '--sb2sb', '--cc-dim', dim,
+                     '--input-shape', '[1,1][4,4]', '--output-shape', shape, 'allg', code=1,
+                     NCCOM_TEST_CORRUPT=str(rank))
+        log = open(re.search(r'log file (\S+)', out).group(1)).read()
+        inputs.append(saved(log, 'input'))
+        outputs.append(saved(log, 'output'))
+    cols, rows = map(int, re.fullmatch(r'\[1,1\]\[(\d+),(\d+)\]', shape).groups())
+    below = 1 if dim == 0 else rows // 4    # blocks one below the other, before the next to the right
+    want = bytes(inputs[col // 4 * below + row // 4][row % 4 * 4 + col % 4] for row in range(rows)
+                 for col in range(cols))
+    assert len(set(inputs)) == 4
+    for got in outputs:
+        assert got[1:] == want[1:] and got[0] != want[0], (dim, shape, got, want)
+
+
+def tensors_in_sbuf():
+    """The tool verifies every element of both tensors; the default shapes, given ones, with steps."""
+    for op, ranks, dtype in (('allr', 2, 'fp32'), ('allg', 3, 'bf16'), ('redsct', 4, 'int8')):
+        out, _ = run('-r', ranks, '-b', 768, '-e', '48kb', '-f', 64, '-n', 4, '-w', 1, '-d', dtype, '-c', '--sb2sb', op)
+        assert [int(r[0]) for r in blocks(out)[0][1]] == [768, 49152], out
+    run('-r', 4, '-b', 4096, '-e', 4096, '-n', 4, '-d', 'int32', '-c', '--sb2sb', '--unique-buff', 'allr')
+    proves('tool-099')
+    small = ('-b', 4096, '-e', 4096, '-n', 4, '-d', 'bf16', '-c', '--sb2sb')
+    run('-r', 4, *small, '--input-shape', '[2,3][16,32]', 'allg')
+    run('-r', 4, *small, '--input-shape', '[1,1][64,32]', 'redsct')
+    run('-r', 4, *small, '--input-shape', '[1,2][32,64]', 'allr')
+    proves('tool-100')
+    run('-r', 4, *small, '--output-shape', '[3,1][32,64]', 'allg')
+    run('-r', 4, *small, '--input-shape', '[2,1][64,32]', '--output-shape', '[1,4][16,32]', 'redsct')
+    run('-r', 4, *small, '--input-shape', '[1,1][16,32]', '--output-shape', '[1,2][32,64]', 'allg')
+    proves('tool-101')
+    # ranks that are in no group: their tensors stay as they were
+    groups = file('one.json', {'replica_groups': [[[2, 0]]]})
+    run('-r', 3, *small, '--custom-replica-groups', groups, 'allg')
+    for dim, shape in ((0, '[1,1][16,4]'), (1, '[1,1][8,8]')):
+        gathered(dim, shape)
+    for dim in (0, 1):
+        run('-r', 4, '-b', 64, '-e', 64, '-n', 2, '-c', '--sb2sb', '--cc-dim', dim, '--input-shape', '[1,1][4,4]',
+            'allg')
+    proves('tool-102')
+    out, _ = run('-r', 2, *small, 'allr', code=1, NCCOM_TEST_CORRUPT='1')
+    assert 'rank 1: check failed: stream 0 all_reduce' in open(re.search(r'log file (\S+)', out).group(1)).read()
+    out, _ = run('-r', 2, '-b', '32mb', '-e', '32mb', '-n', 1, '--sb2sb', 'allr', code=1)
+    log = open(re.search(r'log file (\S+)', out).group(1)).read()
+    assert '--sb2sb: the tensors need 524288 bytes of each partition, SBUF has 196608' in log, log
+    both = file('both.json', {'streams': [{'operation': 'allg', 'minbytes': '4kb', 'maxbytes': '4kb', 'sb2sb': 'true'},
+                                          {'operation': 'allr', 'minbytes': '1kb', 'maxbytes': '1kb'},
+                                          {'operation': 'redsct', 'minbytes': '64', 'maxbytes': '64',
+                                           'sb2sb': 'true'}]})
+    run('-r', 2, '-d', 'fp32', '-n', 4, '-c', '--streams-json', both)
+
+
 def variable_sizes():
     """The guide's examples; entries for each rank, with displacements of the receivers; equal blocks."""
     allgv = file('allgv.json', {'metadata': [{'send_counts': [256], 'send_displs': [0], 'recv_counts': [256] * 4,
@@ -288,7 +350,22 @@ def wrong_command_lines():
             (('-r', 64, 'allr'), '64 ranks on a node, but trn1.32xlarge has 32 logical cores'),
             (('-r', 4, '-b', 100, '-e', 100, 'alltoall', '-d', 'fp32'),
              'alltoall: 100 bytes are not a multiple of 4 ranks of 4 bytes (fp32)'),
-            (('-r', 2, '--sb2sb', 'allr'), 'work on HBM, not on SBUF'),
+            (('-r', 2, '--sb2sb', 'alltoall'), '--sb2sb is for all_reduce, all_gather and reduce_scatter'),
+            (('-r', 2, '--sb2sb', '--coalesced-cc-size-ratio', '[1,1]', 'allr'), 'not for --sb2sb'),
+            (('-r', 2, '--sb2sb', '--cc-dim', 0, 'redsct'), '--cc-dim 0 is for all_gather'),
+            (('-r', 2, '--sb2sb', '--cc-dim', 2, 'allg'), '--cc-dim: "2" is not a number from 0 to 1'),
+            (('-r', 2, '--input-shape', '[1,1][8,8]', 'allr'), 'is for --sb2sb'),
+            (('-r', 2, '-b', 64, '-e', 64, '--sb2sb', '--input-shape', '[1,1][8,9]', 'allr'),
+             '--input-shape: 8 x 9 elements are not the 64 of the tensor'),
+            (('-r', 2, '-b', 256, '-e', 256, '--sb2sb', '--output-shape', '[1,1][1,256]', 'allr'),
+             '--output-shape: more than 128 partitions'),
+            (('-r', 2, '-b', 64, '-e', 64, '--sb2sb', '--input-shape', '[0,1][8,8]', 'allr'),
+             '--input-shape: a step of 0'),
+            (('-r', 2, '-b', 64, '-e', 64, '--sb2sb', '--input-shape', '[1,1][8]', 'allr'), 'is not a shape'),
+            (('-r', 4, '-b', 64, '-e', 64, '--sb2sb', '--input-shape', '[1,1][8,2]', '--output-shape',
+              '[1,1][16,4]', '--cc-dim', 0, 'allg'), 'do not make 4 partitions (--cc-dim 0)'),
+            (('-r', 4, '-b', 60, '-e', 60, '--sb2sb', '--input-shape', '[1,1][3,5]', '--output-shape',
+              '[1,1][4,15]', 'allg'), '4 ranks of 5 partitions each do not make 15 partitions'),
             (('-r', 2, '-N', 2, 'allr', '--hosts', 'a'), '2 nodes need 2 hosts, 1 are given')):
         out, err = run(*args, code=1 if 'hosts' in text else 2)
         assert out == '' and text in err, (args, err)
@@ -335,8 +412,8 @@ def examples_of_the_page():
 
 def main():
     try:
-        for part in (operations, every_type_and_all_ones, variable_sizes, logical_cores_of_two, corruption_is_caught,
-                     tensors_of_operations, groups_and_pairs, streams, debug, shown, progress,
+        for part in (operations, every_type_and_all_ones, tensors_in_sbuf, variable_sizes, logical_cores_of_two,
+                     corruption_is_caught, tensors_of_operations, groups_and_pairs, streams, debug, shown, progress,
                      wrong_command_lines, a_run_that_fails, examples_of_the_page):
             part()
             print('ok', part.__name__, flush=True)

@@ -114,7 +114,7 @@ static NRT_STATUS fixed_make(struct cc_case *c, const struct cc_stream *s, uint6
     if (u64_mul_over(elems, unit, &c->bytes))
         return err_set(err, NRT_INVALID, "%llu bytes are too many", (unsigned long long)size);
     parts_make(c, s, elems);
-    return NRT_SUCCESS;
+    return s->sb2sb ? cc_tiles_make(&c->tiles, s, c->in[0], c->out[0], c->n, err) : NRT_SUCCESS;
 }
 
 /* ---- operations with tables ---- */

@@ -6,6 +6,7 @@
 
 #include "options.h"
 #include "sets.h"
+#include "tiles.h"
 
 /* Of every rank r to or from position p of its group, at [r * n + p], elements; all_gatherv sends
  * what stands in column 0. Row 3 of the operation's table only where it is asked for. */
@@ -22,6 +23,7 @@ struct cc_case {
     unsigned parts;                               /* coalesced tensors, at least 1 */
     uint64_t in[CC_PARTS_MAX], out[CC_PARTS_MAX]; /* elements of a rank */
     struct cc_tables tables;                      /* variable-size forms */
+    struct cc_tiles tiles;                        /* --sb2sb */
 };
 
 /* size: bytes asked for. meta: NULL or count 0: equal counts. NRT_INVALID: the size does not fit

@@ -181,9 +181,14 @@ static struct cc_golden element(const struct cc_data *d, const struct seat *s, u
     case CC_ALL_REDUCE:
         return sum(d, s->group, part, i);
     case CC_REDUCE_SCATTER:
-        return sum(d, s->group, part, s->p * c->out[part] + i);
+        return sum(d, s->group, part,
+                   c->tiles.used ? cc_tiles_element(&c->tiles, s->p, i) : s->p * c->out[part] + i);
     case CC_ALL_GATHER:
-        return copy(d, s->group[i / c->in[part]], part, i % c->in[part]);
+        block = i / c->in[part];
+        i %= c->in[part];
+        if (c->tiles.used)
+            cc_tiles_block(&c->tiles, block * c->in[part] + i, &block, &i);
+        return copy(d, s->group[block], part, i);
     case CC_ALL_TO_ALL:
         block = c->in[part] / c->n;
         return copy(d, s->group[i / block], part, s->p * block + i % block);

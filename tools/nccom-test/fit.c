@@ -25,15 +25,30 @@ static NRT_STATUS only_for(struct err *err, const char *option, const char *ops)
     return err_set(err, NRT_INVALID, "%s is for %s", option, ops);
 }
 
+/* What exists from SBUF to SBUF. */
+static NRT_STATUS sbuf_check(const struct cc_stream *s, struct err *err)
+{
+    if (s->op != CC_ALL_REDUCE && s->op != CC_ALL_GATHER && s->op != CC_REDUCE_SCATTER)
+        return only_for(err, "--sb2sb", "all_reduce, all_gather and reduce_scatter");
+    if (s->parts > 0 || s->shared_output)
+        return err_set(err, NRT_INVALID,
+                       "--coalesced-cc-size-ratio and --shared-output-buff are for tensors in HBM, "
+                       "not for --sb2sb");
+    if (s->cc_dim == 0 && s->op != CC_ALL_GATHER)
+        return only_for(err, "--cc-dim 0", "all_gather");
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS cc_stream_check(const struct cc_stream *s, const struct cc_options *o, struct err *err)
 {
     if (!s->has_op)
         return err_set(err, NRT_INVALID, "no operation given");
-    if (s->sb2sb)
-        return err_set(err, NRT_INVALID,
-                       "--sb2sb: collectives of the software device work on HBM, not on SBUF");
-    if (s->in_shape.given || s->out_shape.given || s->has_cc_dim)
+    if (s->sb2sb) {
+        if (sbuf_check(s, err) != NRT_SUCCESS)
+            return NRT_INVALID;
+    } else if (s->in_shape.given || s->out_shape.given || s->has_cc_dim) {
         return only_for(err, "--input-shape, --output-shape, --cc-dim", "--sb2sb");
+    }
     if (s->metadata[0] != '\0' && !cc_op_varies(s->op))
         return only_for(err, "--variable-size-op-metadata", "alltoallv and all_gatherv");
     if (s->pairs[0] != '\0' && s->op != CC_PERMUTE)

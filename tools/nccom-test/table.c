@@ -41,7 +41,7 @@ const struct cc_row_option cc_rows[] = {
     {ID_SHOW_SIZES, "show-input-output-size", 0, FLAG, false, NULL,
      "columns with the bytes of a rank's input and output"},
     {ID_DEBUG, "debug", 0, FLAG, false, NULL, "logs as they come; implies --non-interactive"},
-    {ID_SB2SB, "sb2sb", 0, FLAG, true, NULL, "tensors in SBUF (not on the software device)"},
+    {ID_SB2SB, "sb2sb", 0, FLAG, true, NULL, "tensors in SBUF"},
     {ID_INPUT_SHAPE, "input-shape", 0, ONE, true, "[S0,S1][N0,N1]", "of the input in SBUF"},
     {ID_OUTPUT_SHAPE, "output-shape", 0, ONE, true, "[S0,S1][N0,N1]", "of the output in SBUF"},
     {ID_CC_DIM, "cc-dim", 0, ONE, true, "0|1", "concatenate in the free dimension, or in both (1)"},

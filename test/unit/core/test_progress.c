@@ -62,7 +62,7 @@ static bool o_take(void *arg, struct core_signal *ret)
     if (o->count == 0 || o->stuck || o->done < o->steps)
         return false;
     c = &o->ops[0].sg->colls[o->ops[0].op];
-    for (uint32_t i = 0; i < c->in_count; i++) {
+    for (uint32_t i = 0; i < c->in_count && c->out[i].partitions == 0; i++) {
         uint64_t size;
         uint8_t *in = core_binding_get(o->ops[0].binding, c->in[i].var, &size);
         uint8_t *out = core_binding_get(o->ops[0].binding, c->out[i].var, &size);
@@ -120,8 +120,7 @@ static const struct core_outside table = {.arg = &O,
                                           .abandon = o_abandon};
 
 /* Collective 0 has no tensors, 1 copies variable 1 to variable 2, 2 does so on another stream. */
-static struct neff_coll_range in_range = {.var = 1, .off = 64, .size = 128};
-static struct neff_coll_range out_range = {.var = 2, .off = 0, .size = 128};
+static struct neff_coll_range in_range, out_range;
 static struct neff_coll colls[3];
 
 static int setup(void **state)
@@ -140,7 +139,8 @@ static int setup(void **state)
                                   .in = &in_range,
                                   .out = &out_range,
                                   .metadata_var = NEFF_NONE};
-    in_range.size = 128;
+    in_range = (struct neff_coll_range){.var = 1, .off = 64, .size = 128};
+    out_range = (struct neff_coll_range){.var = 2, .off = 0, .size = 128};
     colls[2] = colls[1];
     colls[2].stream = 2;
     F.c[0].sg.colls = colls;
@@ -243,6 +243,26 @@ static void range_outside_its_variable_is_refused(void **state)
     fx_end(&F, 0, ISA_ACT);
     assert_int_equal(fx_prepare_status(&F, &err), NRT_INVALID);
     assert_string_equal(err.text, "act record 0: collective 1: not a range of a variable in HBM");
+}
+
+static void tile_outside_sbuf_is_refused(void **state)
+{
+    struct err err = {0};
+
+    in_range = (struct neff_coll_range){.off = 8,
+                                        .size = 4 * (uint64_t)isa_sbuf_bytes(ISA_V3),
+                                        .partitions = 4,
+                                        .partition_step = 1,
+                                        .step = 4};
+    collective(ISA_ACT, 1, 5);
+    fx_end(&F, 0, ISA_ACT);
+    assert_int_equal(fx_prepare_status(&F, &err), NRT_INVALID);
+    assert_string_equal(err.text, "act record 0: collective 1: a tile outside SBUF");
+    fx_clear(&F);
+    in_range.off = 0;
+    collective(ISA_ACT, 1, 5);
+    fx_end(&F, 0, ISA_ACT);
+    assert_int_equal(fx_prepare_status(&F, &err), NRT_SUCCESS);
 }
 
 static void signal_raises_the_semaphore(void **state)
@@ -572,6 +592,44 @@ static void race_with_a_collective_is_found(void **state)
                         "them (128 racing and 0 uninitialised byte accesses)");
 }
 
+/* Dve loads the first word of a partition of SBUF while a collective writes every second element of
+ * two rows, three partitions apart. */
+static const char *tile_checked(unsigned part, unsigned byte)
+{
+    struct isa_record *r;
+
+    fx_clear(&F);
+    out_range = (struct neff_coll_range){.off = 5 * NEFF_SBUF_STRIDE + 64,
+                                         .size = 128,
+                                         .partitions = 2,
+                                         .partition_step = 3,
+                                         .step = 8};
+    collective(ISA_ACT, 1, 5);
+    fx_end(&F, 0, ISA_ACT);
+    r = fx_rec(&F, 0, ISA_DVE, ISA_OP_REG_LOAD);
+    r->body.s.rd = 1;
+    r->body.s.place_mem = ISA_SBUF;
+    r->body.s.place.tile = fx_tile(ISA_SBUF, DT_UINT32, part, 1, byte, 1);
+    fx_end(&F, 0, ISA_DVE);
+    fx_prepare(&F);
+    fx_run(&F, 0);
+    assert_true(F.report.end == CORE_END_CHECK || F.report.end == CORE_END_DONE);
+    return F.report.end == CORE_END_CHECK ? F.report.err.text : "";
+}
+
+static void race_with_a_tile_is_found(void **state)
+{
+    F.opt.checks = CORE_CHECK_RACE;
+    O.steps = 1;
+    assert_string_equal(tile_checked(8, 64 + 15 * 8),
+                        "race: dve record 0 register_load reads and transfer of act record 0 "
+                        "trigger_collective writes SBUF partition 8 byte 184, and nothing orders "
+                        "them (4 racing and 0 uninitialised byte accesses)");
+    assert_string_equal(tile_checked(8, 64 + 15 * 8 + 4), ""); /* behind the last element */
+    assert_string_equal(tile_checked(8, 64 + 4), "");          /* between elements */
+    assert_string_equal(tile_checked(6, 64), "");              /* between rows */
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -593,6 +651,8 @@ int main(void)
         T(blocking_run_waits_and_stalls),
         T(collective_takes_device_time),
         T(race_with_a_collective_is_found),
+        T(tile_outside_sbuf_is_refused),
+        T(race_with_a_tile_is_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

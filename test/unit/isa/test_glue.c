@@ -151,12 +151,53 @@ static void collectives_stand_in_the_table(void **state)
     neff_build_free(bytes);
 }
 
+static void tiles_of_collectives_stand_in_the_table(void **state)
+{
+    static const char t[] =
+        "tile A: sbuf bf16[16, 32] @ 128 part=4\ntile B: sbuf bf16[16, 4, 8] @ 4096 part=20\n"
+        "collective c: B[8:16, 0:4, 1:8:2] <- all_reduce(add, A[2:10, 0:32:2]) ranks=2\n"
+        "collective one: B[3:4] <- all_reduce(add, A[0:1]) ranks=2\n"
+        "sp: trigger_collective c\n trigger_collective one\n end\n";
+    struct neff_asm_options o = {.file = "tiles.nasm"};
+    size_t size;
+    void *bytes = write_neff(t, &o, &size);
+    const struct neff_coll *c;
+    struct err err = {0};
+    struct neff *n;
+
+    if (neff_create(bytes, size, NULL, &n, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    c = &n->graphs[0].colls[0];
+    assert_int_equal(n->graphs[0].vars[c->in->var].type, NEFF_VAR_STATE_BUFFER);
+    assert_int_equal(c->in->off, 6 * NEFF_SBUF_STRIDE + 128);
+    assert_int_equal(c->in->size, 8 * 16 * 2);
+    assert_int_equal(c->in->partitions, 8);
+    assert_int_equal(c->in->step, 4);
+    assert_int_equal(c->out->off, 28 * NEFF_SBUF_STRIDE + 4096 + 2);
+    assert_int_equal(c->out->partitions, 8);
+    assert_int_equal(c->out->step, 4); /* two dimensions of even distance are one */
+    c = &n->graphs[0].colls[1];
+    assert_int_equal(c->in->partitions, 1);
+    assert_int_equal(c->in->size, 64);
+    assert_int_equal(c->in->step, 2);
+    assert_int_equal(c->out->off, 23 * NEFF_SBUF_STRIDE + 4096);
+    neff_destroy(n);
+    neff_build_free(bytes);
+    (void)state;
+}
+
 static void wrong_collectives_say_why(void **state)
 {
     static const struct {
         const char *line, *why;
     } cases[] = {
-        {"y <- all_reduce(add, T) ranks=2", "a collective works on variables"},
+        {"y <- all_reduce(add, Q) ranks=2", "a collective works on variables and on tiles in SBUF"},
+        {"T <- all_reduce(add, T.bcast(2, 4)) ranks=2",
+         "the rows of a collective's tile are not evenly spaced"},
+        {"U <- all_reduce(add, U[:, 0:2, 0:3]) ranks=2",
+         "the rows of a collective's tile are not evenly spaced"},
+        {"T <- all_reduce(add, T[:, ::-1]) ranks=2",
+         "the rows of a collective's tile do not rise from element to element"},
         {"y[:, 0] <- all_reduce(add, x[:, 0]) ranks=2",
          "the tensor of a collective is not contiguous"},
         {"y <- all_reduce(add, h) ranks=2", "tensors of float32 and float16 in one collective"},
@@ -171,11 +212,12 @@ static void wrong_collectives_say_why(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct neff_error error = {0};
         struct neff_build *b = NULL;
-        char t[256];
+        char t[320];
 
         snprintf(t, sizeof(t),
                  "var x: input f32[4, 4]\nvar h: input f16[4, 4]\nvar y: output f32[4, 4]\n"
-                 "tile T: sbuf f32[4, 4]\ncollective c: %s\nsp: end\n",
+                 "tile T: sbuf f32[4, 4]\ntile U: sbuf f32[4, 4, 4]\ntile Q: psum f32[4, 4]\n"
+                 "collective c: %s\nsp: end\n",
                  cases[i].line);
         assert_int_equal(neff_asm_text(t, strlen(t), NULL, &b, NULL, &error), NRT_INVALID);
         if (!strstr(error.text, cases[i].why))
@@ -276,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_becomes_a_file_that_the_strict_reader_takes),
         cmocka_unit_test(collectives_stand_in_the_table),
+        cmocka_unit_test(tiles_of_collectives_stand_in_the_table),
         cmocka_unit_test(wrong_collectives_say_why),
         cmocka_unit_test(queue_number_is_that_of_the_names_in_order),
         cmocka_unit_test(wrong_text_says_where),

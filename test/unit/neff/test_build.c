@@ -625,12 +625,210 @@ static void a_collective_that_breaks_a_rule_is_refused(void **state)
     neff_build_destroy(b);
 }
 
+/* A table of one entry on tiles, between four ranks. With t NULL the NEFF is read and returned, the
+ * caller's; else t is the reason of the builder, and NULL is returned. */
+static struct neff *tiles_neff(const char *op, struct neff_build_coll_range in,
+                               struct neff_build_coll_range out, bool twice, bool hbm_out,
+                               const char *t, void **ret_bytes)
+{
+    static const uint32_t ranks[] = {0, 1, 2, 3};
+    static const struct neff_build_coll_group group = {ranks, 4};
+    static const uint64_t shape[] = {4096};
+    struct neff_build *b = neff_build_create("tiles");
+    struct neff_build_coll_range ins[2], outs[2];
+    struct neff_build_coll c = {.op = op,
+                                .reduce = strstr(op, "reduce") != NULL ? "add" : NULL,
+                                .dtype = "float32",
+                                .groups = &group,
+                                .group_count = 1,
+                                .in = ins,
+                                .in_count = twice ? 2 : 1,
+                                .out = outs,
+                                .out_count = twice ? 2 : 1};
+    int y = neff_build_output(b, 0, "y", "float32", 1, shape);
+    struct neff *n = NULL;
+    struct err err = {0};
+    size_t size;
+
+    in.var = out.var = neff_build_state_buffer(b, 0, "SB");
+    if (hbm_out)
+        out = (struct neff_build_coll_range){.var = y, .size = out.size};
+    ins[0] = ins[1] = in;
+    outs[0] = outs[1] = out;
+    assert_int_equal(neff_build_program(b, 0, NEFF_SP, "program", 7), 0);
+    assert_int_equal(neff_build_collective(b, 0, &c), 0);
+    assert_int_equal(neff_build_write_memory(b, NULL, ret_bytes, &size),
+                     t == NULL ? NRT_SUCCESS : NRT_INVALID);
+    if (t != NULL)
+        assert_string_equal(neff_build_error(b), t);
+    else if (neff_create(*ret_bytes, size, &(struct neff_options){0}, &n, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    neff_build_destroy(b);
+    return n;
+}
+
+#define PART(p) ((uint64_t)(p)*NEFF_SBUF_STRIDE)
+#define AT      "sg00/collectives.json: [0]: "
+
+static void tiles_of_collectives_are_read_as_declared(void **state)
+{
+    static const struct neff_build_coll_range in = {
+        .off = PART(3) + 64, .size = 2 * 5 * 4, .partitions = 2, .partition_step = 7, .step = 12};
+    static const struct neff_build_coll_range out = {
+        .off = PART(100), .size = 4 * 2 * 5 * 4, .partitions = 4};
+    struct neff_facts facts = {.lnc = 1, .owned_cores = 1, .sbuf_partition_bytes = 64 + 4 * 12 + 4};
+    const struct neff_coll *c;
+    struct neff *n;
+    struct err err = {0};
+    void *bytes;
+
+    n = tiles_neff("all_gather", in, out, false, false, NULL, &bytes);
+    c = &n->graphs[0].colls[0];
+    assert_int_equal(c->in->off, in.off);
+    assert_int_equal(c->in->size, in.size);
+    assert_int_equal(c->in->partitions, 2);
+    assert_int_equal(c->in->partition_step, 7);
+    assert_int_equal(c->in->step, 12);
+    assert_int_equal(c->out->partitions, 4);
+    assert_int_equal(c->out->partition_step, 1); /* the next one */
+    assert_int_equal(c->out->step, 4);
+    /* the last element ends where the partition does, and then one byte behind it */
+    assert_int_equal(neff_check(n, &facts, NULL, &err), NRT_SUCCESS);
+    facts.sbuf_partition_bytes--;
+    assert_int_equal(neff_check(n, &facts, NULL, &err), NRT_INVALID);
+    assert_string_equal(err.text, AT "range outside SB of 14720 bytes");
+    neff_destroy(n);
+    neff_build_free(bytes);
+    (void)state;
+}
+
+static void tiles_that_break_a_rule_are_refused(void **state)
+{
+    static const struct {
+        const char *op;
+        struct neff_build_coll_range in, out;
+        bool twice, hbm_out;
+        const char *text;
+    } cases[] = {
+        {"all_reduce",
+         {.size = 64},
+         {.size = 64},
+         false,
+         false,
+         "sg00/collectives.json: [0].in[0].partitions is missing"},
+        {"all_reduce",
+         {.size = 64, .partitions = 129},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "partitions or steps out of range in SB"},
+        {"all_reduce",
+         {.size = 64, .partitions = 4, .step = 3},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "partitions or steps out of range in SB"},
+        {"all_reduce",
+         {.size = 64, .partitions = 4, .partition_step = 129},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "partitions or steps out of range in SB"},
+        {"all_reduce",
+         {.size = 64, .partitions = 3},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "size is not whole rows of elements: SB"},
+        {"all_reduce",
+         {.partitions = 3},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "size is not whole rows of elements: SB"},
+        {"all_reduce",
+         {.off = PART(125), .size = 64, .partitions = 4},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "range outside SB"},
+        {"all_reduce",
+         {.off = PART(1) - 4, .size = 8, .partitions = 1},
+         {.size = 8, .partitions = 1},
+         false,
+         false,
+         AT "range outside SB"},
+        {"all_reduce",
+         {.off = PART(128), .size = 64, .partitions = 4},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "range outside SB"},
+        {"all_reduce",
+         {.size = 64, .partitions = 4, .partition_step = 64},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "range outside SB"},
+        {"all_reduce",
+         {.size = 64, .partitions = 4},
+         {.size = 64, .partitions = 2},
+         false,
+         false,
+         AT "partitions do not fit all_reduce"},
+        {"all_gather",
+         {.size = 64, .partitions = 4},
+         {.size = 256, .partitions = 2},
+         false,
+         false,
+         AT "partitions do not fit all_gather"},
+        {"all_gather",
+         {.size = 48, .partitions = 4},
+         {.size = 192, .partitions = 12},
+         false,
+         false,
+         AT "partitions do not fit all_gather"},
+        {"reduce_scatter",
+         {.size = 256, .partitions = 2},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "partitions do not fit reduce_scatter"},
+        {"all_to_all",
+         {.size = 64, .partitions = 4},
+         {.size = 64, .partitions = 4},
+         false,
+         false,
+         AT "tensors in SBUF are not valid for op all_to_all"},
+        {"all_reduce",
+         {.size = 64, .partitions = 4},
+         {.size = 64, .partitions = 4},
+         true,
+         false,
+         AT "one tensor on each side is needed"},
+        {"all_reduce",
+         {.size = 64, .partitions = 4},
+         {.size = 64},
+         false,
+         true,
+         AT "tensors in HBM and in SBUF"},
+    };
+    void *bytes;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_null(tiles_neff(cases[i].op, cases[i].in, cases[i].out, cases[i].twice,
+                               cases[i].hbm_out, cases[i].text, &bytes));
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_declared_is_read),
         cmocka_unit_test(collectives_are_read_as_declared),
         cmocka_unit_test(a_collective_that_breaks_a_rule_is_refused),
+        cmocka_unit_test(tiles_of_collectives_are_read_as_declared),
+        cmocka_unit_test(tiles_that_break_a_rule_are_refused),
         cmocka_unit_test(every_flipped_bit_of_a_written_file_is_refused),
         cmocka_unit_test(a_file_is_replaced_only_on_success),
         cmocka_unit_test(two_subgraphs_make_an_lnc_2_neff),
