@@ -417,7 +417,7 @@ def job(n, folder, text=None, **env):
     neffs = [assembled((text(r) if text else ALLREDUCE % n)) for r in range(n)]
     root = '127.0.0.1:%d' % port_kept()
     return [Rank(neffs[r], r, n, NEURON_RT_ROOT_COMM_ID=root, NEURON_RT_VISIBLE_CORES=str(r),
-                 NEURON_RT_EXEC_TIMEOUT='2', NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%d-%c', **env)
+                 NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%d-%c', **env)
             for r in range(n)]
 
 
@@ -432,7 +432,7 @@ def only(folder):
 def ranks():
     # A rank that never arrives: the others name it.
     folder = where()
-    job_ranks = job(3, folder)
+    job_ranks = job(3, folder, NEURON_RT_EXEC_TIMEOUT='5')
     for r in job_ranks:
         r.say('run')
     assert [r.line() for r in job_ranks] == ['status 0'] * 3
@@ -476,7 +476,7 @@ def ranks():
     def text(r):
         return (ALLREDUCE % 3).replace('sp: trigger', 'sem never\nsp: wait never >= 1: nop   ; <--\n    trigger'
                                        if r == 1 else 'sp: trigger')
-    job_ranks = job(3, folder, text)
+    job_ranks = job(3, folder, text, NEURON_RT_EXEC_TIMEOUT='5')
     for r in job_ranks:
         r.say('run')
     assert [r.line() for r in job_ranks] == ['status 1200', 'status 5', 'status 1200']
