@@ -57,6 +57,7 @@ struct coll_publish {
     _Atomic uint64_t steps;
     _Atomic uint64_t wait;                  /* 0: none; else for what: see wait_pack */
     _Atomic uint32_t wait_for;              /* value of the counter, or number of the line */
+    _Atomic uint32_t cpu;                   /* 1 + where it ran at its last look; 0: not known */
     _Atomic uint64_t in[SCHED_TENSORS_MAX]; /* device addresses of the tensors of `started` */
     _Atomic uint64_t out[SCHED_TENSORS_MAX];
 };
@@ -97,6 +98,13 @@ struct coll_watch {
     uint64_t slept; /* since the last look */
 };
 
+/* Of a rank that gives its CPU to others while it waits (spread.c). */
+struct coll_spread {
+    uint32_t yields;
+    bool stays;        /* the host does not let it move */
+    uint64_t moved_ns; /* when it last did */
+};
+
 /* What every member says of its plan; all but the address must agree. */
 struct coll_offer {
     uint64_t buffers;
@@ -131,6 +139,7 @@ struct coll_comm {
     struct sched_tuning tuning;
     unsigned cpus; /* that the members of my node may run on, together */
     bool crowded;  /* these members are more */
+    struct coll_spread spread;
     struct device_flight_group flight;
     struct device_flight_at flying; /* record of the operation under way, or of the last one */
     /* Written after err by the thread of the operations; a load of another model reads it. */
@@ -171,6 +180,16 @@ static inline uint32_t coll_job_rank(const struct coll_comm *c, uint32_t rank)
 /* More ranks run in the instance, or belong to this communicator, than there are CPUs for them: who
  * waits should give up its CPU. */
 bool coll_crowded(const struct coll_comm *c);
+/* ---- where ranks run (spread.c) ---- */
+
+/* Gives the CPU to whoever waits for it, and now and then looks whether the ranks of this node lie
+ * on one CPU while another has fewer: one of them goes there. */
+void coll_yield(struct coll_comm *c);
+/* Where a rank on CPU `mine` should go; COLL_STAY: nowhere. count: ranks on each of RUN_CPUS_MAX
+ * CPUs, the rank included. The result is one of `allowed`, and has at least two ranks fewer. */
+#define COLL_STAY UINT32_MAX
+uint32_t coll_spread_to(const uint16_t *count, uint32_t mine, const struct run_cpus *allowed);
+
 /* Whether a rank does the same operation as I, as far as a word with a sequence number and a
  * signature tells: it may be ahead or behind. False: the communicator is broken now. */
 bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature);

@@ -4,7 +4,6 @@
  * that peers get what is ready at once), whenever the core looks, and while it waits.
  *
  * On the way of an operation nothing allocates or makes a system call, unless the thread sleeps. */
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,7 +31,7 @@ static struct coll_comm *running_comm(struct stream *st)
 }
 
 /* That of one of the operations outstanding; s->busy is not 0. */
-static const struct coll_comm *busy_comm(struct coll_streams *s)
+static struct coll_comm *busy_comm(struct coll_streams *s)
 {
     return running_comm(&s->stream[__builtin_ctz(s->busy)]);
 }
@@ -436,11 +435,11 @@ static void relax(void)
 /* Looks for as long as spinning is right; true: something moved. */
 static bool spin(struct coll_streams *s)
 {
-    const struct coll_comm *c = busy_comm(s);
+    struct coll_comm *c = busy_comm(s);
 
     for (unsigned i = 0; i < SPINS && !coll_crowded(c); i++) {
         if (i % YIELD_EVERY == YIELD_EVERY - 1)
-            sched_yield(); /* to the peer, if both were put on one CPU */
+            coll_yield(c); /* to the peer, if both were put on one CPU */
         for (unsigned k = 0; k < POLLS; k++) {
             if (streams_progress(s))
                 return true;
@@ -448,7 +447,7 @@ static bool spin(struct coll_streams *s)
         }
     }
     for (unsigned i = c->tuning.patience[coll_crowded(c)].yields; i > 0; i--) {
-        sched_yield();
+        coll_yield(c);
         if (streams_progress(s))
             return true;
     }

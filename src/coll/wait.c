@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Waiting for an operation, and what to say when it does not end. */
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 
 #include "coll/coll_int.h"
@@ -324,12 +323,12 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
     unsigned yields;
 
     for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !coll_crowded(c); i++) {
-        sched_yield(); /* to the peer, if both were put on one CPU */
+        coll_yield(c); /* to the peer, if both were put on one CPU */
         state = poll_some(c, spins(c));
     }
     yields = c->tuning.patience[coll_crowded(c)].yields;
     for (unsigned i = 0; i < yields && state == COLL_BLOCKED; i++) {
-        sched_yield();
+        coll_yield(c);
         state = coll_progress(c, PROGRESS);
     }
     return state;

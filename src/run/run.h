@@ -26,6 +26,11 @@ struct run_cpus {
 };
 unsigned run_cpu_count(void); /* CPUs in the calling thread's affinity mask, at least 1 */
 void run_cpus_mine(struct run_cpus *ret); /* that mask; empty when it is not known */
+unsigned run_cpu_now(void); /* that the calling thread runs on, as of now; 0 when not known */
+/* The calling thread goes to a CPU of its mask, which stays as it was: from there on the kernel may
+ * move it as before. False: the CPU is not in the mask, or the host does not allow it. Two or three
+ * system calls. A mask that somebody else gives the thread meanwhile may be lost. */
+bool run_cpu_move(unsigned cpu);
 /* "40-47,88-95"; false when malformed, decreasing, or past RUN_CPUS_MAX. */
 bool run_cpus_parse(const char *text, struct run_cpus *ret);
 bool run_thread_pin(pthread_t t, const struct run_cpus *cpus); /* false: errno */

@@ -38,6 +38,28 @@ void run_cpus_mine(struct run_cpus *ret)
             ret->bits[i / 64] |= UINT64_C(1) << i % 64;
 }
 
+unsigned run_cpu_now(void)
+{
+    int cpu = sched_getcpu();
+
+    return cpu > 0 ? (unsigned)cpu : 0;
+}
+
+bool run_cpu_move(unsigned cpu)
+{
+    cpu_set_t mine, only;
+
+    CPU_ZERO(&mine);
+    if (cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(mine), &mine) != 0 ||
+        !CPU_ISSET(cpu, &mine))
+        return false;
+    CPU_ZERO(&only);
+    CPU_SET(cpu, &only);
+    if (sched_setaffinity(0, sizeof(only), &only) != 0)
+        return false;
+    return sched_setaffinity(0, sizeof(mine), &mine) == 0;
+}
+
 static bool cpu_number(const char **text, unsigned *ret)
 {
     unsigned v = 0;

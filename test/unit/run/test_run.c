@@ -5,6 +5,7 @@
 #include <fenv.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -634,6 +635,30 @@ static void threads_can_be_pinned(void **state)
     assert_true(errno != 0);
 }
 
+/* Wherever a thread goes by itself, its mask is as before; out of the mask it does not go. */
+static void threads_move_within_their_mask(void **state)
+{
+    cpu_set_t all, now;
+    struct run_cpus c = {{0}};
+    unsigned first = CPU_SETSIZE;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+        assert_int_equal(run_cpu_move(i), CPU_ISSET(i, &all) != 0);
+        if (CPU_ISSET(i, &all) && first == CPU_SETSIZE)
+            first = i;
+        assert_int_equal(sched_getaffinity(0, sizeof(now), &now), 0);
+        assert_true(CPU_EQUAL(&now, &all));
+    }
+    assert_false(run_cpu_move(CPU_SETSIZE));
+    assert_false(run_cpu_move(UINT_MAX));
+    c.bits[first / 64] = UINT64_C(1) << first % 64;
+    assert_true(run_thread_pin(pthread_self(), &c));
+    assert_true(run_cpu_move(first));
+    assert_int_equal(run_cpu_now(), first);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+}
+
 /* --- The pool ----------------------------------------------------------------------------------
  */
 
@@ -880,6 +905,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(thread_start_reports_failed_memory),
         cmocka_unit_test(cpu_lists),
         cmocka_unit_test(threads_can_be_pinned),
+        cmocka_unit_test(threads_move_within_their_mask),
         cmocka_unit_test(pool_runs_every_part_once),
         cmocka_unit_test(pool_shares_the_parts_of_a_job),
         cmocka_unit_test(pool_keeps_its_workers_where_they_belong),
