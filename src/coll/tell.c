@@ -291,8 +291,8 @@ static bool greet_all(struct coll_comm *c, const uint32_t *ranks, uint32_t count
     return *i == count;
 }
 
-NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
-                           struct err *err)
+static NRT_STATUS greet_wait(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
+                             struct err *err)
 {
     uint64_t end = c->cfg.now(c->cfg.now_arg) + c->cfg.timeout_ns;
     struct run_word never = {0};
@@ -318,6 +318,19 @@ NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t 
                            net_link_provider(c->cfg.link));
     }
     return NRT_SUCCESS;
+}
+
+/* A peer may have begun an operation of another communicator, which this rank begins after the
+ * load: its greeting comes behind that operation's messages. */
+NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
+                           struct err *err)
+{
+    NRT_STATUS st;
+
+    net_link_expect(c->cfg.link, true);
+    st = greet_wait(c, ranks, count, err);
+    net_link_expect(c->cfg.link, false);
+    return st;
 }
 
 NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err)

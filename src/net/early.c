@@ -4,11 +4,12 @@
  * of at most 128 bytes). So ranks that share two communicators can wait for each other in a ring:
  * what each waits for stands behind what it will wait for later.
  *
- * Therefore a link that has something under way, and to which nothing has come for EARLY_NS, takes
- * what stands at the head: with a receive for any message, which is behind all others and so gets
- * only what none of them wants. If there is nothing, it is cancelled in the next turn. What it took
- * lies in memory until its receive is posted; as long as it is in the middle of a message no other
- * receive is posted, because that message may be the other one's. */
+ * Therefore a link that has something under way, or on which somebody waits for a greeting, and to
+ * which nothing has come for EARLY_NS, takes what stands at the head: with a receive for any
+ * message, which is behind all others and so gets only what none of them wants. If there is
+ * nothing, it is cancelled in the next turn. What it took lies in memory until its receive is
+ * posted; as long as it is in the middle of a message no other receive is posted, because that
+ * message may be the other one's. */
 #include <string.h>
 
 #include "base/base.h"
@@ -58,9 +59,11 @@ static void take_post(struct net_link *l)
     link_request_free_if_over(l, r);
 }
 
-/* A part of an operation; receives from anybody always are. */
+/* A part of an operation; receives from anybody always are, so who waits for one says so. */
 static bool something_under_way(const struct net_link *l)
 {
+    if (l->early.expected > 0)
+        return true;
     for (const struct net_request *r = l->busy; r != NULL; r = r->next)
         if (r->owned && r->in_provider && r->peer != NET_NO_RANK)
             return true;

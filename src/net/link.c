@@ -389,6 +389,16 @@ void net_link_settle(struct net_link *l, uint64_t limit_ns)
     pthread_mutex_unlock(&l->lock);
 }
 
+void net_link_expect(struct net_link *l, bool waits)
+{
+    pthread_mutex_lock(&l->lock);
+    if (waits)
+        l->early.expected++;
+    else
+        l->early.expected--;
+    pthread_mutex_unlock(&l->lock);
+}
+
 uint32_t net_link_group_free(struct net_link *l)
 {
     uint32_t n;

@@ -98,6 +98,10 @@ struct net_wire net_link_wire(struct net_link *l);
  * more. */
 void net_link_settle(struct net_link *l, uint64_t limit_ns);
 
+/* Somebody waits for a message from anybody, a greeting of a peer, until he says that he does no
+ * more: what stands before it is taken, as for receives from one peer. */
+void net_link_expect(struct net_link *l, bool waits);
+
 /* Takes completions from the provider: at most budget; returns how many. Never blocks. */
 unsigned net_link_progress(struct net_link *l, unsigned budget);
 void net_link_count(struct net_link *l, struct net_link_counters *ret);

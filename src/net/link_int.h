@@ -67,6 +67,7 @@ struct link_early {
     struct fabric_memory *memory;
     struct net_request *take; /* the receive that takes one; NULL: none is under way */
     uint64_t quiet_ns;        /* since when nothing has come; 0: it has since the last look */
+    unsigned expected;        /* who waits for a message from anybody (net_link_expect) */
 };
 
 struct net_link {

@@ -450,6 +450,46 @@ static void two_communicators(void **state)
     (void)state;
 }
 
+/* Rank 1 has begun an operation of one communicator, which rank 0 begins when it has opened another
+ * one: what rank 1 has sent for it is not in the way of the greetings. */
+static const char *one_behind(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct rank other = *r;
+    struct case_kit k;
+
+    err = (struct err){0};
+    other.memory = NULL;
+    other.memory_count = other.memory_cap = 0;
+    if (case_open(r, &k, &small_reduce, &err))
+        return err.text;
+    case_fill(r, &k, 7);
+    if (r->me == 1 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return err.text;
+    for (unsigned i = 0; r->me == 1 && i < 1000; i++)
+        (void)coll_progress(r->comm, 100);
+    ranks_barrier(r);
+    if (ranks_comm_open(&other, &other.comm, &err))
+        return err.text;
+    if (r->me == 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return err.text;
+    if (coll_wait(r->comm, &err) || !case_check(r, &k, 7, &err))
+        return err.text;
+    case_close(&k);
+    coll_comm_close(other.comm);
+    return NULL;
+}
+
+static void an_operation_does_not_hold_up_greetings(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 1};
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 20000, one_behind, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
 /* ---- failures ---- */
 
 /* Rank 0 does an operation of the same size that is another one. */
@@ -531,6 +571,7 @@ int main(void)
         cmocka_unit_test(groups_in_any_order),
         cmocka_unit_test(large_sizes),
         cmocka_unit_test(two_communicators),
+        cmocka_unit_test(an_operation_does_not_hold_up_greetings),
         cmocka_unit_test(another_operation),
         cmocka_unit_test(absent_rank),
         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
