@@ -158,6 +158,12 @@ enum device_access { DEVICE_READ = 1, DEVICE_WRITE = 2, DEVICE_RW = 3 };
  * are backed: a bit test per block. */
 NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
                       enum device_access access, void **ret_p, struct err *err);
+/* How many bytes from addr on, at most size, can be read without making memory: 0 unless the HBM is
+ * mapped in this process already, then up to the first block without host memory. *ret_p: where
+ * they are. Takes no lock and changes nothing, so a signal handler may use it; any addr and size.
+ */
+uint64_t device_peek(const struct device_instance *in, uint64_t addr, uint64_t size,
+                     const void **ret_p);
 /* Tell that the caller has copied device memory [addr, addr + size), which is mapped, to or from
  * its own. Blocks that are copied often are moved to huge pages, if the host gives them; the call
  * that moves one takes a millisecond or so longer. Any thread; never fails. */

@@ -462,6 +462,24 @@ NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
     return NRT_SUCCESS;
 }
 
+uint64_t device_peek(const struct device_instance *in, uint64_t addr, uint64_t size,
+                     const void **ret_p)
+{
+    uint32_t hbm = DEVICE_ADDR_HBM(addr);
+    uint64_t off = DEVICE_ADDR_OFF(addr), end;
+    const char *base;
+
+    if (hbm >= in->lay.hbms || !range_ok(off, size, in->topo->hbm_bytes))
+        return 0;
+    base = atomic_load_explicit(&in->hbm[hbm].base, memory_order_acquire);
+    if (!base)
+        return 0;
+    for (end = off; end < off + size && bit_get(in, hbm, end / DEVICE_BLOCK);)
+        end = (end / DEVICE_BLOCK + 1) * DEVICE_BLOCK;
+    *ret_p = base + off;
+    return end < off + size ? end - off : size;
+}
+
 NRT_STATUS device_hbm_va(struct device_instance *in, uint32_t dev, uint32_t hbm, void **ret_va,
                          uint64_t *ret_size, struct err *err)
 {

@@ -240,12 +240,13 @@ static void put_engine(struct dump_out *o, const struct device_live_engine *l, u
                                         [DEVICE_WAIT_SEMAPHORE_EQUAL] = "semaphore==",
                                         [DEVICE_WAIT_EVENT] = "event=="};
     uint32_t kind = LOAD(l->wait_kind);
+    const struct isa_op_info *op = isa_op_info(LOAD(l->opcode)); /* the core may run on */
 
     dump_out_begin(o, "engine");
     dump_out_text(o, "name", isa_engine_name(e));
     dump_out_u64(o, "record", LOAD(l->pc));
-    if (isa_op_info(LOAD(l->opcode)))
-        dump_out_text(o, "op", isa_op_info(LOAD(l->opcode))->name);
+    if (op)
+        dump_out_text(o, "op", op->name);
     dump_out_u64(o, "records", records);
     dump_out_u64(o, "retired", LOAD(l->retired));
     dump_out_u64(o, "ended", LOAD(l->ended) != 0);
@@ -380,7 +381,7 @@ static void put_raises(struct dump_out *o, const struct dump *d, uint32_t core,
     unsigned n = 1;
 
     if (lnc == 2 && device_live(in, other)) {
-        dump_code_open(&theirs, in, device_live(in, other));
+        dump_code_open(&theirs, in, device_live(in, other), d->quick);
         from[n++] = (struct dump_raiser){.core = other,
                                          .peer = true,
                                          .code = &theirs,
@@ -400,7 +401,7 @@ static void put_core(struct dump_out *o, const struct dump *d, uint32_t core,
     put_model(o, d, p);
     if (f)
         put_report(o, f);
-    dump_code_open(&code, d->cfg->in, p);
+    dump_code_open(&code, d->cfg->in, p, d->quick);
     dump_out_line(o, "[engines]");
     for (unsigned e = 0; e < ISA_ENGINES; e++)
         if (code.count[e] > 0 || LOAD(p->engine[e].opcode) != 0)

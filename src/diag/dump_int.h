@@ -35,7 +35,7 @@ struct dump_code {
     uint64_t first[ISA_ENGINES], count[ISA_ENGINES]; /* records */
 };
 void dump_code_open(struct dump_code *c, struct device_instance *in,
-                    const struct device_live_page *p);
+                    const struct device_live_page *p, bool quick);
 /* Record `number` of an engine. False: there is none. */
 bool dump_code_get(const struct dump_code *c, unsigned engine, uint64_t number,
                    struct isa_record *ret);

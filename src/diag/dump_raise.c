@@ -16,19 +16,21 @@
 
 /* ---- the code ---- */
 
-/* The streams lie one after the other in the order of the engines; zeros follow. */
+/* The streams lie one after the other in the order of the engines; zeros follow. What the page says
+ * of their place may be anything: no memory is made for it. */
 void dump_code_open(struct dump_code *c, struct device_instance *in,
-                    const struct device_live_page *p)
+                    const struct device_live_page *p, bool quick)
 {
     uint64_t addr = LOAD(p->code_addr), bytes = LOAD(p->code_bytes), i;
+    const void *at = NULL;
     unsigned engine = 0;
-    void *va;
+    void *mapped;
 
     *c = (struct dump_code){.base = NULL};
-    if (bytes < sizeof(struct isa_record) ||
-        device_map(in, addr, bytes, DEVICE_READ, &va, NULL) != NRT_SUCCESS)
-        return;
-    c->base = va;
+    if (!quick) /* another process's program may be in an HBM that this one has not mapped yet */
+        (void)device_map(in, addr, 0, DEVICE_READ, &mapped, NULL);
+    bytes = device_peek(in, addr, bytes, &at);
+    c->base = at;
     for (i = 0; i < bytes / sizeof(struct isa_record); i++) {
         struct isa_record r;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every fault point failed at every hit of an execution that fails and dumps: the status is that of
- * the execution, nothing is leaked, and the next one dumps again. Linked with the runtime's
- * objects, so that it can arm the points. */
+ * the execution, nothing is leaked, and the next one dumps again. And dumps of live pages that hold
+ * nonsense. Linked with the runtime's objects, so that it can arm the points. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -13,8 +13,10 @@
 
 #include <cmocka.h>
 
+#include "api/api_int.h"
 #include "api_support.h"
 #include "base/fault.h"
+#include "diag/dump.h"
 #include "models.h"
 #include "neffs.h"
 #include "proves.h"
@@ -97,6 +99,81 @@ static void a_dump_that_fails_changes_no_status(void **state)
     (void)state;
 }
 
+static uint64_t draw_state;
+
+/* splitmix64 */
+static uint64_t draw(void)
+{
+    uint64_t z = draw_state += 0x9e3779b97f4a7c15;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+/* A page as a process that went wild may leave it: any bytes, or a program that lies anywhere in an
+ * HBM and is as long as that. */
+static void make_nonsense(struct device_live_page *p, unsigned round)
+{
+    uint8_t *bytes = (uint8_t *)p;
+
+    for (size_t i = 0; round % 2 == 0 && i < sizeof(*p); i++)
+        bytes[i] = (uint8_t)draw();
+    if (round % 2 != 0) {
+        uint64_t off = draw() % (UINT64_C(16) << 30);
+
+        p->code_addr = DEVICE_ADDR(0, off);
+        p->code_bytes = (UINT64_C(16) << 30) - off;
+        for (unsigned e = 0; e < DEVICE_ENGINES; e++)
+            p->engine[e].pc = draw() >> draw() % 64;
+    }
+    p->flights.next = 1 + draw() % DEVICE_FLIGHTS;
+    for (unsigned i = 0; i < DEVICE_FLIGHTS; i++)
+        p->flights.flight[i].number = i + 1;
+}
+
+/* Such a page is dumped whole, with handlers' means and others', and no memory is made for it. */
+static void a_page_of_nonsense_is_dumped(void **state)
+{
+    nrt_model_t *m = load(neff_hang());
+    struct device_live_page *p = device_live(api_.in, 0), *saved = malloc(sizeof(*saved));
+    struct io io;
+    const char *seed = getenv("OPENNRT_SEED");
+    unsigned whole;
+
+    draw_state = seed ? strtoull(seed, NULL, 0) : 1;
+    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)draw_state);
+    io_init(&io);
+    io_add(&io, true, "a", DEV, 0, 4);
+    assert_int_equal(nrt_execute(m, io.in, io.out), NRT_TIMEOUT);
+    assert_int_equal(take_files(&whole), 1);
+    assert_non_null(saved);
+    memcpy(saved, p, sizeof(*p));
+    for (unsigned round = 0; round < 64; round++) {
+        struct dump d = {.cfg = &api_.dump,
+                         .status = NRT_FAILURE,
+                         .call = "nrt_execute",
+                         .text = "nonsense",
+                         .quick = round % 4 < 2};
+
+        make_nonsense(p, round);
+        fault_count_start();
+        dump_begin(&d, 0);
+        dump_core(&d, 0, NULL, 0);
+        dump_end(&d);
+        assert_int_equal(fault_count(FAULT_BACKING), 0);
+        fault_disarm();
+        assert_int_equal(take_files(&whole), 2);
+        assert_int_equal(whole, 2);
+        memcpy(p, saved, sizeof(*p));
+    }
+    free(saved);
+    io_fini(&io);
+    assert_ok(nrt_unload(m));
+    api_log_clear();
+    (void)state;
+}
+
 static int setup(void **state)
 {
     int rc;
@@ -122,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dump_that_fails_changes_no_status),
+        cmocka_unit_test(a_page_of_nonsense_is_dumped),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

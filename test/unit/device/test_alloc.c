@@ -112,6 +112,41 @@ static void handles_go_stale(void **state)
     fixture_free(f);
 }
 
+/* What a peek finds is what was written, up to the first block without memory; it makes none. */
+static void peeks_make_no_memory(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 16 * MIB);
+    const void *seen = NULL;
+    struct device_extent x;
+    uint64_t free_bytes;
+    void *p;
+
+    a.align = 2 * MIB;
+    assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+    assert_true(device_peek(in, x.addr, x.size, &seen) == 0); /* not mapped, or not backed */
+    assert_int_equal(device_map(in, x.addr, 6 * MIB, DEVICE_RW, &p, NULL), NRT_SUCCESS);
+    memset(p, 0x5a, 6 * MIB);
+    assert_true(device_peek(in, x.addr, x.size, &seen) == 6 * MIB);
+    assert_ptr_equal(seen, p);
+    assert_true(device_peek(in, x.addr + 100, 64, &seen) == 64);
+    assert_ptr_equal(seen, (char *)p + 100);
+    assert_true(device_peek(in, x.addr + 6 * MIB - 8, 64, &seen) == 8);
+    assert_true(device_peek(in, x.addr + 6 * MIB, 64, &seen) == 0);
+    assert_true(device_peek(in, x.addr, 0, &seen) == 0);
+    free_bytes = 16 * GIB - DEVICE_ADDR_OFF(x.addr);
+    assert_true(device_peek(in, x.addr, free_bytes, &seen) == 6 * MIB);
+    /* Numbers that name nothing. */
+    assert_true(device_peek(in, x.addr, free_bytes + 1, &seen) == 0);
+    assert_true(device_peek(in, x.addr, UINT64_MAX, &seen) == 0);
+    assert_true(device_peek(in, DEVICE_ADDR(2, 0), 64, &seen) == 0);
+    assert_true(device_peek(in, UINT64_MAX, UINT64_MAX, &seen) == 0);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 static void a_whole_hbm_can_be_had_on_a_small_host(void **state)
 {
     struct fixture *f = fixture_new("trn3-gen2-ultraserver");
@@ -731,6 +766,7 @@ int main(void)
         cmocka_unit_test(placement_alignment_and_rounding),
         cmocka_unit_test(bad_arguments_are_refused),
         cmocka_unit_test(handles_go_stale),
+        cmocka_unit_test(peeks_make_no_memory),
         cmocka_unit_test(a_whole_hbm_can_be_had_on_a_small_host),
         cmocka_unit_test(exposed_hbm_has_memory_for_what_is_owned),
         cmocka_unit_test(reused_memory_reads_as_zero),
