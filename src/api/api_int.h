@@ -9,6 +9,7 @@
 #define API_API_INT_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "api/handle_int.h"
@@ -155,6 +156,9 @@ static inline uint64_t token_of(const void *handle)
 {
     return (uint64_t)(uintptr_t)handle;
 }
+
+/* For a handler of a signal: do what `before` says, which it has replaced. */
+void api_signal_chain(int sig, const struct sigaction *before, siginfo_t *info, void *context);
 
 /* A capture of the process (inspect.c): begins what the environment or an earlier call asked for;
  * ends it with the session. Around a fork, in the child: forgets it. */

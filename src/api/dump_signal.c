@@ -52,21 +52,6 @@ static void dump_all(int sig)
     dump_end(&d);
 }
 
-/* What was there before; the default action comes when the handler has returned. */
-static void chain(unsigned i, siginfo_t *info, void *context)
-{
-    const struct sigaction *old = &handlers_.old[i];
-
-    if (old->sa_flags & SA_SIGINFO) {
-        old->sa_sigaction(signals[i], info, context);
-    } else if (old->sa_handler == SIG_DFL) {
-        sigaction(signals[i], old, NULL);
-        raise(signals[i]);
-    } else if (old->sa_handler != SIG_IGN) {
-        old->sa_handler(signals[i]);
-    }
-}
-
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
     int saved = errno;
@@ -77,7 +62,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     errno = saved;
     for (unsigned i = 0; i < SIGNALS; i++)
         if (signals[i] == sig)
-            chain(i, info, context);
+            api_signal_chain(sig, &handlers_.old[i], info, context);
 }
 
 void api_signal_dump_start(void)

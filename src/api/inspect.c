@@ -5,7 +5,9 @@
  *
  * Signals are handled only while a capture is on, and only those that the program does not ignore.
  * The handler wakes the capture's thread; when that has written the files, the program's own action
- * is put back and the signal sent again, so that it does what it would have done. */
+ * is put back and the signal sent again, so that it does what it would have done. A program may put
+ * an action of its own over the handler, and call the handler from there, at any later time: that
+ * action stays, and the handler goes on to what it replaced first. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -26,15 +28,35 @@ static struct inspect_config waiting_options_;
 
 static const int signals[] = {SIGTERM, SIGINT};
 #define SIGNALS (sizeof(signals) / sizeof(signals[0]))
-static struct sigaction before_[SIGNALS];
-static _Atomic bool handled_[SIGNALS];
 static _Atomic(struct inspect *) capture_; /* for the handler */
+static struct taken {
+    struct sigaction before; /* what the handler replaced last */
+    struct sigaction under;  /* with buried: what it replaced where it lies */
+    _Atomic bool handled;    /* for the capture that is on */
+    _Atomic bool buried;     /* the program has put an action over the handler once */
+} taken_[SIGNALS];
 
-/* The program's action again. Usable in a handler. */
+static void on_signal(int sig, siginfo_t *info, void *context);
+
+static bool is_ours(const struct sigaction *act)
+{
+    return (act->sa_flags & SA_SIGINFO) && act->sa_sigaction == on_signal;
+}
+
+/* The handler is the capture's no more. */
 static void put_back(unsigned k)
 {
-    if (atomic_exchange(&handled_[k], false))
-        sigaction(signals[k], &before_[k], NULL);
+    struct taken *t = &taken_[k];
+    struct sigaction now;
+
+    if (!atomic_exchange(&t->handled, false))
+        return;
+    if (sigaction(signals[k], NULL, &now) == 0 && is_ours(&now)) {
+        sigaction(signals[k], &t->before, NULL);
+    } else if (!atomic_load(&t->buried)) {
+        t->under = t->before;
+        atomic_store(&t->buried, true);
+    }
 }
 
 static void resume(int sig)
@@ -44,61 +66,72 @@ static void resume(int sig)
     kill(getpid(), sig);
 }
 
-static void on_signal(int sig)
+static void on_signal(int sig, siginfo_t *info, void *context)
 {
     struct inspect *i = atomic_load(&capture_);
+    struct taken *t = &taken_[sig == signals[0] ? 0 : 1];
     int saved = errno;
 
-    if (i)
+    if (!atomic_load(&t->handled))
+        api_signal_chain(sig, atomic_load(&t->buried) ? &t->under : &t->before, info, context);
+    else if (i)
         inspect_signal(i, sig);
     else
-        resume(sig); /* the child of a fork, or the capture has just ended */
+        resume(sig); /* the child of a fork */
     errno = saved;
 }
 
 static void signals_take(struct inspect *i)
 {
-    struct sigaction ours = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction ours = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO}, now;
 
     sigemptyset(&ours.sa_mask);
     atomic_store(&capture_, i);
     for (unsigned k = 0; k < SIGNALS; k++) {
-        if (sigaction(signals[k], NULL, &before_[k]) != 0 ||
-            (!(before_[k].sa_flags & SA_SIGINFO) && before_[k].sa_handler == SIG_IGN))
+        struct taken *t = &taken_[k];
+
+        if (sigaction(signals[k], NULL, &now) != 0 ||
+            (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN))
             continue;
-        atomic_store(&handled_[k], true);
+        if (!is_ours(&now)) /* else the program has put it back, which it found when it buried it */
+            t->before = now;
+        else if (atomic_load(&t->buried))
+            t->before = t->under;
+        atomic_store(&t->handled, true);
         sigaction(signals[k], &ours, NULL);
     }
 }
 
-/* Unless the program has put its own action there in between. */
-static void signals_give(void)
+/* A signal that came when the capture's thread had ended already is for the program. */
+static void signals_give(struct inspect *i)
 {
-    for (unsigned k = 0; k < SIGNALS; k++) {
-        struct sigaction now;
+    int sig;
 
-        if (sigaction(signals[k], NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
-            now.sa_handler == on_signal)
-            put_back(k);
-        else
-            atomic_store(&handled_[k], false);
-    }
+    for (unsigned k = 0; k < SIGNALS; k++)
+        put_back(k);
     atomic_store(&capture_, NULL);
+    sig = inspect_signal_left(i);
+    if (sig != 0)
+        kill(getpid(), sig);
 }
 
 /* ---- beginning and ending ---- */
 
+static pthread_mutex_t change_ = PTHREAD_MUTEX_INITIALIZER; /* one beginning or end at a time */
+
 static NRT_STATUS begin(const char *func, const struct inspect_config *c)
 {
     struct err err = {0};
-    bool was = inspect_on(api_.inspect);
-    NRT_STATUS status = inspect_start(api_.inspect, c, &err);
+    NRT_STATUS status;
+    bool was;
 
-    if (status != NRT_SUCCESS)
-        return api_fail(func, status, "%s", err.text);
+    pthread_mutex_lock(&change_);
+    was = inspect_on(api_.inspect);
+    status = inspect_start(api_.inspect, c, &err);
     if (!was && inspect_on(api_.inspect))
         signals_take(api_.inspect);
-    return status;
+    pthread_mutex_unlock(&change_);
+    return status == NRT_SUCCESS ? status : api_fail(func, status, "%s", err.text);
 }
 
 static NRT_STATUS begin_env(const char *func, const struct diag_sink *sink, bool asked)
@@ -121,11 +154,15 @@ static NRT_STATUS begin_env(const char *func, const struct diag_sink *sink, bool
 static NRT_STATUS end(const char *func, bool exiting)
 {
     struct err err = {0};
-    bool was = inspect_on(api_.inspect);
-    NRT_STATUS status = inspect_stop(api_.inspect, exiting, &err);
+    NRT_STATUS status;
+    bool was;
 
+    pthread_mutex_lock(&change_);
+    was = inspect_on(api_.inspect);
+    status = inspect_stop(api_.inspect, exiting, &err);
     if (was)
-        signals_give();
+        signals_give(api_.inspect);
+    pthread_mutex_unlock(&change_);
     return status == NRT_SUCCESS ? status : api_fail(func, status, "%s", err.text);
 }
 
@@ -153,6 +190,7 @@ void api_inspect_resume(int sig)
 void api_inspect_forget(void)
 {
     atomic_store(&capture_, NULL);
+    pthread_mutex_init(&change_, NULL);
     waiting_ = WAITING_NOTHING;
 }
 
@@ -174,19 +212,24 @@ static bool copy_config(struct inspect_config *to, const struct inspect_config *
  * a session. */
 static bool keep(const struct inspect_config *c, NRT_STATUS *ret)
 {
+    struct inspect_config copy = {.dir = NULL};
+
     *ret = NRT_SUCCESS;
     pthread_mutex_lock(&api_.lock);
     if (api_ready()) {
         pthread_mutex_unlock(&api_.lock);
         return false;
     }
+    if (c && !copy_config(&copy, c)) {
+        *ret = NRT_RESOURCE;
+        goto out_unlock;
+    }
     if (waiting_ == WAITING_OPTIONS)
         inspect_config_fini(&waiting_options_);
     waiting_ = c ? WAITING_OPTIONS : WAITING_ENV;
-    if (c && !copy_config(&waiting_options_, c)) {
-        waiting_ = WAITING_NOTHING;
-        *ret = NRT_RESOURCE;
-    }
+    waiting_options_ = copy;
+
+out_unlock:
     pthread_mutex_unlock(&api_.lock);
     return true;
 }

@@ -102,6 +102,13 @@ static void sample_take(struct inspect *i)
     pthread_mutex_unlock(&i->samples_lock);
 }
 
+static void samples_drop(struct inspect *i)
+{
+    mem_free(i->samples);
+    i->samples = NULL;
+    i->sample_count = i->sample_cap = 0;
+}
+
 /* ---- files ---- */
 
 static bool file_put(struct inspect *i, const char *name, const struct strbuf *b, struct err *err)
@@ -235,9 +242,7 @@ static NRT_STATUS finish(struct inspect *i, bool exiting, struct err *err)
     if (has(i, INSPECT_HOST_MEMORY))
         samples_write(i, false, err);
     info_write(i, err);
-    mem_free(i->samples);
-    i->samples = NULL;
-    i->sample_count = i->sample_cap = 0;
+    samples_drop(i);
     return err->status;
 }
 
@@ -304,6 +309,11 @@ void inspect_signal(struct inspect *i, int sig)
     sem_post(&i->wake);
 }
 
+int inspect_signal_left(struct inspect *i)
+{
+    return atomic_exchange(&i->sig, 0);
+}
+
 /* ---- the start ---- */
 
 static NRT_STATUS folder_make(struct inspect *i, const struct inspect_config *c, struct err *err)
@@ -361,6 +371,7 @@ NRT_STATUS inspect_start(struct inspect *i, const struct inspect_config *c, stru
     if (status == NRT_SUCCESS)
         goto out_unlock;
     atomic_store(&i->on, false);
+    samples_drop(i);
     profiler_capture_stop(i->h.profiler, true);
 
 out_trace:

@@ -2,8 +2,8 @@
 /* Inspect: a capture of a whole process to a folder, as files (docs/spec/inspect.md): system trace,
  * device profiles, use of CPU and host memory. One at a time, per session.
  *
- * Threads: any, for all functions but create and destroy. A thread of its own takes samples, and
- * ends the capture when a signal is about to end the process (inspect_signal). */
+ * Threads: any, but create, destroy, start and stop one at a time. A thread of its own takes
+ * samples, and ends the capture when a signal is about to end the process (inspect_signal). */
 #ifndef DIAG_INSPECT_H
 #define DIAG_INSPECT_H
 
@@ -76,6 +76,8 @@ void inspect_loaded(struct inspect *i, const struct model *m, const void *neff, 
 
 /* In a signal handler: the capture's thread writes the files, then calls resume. */
 void inspect_signal(struct inspect *i, int sig);
+/* After inspect_stop: a signal that the thread, which ended before, has not taken; 0: none. */
+int inspect_signal_left(struct inspect *i);
 
 #ifdef __cplusplus
 }

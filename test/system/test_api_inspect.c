@@ -487,6 +487,7 @@ static void begin_may_come_before_init(void **state)
 /* ---- the end of a process ---- */
 
 static volatile sig_atomic_t own_signals;
+static struct sigaction under[2]; /* what own_over replaced: of SIGTERM, of SIGINT */
 
 static void own_handler(int sig)
 {
@@ -494,35 +495,102 @@ static void own_handler(int sig)
     (void)sig;
 }
 
-/* How a child ends: by this signal, by exit (0), or by the signal with a handler of its own, after
- * which it exits. */
-static int child(int sig, bool own)
+/* As programs do that want to see a signal and pass it on. */
+static void own_over(int sig, siginfo_t *info, void *context)
+{
+    const struct sigaction *next = &under[sig == SIGINT];
+
+    own_signals++;
+    if (next->sa_flags & SA_SIGINFO) {
+        next->sa_sigaction(sig, info, context);
+    } else if (next->sa_handler == SIG_DFL) {
+        sigaction(sig, next, NULL);
+        raise(sig);
+    }
+}
+
+static void put_over(int sig)
+{
+    struct sigaction act = {.sa_sigaction = own_over, .sa_flags = SA_SIGINFO};
+
+    if (sigaction(sig, &act, &under[sig == SIGINT]) != 0)
+        _exit(92);
+}
+
+static bool is_over(int sig)
+{
+    struct sigaction now;
+
+    return sigaction(sig, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+           now.sa_sigaction == own_over;
+}
+
+/* Sends it to this process, until a handler of the program has had it, or the process ends. */
+static void send_to_self(int sig)
+{
+    sigset_t held, before;
+
+    sigemptyset(&held);
+    sigaddset(&held, sig);
+    sigprocmask(SIG_BLOCK, &held, &before);
+    kill(getpid(), sig);
+    while (own_signals == 0)
+        sigsuspend(&before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+enum ending {
+    END_EXIT,
+    END_SIGNAL,
+    END_OWN,        /* with a handler of its own from before nrt_init, after which it exits */
+    END_OVER,       /* with one that was put over the capture's */
+    END_OVER_LATER, /* when the capture is over */
+    END_OVER_AGAIN, /* in another capture */
+    END_PUT_BACK    /* which was taken away when the capture was over */
+};
+
+static void child_main(int sig, enum ending how)
+{
+    struct sigaction act = {.sa_handler = own_handler};
+
+    alarm(100); /* a signal that goes round and round is an end as well */
+    if (how == END_OWN && sigaction(sig, &act, NULL) != 0)
+        _exit(90);
+    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS)
+        _exit(91);
+    work(0, 2);
+    if (how == END_EXIT)
+        exit(0);
+    if (how >= END_OVER) {
+        put_over(SIGTERM);
+        put_over(SIGINT);
+    }
+    if (how > END_OVER) {
+        assert_ok(nrt_inspect_stop());
+        if (!is_over(SIGTERM) || !is_over(SIGINT))
+            _exit(93);
+    }
+    if (how == END_OVER_AGAIN) {
+        assert_ok(nrt_inspect_begin());
+        work(0, 2);
+    }
+    if (how == END_PUT_BACK)
+        sigaction(sig, &under[sig == SIGINT], NULL);
+    send_to_self(sig);
+    while (how != END_OWN)
+        pause();
+    exit(7);
+}
+
+/* How a child ends. */
+static int child(int sig, enum ending how)
 {
     int status;
     pid_t pid = fork();
 
     assert_true(pid >= 0);
-    if (pid == 0) {
-        struct sigaction act = {.sa_handler = own_handler};
-
-        if (own && sigaction(sig, &act, NULL) != 0)
-            _exit(90);
-        if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS)
-            _exit(91);
-        work(0, 2);
-        if (sig == 0)
-            exit(0);
-        if (own)
-            while (own_signals == 0) {
-                kill(getpid(), sig);
-                usleep(1000);
-            }
-        else
-            kill(getpid(), sig);
-        while (!own)
-            pause();
-        exit(7);
-    }
+    if (pid == 0)
+        child_main(sig, how);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     tree[0] = '\0';
     snprintf(tree, sizeof(tree), "%s/opennrt-%s_pid_%d", folder, getenv("OPENNRT_INSTANCE"), pid);
@@ -536,7 +604,7 @@ static void process_ends_and_data_are_there(void **state)
 
     for (unsigned i = 0; i < 3; i++) {
         env("ENABLE", "1", "DEVICE_PROFILE", "session", "CPU_UTIL", "1", NULL);
-        status = child(ends[i], false);
+        status = child(ends[i], ends[i] ? END_SIGNAL : END_EXIT);
         if (ends[i] == 0)
             assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
         else
@@ -548,9 +616,28 @@ static void process_ends_and_data_are_there(void **state)
     }
     PROVES("api-205");
     env("ENABLE", "1", NULL);
-    status = child(SIGTERM, true); /* the program's own handler gets the signal */
+    status = child(SIGTERM, END_OWN); /* the program's own handler gets the signal */
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 7);
     assert_int_equal(traced("device_exec", 0), 4);
+}
+
+/* An action that the program puts over the handler of a capture, and which calls it, stays, and the
+ * signal ends the process as it would without the runtime: in the capture, behind it, and in
+ * another one. */
+static void handlers_over_the_captures_stay(void **state)
+{
+    static const int ends[] = {SIGTERM, SIGINT};
+
+    for (unsigned i = 0; i < 2; i++)
+        for (enum ending how = END_OVER; how <= END_PUT_BACK; how++) {
+            int status;
+
+            env("ENABLE", "1", NULL);
+            status = child(ends[i], how);
+            if (!WIFSIGNALED(status) || WTERMSIG(status) != ends[i])
+                fail_msg("signal %d, ending %d: status %#x", ends[i], (int)how, (unsigned)status);
+            assert_int_equal(traced("device_exec", 0), 4);
+        }
 }
 
 static int setup(void **state)
@@ -573,6 +660,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(process_ends_and_data_are_there), /* forks: before there is a session */
+        cmocka_unit_test(handlers_over_the_captures_stay), /* as well */
         cmocka_unit_test(environment_turns_it_on),
         cmocka_unit_test(environment_chooses_device_profiles),
         cmocka_unit_test(environment_filters_events),
