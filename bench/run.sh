@@ -25,3 +25,20 @@ if [ "$(nproc)" -ge 2 ]; then
 else
     echo "two host threads: NOT RUN: one CPU"
 fi
+# Write, execute and read of three sets of tensors at the same time, by the example of docs/performance.md.
+pipeline="pipeline write, execute, read of 4 MiB"
+wanted=$([ $# -gt 0 ] || echo yes)
+for word in "$@"; do
+    case $pipeline in *"$word"*) wanted=yes ;; esac
+done
+if [ -n "$wanted" ]; then
+    work=$(mktemp -d)
+    "$build/tools/opennrt/opennrt" asm "$here/../examples/performance/layer.nasm" -o "$work/layer.neff"
+    OPENNRT_HOST_THREADS=1 "$build/examples/performance_tips" "$work/layer.neff" pipeline 200 |
+        awk -v name="$pipeline" '
+            /at the same time/ { us = $(NF - 1) } /^ideal/ { ideal = $2 }
+            /of the ideal/ { share = $(NF - 1)
+                printf "%-46s %10.1f  %-20s %10.1f %-8s %7.2f  at least 0.90 of the ideal: %s\n", name, us,
+                    "(ideal, share)", ideal, "us", share / 100, share >= 90 ? "met" : "MISSED" }'
+    rm -rf "$work"
+fi
