@@ -102,9 +102,14 @@ struct chk_piece {
     struct chk_access *more_reads; /* reads that nothing orders with each other */
 };
 
-struct chk_mem { /* one buffer: pieces cover it without gaps */
+struct chk_bunch { /* neighbouring pieces, at least one */
     struct chk_piece *piece;
     size_t count, cap;
+    uint64_t begin; /* of its first piece */
+};
+struct chk_mem { /* one buffer: pieces cover it without gaps */
+    struct chk_bunch *bunch;
+    size_t bunches, cap;
     uint64_t elems;
 };
 

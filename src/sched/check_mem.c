@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One buffer as a sorted array of pieces: runs of elements with one value and one history. An
- * access cuts pieces at its ends, and neighbours that became equal are joined again. */
+/* One buffer as pieces in order: runs of elements with one value and one history. An access cuts
+ * pieces at its ends, and neighbours that became equal are joined again. Pieces lie in bunches of a
+ * few dozen, so that neither moves more than a bunch and the list of bunches, however many there
+ * are.
+ */
 #include <string.h>
 
 #include "base/mem.h"
 #include "check_int.h"
+
+#define BUNCH_MOST 64u /* pieces; a bunch that would have more is cut in halves */
+#define BUNCH_FEW  32u /* neighbours with fewer together become one */
 
 bool chk_runs_add(struct chk_runs *r, uint64_t len, uint32_t value, uint64_t off)
 {
@@ -24,79 +30,178 @@ bool chk_runs_add(struct chk_runs *r, uint64_t len, uint32_t value, uint64_t off
 
 bool chk_mem_init(struct chk_mem *m, uint64_t elems)
 {
+    struct chk_bunch *l;
+
     m->elems = elems;
     if (elems == 0)
         return true;
-    if (!mem_grow((void **)&m->piece, &m->cap, 1, sizeof(*m->piece)))
+    l = mem_zalloc(sizeof(*l));
+    if (!l)
         return false;
-    m->piece[0] = (struct chk_piece){0};
-    m->count = 1;
+    m->bunch = l;
+    m->cap = 1;
+    if (!mem_grow((void **)&l->piece, &l->cap, 1, sizeof(*l->piece)))
+        return false;
+    l->piece[0] = (struct chk_piece){0};
+    l->count = 1;
+    m->bunches = 1;
     return true;
+}
+
+/* Forget pieces of a bunch; it may become empty. */
+static void pieces_drop(struct chk_bunch *l, size_t first, size_t end)
+{
+    for (size_t i = first; i < end; i++)
+        mem_free(l->piece[i].more_reads);
+    memmove(&l->piece[first], &l->piece[end], (l->count - end) * sizeof(*l->piece));
+    l->count -= end - first;
 }
 
 void chk_mem_fini(struct chk_mem *m)
 {
-    for (size_t i = 0; i < m->count; i++)
-        mem_free(m->piece[i].more_reads);
-    mem_free(m->piece);
+    for (size_t k = 0; k < m->bunches; k++) {
+        pieces_drop(&m->bunch[k], 0, m->bunch[k].count);
+        mem_free(m->bunch[k].piece);
+    }
+    mem_free(m->bunch);
 }
 
-static uint64_t piece_end(const struct chk_mem *m, size_t i)
+/* ---- bunches ---- */
+
+/* Bunches first .. end-1, which are empty, go. */
+static void bunches_remove(struct chk_mem *m, size_t first, size_t end)
 {
-    return i + 1 < m->count ? m->piece[i + 1].begin : m->elems;
+    for (size_t k = first; k < end; k++)
+        mem_free(m->bunch[k].piece);
+    memmove(&m->bunch[first], &m->bunch[end], (m->bunches - end) * sizeof(*m->bunch));
+    m->bunches -= end - first;
 }
 
-/* Index of the last piece that begins at or before `at`. */
-static size_t piece_find(const struct chk_mem *m, uint64_t at)
+/* The second half of bunch k becomes a bunch of its own. */
+static bool bunch_halve(struct chk_mem *m, size_t k)
 {
-    size_t lo = 0, hi = m->count;
+    struct chk_bunch *l, new = {.count = m->bunch[k].count / 2};
 
-    while (hi - lo > 1) {
-        size_t mid = lo + (hi - lo) / 2;
+    if (!mem_grow((void **)&m->bunch, &m->cap, m->bunches + 1, sizeof(*m->bunch)) ||
+        !mem_grow((void **)&new.piece, &new.cap, BUNCH_MOST, sizeof(*new.piece)))
+        return false;
+    l = &m->bunch[k];
+    l->count -= new.count;
+    memcpy(new.piece, &l->piece[l->count], new.count * sizeof(*new.piece));
+    new.begin = new.piece[0].begin;
+    memmove(l + 2, l + 1, (m->bunches - k - 1) * sizeof(*l));
+    l[1] = new;
+    m->bunches++;
+    return true;
+}
 
-        if (m->piece[mid].begin <= at)
-            lo = mid;
+/* Where a piece is. Any change may make it another's place. */
+struct place {
+    size_t bunch, i;
+};
+
+static struct chk_piece *piece_at(const struct chk_mem *m, struct place at)
+{
+    return at.bunch < m->bunches ? &m->bunch[at.bunch].piece[at.i] : NULL;
+}
+
+static struct place place_next(const struct chk_mem *m, struct place at)
+{
+    return at.i + 1 < m->bunch[at.bunch].count ? (struct place){at.bunch, at.i + 1}
+                                               : (struct place){at.bunch + 1, 0};
+}
+
+static uint64_t piece_end(const struct chk_mem *m, struct place at)
+{
+    const struct chk_piece *next = piece_at(m, place_next(m, at));
+
+    return next ? next->begin : m->elems;
+}
+
+/* The last piece that begins at or before `at`, which lies in the buffer. */
+static struct place piece_find(const struct chk_mem *m, uint64_t at)
+{
+    struct place ret = {0, 0};
+    size_t hi = m->bunches;
+
+    while (hi - ret.bunch > 1) {
+        size_t mid = ret.bunch + (hi - ret.bunch) / 2;
+
+        if (m->bunch[mid].begin <= at)
+            ret.bunch = mid;
         else
             hi = mid;
     }
-    return lo;
+    hi = m->bunch[ret.bunch].count;
+    while (hi - ret.i > 1) {
+        size_t mid = ret.i + (hi - ret.i) / 2;
+
+        if (m->bunch[ret.bunch].piece[mid].begin <= at)
+            ret.i = mid;
+        else
+            hi = mid;
+    }
+    return ret;
 }
 
-/* Make a piece begin at `at`; *ret is its index, m->count when `at` is the end of the buffer. */
-static bool piece_split(struct chk_mem *m, uint64_t at, size_t *ret)
+/* Put a piece at a place, in front of what is there; *at becomes where it is. */
+static bool piece_insert(struct chk_mem *m, struct place *at, const struct chk_piece *piece)
 {
-    struct chk_piece *p;
-    size_t i;
+    struct chk_bunch *l;
 
-    if (at >= m->elems) {
-        *ret = m->count;
-        return true;
-    }
-    i = piece_find(m, at);
-    *ret = i;
-    if (m->piece[i].begin == at)
-        return true;
-    if (!mem_grow((void **)&m->piece, &m->cap, m->count + 1, sizeof(*m->piece)))
-        return false;
-    p = &m->piece[i];
-    memmove(p + 2, p + 1, (m->count - i - 1) * sizeof(*p));
-    p[1] = p[0];
-    p[1].begin = at;
-    p[1].off = p[0].off + (at - p[0].begin);
-    m->count++;
-    *ret = i + 1;
-    if (p[0].more) {
-        p[1].more_reads = NULL;
-        p[1].more = p[1].more_cap = 0;
-        p[1].more_reads = mem_calloc(p[0].more, sizeof(*p[0].more_reads));
-        if (!p[1].more_reads)
+    if (m->bunch[at->bunch].count == BUNCH_MOST) {
+        if (!bunch_halve(m, at->bunch))
             return false;
-        memcpy(p[1].more_reads, p[0].more_reads, p[0].more * sizeof(*p[0].more_reads));
-        p[1].more = p[1].more_cap = p[0].more;
-    } else {
-        p[1].more_reads = NULL;
-        p[1].more_cap = 0;
+        if (at->i > m->bunch[at->bunch].count)
+            *at = (struct place){at->bunch + 1, at->i - m->bunch[at->bunch].count};
     }
+    l = &m->bunch[at->bunch];
+    if (!mem_grow((void **)&l->piece, &l->cap, l->count + 1, sizeof(*l->piece)))
+        return false;
+    memmove(&l->piece[at->i + 1], &l->piece[at->i], (l->count - at->i) * sizeof(*l->piece));
+    l->piece[at->i] = *piece;
+    l->begin = l->piece[0].begin;
+    l->count++;
+    return true;
+}
+
+/* Make a piece begin at `at`, unless that is the end of the buffer. */
+static bool piece_split(struct chk_mem *m, uint64_t at)
+{
+    struct chk_piece new, *p;
+    struct place place;
+
+    if (at >= m->elems)
+        return true;
+    place = piece_find(m, at);
+    p = piece_at(m, place);
+    if (p->begin == at)
+        return true;
+    new = *p;
+    new.begin = at;
+    new.off += at - p->begin;
+    new.more_reads = NULL;
+    new.more_cap = 0;
+    if (new.more) {
+        new.more_reads = mem_calloc(new.more, sizeof(*new.more_reads));
+        if (!new.more_reads)
+            return false;
+        memcpy(new.more_reads, p->more_reads, new.more * sizeof(*new.more_reads));
+        new.more_cap = new.more;
+    }
+    place.i++;
+    if (piece_insert(m, &place, &new))
+        return true;
+    mem_free(new.more_reads);
+    return false;
+}
+
+/* Make pieces begin at both ends of a range inside the buffer; *ret is the first of them. */
+static bool range_cut(struct chk_mem *m, uint64_t off, uint64_t len, struct place *ret)
+{
+    if (!piece_split(m, off + len) || !piece_split(m, off))
+        return false;
+    *ret = piece_find(m, off);
     return true;
 }
 
@@ -115,28 +220,58 @@ static bool piece_continues(const struct chk_piece *a, const struct chk_piece *b
             memcmp(a->more_reads, b->more_reads, a->more * sizeof(*a->more_reads)) == 0);
 }
 
-/* Join equal neighbours among the pieces first-1 .. last. */
-static void piece_merge(struct chk_mem *m, size_t first, size_t last)
+/* Join equal neighbours among the pieces first .. last of a bunch. */
+static void bunch_merge(struct chk_bunch *l, size_t first, size_t last)
 {
-    size_t out, in;
+    size_t out = first;
 
-    if (first)
-        first--;
-    if (last >= m->count)
-        last = m->count - 1;
-    if (m->count < 2 || first >= last)
-        return;
-    out = first;
-    for (in = first + 1; in <= last; in++) {
-        if (piece_continues(&m->piece[out], &m->piece[in]))
-            mem_free(m->piece[in].more_reads);
+    for (size_t in = first + 1; in <= last; in++) {
+        if (piece_continues(&l->piece[out], &l->piece[in]))
+            mem_free(l->piece[in].more_reads);
         else
-            m->piece[++out] = m->piece[in];
+            l->piece[++out] = l->piece[in];
     }
-    if (out == last)
-        return;
-    memmove(&m->piece[out + 1], &m->piece[last + 1], (m->count - last - 1) * sizeof(m->piece[0]));
-    m->count -= last - out;
+    memmove(&l->piece[out + 1], &l->piece[last + 1], (l->count - last - 1) * sizeof(*l->piece));
+    l->count -= last - out;
+}
+
+/* Make one of bunch k and the next where they have few pieces, or both sides are equal where they
+ * meet. False: memory. */
+static bool bunch_join(struct chk_mem *m, size_t k)
+{
+    struct chk_bunch *l = &m->bunch[k], *next = l + 1;
+    size_t count = l->count;
+
+    if (k + 1 >= m->bunches || count + next->count > BUNCH_FEW)
+        return true;
+    if (!mem_grow((void **)&l->piece, &l->cap, count + next->count, sizeof(*l->piece)))
+        return false;
+    memcpy(&l->piece[count], next->piece, next->count * sizeof(*next->piece));
+    l->count += next->count;
+    bunches_remove(m, k + 1, k + 2);
+    bunch_merge(l, count - 1, count);
+    return true;
+}
+
+/* Join equal neighbours among the pieces that begin in [off, end], and the one before. Neighbours
+ * in different bunches stay two until their bunches are joined. */
+static bool range_merge(struct chk_mem *m, uint64_t off, uint64_t end)
+{
+    struct place at = piece_find(m, off);
+    size_t k = at.bunch;
+
+    for (; k < m->bunches && m->bunch[k].begin <= end; k++) {
+        struct chk_bunch *l = &m->bunch[k];
+        size_t first = k > at.bunch || at.i == 0 ? 0 : at.i - 1, last = first;
+
+        while (last + 1 < l->count && l->piece[last + 1].begin <= end)
+            last++;
+        bunch_merge(l, first, last);
+    }
+    for (size_t i = k < m->bunches ? k + 1 : k; i-- > at.bunch;)
+        if (!bunch_join(m, i))
+            return false;
+    return at.bunch == 0 || bunch_join(m, at.bunch - 1);
 }
 
 /* Whether what happened at `a` is known to who. */
@@ -194,26 +329,24 @@ enum chk_clash chk_mem_read(struct chk_mem *m, uint64_t off, uint64_t len,
                             const struct chk_who *who, struct chk_access as, struct chk_runs *runs,
                             struct chk_found *found)
 {
-    size_t first, last;
+    struct chk_piece *p;
+    struct place at;
 
     runs->count = 0;
     if (len == 0)
         return CHK_FINE;
-    if (!piece_split(m, off, &first) || !piece_split(m, off + len, &last))
+    if (!range_cut(m, off, len, &at))
         return CHK_MEMORY;
-    for (size_t i = first; i < last; i++) {
-        struct chk_piece *p = &m->piece[i];
-
+    for (; (p = piece_at(m, at)) != NULL && p->begin < off + len; at = place_next(m, at)) {
         if (!ordered(who, p->write))
             return clash_at(CHK_READ_RACE, p, off, p->write, found);
         if (p->value == CHK_NOTHING)
             return clash_at(CHK_UNWRITTEN, p, off, p->write, found);
         if (!read_note(p, who, as) ||
-            !chk_runs_add(runs, piece_end(m, i) - p->begin, p->value, p->off))
+            !chk_runs_add(runs, piece_end(m, at) - p->begin, p->value, p->off))
             return CHK_MEMORY;
     }
-    piece_merge(m, first, last);
-    return CHK_FINE;
+    return range_merge(m, off, off + len) ? CHK_FINE : CHK_MEMORY;
 }
 
 static enum chk_clash write_check(const struct chk_piece *p, const struct chk_who *who,
@@ -229,43 +362,59 @@ static enum chk_clash write_check(const struct chk_piece *p, const struct chk_wh
     return CHK_FINE;
 }
 
-/* Put the runs in the place of the pieces first .. last-1. */
-static bool pieces_replace(struct chk_mem *m, size_t first, size_t last, uint64_t off,
-                           struct chk_access write, const struct chk_runs *runs)
+/* Forget the pieces of a bunch from number i on that begin before `end`; it may become empty. */
+static void bunch_drop(struct chk_bunch *l, size_t i, uint64_t end)
 {
-    size_t old = last - first, now = runs->count;
+    size_t last = i;
 
-    if (now > old &&
-        !mem_grow((void **)&m->piece, &m->cap, m->count + (now - old), sizeof(*m->piece)))
-        return false;
-    for (size_t i = first; i < last; i++)
-        mem_free(m->piece[i].more_reads);
-    memmove(&m->piece[first + now], &m->piece[last], (m->count - last) * sizeof(m->piece[0]));
-    m->count = m->count - old + now;
-    for (size_t i = 0; i < now; i++) {
-        m->piece[first + i] = (struct chk_piece){
-            .begin = off, .off = runs->run[i].off, .value = runs->run[i].value, .write = write};
-        off += runs->run[i].len;
+    while (last < l->count && l->piece[last].begin < end)
+        last++;
+    pieces_drop(l, i, last);
+    if (l->count > 0)
+        l->begin = l->piece[0].begin;
+}
+
+/* Forget the pieces from `at` on that begin before `end`. The bunch of `at` stays, be it empty. */
+static void range_drop(struct chk_mem *m, struct place at, uint64_t end)
+{
+    size_t k = at.bunch + 1;
+
+    bunch_drop(&m->bunch[at.bunch], at.i, end);
+    for (; k < m->bunches && m->bunch[k].begin < end; k++) {
+        bunch_drop(&m->bunch[k], 0, end);
+        if (m->bunch[k].count > 0)
+            break;
     }
-    piece_merge(m, first, first + now);
-    return true;
+    bunches_remove(m, at.bunch + 1, k);
 }
 
 enum chk_clash chk_mem_write(struct chk_mem *m, uint64_t off, uint64_t len,
                              const struct chk_who *who, struct chk_access as,
                              const struct chk_runs *runs, struct chk_found *found)
 {
-    size_t first, last;
+    struct chk_piece *p;
+    struct place first, at;
+    uint64_t begin = off;
 
     if (len == 0)
         return CHK_FINE;
-    if (!piece_split(m, off, &first) || !piece_split(m, off + len, &last))
+    if (!range_cut(m, off, len, &first))
         return CHK_MEMORY;
-    for (size_t i = first; i < last; i++) {
-        enum chk_clash clash = write_check(&m->piece[i], who, off, found);
+    for (at = first; (p = piece_at(m, at)) != NULL && p->begin < off + len;
+         at = place_next(m, at)) {
+        enum chk_clash clash = write_check(p, who, off, found);
 
         if (clash != CHK_FINE)
             return clash;
     }
-    return pieces_replace(m, first, last, off, as, runs) ? CHK_FINE : CHK_MEMORY;
+    range_drop(m, first, off + len);
+    for (size_t i = 0; i < runs->count; i++, first.i++) {
+        struct chk_piece new = {
+            .begin = begin, .off = runs->run[i].off, .value = runs->run[i].value, .write = as};
+
+        if (!piece_insert(m, &first, &new))
+            return CHK_MEMORY;
+        begin += runs->run[i].len;
+    }
+    return range_merge(m, off, off + len) ? CHK_FINE : CHK_MEMORY;
 }
