@@ -72,6 +72,7 @@ static bool wait_is_over(const struct coll_comm *c, uint32_t rank)
     struct coll_area *a = c->peers[rank].area;
     uint64_t wait = atomic_load_explicit(&a->publish.wait, memory_order_relaxed);
     uint32_t value = atomic_load_explicit(&a->publish.wait_for, memory_order_relaxed);
+    uint64_t seq = atomic_load_explicit(&a->publish.started, memory_order_relaxed);
     uint32_t peer = (uint32_t)wait, channel = wait >> 40 & 255, sem = wait >> 32 & 255;
 
     if (peer >= c->n || channel >= c->channels || sem >= SCHED_SEM_COUNT)
@@ -79,8 +80,8 @@ static bool wait_is_over(const struct coll_comm *c, uint32_t rank)
     if (wait & WAIT_LINE)
         return value < COLL_LINES &&
                atomic_load_explicit(
-                   &coll_area_lines(a, c->n, c->channels, c->seq & 1, peer)[value].seq,
-                   memory_order_relaxed) == (uint32_t)c->seq;
+                   &coll_area_lines(a, c->n, c->channels, seq & 1, peer)[value].seq,
+                   memory_order_relaxed) == (uint32_t)seq;
     return (int32_t)(atomic_load_explicit(&coll_area_counters(a, c->n, channel, peer)->c.sem[sem],
                                           memory_order_relaxed) -
                      value) >= 0;
@@ -163,7 +164,7 @@ static uint64_t pulse(struct coll_comm *c)
 }
 
 /* From me along "waits for" to the first rank that waits for nobody, or has what it waits for, or
- * is seen twice. */
+ * is seen twice. Some may wait in an earlier operation than mine. */
 static uint32_t root_of(struct coll_comm *c)
 {
     uint32_t at = c->me;
@@ -172,7 +173,7 @@ static uint32_t root_of(struct coll_comm *c)
         struct coll_view v;
 
         coll_comm_view(c, at, &v);
-        if (!v.waits || v.started != c->seq || v.waits_for >= c->n)
+        if (!v.waits || v.started > c->seq || v.ended >= v.started || v.waits_for >= c->n)
             break;
         if (at != c->me && coll_near(c, at) && wait_is_over(c, at))
             break;

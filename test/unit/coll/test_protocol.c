@@ -165,6 +165,56 @@ static void a_rank_that_falls_silent_is_named(void **state)
     (void)state;
 }
 
+/* Rank 0 waits for a rank that is still in the operation before and waits there for the third,
+ * which is silent: the third is the one to name. What the other two show is written for them. */
+static const char *earlier_body(struct rank *r)
+{
+    struct coll_comm *c = r->comm;
+    struct case_kit k;
+    struct coll_view v;
+    struct err err = {0};
+    const char *bad = NULL;
+    char want[80];
+
+    if (case_open(r, &k, &ring, &err) || coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err) ||
+        coll_wait(c, &err))
+        return "the operation did not end";
+    ranks_barrier(r);
+    if (r->me == 0) {
+        uint32_t late, silent;
+
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            return "the operation did not begin";
+        while (coll_progress(c, 1) == COLL_MOVED) {
+        }
+        (void)coll_doze(&c, 1, 0);
+        coll_comm_view(c, 0, &v);
+        late = v.waits_for;
+        silent = 3 - late;
+        for (uint32_t i = 1; i < 3; i++)
+            atomic_store(&c->peers[i].area->publish.ended, 0);
+        atomic_store(&c->peers[late].area->publish.wait_for,
+                     atomic_load(&coll_area_counters(c->peers[late].area, 3, 0, silent)->c.sem[0]) +
+                         1);
+        atomic_store(&c->peers[late].area->publish.wait, UINT64_C(1) << 63 | silent);
+        snprintf(want, sizeof(want),
+                 "rank %u has not begun it: its last is all_reduce number 1 (under way)", silent);
+        if (coll_wait(c, &err) != NRT_EXEC_HW_ERR_COLLECTIVES)
+            bad = "no failure although nobody moves";
+        else if (!strstr(err.text, want))
+            bad = "the silent rank is not named";
+    }
+    ranks_barrier(r);
+    case_close(&k);
+    return bad;
+}
+
+static void waits_are_followed_through_earlier_operations(void **state)
+{
+    must(RANKS_THREADS, 3, 2000, earlier_body, NULL);
+    (void)state;
+}
+
 /* ---- who is gone ---- */
 
 /* Found by looking, not by the timeout, which would come in an hour. */
@@ -423,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_raises_rings),
         cmocka_unit_test(a_rank_that_falls_silent_is_named),
+        cmocka_unit_test(waits_are_followed_through_earlier_operations),
         cmocka_unit_test(the_dead_are_seen_long_before_the_timeout),
         cmocka_unit_test(a_failure_between_operations_names_the_one_before),
         cmocka_unit_test(different_operations_are_found_when_ranks_meet),
