@@ -228,9 +228,10 @@ static void varies_asked(struct coll_streams *s, struct stream *st, struct coll_
     NRT_STATUS status = varies_begin(e, &err);
 
     st->asked = false;
-    if (status == NRT_INVALID) /* everybody sees that, and nobody has begun */
+    if (status == NRT_INVALID) { /* everybody sees that, and nobody has begun */
         st->running = false;
-    else if (status)
+        s->refused = c;
+    } else if (status)
         (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me, "%s", err.text);
     if (status)
         op_failed(s, st, status, err.text);
@@ -401,6 +402,32 @@ static uint64_t outside_beat(void *arg)
     return ++s->beats;
 }
 
+/* Whether each member of c is one of d. */
+static bool members_within(const struct shared_comm *c, const struct shared_comm *d)
+{
+    uint32_t k = 0;
+
+    for (uint32_t i = 0; i < c->n && k < d->n; i++)
+        for (k = 0; k < d->n && c->ranks[i] != d->ranks[k];)
+            k++;
+    return k < d->n;
+}
+
+/* Nobody must wait for what was accepted here, whether it has begun or waits for the operation
+ * before it. Where that was refused on all its members alike, none of them has begun what follows.
+ */
+static void stream_abandon(const struct coll_streams *s, struct stream *st)
+{
+    for (uint32_t i = st->ended; i < st->count; i++) {
+        struct shared_comm *c = stream_op(st, i)->e->comm;
+        bool begun = st->running && i == st->ended;
+
+        if (c && (begun || !s->refused || !members_within(c, s->refused)))
+            (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me,
+                            "the execution of rank %u ended before its operation", c->me);
+    }
+}
+
 static void outside_abandon(void *arg)
 {
     struct coll_streams *s = arg;
@@ -408,12 +435,7 @@ static void outside_abandon(void *arg)
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++) {
         struct stream *st = &s->stream[i];
 
-        if (st->running) {
-            struct shared_comm *c = stream_op(st, st->ended)->e->comm;
-
-            (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me,
-                            "the execution of rank %u ended before its operation", c->me);
-        }
+        stream_abandon(s, st);
         st->first = st->ended = st->count = 0;
         st->running = false;
     }
@@ -494,6 +516,7 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     s->table = t;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->told = s->suspected = false;
+    s->refused = NULL;
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++)
         s->stream[i].free_ps = 0;
 }

@@ -118,6 +118,7 @@ struct coll_streams {
     uint32_t order_first, order_count;
     bool failed;                 /* an operation failed with err: what runs is abandoned */
     bool told;                   /* its signal was taken */
+    struct shared_comm *refused; /* not NULL: all its members fail alike, before they began it */
     struct core_trigger failure; /* its trigger */
     struct coll_suspect suspect;
     bool suspected;

@@ -46,6 +46,66 @@ static void a_rank_that_does_not_come_is_named_at_the_timeout(void **state)
     nrt_close();
 }
 
+/* Ranks 0 and 1 have entry 0, ranks 0 and 2 entry 1, on one stream. Each starts what it has, rank 0
+ * both without waiting in between. */
+static struct bytes behind_neff(uint32_t rank)
+{
+    struct neff_build *b = neff_build_create("behind");
+    uint32_t lists[2][2] = {{0, 1}, {0, 2}};
+    uint64_t count = 16;
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &count), 0, 64};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &count), 0, 64};
+    struct prog p;
+
+    prog_init(&p, ISA_SP);
+    for (unsigned i = 0; i < 2; i++) {
+        struct neff_build_coll_group group = {lists[i], 2};
+        struct neff_build_coll c = coll_floats("all_reduce", &group, &in, &out);
+        int entry = neff_build_collective(b, 0, &c);
+        struct isa_record *r;
+
+        if (rank != 0 && rank != lists[i][1])
+            continue;
+        r = prog_op(&p, ISA_OP_TRIGGER_COLLECTIVE);
+        r->body.s.first = 1 + 3;
+        r->body.s.imm = entry;
+    }
+    prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, rank == 0 ? 2 : 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+/* Rank 1 does not come, so rank 0 fails, and with it the operation that stood behind: rank 2 hears
+ * of it and does not wait for the timeout. */
+static void who_stands_behind_a_failed_operation_is_told(void **state)
+{
+    struct coll_caller k[3];
+    struct bytes f[3];
+
+    for (uint32_t r = 0; r < 3; r++)
+        f[r] = behind_neff(r);
+    coll_session(3);
+    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
+    coll_callers_load(k, 3, f);
+    unsetenv("NEURON_RT_EXEC_TIMEOUT"); /* read at load */
+    for (unsigned r = 0; r < 3; r++)
+        assert_int_equal(k[r].loaded, NRT_SUCCESS);
+    api_log_clear();
+    assert_int_equal(coll_run(&k[0], 1), NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_true(api_log_has("nothing moves any more"));
+    api_log_clear();
+    assert_int_equal(coll_run(&k[2], 1), NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_true(api_log_has("was stopped: rank 0 failed"));
+    assert_false(api_log_has("nothing moves any more"));
+    for (unsigned r = 0; r < 3; r++) {
+        assert_ok(nrt_unload(k[r].m));
+        neff_free(&f[r]);
+    }
+    coll_nothing_held(3);
+    nrt_close();
+}
+
 /* ---- streams and engines ---- */
 
 /* SP starts one all_reduce `times` times without waiting for any, then waits for all. */
@@ -422,6 +482,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
+        cmocka_unit_test(who_stands_behind_a_failed_operation_is_told),
         cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
         cmocka_unit_test(four_streams_of_two_cores_each_in_order),
         cmocka_unit_test(more_streams_than_cc_cores_are_refused),
