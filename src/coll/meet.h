@@ -40,9 +40,9 @@ struct coll_meet_config {
     const char *instance; /* name of the instance, for messages */
     struct log *log;      /* may be NULL */
     const struct diag_sink *sink;
-    /* In a process: how long ranks may wait for each other crosswise (net/cross.h); 0: no limit.
-     * Over a job the root knows its own. */
-    uint32_t cross_ms;
+    /* In a process: how long ranks may wait for each other crosswise (net/cross.h), and for all to
+     * join; 0: no limit. Over a job the root knows its own. */
+    uint32_t cross_ms, join_ms;
 };
 
 /* Blocks until all ranks are there, which may take any time (a peer may be compiling): the

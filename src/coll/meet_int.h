@@ -10,7 +10,7 @@
 struct house_world;
 
 /* A rank enters the world of `world` ranks that is being filled now. NRT_INVALID: the rank is in it
- * already. Blocks until it is full. */
+ * already. Blocks until it is full; NRT_TIMEOUT: it was not in time, and the rank is out again. */
 NRT_STATUS house_join(const struct coll_meet_config *cfg, struct house_world **ret,
                       struct err *err);
 void house_leave(struct house_world *w);

@@ -188,13 +188,18 @@ static struct house_world *world_make(struct coll_house *h, const struct coll_me
     return w;
 }
 
-static void world_full(struct house_world *w)
+static void world_unlist(struct house_world *w)
 {
     struct house_world **at = &w->house->filling;
 
     while (*at != w)
         at = &(*at)->next;
     *at = w->next;
+}
+
+static void world_full(struct house_world *w)
+{
+    world_unlist(w);
     pthread_cond_broadcast(&w->house->changed);
 }
 
@@ -206,15 +211,34 @@ static void say_joining(struct log *log, const void *arg)
     missing_text(w->here, NULL, w->ranks, who, sizeof(who));
     LOGW(log, LOG_NRT, "coll_meet",
          "Timeout waiting for incoming connection (waited %u sec) - retrying "
-         "(NEURON_RT_ROOT_COMM_ID "
-         "is not set, so all %u ranks must be threads of this process; not here: %s)",
+         "(NEURON_RT_ROOT_COMM_ID is not set, so all %u ranks must be threads of this process; not "
+         "here: %s)",
          MEET_RETRY_MS / 1000, w->ranks, who);
+}
+
+/* Who is missing has been missing for too long: this rank leaves the world that is being filled. */
+static NRT_STATUS join_give_up(struct house_world *w, const struct coll_meet_config *cfg,
+                               struct err *err)
+{
+    char who[128];
+
+    missing_text(w->here, NULL, w->ranks, who, sizeof(who));
+    err_set(err, NRT_TIMEOUT,
+            "after %u s these ranks of %u have not joined: %s. NEURON_RT_ROOT_COMM_ID is not set, "
+            "so all must be threads of this process",
+            cfg->join_ms / 1000, w->ranks, who);
+    w->here[cfg->rank] = false;
+    if (--w->joined == 0) {
+        world_unlist(w);
+        world_free(w);
+    }
+    return NRT_TIMEOUT;
 }
 
 NRT_STATUS house_join(const struct coll_meet_config *cfg, struct house_world **ret, struct err *err)
 {
+    uint64_t next_line = first_line(), end = UINT64_MAX;
     struct coll_house *h = cfg->house;
-    uint64_t next_line = first_line();
     struct house_world *w;
     NRT_STATUS st = NRT_SUCCESS;
 
@@ -235,11 +259,16 @@ NRT_STATUS house_join(const struct coll_meet_config *cfg, struct house_world **r
         w->places[cfg->rank] = cfg->place;
         if (++w->joined == w->ranks)
             world_full(w);
-        while (w->joined < w->ranks) {
-            house_wait(h, next_line);
+        if (cfg->join_ms)
+            end = run_now_ns() + cfg->join_ms * UINT64_C(1000000);
+        while (w->joined < w->ranks && run_now_ns() < end) {
+            house_wait(h, next_line < end ? next_line : end);
             line_say(&next_line, cfg->log, say_joining, w);
         }
-        *ret = w;
+        if (w->joined < w->ranks)
+            st = join_give_up(w, cfg, err);
+        else
+            *ret = w;
     }
     pthread_mutex_unlock(&h->lock);
     return st;

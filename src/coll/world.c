@@ -112,7 +112,8 @@ static NRT_STATUS meet_open(struct coll_rank *r, uint32_t id, uint32_t count,
                                    .instance = device_instance_name(w->cfg.in),
                                    .log = w->cfg.log,
                                    .sink = &w->cfg.sink,
-                                   .cross_ms = w->cross_ms};
+                                   .cross_ms = w->cross_ms,
+                                   .join_ms = w->join_ms};
     struct topo_place *places = mem_calloc(count, sizeof(*places));
     struct coll_meet *m = NULL;
     NRT_STATUS st;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exchanges between ranks of one process that do not wait (src/coll/meet.h, coll_meet_leave). */
+/* Ranks of one process meet (src/coll/meet.h): exchanges that do not wait, and a world that is not
+ * complete in time. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,10 +81,41 @@ static void what_a_rank_left_counts_until_it_gives_again(void **state)
     coll_house_destroy(house);
 }
 
+/* Of three, one comes without a limit, and one has a short one, after which it comes again. */
+static void who_has_waited_long_enough_leaves_and_may_come_again(void **state)
+{
+    struct coll_house *house;
+    struct joiner j[3] = {0};
+    pthread_t other[3];
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(coll_house_create(&house, &err), NRT_SUCCESS);
+    for (uint32_t r = 0; r < 3; r++)
+        j[r].cfg = (struct coll_meet_config){.rank = r, .world = 3, .house = house, .local_max = 3};
+    j[0].cfg.join_ms = 20;
+    join_thread(&j[0]); /* alone */
+    assert_int_equal(j[0].st, NRT_TIMEOUT);
+    assert_int_equal(pthread_create(&other[1], NULL, join_thread, &j[1]), 0);
+    assert_int_equal(coll_meet_open(&j[0].cfg, &j[0].m, &err), NRT_TIMEOUT);
+    assert_non_null(strstr(err.text, "of 3 have not joined: "));
+    j[0].cfg.join_ms = 0;
+    assert_int_equal(pthread_create(&other[2], NULL, join_thread, &j[2]), 0);
+    join_thread(&j[0]);
+    for (uint32_t r = 1; r < 3; r++)
+        pthread_join(other[r], NULL);
+    for (uint32_t r = 0; r < 3; r++) {
+        assert_int_equal(j[r].st, NRT_SUCCESS);
+        coll_meet_close(j[r].m);
+    }
+    coll_house_destroy(house);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_rank_left_counts_until_it_gives_again),
+        cmocka_unit_test(who_has_waited_long_enough_leaves_and_may_come_again),
     };
 
     return cmocka_run_group_tests_name("coll-meet", tests, NULL, NULL);
