@@ -114,6 +114,9 @@ struct coll_offer {
 
 struct coll_comm {
     struct coll_config cfg;
+    /* Of greetings, which a load may wait for while operations, each with the limit of its model,
+     * run. */
+    uint64_t greet_ns;
     uint32_t n, me, channels;
     struct coll_peer *peers;
     struct device_extent extent;

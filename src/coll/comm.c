@@ -366,6 +366,7 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
     tuning_take(c);
     if (!c->cfg.timeout_ns)
         c->cfg.timeout_ns = COLL_TIMEOUT_NS;
+    c->greet_ns = c->cfg.timeout_ns;
     if (!c->cfg.now)
         c->cfg.now = monotonic;
     st = comm_fill(c, err);

@@ -274,6 +274,7 @@ static NRT_STATUS pairs_plan(struct maker *m, struct draft *d, struct coll_wish 
     wish->tensors = 0;
     if (!count || !zero) {
         st = no_memory(m);
+        coll_comm_set_unfit(d->e->comm->comm);
     } else if (wish->in_elems > UINT32_MAX) {
         st = err_set(err, NRT_INVALID, "more than 2^32 - 1 elements");
     } else {
@@ -313,6 +314,8 @@ static NRT_STATUS plan_find(struct maker *m, struct draft *d)
                     dtype_size(c->dtype);
     if (c->pair_count)
         st = pairs_find(m, d, &pairs, &wish.pair_count);
+    if (st == NRT_RESOURCE) /* of this rank alone: the others hear of it with their next plan */
+        coll_comm_set_unfit(e->comm->comm);
     wish.pairs = pairs;
     if (!st) {
         if (e->kind == ENTRY_VARIES)

@@ -294,7 +294,7 @@ static bool greet_all(struct coll_comm *c, const uint32_t *ranks, uint32_t count
 static NRT_STATUS greet_wait(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
                              struct err *err)
 {
-    uint64_t end = c->cfg.now(c->cfg.now_arg) + c->cfg.timeout_ns;
+    uint64_t end = c->cfg.now(c->cfg.now_arg) + c->greet_ns;
     struct run_word never = {0};
     uint32_t i = 0;
 

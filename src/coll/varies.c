@@ -48,11 +48,11 @@ static NRT_STATUS varies_fill(struct coll_entry *e, struct coll_varies *v, struc
         .op = SCHED_ALL_GATHER, .dtype = DT_UINT32, .tensors = 1, .counts = &counts};
     NRT_STATUS st = shared_plan_get(e->comm, &wish, &v->gather, err); /* with the others */
 
-    if (!st)
-        st = coll_comm_greet(e->comm->comm, err);
     if (st)
         return st;
-    st = block_make(e, v->rows * row, &v->mine_x, &v->mine, err);
+    st = coll_comm_greet(e->comm->comm, err);
+    if (!st)
+        st = block_make(e, v->rows * row, &v->mine_x, &v->mine, err);
     if (!st)
         st = block_make(e, v->n * v->rows * row, &v->all_x, &v->all, err);
     v->count = mem_calloc((size_t)v->n * v->n, sizeof(*v->count));
