@@ -393,6 +393,99 @@ static void model_switches_and_nans_are_events(void **state)
     job_fini(&j);
 }
 
+/* ---- collectives ---- */
+
+#define RANKS 2u
+#define EXECS 3u
+
+struct rank {
+    pthread_t thread;
+    uint32_t id;
+    struct bytes neff;
+    float got;
+    bool good;
+};
+
+static void *rank_thread(void *arg)
+{
+    struct rank *r = arg;
+    float v[4] = {(float)r->id + 1, 0, 0, 0};
+    uint32_t all[RANKS];
+    nrt_model_t *m;
+    struct io io;
+    int vnc = (int)r->id;
+
+    if (nrt_load_collectives(r->neff.data, r->neff.size, vnc, 1, r->id, RANKS, &m) != NRT_SUCCESS)
+        return NULL;
+    io_init(&io);
+    put_floats(io_add(&io, true, "a", DEV, vnc, sizeof(v)), v, 4);
+    io_add(&io, false, "c", DEV, vnc, sizeof(v));
+    r->good = true;
+    for (unsigned i = 0; i < EXECS; i++)
+        r->good = r->good && nrt_execute(m, io.in, io.out) == NRT_SUCCESS;
+    r->good = r->good && nrt_barrier(vnc, r->id, RANKS) == NRT_SUCCESS &&
+              nrt_all_gather(vnc, r->id, RANKS, sizeof(r->id), &r->id, all) == NRT_SUCCESS;
+    r->got = get_float(io.t[1], 0);
+    io_fini(&io);
+    r->good = nrt_unload(m) == NRT_SUCCESS && r->good;
+    return NULL;
+}
+
+/* A pair of a start and a stop on each rank's core, so many times; the stop has a status unless it
+ * names the operation. */
+static void pairs_of_each_rank(const struct fetched *f, const char *type, unsigned times,
+                               const char *value)
+{
+    unsigned of[RANKS] = {0};
+
+    assert_int_equal(count(f, type, "start"), RANKS * times);
+    assert_int_equal(count(f, type, "stop"), RANKS * times);
+    for (unsigned i = 0; i < RANKS * times; i++) {
+        const struct json_node *a = find(f, type, "start", i), *b = NULL;
+        uint64_t core = number(f, a, "nc_idx");
+
+        for (unsigned k = 0; k < RANKS * times && !b; k++) {
+            b = find(f, type, "stop", k);
+            if (number(f, b, "tracking_id") != number(f, a, "tracking_id"))
+                b = NULL;
+        }
+        assert_non_null(b);
+        assert_int_equal(number(f, b, "nc_idx"), core);
+        assert_true(number(f, b, "timestamp_ns") >= number(f, a, "timestamp_ns"));
+        assert_int_equal(number(f, json_member(&f->doc, b, "data"), value), 0);
+        assert_true(core < RANKS);
+        of[core]++;
+    }
+    for (unsigned r = 0; r < RANKS; r++)
+        assert_int_equal(of[r], times);
+}
+
+/* Each operation of a NEFF on its core, and what the host exchanges. */
+static void collectives_are_events(void **state)
+{
+    struct bytes neff = neff_all_reduce(RANKS, 4);
+    struct rank r[RANKS];
+    struct fetched f;
+
+    assert_ok(nrt_sys_trace_start(NULL));
+    for (uint32_t i = 0; i < RANKS; i++) {
+        r[i] = (struct rank){.id = i, .neff = neff};
+        assert_int_equal(pthread_create(&r[i].thread, NULL, rank_thread, &r[i]), 0);
+    }
+    for (unsigned i = 0; i < RANKS; i++)
+        pthread_join(r[i].thread, NULL);
+    for (unsigned i = 0; i < RANKS; i++)
+        assert_true(r[i].good && r[i].got == 3);
+    fetch(&f, NULL);
+    pairs_of_each_rank(&f, "cc_running", EXECS, "operation"); /* entry 0 of the table */
+    pairs_of_each_rank(&f, "cc_exec_barrier", 1, "status");
+    pairs_of_each_rank(&f, "cc_exec", 1, "status");
+    PROVES("intra-028");
+    fetched_fini(&f);
+    assert_ok(nrt_sys_trace_stop());
+    neff_free(&neff);
+}
+
 /* ---- filters, limits, drops ---- */
 
 static void rings_hold_what_they_may(void **state)
@@ -687,6 +780,7 @@ int main(void)
         cmocka_unit_test(document_tells_what_ran),
         cmocka_unit_test(document_pairs_starts_and_stops),
         cmocka_unit_test(model_switches_and_nans_are_events),
+        cmocka_unit_test(collectives_are_events),
         cmocka_unit_test(rings_hold_what_they_may),
         cmocka_unit_test(cores_are_left_out_and_chosen),
         cmocka_unit_test(threads_share_the_rings),

@@ -177,6 +177,16 @@ class Explorer(unittest.TestCase):
         np.testing.assert_array_equal(np.fromfile(self.path('c'), np.float32), (self.b + self.b).ravel())
         proves('tool-132')
 
+    def test_single_io_takes_one_tensor(self):
+        """130 tensors of 128 MiB are more than an HBM of 16 GiB has; with --single-io they are one."""
+        many = self.assemble('many', '.name many\n.arch trn1\n' + 'sp: end\n' + ''.join(
+            'var t%d: %s u8[128, 1048576]\n' % (i, 'output' if i == 129 else 'input') for i in range(130)))
+        full = self.capture('--disable-profile', neff=many, code=1)
+        self.assertIn('NRT_RESOURCE (4)', full.stderr)
+        self.assertRegex(full.stderr, r'Failed to allocate 128\.000MB .*usage: tensors')
+        self.capture('--disable-profile', '--single-io', neff=many)
+        proves('mem-043')
+
     # ---- profiles ----
 
     def test_profiles(self):
