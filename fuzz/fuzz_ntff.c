@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "viewer/views.h"
+#include "viewer/report.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -53,7 +53,8 @@ static size_t show(const struct viewer_shown *s)
     struct err err = {0};
 
     if (!viewer_text_words(s, &text) || !viewer_text_keys(s, &text) ||
-        viewer_json_profile(&s, 1, &sink, &err) != NRT_SUCCESS)
+        viewer_json_profile(&s, 1, &sink, &err) != NRT_SUCCESS ||
+        viewer_report(&s, 1, NULL, 0, &sink, &err) != NRT_SUCCESS)
         abort();
     if (viewer_trace_profile(&s, 1, true, &sink, &err) != NRT_SUCCESS && !err.text[0])
         abort();

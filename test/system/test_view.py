@@ -5,6 +5,7 @@ against the timeline that `opennrt run` writes, and against files that lie.
 
     test_view.py <neuron-explorer> <opennrt> <libnrt> <source root>"""
 import glob
+import html.parser
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '../support'))
+import browser  # noqa: E402
 import ntff  # noqa: E402
 import pftrace  # noqa: E402
 from tools import Site, proves  # noqa: E402
@@ -41,6 +43,46 @@ with open(os.path.join(ROOT, 'data/isa_costs.json'), encoding='utf-8') as costs:
             for i, r in enumerate(re.findall(r'"dma_bytes_per_ns_per_engine": ([0-9.]+)', costs.read()))}
 
 
+def message(data):
+    """(field, value) of a protobuf message: numbers, or bytes of what has a length."""
+    at = 0
+    while at < len(data):
+        key, at = pftrace.varint(data, at)
+        value, at = pftrace.varint(data, at)
+        assert key & 7 in (0, 2), key
+        if key & 7 == 2:
+            value, at = data[at:at + value], at + value
+            assert at <= len(data)
+        yield key >> 3, value
+
+
+class Page(html.parser.HTMLParser):
+    """Texts by element, and everything that would load something."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.texts, self.loads, self.elements, self.data = [], {}, [], [], ''
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.loads += [(tag, k, v) for k, v in attrs if k in ('src', 'href', 'action', 'data', 'background') or k.startswith('on')]
+        if tag not in ('meta', 'link', 'img', 'polyline'):
+            self.open.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1][0] == tag:
+            self.open.pop()
+
+    def handle_data(self, data):
+        tag, attrs = self.open[-1] if self.open else ('', {})
+        if attrs.get('id') == 'data':
+            self.data += data
+        else:
+            self.texts.setdefault(tag, []).append(data)
+
+
 class View(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -58,7 +100,7 @@ class View(unittest.TestCase):
         # Only what is watched when it is loaded has times of its collectives.
         cls.inspected = cls.path('inspected')
         cls.site.run(EXPLORER, 'inspect', '-o', cls.inspected, EXPLORER, 'capture', '-n', cls.path('summed.neff'), '-r', '2',
-                     '--num-exec', '3', '--disable-profile')
+                     '--num-exec', '3', '--disable-profile', NEURON_RT_INSPECT_CPU_UTIL='1', NEURON_RT_INSPECT_HOST_MEMORY='1')
         for path in glob.glob(cls.path('inspected/*/*.ntff')):
             os.link(path, cls.path('summed_' + os.path.basename(path)))
         cls.profiles = sorted(glob.glob(cls.path('*.ntff')))
@@ -291,6 +333,173 @@ class View(unittest.TestCase):
         self.assertIn('no output format "pdf"', self.run_in(EXPLORER, 'view', '-s', path, '--output-format', 'pdf', code=2)[1])
         other = self.view('-n', self.first('add')[1], '-s', path, '--output-format', 'json', '--output-file', '-')
         self.assertEqual({i['operands'] for i in json.loads(other)['instruction']}, {''})  # not its NEFF
+
+    # ---- system profiles ----
+
+    def pb(self, name):
+        with open(glob.glob(self.inspected + '/*/%s.pb' % name)[0], 'rb') as f:
+            return list(message(f.read()))
+
+    def calls(self):
+        """What the capture wrote: by tracking id and name the name, core (None: none), thread, start and end."""
+        found = {}
+        for field, value in self.pb('ntrace'):
+            if field == 1:
+                e = dict(message(value))
+                name, phase, ns = e[1].decode(), e.get(2, 0), e[4]
+                call = found.setdefault((e[3], name), [name, e.get(5), e[6], ns, ns])
+                call[3] = min(call[3], ns)
+                call[4] = max(call[4], ns) if phase == 1 else call[4]
+        self.assertGreater(len(found), 10)
+        return found
+
+    def system(self, *argv):
+        with tempfile.TemporaryDirectory() as cwd:
+            self.view('-d', self.inspected, '--ignore-device-profile', *argv, cwd=cwd)
+            names = os.listdir(cwd)
+            self.assertEqual(len(names), 1)
+            path = os.path.join(cwd, names[0])
+            if names == ['system_profile.pftrace']:
+                return pftrace.read(path)
+            self.assertEqual(names, ['system_profile.json'])
+            with open(path, encoding='utf-8') as f:
+                return json.load(f)
+
+    def test_system_json(self):
+        shown, calls = self.system('--output-format', 'json'), self.calls()
+        proves('tool-160')
+        info = dict(self.pb('trace_info'))
+        got = {(e['id'], e['name']): [e['name'], int(e['lnc_idx']) if 'lnc_idx' in e else None, e['thread_id'], e['timestamp'],
+                         e['timestamp'] + e['duration']] for e in shown['trace_events']}
+        self.assertEqual(len(got), len(shown['trace_events']))
+        self.assertEqual(got, calls)
+        for e in shown['trace_events']:
+            self.assertEqual((e['instance_id'], e['process_id']), (info[1].decode(), str(info[2])))
+            self.assertEqual(e['group'], 'nrt-nc-%03d' % int(e['lnc_idx']) if 'lnc_idx' in e else 'nrt')
+            self.assertEqual(json.loads(e['details'])['tracking_id'], e['id'])
+        memory = [dict(message(v)) for f, v in self.pb('host_mem') if f == 1]
+        self.assertEqual([(m['timestamp'], m['usage']) for m in shown['mem_usage']], [(m[1], m[2]) for m in memory])
+        for m, want in zip(shown['mem_usage'], memory):
+            self.near(m['percent_usage'], 100 * want[2] / (want[2] + want[3]))
+        cpus = dict(self.pb('cpu_util'))[2]
+        cpu = [dict(message(v)) for f, v in self.pb('cpu_util') if f == 1]
+        self.assertEqual([u['timestamp'] for u in shown['cpu_util']], [c[1] for c in cpu[1:]])
+        for u, a, b in zip(shown['cpu_util'], cpu, cpu[1:]):
+            used = b.get(2, 0) - a.get(2, 0) + b.get(3, 0) - a.get(3, 0)
+            self.near(u['util'], min(100.0, 100 * used * 1e3 / (b[1] - a[1]) / cpus))
+        with tempfile.TemporaryDirectory() as cwd:
+            self.view('-d', self.inspected, '--ignore-system-profile', '--output-format', 'json', cwd=cwd)
+            self.assertEqual([n[:20] for n in os.listdir(cwd)], ['device_profile_model'])
+        proves('tool-161')
+
+    def test_system_filters(self):
+        calls = self.calls().values()
+
+        def kept(*argv):
+            return sorted((e['name'], e['timestamp']) for e in self.system('--output-format', 'json', *argv)['trace_events'])
+
+        def want(keep):
+            return sorted((c[0], c[3]) for c in calls if keep(c))
+        self.assertEqual(kept('--system-trace-filter-neuron-core', '1'), want(lambda c: c[1] == 1))
+        self.assertEqual(kept('--system-trace-filter-neuron-core', '0, 1'), want(lambda c: c[1] is not None))
+        self.run_in(EXPLORER, 'view', '-d', self.inspected, '--system-trace-filter-neuron-core', '0,x', code=2)
+        proves('tool-162')
+        names = ['nrt_execute', 'model_load']
+        self.assertEqual(kept('--system-trace-filter-event-type', ','.join(names)), want(lambda c: c[0] in names))
+        self.assertEqual(kept('--system-trace-filter-event-type', 'nrt_execute', '--system-trace-filter-neuron-core', '0'),
+                         want(lambda c: c[0] == 'nrt_execute' and c[1] == 0))
+        self.assertTrue(kept('--system-trace-filter-event-type', 'nrt_execute'))
+        proves('tool-163')
+        instance = dict(self.pb('trace_info'))[1].decode()
+        self.assertEqual(kept('--system-trace-filter-instance-id', 'i-other,' + instance), want(lambda c: True))
+        self.assertEqual(kept('--system-trace-filter-instance-id', 'i-other'), [])
+        proves('tool-164')
+
+    def test_system_trace(self):
+        calls, info = self.calls(), dict(self.pb('trace_info'))
+        instance, process = info[1].decode(), info[2]
+
+        def rows(*argv):
+            t = self.system('--output-format', 'perfetto', *argv)
+            self.assertEqual(sorted((s.name, s.start, s.end, s.args['id']) for s in t.slices),
+                             sorted((c[0], c[3], c[4], i) for (i, _), c in calls.items()))
+            return {(s.args['id'], s.name): t.path(s.track) for s in t.slices}, t
+        got, t = rows()
+        for i, (_, core, thread, _, _) in calls.items():
+            where = 'worker_gid none lnc_idx none' if core is None else 'worker_gid 0.%d lnc_idx %d' % (core, core)
+            self.assertEqual(got[i], ('instance_id %s process_id %d' % (instance, process), '%s thread_id %d' % (where, thread)))
+        self.assertTrue([c for c in t.counters if t.tracks[c['track_event']['track_uuid']]['name'].startswith('host memory')])
+        got, _ = rows('--system-trace-primary-group', 'lnc_idx')
+        self.assertEqual({p for p, _ in got.values()}, {'lnc_idx 0', 'lnc_idx 1', 'lnc_idx none'})
+        self.run_in(EXPLORER, 'view', '-d', self.inspected, '--system-trace-primary-group', 'worker_gid', code=2)
+        proves('tool-165')
+        got, _ = rows('--system-trace-secondary-group', 'thread_id,lnc_idx')
+        for i, (_, core, thread, _, _) in calls.items():
+            self.assertEqual(got[i][1], 'thread_id %d lnc_idx %s' % (thread, 'none' if core is None else core))
+        self.run_in(EXPLORER, 'view', '-d', self.inspected, '--system-trace-secondary-group', 'thread_id,colour', code=2)
+        proves('tool-166')
+
+    # ---- the report ----
+
+    def report(self, *argv):
+        self.view(*argv, '--output-format', 'html', '--output-file', 'report.html', tool=OPENNRT)
+        with open(self.path('report.html'), encoding='utf-8') as f:
+            page = Page(f.read())
+        self.assertEqual(page.loads, [])
+        return page, json.loads(page.data)
+
+    def test_report(self):
+        path, neff = self.first('layernorm')
+        page, data = self.report(path, self.inspected, '-n', neff)
+        self.assertIn(self.view(path, '-n', neff, '--output-format', 'summary'), page.texts['pre'])
+        self.assertEqual((page.elements.count('canvas'), page.elements.count('svg')), (len(data), 1))
+        profiles = sorted(glob.glob(self.inspected + '/*/*.ntff')) + [path]
+        names = ['instruction', 'transfer', 'collective']
+        self.assertEqual(len(data), 3)
+        for shown, p in zip(sorted(data, key=lambda d: d['total_ns']), sorted(map(ntff.read, profiles),
+                                                                              key=lambda p: p.execs[0].total)):
+            self.near(shown['total_ns'], sum(e.total for e in p.execs) / 1e3)
+            for kind, event in enumerate((ntff.RECORD, ntff.XFER, ntff.COLL)):
+                self.assertEqual([s[1:3] for s in shown['slices'] if s[4] == kind],
+                                 [[e.start / 1e3, (e.end - e.start) / 1e3] for e in p.events if e.kind == event])
+                self.assertEqual(shown['kinds'][kind], names[kind])
+            rows = dict(shown['rows'])
+            self.assertTrue({s[0] for s in shown['slices']} <= set(rows))
+            for s in shown['slices']:
+                if s[4] == 0:
+                    self.assertTrue(rows[s[0]].startswith('core 0 ') and shown['labels'][s[3]])
+        proves('tool-148')  # the last of the formats
+
+    def test_report_of_names_that_lie(self):
+        with open(self.first('matmul')[0], 'rb') as f:
+            data = f.read()
+        source = os.path.join(PROGRAMS, 'matmul.nasm').encode()
+        evil = b'</script><b>&"\'<img src=x>'
+        self.assertIn(b'\0' + source + b'\0', data)
+        evil = evil[:len(source)].ljust(len(source), b'x')
+        with open(self.path('evil.bin'), 'wb') as f:
+            f.write(data.replace(source, evil))
+        page, shown = self.report('evil.bin')
+        self.assertNotIn('b', page.elements)
+        self.assertNotIn('img', page.elements)
+        self.assertEqual(page.elements.count('script'), 2)
+        self.assertTrue([t for t in page.texts['pre'] if evil.decode() in t])
+        self.assertTrue([label for label in shown[0]['labels'] if evil.decode() in label])
+
+    def test_report_in_a_browser(self):
+        path, neff = self.first('layernorm')
+        self.report(path, self.inspected, '-n', neff)
+        try:
+            program = browser.find()
+        except browser.Absent as e:
+            print('NOT RUN: the report in a browser:', e)
+            self.skipTest('no browser: %s' % e)
+        drawn = re.findall(r'<canvas id="timeline\d+"[^>]* data-drawn="(\d+)"', browser.dom(program, self.path('report.html')))
+        self.assertEqual(len(drawn), 3)
+        self.assertTrue(all(int(n) > 3 for n in drawn), drawn)
+        seen = browser.colours(program, self.path('report.html'), self.path('report.png'))
+        self.assertGreater(seen.get(b'\xdd\xdd\xdd', 0), 300)  # waits
+        self.assertGreater(len([c for c, n in seen.items() if n > 100]), 4)
 
     # ---- what is dropped, and what lies ----
 

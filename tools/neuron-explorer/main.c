@@ -18,7 +18,7 @@ static const struct {
 } commands[] = {
     {"capture", cmd_capture, "execute a NEFF and save what the device did"},
     {"inspect", cmd_inspect, "run a command with its profiles written to a folder"},
-    {"view", cmd_view, "show profiles as tables, JSON or traces"},
+    {"view", cmd_view, "show profiles as tables, JSON, traces or a page"},
 };
 
 static void usage(FILE *f)

@@ -22,7 +22,7 @@ static const struct command {
     {"schedule", "print, prove, count or draw a collective operation", cmd_schedule},
     {"sysfs", "mount or copy the driver's sysfs tree of an instance", cmd_sysfs},
     {"tune", "measure how this host carries out collective operations best", cmd_tune},
-    {"view", "show device profiles as tables, JSON or traces", cmd_view},
+    {"view", "show profiles as tables, JSON, traces or a page", cmd_view},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -14,10 +14,12 @@
 #include "base/mem.h"
 #include "common/options.h"
 #include "viewer/load.h"
+#include "viewer/report.h"
 
 struct view_options {
     const char *neff, *session, *folder, *format, *output;
     int flows, no_device, no_system;
+    struct viewer_choice choice;
     bool folders; /* among what is to be shown */
 };
 
@@ -39,6 +41,7 @@ struct document {
     const struct view_options *o;
     const struct viewer_shown **shown;
     size_t count;
+    const struct viewer_set *set;
 };
 typedef NRT_STATUS (*document_write)(const struct document *d, const struct viewer_sink *sink,
                                      struct err *err);
@@ -148,14 +151,36 @@ static NRT_STATUS trace_write(const struct document *d, const struct viewer_sink
     return viewer_trace_profile(d->shown, d->count, d->o->flows != 0, sink, err);
 }
 
+static NRT_STATUS system_json_write(const struct document *d, const struct viewer_sink *sink,
+                                    struct err *err)
+{
+    return viewer_system_json(d->set->systems, d->set->system_count, &d->o->choice, sink, err);
+}
+
+static NRT_STATUS system_trace_write(const struct document *d, const struct viewer_sink *sink,
+                                     struct err *err)
+{
+    return viewer_system_trace(d->set->systems, d->set->system_count, &d->o->choice, sink, err);
+}
+
+static NRT_STATUS report_write(const struct document *d, const struct viewer_sink *sink,
+                               struct err *err)
+{
+    return viewer_report(d->shown, d->count, d->set->systems, d->set->system_count, sink, err);
+}
+
 static const struct format {
     const char *name;
-    const char *suffix; /* of a file for each NEFF; NULL: one document, for the standard output */
-    document_write write;
+    const char *suffix; /* of a file for each NEFF; NULL: one document */
+    const char *file;   /* then: its name; NULL: the standard output */
+    document_write write, system;
 } formats[] = {
-    {"summary", NULL, words_write},       {"summary-text", NULL, keys_write},
-    {"json", "json", json_write},         {"summary-json", NULL, summary_json_write},
-    {"perfetto", "pftrace", trace_write},
+    {"summary", .write = words_write},
+    {"summary-text", .write = keys_write},
+    {"summary-json", .write = summary_json_write},
+    {"json", "json", .write = json_write, .system = system_json_write},
+    {"perfetto", "pftrace", .write = trace_write, .system = system_trace_write},
+    {"html", .file = "report.html", .write = report_write},
 };
 
 static const struct format *format_find(const char *name)
@@ -168,10 +193,12 @@ static const struct format *format_find(const char *name)
 
 /* ---- documents ---- */
 
-/* One document of everything, at the path that was asked for or on the standard output. */
+/* One document of everything, at the path that was asked for. */
 static int one_write(const char *tool, const struct format *f, const struct document *all)
 {
-    return document_save(tool, all->o->output ? all->o->output : "-", all, f->write);
+    const char *path = f->file ? f->file : "-";
+
+    return document_save(tool, all->o->output ? all->o->output : path, all, f->write);
 }
 
 static bool same_neff(const struct viewer_shown *a, const struct viewer_shown *b)
@@ -194,36 +221,49 @@ static size_t group_take(const struct document *all, size_t first, const struct 
     return n;
 }
 
-/* device_profile_model_<hash>.<suffix> for each NEFF, in the folder. */
+static int file_write(const char *tool, const char *folder, const char *name, const char *suffix,
+                      const struct document *d, document_write write)
+{
+    struct strbuf path = {0};
+    int code;
+
+    strbuf_printf(&path, "%s/%s.%s", folder, name, suffix);
+    code = path.failed ? say(tool, folder, "no memory") : document_save(tool, path.s, d, write);
+    strbuf_fini(&path);
+    return code;
+}
+
+/* device_profile_model_<hash>.<suffix> for each NEFF, and system_profile.<suffix>, in the folder.
+ */
 static int groups_write(const char *tool, const struct format *f, const struct document *all,
                         const char *folder)
 {
-    struct document d = {.o = all->o, .shown = mem_calloc(all->count + 1, sizeof(*d.shown))};
+    struct document d = {
+        .o = all->o, .set = all->set, .shown = mem_calloc(all->count + 1, sizeof(*d.shown))};
+    char hash[VIEWER_HASH_SIZE], name[sizeof("device_profile_model_") + VIEWER_HASH_SIZE];
     int code = TOOL_OK;
 
     if (!d.shown)
         return say(tool, folder, "no memory");
     for (size_t i = 0; code == TOOL_OK && i < all->count; i++) {
-        struct strbuf path = {0};
-        char hash[VIEWER_HASH_SIZE];
-
         d.count = group_take(all, i, d.shown);
         if (d.count == 0)
             continue;
         viewer_hash_text(d.shown[0]->f->model->m, hash);
-        strbuf_printf(&path, "%s/device_profile_model_%s.%s", folder, hash, f->suffix);
-        code = path.failed ? say(tool, folder, "no memory")
-                           : document_save(tool, path.s, &d, f->write);
-        strbuf_fini(&path);
+        (void)snprintf(name, sizeof(name), "device_profile_model_%s", hash);
+        code = file_write(tool, folder, name, f->suffix, &d, f->write);
     }
     mem_free(d.shown);
+    if (code == TOOL_OK && all->set->system_count)
+        code = file_write(tool, folder, "system_profile", f->suffix, all, f->system);
     return code;
 }
 
 static int set_write(const char *tool, const struct view_options *o, const struct viewer_set *s)
 {
     const struct format *f = format_find(o->format);
-    struct document all = {.o = o, .shown = mem_calloc(s->entry_count + 1, sizeof(*all.shown))};
+    struct document all = {
+        .o = o, .set = s, .shown = mem_calloc(s->entry_count + 1, sizeof(*all.shown))};
     const char *folder = o->output ? o->output : ".";
     int code;
 
@@ -263,16 +303,20 @@ static bool set_load(const struct view_options *o, char **operands, int count, s
     for (int i = 0; ok && i < count; i++)
         ok = is_folder(operands[i]) ? viewer_set_folder(s, operands[i])
                                     : viewer_set_profile(s, operands[i]);
-    return ok && (o->no_device || viewer_set_count(s));
+    return ok && viewer_set_count(s);
 }
 
 static int options_run(const struct tool *t, struct view_options *o, char **operands, int count)
 {
-    struct viewer_set s = {.tool = t->name};
+    struct viewer_set s = {
+        .tool = t->name, .no_profiles = o->no_device != 0, .no_systems = o->no_system != 0};
+    struct err err = {0};
     int code;
 
     if (!format_find(o->format))
         return tool_usage(t, "there is no output format \"%s\"", o->format);
+    if (viewer_choice_check(&o->choice, &err) != NRT_SUCCESS)
+        return tool_usage(t, "%s", err.text);
     if (!o->session && !o->folder && count == 0)
         o->session = "profile.ntff";
     o->folders = o->folder != NULL;
@@ -293,12 +337,26 @@ int viewer_command(const char *tool, int argc, char **argv)
          .text = &o.neff},
         {'s', "session-file", "FILE", "the profile (default profile.ntff)", .text = &o.session},
         {'d', "session-dir", "DIR", "all profiles and NEFFs of a folder", .text = &o.folder},
-        {0, "output-format", "FORMAT", "summary, summary-text, summary-json, json or perfetto",
-         .text = &o.format},
+        {0, "output-format", "FORMAT",
+         "summary, summary-text, summary-json, json, perfetto or html", .text = &o.format},
         {0, "output-file", "FILE", "where to; with -d a folder; - is the standard output",
          .text = &o.output},
         {0, "show-perfetto-flows", NULL, "arrows from what let an instruction go",
          .choice = &o.flows, .value = 1},
+        {0, "ignore-device-profile", NULL, "of a folder, only the system profile",
+         .choice = &o.no_device, .value = 1},
+        {0, "ignore-system-profile", NULL, "of a folder, only device profiles",
+         .choice = &o.no_system, .value = 1},
+        {0, "system-trace-filter-neuron-core", "LIST", "system events of these cores only",
+         .text = &o.choice.cores},
+        {0, "system-trace-filter-event-type", "LIST", "system events of these types only",
+         .text = &o.choice.types},
+        {0, "system-trace-filter-instance-id", "LIST", "system events of these instances only",
+         .text = &o.choice.instances},
+        {0, "system-trace-primary-group", "LIST",
+         "what a process of the trace is (instance_id,process_id)", .text = &o.choice.primary},
+        {0, "system-trace-secondary-group", "LIST",
+         "what a row of it is (worker_gid,lnc_idx,thread_id)", .text = &o.choice.secondary},
     };
     const struct tool t = {.name = tool,
                            .arguments = "[options] [FILE.ntff | DIR]...",

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -113,16 +114,49 @@ static bool has_end(const char *name, const char *end)
     return n > m && strcmp(name + n - m, end) == 0;
 }
 
-static bool folder_add(struct viewer_set *s, const char *path)
+/* One file of a system profile; need: it must be there. */
+static bool system_part(const struct viewer_set *s, struct viewer_system *sys, const char *folder,
+                        const char *name, bool need)
 {
-    char *copy = mem_strdup(path);
+    struct neff_map map = {0};
+    struct strbuf path = {0};
+    struct err err = {0};
+    NRT_STATUS st = NRT_SUCCESS;
+    bool ok;
 
-    if (!copy ||
-        !mem_grow((void **)&s->folders, &s->folder_cap, s->folder_count + 1, sizeof(copy))) {
-        mem_free(copy);
-        return fail(s, path, "no memory");
+    strbuf_printf(&path, "%s/%s.pb", folder, name);
+    if (path.failed)
+        return fail(s, folder, "no memory");
+    if (need || access(path.s, F_OK) == 0) {
+        st = neff_file_map(path.s, &map, &err);
+        if (st == NRT_SUCCESS)
+            st = viewer_system_read(sys, name, map.bytes, map.size, &err);
+        neff_file_unmap(&map);
     }
-    s->folders[s->folder_count++] = copy;
+    ok = st == NRT_SUCCESS || fail(s, path.s, err.text);
+    strbuf_fini(&path);
+    return ok;
+}
+
+static bool system_add(struct viewer_set *s, const char *folder)
+{
+    struct viewer_system *sys;
+
+    if (!mem_grow((void **)&s->systems, &s->system_cap, s->system_count + 1, sizeof(*s->systems)))
+        return fail(s, folder, "no memory");
+    sys = &s->systems[s->system_count++];
+    *sys = (struct viewer_system){0};
+    if (!system_part(s, sys, folder, "trace_info", false) ||
+        !system_part(s, sys, folder, "ntrace", true) ||
+        !system_part(s, sys, folder, "cpu_util", false) ||
+        !system_part(s, sys, folder, "host_mem", false))
+        return false;
+    if (sys->dropped)
+        fprintf(stderr,
+                "%s: Warning: %s: %" PRIu64 " trace events were dropped during capture (stored "
+                "%" PRIu64 " out of %" PRIu64 " total events)\n",
+                s->tool, folder, sys->dropped,
+                sys->stored > sys->dropped ? sys->stored - sys->dropped : 0, sys->stored);
     return true;
 }
 
@@ -142,11 +176,11 @@ static bool entry_take(struct viewer_set *s, const char *folder, const char *nam
     else if (S_ISDIR(st.st_mode))
         ok = depth >= DEPTH_MAX || folder_walk(s, path.s, depth + 1);
     else if (has_end(name, ".ntff"))
-        ok = viewer_set_profile(s, path.s);
+        ok = s->no_profiles || viewer_set_profile(s, path.s);
     else if (has_end(name, ".neff"))
         ok = viewer_set_neff(s, path.s);
     else if (strcmp(name, "ntrace.pb") == 0)
-        ok = folder_add(s, folder);
+        ok = s->no_systems || system_add(s, folder);
     strbuf_fini(&path);
     return ok;
 }
@@ -239,11 +273,11 @@ void viewer_set_fini(struct viewer_set *s)
         input_free(s->inputs[i]);
     for (size_t i = 0; i < s->neff_count; i++)
         neff_free(s->neffs[i]);
-    for (size_t i = 0; i < s->folder_count; i++)
-        mem_free(s->folders[i]);
+    for (size_t i = 0; i < s->system_count; i++)
+        viewer_system_fini(&s->systems[i]);
     mem_free(s->entries);
     mem_free(s->inputs);
     mem_free(s->neffs);
-    mem_free(s->folders);
+    mem_free(s->systems);
     *s = (struct viewer_set){.tool = s->tool};
 }

@@ -5,7 +5,7 @@
 #define VIEWER_LOAD_H
 
 #include "neff/file.h"
-#include "viewer/views.h"
+#include "viewer/system.h"
 
 struct viewer_entry { /* a model of a profile that was executed in it */
     struct viewer_model model;
@@ -19,8 +19,9 @@ struct viewer_set {
     size_t input_count, input_cap;
     struct viewer_neff **neffs;
     size_t neff_count, neff_cap;
-    char **folders; /* with a system profile */
-    size_t folder_count, folder_cap;
+    struct viewer_system *systems;
+    size_t system_count, system_cap;
+    bool no_profiles, no_systems;  /* set before the folders: what of them is not looked at */
     struct viewer_entry **entries; /* in the order of files and models */
     size_t entry_count, entry_cap;
 };
@@ -28,8 +29,8 @@ struct viewer_set {
 /* Each: false when a message said why. */
 bool viewer_set_profile(struct viewer_set *s, const char *path);
 bool viewer_set_neff(struct viewer_set *s, const char *path);
-/* What lies in the folder and in those below, by name: *.ntff, *.neff, and which folders have a
- * system profile. */
+/* What lies in the folder and in those below, by name: *.ntff, *.neff, and the files of system
+ * profiles. */
 bool viewer_set_folder(struct viewer_set *s, const char *path);
 /* Counts all profiles; says what was dropped when they were captured. */
 bool viewer_set_count(struct viewer_set *s);
