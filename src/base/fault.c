@@ -5,58 +5,80 @@
 
 int fault_armed_;
 
-/* Per point: hits left until the failure (0: none armed) and hits seen since fault_count_start.
- * Synchronization: relaxed atomics; a test arms before it starts threads. */
-static uint64_t fault_left[FAULT_POINT_COUNT];
-static uint64_t fault_seen[FAULT_POINT_COUNT];
+/* Per point, from when it was armed: first, the number of the hit that may fail first (0: none
+ * armed), hits so far and failures so far. seen: hits since fault_count_start.
+ * Synchronization: relaxed atomics; who arms does it before other threads come to the point. */
+static struct {
+    uint64_t first, count, hits, failed, seen;
+    struct fault_chance odds;
+} points_[FAULT_POINT_COUNT];
 
 static const int fault_errno[FAULT_POINT_COUNT] = {
-    [FAULT_ALLOC] = ENOMEM, [FAULT_MMAP] = ENOMEM,    [FAULT_FILE] = EIO,
-    [FAULT_LOCK] = ENOLCK,  [FAULT_BACKING] = ENOSPC, [FAULT_THREAD] = EAGAIN,
+    [FAULT_ALLOC] = ENOMEM,   [FAULT_MMAP] = ENOMEM,   [FAULT_FILE] = EIO,   [FAULT_LOCK] = ENOLCK,
+    [FAULT_BACKING] = ENOSPC, [FAULT_THREAD] = EAGAIN, [FAULT_HBM] = ENOMEM, [FAULT_ASYNC] = EAGAIN,
 };
 
-bool fault_hit_slow(enum fault_point p)
+/* One more failure, unless there were enough: of several threads at most count get one. */
+static bool failure_take(enum fault_point p)
 {
-    uint64_t left = __atomic_load_n(&fault_left[p], __ATOMIC_RELAXED);
+    uint64_t count = __atomic_load_n(&points_[p].count, __ATOMIC_RELAXED);
+    uint64_t failed = __atomic_load_n(&points_[p].failed, __ATOMIC_RELAXED);
 
-    __atomic_fetch_add(&fault_seen[p], 1, __ATOMIC_RELAXED);
-    /* Count down with a compare-and-swap, so that of several threads exactly one gets the failure.
-     */
-    while (left != 0) {
-        if (__atomic_compare_exchange_n(&fault_left[p], &left, left - 1, false, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED)) {
-            if (left != 1)
-                return false;
-            errno = fault_errno[p];
+    while (count == 0 || failed < count) {
+        if (__atomic_compare_exchange_n(&points_[p].failed, &failed, failed + 1, false,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED))
             return true;
-        }
     }
     return false;
 }
 
+bool fault_hit_slow(enum fault_point p)
+{
+    uint64_t first = __atomic_load_n(&points_[p].first, __ATOMIC_RELAXED), n;
+
+    __atomic_fetch_add(&points_[p].seen, 1, __ATOMIC_RELAXED);
+    if (first == 0)
+        return false;
+    n = __atomic_add_fetch(&points_[p].hits, 1, __ATOMIC_RELAXED);
+    if (n < first || !fault_drawn(&points_[p].odds, n) || !failure_take(p))
+        return false;
+    errno = fault_errno[p];
+    return true;
+}
+
+void fault_arm_many(enum fault_point p, uint64_t nth, uint64_t count,
+                    const struct fault_chance *odds)
+{
+    points_[p].odds = *odds;
+    __atomic_store_n(&points_[p].count, count, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].hits, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].failed, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].first, nth, __ATOMIC_RELAXED);
+    __atomic_store_n(&fault_armed_, 1, __ATOMIC_RELEASE);
+}
+
 void fault_arm(enum fault_point p, uint64_t nth)
 {
-    __atomic_store_n(&fault_left[p], nth, __ATOMIC_RELAXED);
-    __atomic_store_n(&fault_armed_, 1, __ATOMIC_RELEASE);
+    fault_arm_many(p, nth, 1, &(struct fault_chance){.of32 = FAULT_ALWAYS});
 }
 
 void fault_count_start(void)
 {
     for (int i = 0; i < FAULT_POINT_COUNT; i++) {
-        __atomic_store_n(&fault_left[i], 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&fault_seen[i], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&points_[i].first, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&points_[i].seen, 0, __ATOMIC_RELAXED);
     }
     __atomic_store_n(&fault_armed_, 1, __ATOMIC_RELEASE);
 }
 
 uint64_t fault_count(enum fault_point p)
 {
-    return __atomic_load_n(&fault_seen[p], __ATOMIC_RELAXED);
+    return __atomic_load_n(&points_[p].seen, __ATOMIC_RELAXED);
 }
 
 void fault_disarm(void)
 {
     __atomic_store_n(&fault_armed_, 0, __ATOMIC_RELEASE);
     for (int i = 0; i < FAULT_POINT_COUNT; i++)
-        __atomic_store_n(&fault_left[i], 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&points_[i].first, 0, __ATOMIC_RELAXED);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "coll/choose.h"
 
+#include "coll/coll_int.h"
 #include "sched/select.h"
 
 /* Larger side of the operation at one rank, bytes: what the documented table asks for. */
@@ -86,6 +87,7 @@ NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w
                             struct time_collective *ret, struct err *err)
 {
     struct sched_request r;
+    struct time_rates slow;
     struct sched *s;
     NRT_STATUS st = request_make(c, w, &r, err);
 
@@ -94,7 +96,7 @@ NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w
     st = sched_create(&r, &s, err);
     if (st)
         return st == NRT_FAILURE ? NRT_INVALID : st;
-    st = time_collective(s, NULL, ret, err);
+    st = time_collective(s, coll_fault_rates(c, &slow) ? &slow : NULL, ret, err);
     sched_destroy(s);
     return st;
 }

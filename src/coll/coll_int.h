@@ -145,6 +145,7 @@ struct coll_comm {
     struct coll_spread spread;
     struct device_flight_group flight;
     struct device_flight_at flying; /* record of the operation under way, or of the last one */
+    const uint32_t *faults;         /* device_faults_armed */
     /* Written after err by the thread of the operations; a load of another model reads it. */
     _Atomic NRT_STATUS status;
     struct err err;
@@ -228,6 +229,19 @@ static inline bool coll_failed_elsewhere(struct coll_comm *c)
 #define COLL_DOZE_MAX TOPO_MAX_STREAMS
 enum coll_state coll_doze(struct coll_comm *const *c, unsigned n, uint64_t limit_ns);
 _Static_assert(COLL_DOZE_MAX <= RUN_WORDS_MAX, "a sleep waits for the bells of all streams");
+
+/* ---- faults on demand (fault.c) ---- */
+
+struct time_rates;
+
+/* The rank is about to begin an operation: it may die, or be late. Device time that it is late. */
+uint64_t coll_fault_enter(struct coll_comm *c);
+static inline uint64_t coll_late(struct coll_comm *c)
+{
+    return device_faults_any(c->faults) ? coll_fault_enter(c) : 0;
+}
+/* True: links between its members are slower than their type's, and *ret has the rates. */
+bool coll_fault_rates(const struct coll_comm *c, struct time_rates *ret);
 
 /* ---- the flight recorder (flight.c) ---- */
 

@@ -126,8 +126,10 @@ static NRT_STATUS operate(struct drive *v, struct shared_comm *c)
     st = plan_get(v, c, &plan);
     if (!st)
         st = sides_take(v);
-    if (!st)
+    if (!st) {
+        (void)coll_late(c->comm);
         st = coll_begin(plan, &v->in, &v->out, v->err);
+    }
     if (!st)
         st = coll_wait(c->comm, v->err);
     if (!st && v->d->out_count > 1)

@@ -181,7 +181,7 @@ static void op_trace(struct coll_streams *s, struct stream *st, const struct str
 /* When an operation's turn is, in device time. */
 static uint64_t turn_ps(const struct stream *st, const struct stream_op *op)
 {
-    return op->t.ps > st->free_ps ? op->t.ps : st->free_ps;
+    return (op->t.ps > st->free_ps ? op->t.ps : st->free_ps) + op->late_ps;
 }
 
 static void op_begin(struct coll_streams *s, struct stream *st)
@@ -197,6 +197,7 @@ static void op_begin(struct coll_streams *s, struct stream *st)
     }
     err_clear(&err);
     e->comm->comm->cfg.timeout_ns = s->timeout_ns;
+    op->late_ps = coll_late(e->comm->comm);
     if (op->t.recorded && e->kind == ENTRY_FIXED)
         coll_enter(e->comm->comm, turn_ps(st, op));
     status = tensors_take(s, e, op->t.binding, &err);
@@ -252,6 +253,8 @@ static void op_end(struct coll_streams *s, struct stream *st)
         tiles_give(op->e, op->t.binding);
     if (op->t.recorded && op->e->kind == ENTRY_FIXED) {
         op->arrival_ps = coll_arrival(op->e->comm->comm);
+        if (op->late_ps != 0 && op->arrival_ps < turn_ps(st, op))
+            op->arrival_ps = turn_ps(st, op); /* it has waited for itself */
         st->free_ps = turn_ps(st, op);
         if (st->free_ps < op->arrival_ps)
             st->free_ps = op->arrival_ps;

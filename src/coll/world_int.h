@@ -93,6 +93,7 @@ struct stream_op {
     struct core_trigger t;
     struct coll_entry *e;
     uint64_t arrival_ps; /* when it has ended and the run is recorded */
+    uint64_t late_ps;    /* that a fault on demand has kept it */
 };
 
 /* op[first ...]: `ended` operations whose signal was not taken, then those to be carried out. */

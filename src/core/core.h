@@ -198,6 +198,20 @@ struct core_printer {
     void (*print)(void *arg, const struct core_print *p);
 };
 
+/* What a run is made to meet. */
+struct core_fault {
+    unsigned core; /* of the logical core */
+    /* It ends when this engine comes to this record, before which strike is called; a record that
+     * shares one kernel with those before it is met with the first of them. -1: no record. */
+    int engine;
+    uint32_t record;
+    void *arg;
+    NRT_STATUS (*strike)(void *arg, struct err *err); /* the status of the run; not NRT_SUCCESS */
+    /* This semaphore keeps its value, whatever is done to it (but by CORE_BARRIER and the clearing
+     * of a range). -1: none does. */
+    int semaphore;
+};
+
 struct core_run {
     unsigned count; /* 1, or 2 for LNC 2 */
     struct core_program *program[CORE_MAX];
@@ -214,6 +228,7 @@ struct core_run {
     /* Where the programs' instructions lie in HBM, engine by engine; shown too. 0: nowhere. */
     uint64_t code_addr[CORE_MAX], code_bytes[CORE_MAX];
     const struct core_printer *printer; /* NULL: device_print does nothing */
+    const struct core_fault *fault;     /* NULL: none */
 };
 
 enum core_end {

@@ -133,6 +133,7 @@ enum core_op_kind {
     OP_DYN,
     OP_RANGE_CLEAR,
     OP_COVERED, /* inside a run that an earlier record's kernel op covers */
+    OP_FAULT,   /* stands where core_run.fault is to strike (fault.c) */
     /* These can wait in their middle, after their updates at read: */
     OP_BARRIER,
     OP_COLLECTIVE,
@@ -313,6 +314,8 @@ struct core_exec {
     uint64_t sems_used[4]; /* by either core's program */
     struct time_events *events;
     struct core_check *check; /* of the first program, or NULL */
+    struct arena patches;     /* of a run with a fault: what its programs were before (fault.c) */
+    struct fault_patch *patch;
     struct core_pending pending[CORE_PENDING];
     struct core_queue *top; /* the queue set triggered last, of those with pending transfers */
     uint16_t free;          /* first unused entry of pending */
@@ -460,6 +463,13 @@ NRT_STATUS outside_lower(struct core_program *p, const struct isa_seq *s, struct
 
 /* xfer.c */
 void exec_pending_reset(struct core_exec *x);
+
+/* fault.c: a run with core_run.fault. The programs are as the fault wants them from begin to end.
+ * False: no memory, and the programs are as they were. */
+bool fault_begin(struct core_exec *x);
+void fault_end(struct core_exec *x);
+/* OP_FAULT. */
+void fault_strike(struct core_exec *x, unsigned core, unsigned engine);
 
 /* report.c */
 void report_fill(struct core_exec *x);

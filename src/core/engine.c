@@ -187,6 +187,9 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
                              0);
         }
         break;
+    case OP_FAULT:
+        fault_strike(x, core, engine);
+        return false;
     case OP_NOP:
     case OP_END:
     case OP_COVERED:

@@ -109,6 +109,8 @@ NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
     x->check = run->program[0]->check;
     if (x->check != NULL && !check_start(x->check, x))
         return err_set(&report->err, NRT_RESOURCE, "out of memory for checks");
+    if (__builtin_expect(run->fault != NULL, 0) && !fault_begin(x))
+        return err_set(&report->err, NRT_RESOURCE, "out of memory for a fault on demand");
     x->dma_start_ps = time_dma_start_ps(run->program[0]->core->kc.gen);
     for (unsigned i = 0; i < run->count; i++)
         start_core(x, i);
@@ -285,5 +287,7 @@ NRT_STATUS loop_finish(struct core *core)
     report->stats = x->st;
     if (x->end != CORE_END_DONE)
         report_fill(x);
+    if (__builtin_expect(x->run->fault != NULL, 0))
+        fault_end(x);
     return report->status;
 }

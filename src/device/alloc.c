@@ -325,6 +325,8 @@ NRT_STATUS device_alloc(struct device_instance *in, const struct device_alloc *a
     NRT_STATUS st = plan_make(in, a, &p, err);
     if (st != NRT_SUCCESS)
         goto fail;
+    if (fault_hit(FAULT_HBM))
+        return no_room(in, a, &p, err);
     st = alloc_try(in, a, &p, &index, &full, err);
     if (full && slot_reclaim_all(in) > 0)
         st = alloc_try(in, a, &p, &index, &full, err);

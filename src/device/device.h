@@ -563,8 +563,10 @@ enum device_hw_error {
     DEVICE_HW_HBM_REPAIRABLE, /* one that can */
     DEVICE_HW_DMA_TX,         /* a DMA engine aborted; arg: engine */
     DEVICE_HW_DMA_RX,
-    DEVICE_HW_DEVICE, /* the device does not answer any more */
-    DEVICE_HW_NQ,     /* the notification queue overflows */
+    DEVICE_HW_DEVICE,       /* the device does not answer any more */
+    DEVICE_HW_NQ,           /* the notification queue overflows */
+    DEVICE_HW_PARITY,       /* physical error, found when the execution has ended; arg: metadata */
+    DEVICE_HW_NOTIFICATION, /* that an execution has ended is never notified */
     DEVICE_HW_COUNT
 };
 
@@ -574,16 +576,67 @@ NRT_STATUS device_hw_inject(struct device_instance *in, uint32_t core, enum devi
                             uint32_t arg, uint32_t after, struct err *err);
 /* Asked by whoever executes, once per execution of a physical core: NRT_SUCCESS, or the error has
  * struck: the documented lines are logged, the ECC counter counted and the status is that of api.md
- * section 2 (6, 1201, 1202, 1203, 1205). NRT_EXEC_SW_NQ_OVERFLOW leaves log and err to the
- * caller, who knows the model. One load when nothing is injected. */
+ * section 2 (6, 1004, 1201, 1202, 1203, 1205). NRT_EXEC_SW_NQ_OVERFLOW and NRT_TIMEOUT leave log
+ * and err to the caller, who knows the model. One load when nothing is injected. */
 NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err *err);
+/* The error strikes now: as device_hw_check when it has struck. NRT_INVALID: no such core or error.
+ */
+NRT_STATUS device_hw_strike(struct device_instance *in, uint32_t core, enum device_hw_error kind,
+                            uint32_t arg, struct err *err);
 
-/* "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "device", "nq-overflow", "none" (takes an
- * injection back); DEVICE_HW_COUNT for anything else. */
+/* "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "device", "nq-overflow", "parity",
+ * "notification", "none" (takes an injection back); DEVICE_HW_COUNT for anything else. */
 enum device_hw_error device_hw_error_from_name(const char *name);
-/* OPENNRT_FAULT: a list of <point>:<hit> (base/fault.h: alloc, mmap, file, lock, backing; that hit
- * from now fails) and <error>:<core>[:<after>[:<detail>]] (device_hw_inject). Bad items warn. */
+
+/* --- faults of this process: OPENNRT_FAULT (docs/faults.md)
+ * ------------------------------------------------- */
+
+enum device_fault_kind {
+    DEVICE_FAULT_POINT,     /* an operation fails (base/fault.h) */
+    DEVICE_FAULT_HW,        /* an execution meets an error of the hardware */
+    DEVICE_FAULT_SEMAPHORE, /* a semaphore keeps its value during an execution; detail: which */
+    DEVICE_FAULT_DEAD,      /* the process ends, as by kill -9 */
+    DEVICE_FAULT_LATE,      /* a rank enters an operation late; detail: ms */
+    DEVICE_FAULT_LINK,      /* the links of a device are slower; detail: by which factor */
+};
+
+/* What is about to happen. */
+struct device_fault {
+    enum device_fault_kind kind;
+    enum device_hw_error hw; /* DEVICE_FAULT_HW */
+    uint32_t core;           /* physical */
+    uint32_t detail;
+    int engine; /* at which record of the core's program; -1: at none */
+    uint32_t record;
+};
+
+/* Items, separated by commas or blanks, come into force besides those that are. NRT_INVALID: err
+ * names an item that is none, and nothing has changed. NRT_RESOURCE: no host memory. Threads that
+ * are in the middle of an execution may not meet them yet. */
+NRT_STATUS device_faults_add(struct device_instance *in, const char *items, struct err *err);
+/* None is in force any more. */
+void device_faults_clear(struct device_instance *in);
+/* How many have struck since the instance was opened; hits of fault points do not count. */
+uint64_t device_faults_struck(struct device_instance *in);
+/* OPENNRT_FAULT: each item for itself; one that is none is ignored with a warning. */
 void device_fault_env(struct device_instance *in, const struct diag_sink *sink);
+/* For device_faults_any, by whoever executes; valid while the instance is open. */
+const uint32_t *device_faults_armed(const struct device_instance *in);
+/* Whether the functions below may have something to say: one load and a branch. */
+static inline bool device_faults_any(const uint32_t *armed)
+{
+    return __builtin_expect(__atomic_load_n(armed, __ATOMIC_RELAXED) != 0, 0);
+}
+/* An execution of `model` on these physical cores begins: counted for every item that means it.
+ * True: one strikes (DEVICE_FAULT_HW, _SEMAPHORE, or _DEAD with an instruction), which is logged at
+ * INFO. */
+bool device_fault_of_run(struct device_instance *in, const uint32_t *cores, unsigned count,
+                         const char *model, struct device_fault *ret);
+/* A rank, on this physical core, begins a collective operation: the same for DEVICE_FAULT_LATE, and
+ * _DEAD without an instruction. */
+bool device_fault_of_rank(struct device_instance *in, uint32_t core, struct device_fault *ret);
+/* How many times slower the links of a physical core's device are; 1: nothing was asked for. */
+uint32_t device_fault_link(struct device_instance *in, uint32_t core);
 
 /* Error counts of a device (sysfs stats/hardware). */
 enum device_ecc {

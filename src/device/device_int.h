@@ -193,6 +193,7 @@ struct device_instance {
     struct memlog *memlog;        /* own lock inside */
     struct lease_watch *watches;  /* under the control block's lock */
     struct run_place *place;      /* own lock inside; NULL for observers */
+    struct faults *faults;        /* of this process; own lock inside */
     struct log *log;
 };
 
@@ -394,6 +395,10 @@ bool paths_name_ok(const char *name);
 /* The folder exists, is ours and closed to others; make it if asked. */
 NRT_STATUS paths_dir_check(const char *dir, bool create, struct err *err);
 void paths_join(char *buf, size_t size, const char *dir, const char *file);
+
+/* --- faults.c --- */
+struct faults *faults_create(void); /* NULL: no memory */
+void faults_destroy(struct faults *f);
 
 /* --- memlog.c, oom.c --- */
 struct memlog *memlog_create(uint64_t max_entries); /* NULL for 0 or no memory */

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/settings.h"
-
 #define AFTER_MAX 0xffffffu
 
 static const struct {
@@ -28,6 +26,9 @@ static const struct {
     [DEVICE_HW_DMA_RX] = {NRT_EXEC_HW_ERR_DMA_ABORT, -1, "DMA_ERROR", "RELOAD_DRIVER"},
     [DEVICE_HW_DEVICE] = {NRT_HW_ERROR, -1, "", ""},
     [DEVICE_HW_NQ] = {NRT_EXEC_SW_NQ_OVERFLOW, -1, "", ""},
+    [DEVICE_HW_PARITY] = {NRT_EXEC_COMPLETED_WITH_ERR, DEVICE_ECC_SRAM_UNCORRECTED,
+                          "SRAM_UNCORRECTABLE_ERROR", "TERMINATE_INSTANCE"},
+    [DEVICE_HW_NOTIFICATION] = {NRT_TIMEOUT, -1, "", ""},
 };
 
 NRT_STATUS device_hw_inject(struct device_instance *in, uint32_t core, enum device_hw_error kind,
@@ -51,6 +52,7 @@ static void say(struct device_instance *in, enum device_hw_error kind, uint32_t 
 
     switch (kind) {
     case DEVICE_HW_SRAM:
+    case DEVICE_HW_PARITY:
         err_set(err, kinds[kind].status,
                 "Uncorrectable memory error is detected, metadata: 0x%x. Please terminate or "
                 "stop/start this instance to recover from bad hardware.",
@@ -73,7 +75,8 @@ static void say(struct device_instance *in, enum device_hw_error kind, uint32_t 
             "driver or reboot the instance to recover.",
             dev);
         break;
-    case DEVICE_HW_NQ: /* not an error of hardware: whoever executes names the model */
+    case DEVICE_HW_NQ: /* not errors of hardware: whoever executes names the model */
+    case DEVICE_HW_NOTIFICATION:
         return;
     default:
         err_set(err, kinds[kind].status, "[MLA %u][NC %u] DMA %s engine %u is in an abort state",
@@ -101,10 +104,24 @@ static void say_kernel(struct device_instance *in, enum device_hw_error kind, ui
          device_serial(in, dev), kinds[kind].action);
 }
 
-NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err *err)
+NRT_STATUS device_hw_strike(struct device_instance *in, uint32_t core, enum device_hw_error kind,
+                            uint32_t arg, struct err *err)
 {
     struct err own = {0};
 
+    if (core >= in->lay.cores || (unsigned)kind >= DEVICE_HW_COUNT || kind == DEVICE_HW_NONE)
+        return err_set(err, NRT_INVALID, "hardware error %u of core %u", (unsigned)kind, core);
+    if (kinds[kind].ecc >= 0)
+        atomic_fetch_add_explicit(
+            &ctl_head(in)->ecc[topo_core_device(in->topo, core)][kinds[kind].ecc], 1,
+            memory_order_relaxed);
+    say(in, kind, core, arg, err ? err : &own);
+    say_kernel(in, kind, core);
+    return kinds[kind].status;
+}
+
+NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err *err)
+{
     if (core >= in->lay.cores)
         return NRT_SUCCESS;
     _Atomic uint64_t *word = &ctl_core(in, core)->hw_error;
@@ -117,13 +134,7 @@ NRT_STATUS device_hw_check(struct device_instance *in, uint32_t core, struct err
     if (!atomic_compare_exchange_strong(word, &w, next) || after || kind == DEVICE_HW_NONE ||
         kind >= DEVICE_HW_COUNT)
         return NRT_SUCCESS; /* later, or somebody changed it this moment */
-    if (kinds[kind].ecc >= 0)
-        atomic_fetch_add_explicit(
-            &ctl_head(in)->ecc[topo_core_device(in->topo, core)][kinds[kind].ecc], 1,
-            memory_order_relaxed);
-    say(in, (enum device_hw_error)kind, core, (uint32_t)(w >> 32), err ? err : &own);
-    say_kernel(in, (enum device_hw_error)kind, core);
-    return kinds[kind].status;
+    return device_hw_strike(in, core, (enum device_hw_error)kind, (uint32_t)(w >> 32), err);
 }
 
 uint64_t device_ecc_get(const struct device_instance *in, uint32_t dev, enum device_ecc which)
@@ -142,13 +153,9 @@ uint64_t device_serial(const struct device_instance *in, uint32_t dev)
     return x ^ x >> 31;
 }
 
-/* --- the variable OPENNRT_FAULT -----------------------------------------------------------------
- */
-
 static const char *const hw_words[DEVICE_HW_COUNT] = {
-    "none", "sram", "hbm", "hbm-repairable", "dma-tx", "dma-rx", "device", "nq-overflow"};
-static const char *const point_words[FAULT_POINT_COUNT] = {"alloc",   "mmap",   "file", "lock",
-                                                           "backing", "thread", "queue"};
+    "none",   "sram",   "hbm",         "hbm-repairable", "dma-tx",
+    "dma-rx", "device", "nq-overflow", "parity",         "notification"};
 
 enum device_hw_error device_hw_error_from_name(const char *name)
 {
@@ -157,56 +164,4 @@ enum device_hw_error device_hw_error_from_name(const char *name)
     while (k < DEVICE_HW_COUNT && strcmp(hw_words[k], name) != 0)
         k++;
     return (enum device_hw_error)k;
-}
-
-/* Up to three numbers, each after a colon; missing ones keep what they were. */
-static bool numbers(char *text, int64_t v[3])
-{
-    char *save = NULL;
-    unsigned n = 0;
-
-    for (char *t = strtok_r(text, ":", &save); t; t = strtok_r(NULL, ":", &save), n++) {
-        if (n == 3 || !settings_parse_int(t, &v[n]) || v[n] < 0 || v[n] > UINT32_MAX)
-            return false;
-    }
-    return n > 0;
-}
-
-static bool fault_item(struct device_instance *in, char *item)
-{
-    char *rest = strchr(item, ':');
-    int64_t v[3] = {0};
-
-    if (!rest)
-        return false;
-    *rest++ = 0;
-    if (!numbers(rest, v))
-        return false;
-    for (unsigned p = 0; p < FAULT_POINT_COUNT; p++) {
-        if (strcmp(item, point_words[p]) == 0) {
-            fault_arm((enum fault_point)p, (uint64_t)v[0]);
-            return v[0] > 0;
-        }
-    }
-    enum device_hw_error kind = device_hw_error_from_name(item);
-    return device_hw_inject(in, (uint32_t)v[0], kind, (uint32_t)v[2], (uint32_t)v[1], NULL) ==
-           NRT_SUCCESS;
-}
-
-void device_fault_env(struct device_instance *in, const struct diag_sink *sink)
-{
-    const char *text = settings_str("OPENNRT_FAULT", NULL);
-    char *copy = text ? mem_strdup(text) : NULL, *save = NULL;
-
-    for (char *t = copy ? strtok_r(copy, ", ", &save) : NULL; t; t = strtok_r(NULL, ", ", &save)) {
-        char item[64];
-
-        snprintf(item, sizeof(item), "%s", t);
-        if (!fault_item(in, item))
-            diag_warn(sink,
-                      "OPENNRT_FAULT: \"%s\" is not <point>:<hit> nor "
-                      "<error>:<core>[:<after>[:<detail>]]; ignored",
-                      t);
-    }
-    mem_free(copy);
 }

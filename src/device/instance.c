@@ -93,6 +93,7 @@ static void instance_free(struct device_instance *in)
         munmap(in->fork_page, 4096);
     memlog_destroy(in->memlog);
     run_place_free(in->place);
+    faults_destroy(in->faults);
     pthread_mutex_destroy(&in->map_lock);
     config_free(&in->cfg);
     lease_watches_free(in);
@@ -149,7 +150,8 @@ NRT_STATUS device_instance_open(const struct device_config *cfg, struct device_i
     in->log = cfg->log;
     pthread_mutex_init(&in->map_lock, NULL);
     snprintf(in->name, sizeof(in->name), "%s", cfg->name ? cfg->name : "default");
-    if (!config_copy(&in->cfg, cfg)) {
+    in->faults = faults_create();
+    if (!in->faults || !config_copy(&in->cfg, cfg)) {
         st = err_set(err, NRT_RESOURCE, "no memory");
         goto fail;
     }

@@ -48,19 +48,18 @@ static void count_run(struct frame *f, uint64_t ns)
     f->flops += f->report.stats.flops;
 }
 
-/* Errors of the hardware, which only somebody's wish makes (behaviour.md 8.5). */
-static NRT_STATUS hw_errors(struct model *m, struct instance *in, struct err *err)
+/* Errors of the hardware at the end of a run, which only somebody's wish makes (behaviour.md 8.5):
+ * one that the process was asked for, or one that waits at the core. */
+static NRT_STATUS hw_errors(struct model *m, struct instance *in, const struct device_fault *asked,
+                            struct err *err)
 {
     NRT_STATUS status = NRT_SUCCESS;
 
+    if (__builtin_expect(asked != NULL, 0))
+        status = device_hw_strike(m->h->cfg.in, asked->core, asked->hw, asked->detail, err);
     for (uint32_t c = 0; status == NRT_SUCCESS && c < in->stage_count; c++)
         status = device_hw_check(m->h->cfg.in, in->stage[c].phys->index, err);
-    if (status == NRT_EXEC_SW_NQ_OVERFLOW) {
-        if (!m->h->cfg.dge_notifications)
-            return NRT_SUCCESS; /* nothing is notified of, so nothing overflows */
-        report_nq_overflow(m, in, err);
-    }
-    return status;
+    return __builtin_expect(status == NRT_SUCCESS, 1) ? status : fault_ended(m, in, status, err);
 }
 
 static uint32_t runnable_with_me(void *arg)
@@ -120,6 +119,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     const struct node *nd = &m->nodes[at];
     struct observed seen;
     struct printing printing;
+    struct run_fault fault;
     uint64_t start;
     NRT_STATUS status;
 
@@ -145,9 +145,13 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     f->run[at].events = seen.events ? seen.events : f->events.ev ? &f->events : NULL;
     printing_begin(m, in, &printing);
     f->run[at].printer = m->h->cfg.printer ? &printing.printer : NULL;
+    fault.strikes = false;
+    if (device_faults_any(m->h->faults))
+        f->run[at].fault = fault_of_run(m, in, &fault);
     status = core_run(&f->run[at], &f->report);
     printing_end(&printing);
     f->run[at].printer = NULL;
+    f->run[at].fault = NULL;
     count_run(f, run_now_ns() - start);
     if (__builtin_expect(seen.events && f->events.ev, 0))
         events_copy(&f->events, seen.events);
@@ -155,7 +159,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
     if (status == NRT_SUCCESS)
-        status = hw_errors(m, in, err);
+        status = hw_errors(m, in, fault.strikes ? &fault.what : NULL, err);
     observe_end(m, in, &f->report, status, &seen);
     if (status != NRT_SUCCESS && f->report.status == NRT_SUCCESS) {
         tell_failure(m, in, call, NULL, err); /* an error of the hardware */

@@ -54,6 +54,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
     h->topo = device_topo(cfg->in);
     h->lnc = device_lnc(cfg->in);
     h->gen = (enum isa_gen)h->topo->arch;
+    h->faults = device_faults_armed(cfg->in);
     h->next_id = MODEL_FIRST_ID;
     h->sink = (struct diag_sink){.warn = warn_log, .debug = debug_log, .arg = h};
     pthread_mutex_init(&h->lock, NULL);

@@ -51,6 +51,7 @@ struct model_host {
     uint32_t count;
     struct logical *cores;
     const struct model_watch *_Atomic watch; /* NULL: nobody looks on */
+    const uint32_t *faults;                  /* device_faults_armed */
 };
 
 /* What is read from the environment at each load. */
@@ -247,7 +248,23 @@ void frame_cells(struct model *m, struct instance *in, struct frame *f);
 
 /* report.c: the log lines of failed executions */
 void report_failure(struct model *m, struct instance *in, const struct core_report *r);
-/* The line of status 1204, which goes into err as well. */
-void report_nq_overflow(struct model *m, struct instance *in, struct err *err);
+/* The run ended and the notification of that did not come (NRT_TIMEOUT), or its queue overflowed
+ * (NRT_EXEC_SW_NQ_OVERFLOW): the documented line, which goes into err as well. */
+void report_no_notification(struct model *m, struct instance *in, NRT_STATUS status,
+                            struct err *err);
+
+/* fault.c */
+struct run_fault {
+    struct model *m;
+    struct device_fault what;
+    bool strikes; /* when the run has ended */
+    struct core_fault run;
+};
+/* What a run that begins is to meet, if anything: by core_run.fault (the result; NULL: nothing), or
+ * by ret->strikes when it has ended. ret lives as long as the run. The core is owned. */
+const struct core_fault *fault_of_run(struct model *m, const struct instance *in,
+                                      struct run_fault *ret);
+/* The hardware's error at the end of a run: its status, after what is to be said about it here. */
+NRT_STATUS fault_ended(struct model *m, struct instance *in, NRT_STATUS status, struct err *err);
 
 #endif

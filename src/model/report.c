@@ -45,16 +45,20 @@ static void report_timeout(struct model *m, const struct phys *p, const struct c
     report_engines(m, p, r);
 }
 
-void report_nq_overflow(struct model *m, struct instance *in, struct err *err)
+void report_no_notification(struct model *m, struct instance *in, NRT_STATUS status,
+                            struct err *err)
 {
     const struct phys *p = in->stage[0].phys;
 
-    err_set(err, NRT_EXEC_SW_NQ_OVERFLOW,
+    err_set(err, status,
             "(FATAL-RT-UNDEFINED-STATE) execution timeout (%" PRIu64
             " ms) on Neuron Device %u NC %u, model %s, waiting for execution completion "
-            "notification, potentially caused by DGE notifications enabled. Please disable it (set "
-            "NEURON_RT_ENABLE_DGE_NOTIFICATIONS to 0) and try again.",
-            m->env.timeout_ns / 1000000, p->device, p->nc, m->neff->name);
+            "notification%s",
+            m->env.timeout_ns / 1000000, p->device, p->nc, m->neff->name,
+            status == NRT_EXEC_SW_NQ_OVERFLOW
+                ? ", potentially caused by DGE notifications enabled. Please disable it (set "
+                  "NEURON_RT_ENABLE_DGE_NOTIFICATIONS to 0) and try again."
+                : "");
     LOGE(m->h->cfg.log, LOG_TDRV, "exec_wait_round_robin", "%s", err->text);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "run/run.h"
 
@@ -176,6 +177,19 @@ static bool entry_size(struct net_proxy *p, const struct net_entry *e, uint32_t 
     return false;
 }
 
+/* A message that is lost on the way: who sends it does not see that. */
+static bool entry_lost(struct net_proxy *p, const struct net_entry *e, struct proxy_slot *s)
+{
+    if (!p->cfg.send || !fault_hit(FAULT_NET))
+        return false;
+    LOGI(p->cfg.log, LOG_NRT, "net_proxy",
+         "%s: fault on demand: a message to rank %u is lost, entry %u of an operation of %u",
+         p->name, e->peer, p->posted, p->ops[p->first].n);
+    s->r = NULL;
+    s->done = true;
+    return true;
+}
+
 /* entry j is posted when index > j and fewer than `outstanding` entries are unreported */
 static unsigned post_some(struct net_proxy *p)
 {
@@ -199,7 +213,9 @@ static unsigned post_some(struct net_proxy *p)
         if (!entry_size(p, e, p->posted, &size))
             return n;
         s->done = false;
-        how = p->cfg.wire.post(p->cfg.wire.arg, p->cfg.send, p->cfg.channel, e, size, &s->r, &why);
+        how = entry_lost(p, e, s) ? NET_POSTED
+                                  : p->cfg.wire.post(p->cfg.wire.arg, p->cfg.send, p->cfg.channel,
+                                                     e, size, &s->r, &why);
         if (how == NET_AGAIN) {
             p->counters.stalls++;
             break;

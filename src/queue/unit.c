@@ -123,6 +123,8 @@ NRT_STATUS queue_push(struct queue_set *s, uint32_t core, enum queue_kind kind, 
     q = queue_find(s, core, kind, queue);
     if (atomic_load_explicit(&q->dead, memory_order_acquire))
         return refuse(q, NRT_EXEC_UNIT_UNRECOVERABLE, err);
+    if (fault_hit(FAULT_ASYNC))
+        return refuse(q, NRT_QUEUE_FULL, err);
     slots = atomic_load_explicit(&q->slots, memory_order_acquire);
     if (__builtin_expect(!slots, 0) && !(slots = slots_make(q)))
         return refuse(q, NRT_RESOURCE, err);

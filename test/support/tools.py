@@ -11,10 +11,10 @@ from proves import proves  # noqa: E402,F401
 
 
 class Worker:
-    """A process with a runtime (worker.py). env: its own variables."""
+    """A process with a runtime (worker.py). env: its own variables; neff: another one than the site's."""
 
-    def __init__(self, site, **env):
-        self.p = subprocess.Popen([sys.executable, os.path.join(HERE, 'worker.py'), site.lib, site.neff],
+    def __init__(self, site, neff=None, **env):
+        self.p = subprocess.Popen([sys.executable, os.path.join(HERE, 'worker.py'), site.lib, neff or site.neff],
                                   env=dict(site.env, **env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = self.p.pid
         site.workers.append(self)
@@ -23,11 +23,15 @@ class Worker:
     def answer(self):
         return self.p.stdout.readline().strip()
 
+    def tell(self, line):
+        """Without waiting for the answer."""
+        self.p.stdin.write(line + '\n')
+        self.p.stdin.flush()
+
     def do(self, *lines):
         """The answer to the last line."""
         for line in lines:
-            self.p.stdin.write(line + '\n')
-            self.p.stdin.flush()
+            self.tell(line)
             got = self.answer()
         return got
 
@@ -59,10 +63,14 @@ class Site:
 
     def __enter__(self):
         self.tmp = tempfile.TemporaryDirectory()
-        self.neff = os.path.join(self.tmp.name, 'add.neff')
-        subprocess.run([self.opennrt, 'asm', os.path.join(HERE, '../programs/add.nasm'), '-o', self.neff,
-                        '-D', 'ROWS=2'], check=True, env=self.env)
+        self.neff = self.assemble(os.path.join(HERE, '../programs/add.nasm'), '-D', 'ROWS=2')
         return self
+
+    def assemble(self, nasm, *options):
+        """A NEFF beside the site's log."""
+        neff = os.path.join(self.tmp.name, os.path.basename(nasm) + '.neff')
+        subprocess.run([self.opennrt, 'asm', nasm, '-o', neff, *options], check=True, env=self.env)
+        return neff
 
     def __exit__(self, *_):
         for w in self.workers:

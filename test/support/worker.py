@@ -6,9 +6,12 @@ line with "ok" or "failed STATUS".
 usage: worker.py LIBNRT NEFF      (a NEFF with the inputs a and b and the output c, of 4096 bytes each)
 
 load VNC     load the NEFF; memory VNC     bytes the account shows for the core ("ok BYTES")
+join VNC RANK RANKS                         load it as a rank, with the others
 run N        execute it N times; bad       execute it without its inputs
+later N      leave N executions to the compute unit, one after the other, and wait for each
 tensor VNC BYTES, host BYTES                allocate a tensor; touch VNC BYTES: one in HBM, written and freed
-free         free the tensor allocated last; unload"""
+free         free the tensor allocated last; unload
+fault ITEM   put a fault in force; struck   how many have struck ("ok COUNT"); calm     none is any more"""
 import ctypes
 import sys
 
@@ -34,6 +37,14 @@ class Worker:
 
     def load(self, vnc):
         self.must(self.nrt.nrt_load(self.neff, ctypes.c_size_t(len(self.neff)), int(vnc), 1, ctypes.byref(self.model)))
+        self.make_sets(vnc)
+
+    def join(self, vnc, rank, ranks):
+        self.must(self.nrt.nrt_load_collectives(self.neff, ctypes.c_size_t(len(self.neff)), int(vnc), 1, int(rank),
+                                                int(ranks), ctypes.byref(self.model)))
+        self.make_sets(vnc)
+
+    def make_sets(self, vnc):
         self.sets = []
         for names in ('ab', 'c', ''):
             s = ctypes.c_void_p()
@@ -45,6 +56,20 @@ class Worker:
     def run(self, n):
         for _ in range(int(n)):
             self.must(self.nrt.nrt_execute(self.model, self.sets[0], self.sets[1]))
+
+    def later(self, n):
+        tracker, seq = ctypes.c_void_p(), ctypes.c_uint64()
+        errors, count = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_size_t()
+        self.must(self.nrt.nrta_error_tracker_create(0, ctypes.byref(tracker)))
+        try:
+            for _ in range(int(n)):
+                self.must(self.nrt.nrta_execute_schedule(self.model, self.sets[0], self.sets[1], 0, tracker,
+                                                         ctypes.byref(seq)))
+                self.must(self.nrt.nrt_async_drain_queued_execs(-1))
+                self.must(self.nrt.nrta_error_tracker_get_list(tracker, ctypes.byref(errors), ctypes.byref(count)))
+                self.must(errors[1] if count.value else 0)
+        finally:
+            self.nrt.nrta_error_tracker_destroy(tracker)
 
     def bad(self):
         self.must(self.nrt.nrt_execute(self.model, self.sets[2], self.sets[1]))
@@ -67,6 +92,17 @@ class Worker:
 
     def unload(self):
         self.must(self.nrt.nrt_unload(self.model))
+
+    def fault(self, item):
+        self.must(self.nrt.opennrt_fault_add(item.encode()))
+
+    def calm(self):
+        self.must(self.nrt.opennrt_fault_clear())
+
+    def struck(self):
+        n = ctypes.c_uint64()
+        self.must(self.nrt.opennrt_fault_struck(ctypes.byref(n)))
+        return n.value
 
     def memory(self, vnc):
         stats, size = (ctypes.c_size_t * 2)(), ctypes.c_size_t()

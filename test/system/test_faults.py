@@ -1,59 +1,72 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Every row of the table in docs/faults.md, read from the page: the item is put in force, the call is made, and status, log,
-counters and recovery are those of the row. Twice each: the same item fails the same way. Other executions are untouched.
+counters, dump and recovery are those of the row. Twice each, by the variable and by the call of opennrt/fault.h: the same
+item fails the same way. Then what items select.
 
-usage: test_faults.py OPENNRT LIBNRT FAULTS_MD"""
+usage: test_faults.py cores|ranks OPENNRT LIBNRT FAULTS_MD"""
+import json
 import os
 import re
 import shutil
+import signal
+import socket
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 from tools import Site, Worker  # noqa: E402
 
-OPENNRT, LIB, PAGE = sys.argv[1:4]
-STATUS = 'neuron0/neuron_core0/stats/status'
-HARDWARE = 'neuron0/stats/hardware'
+WHAT, OPENNRT, LIB, PAGE = sys.argv[1:5]
+COLUMNS = ['item', 'call', 'status', 'message', 'status node', 'hardware node', 'culprit', 'unit', 'recovery']
+ALONE = {'execute': ('run 1', True), 'tensor': ('touch 0 3000000', False), 'later': ('later 1', True)}
+RANKS = ('all_reduce', 'between nodes')
 
 
 def rows():
-    """The last table of the page: item, call, status, message, status node, hardware node, recovery."""
+    """The last table of the page."""
     text = open(PAGE, encoding='utf-8').read()
     table = text[text.index('| item | call |'):]
     head, _, *lines = table[:table.index('\n\n')].splitlines()
-    names = [c.strip() for c in head.strip('|').split('|')]
-    assert names == ['item', 'call', 'status', 'message', 'status node', 'hardware node', 'recovery'], names
+    assert [c.strip() for c in head.strip('|').split('|')] == COLUMNS, head
     out = []
     for line in lines:
         cells = [c.strip().strip('`') for c in line.strip('|').split('|')]
-        assert len(cells) == len(names), line
-        out.append(dict(zip(names, cells)))
+        assert len(cells) == len(COLUMNS), line
+        out.append(dict(zip(COLUMNS, cells)))
     return out
 
 
 def errors():
-    """Every error that the tool knows has a row."""
+    """Every name of the first table, and every error that the tool knows, has a row; but for points of the host's, of
+    which test_api_fault.c fails every one."""
     listed = {r['item'].split(':')[0] for r in rows()}
+    page = open(PAGE, encoding='utf-8').read()
+    named = set()
+    for line in page[page.index('| name |'):page.index('| key |')].splitlines()[2:]:
+        named |= set(re.findall('`([a-z-]+)`', line.split('|')[1] if line else ''))
+    assert len(named) == 23 and named - listed == {'alloc', 'mmap', 'file', 'lock', 'thread', 'queue'}, named - listed
     with Site('faultl', OPENNRT, LIB) as site:
         known = re.search(r'^  ERROR +(.*?)\(with', site.run(OPENNRT, 'inject', '--help').stdout, re.S | re.M).group(1)
     names = set(re.findall(r'[a-z-]+', known))
-    assert {'sram', 'hbm', 'hbm-repairable', 'dma-tx', 'dma-rx', 'device', 'nq-overflow'} == names, names
+    assert {'sram', 'hbm', 'hbm-repairable', 'dma-tx', 'dma-rx', 'device', 'parity', 'notification',
+            'nq-overflow'} == names, names
     assert names <= listed, names - listed
 
 
-def numbers(site):
-    """The counters as they are."""
+def numbers(site, core='neuron0/neuron_core0'):
+    """The counters of a core and its device as they are."""
     root = os.path.join(site.tmp.name, 'tree')
+    status, hardware = core + '/stats/status', os.path.dirname(core) + '/stats/hardware'
     shutil.rmtree(root, ignore_errors=True)
     site.run(OPENNRT, 'sysfs', '--snapshot', root)
     got = {}
-    for name in os.listdir(os.path.join(root, STATUS)):
-        if not os.path.islink(os.path.join(root, STATUS, name)):
-            got[name] = int(open(os.path.join(root, STATUS, name, 'total'), encoding='ascii').read())
-    for name in os.listdir(os.path.join(root, HARDWARE)):
-        if os.path.isfile(os.path.join(root, HARDWARE, name)):
-            got[name] = int(open(os.path.join(root, HARDWARE, name), encoding='ascii').read())
+    for name in os.listdir(os.path.join(root, status)):
+        if not os.path.islink(os.path.join(root, status, name)):
+            got[name] = int(open(os.path.join(root, status, name, 'total'), encoding='ascii').read())
+    for name in os.listdir(os.path.join(root, hardware)):
+        if os.path.isfile(os.path.join(root, hardware, name)):
+            got[name] = int(open(os.path.join(root, hardware, name), encoding='ascii').read())
     return got
 
 
@@ -66,67 +79,234 @@ def log_of(path):
         return f.read()
 
 
-CALLS = {'execute': ('run 1', ['load 0']), 'tensor': ('touch 0 3000000', [])}
+def records(text):
+    """Without times, numbers of threads and of dumps."""
+    return [re.sub('core dump [0-9]+', 'core dump', r) for r in re.findall(r'(?:ERROR|WARN|INFO) .*', text)]
 
 
-def check(row, site, log, before):
-    """Records of the log without times and numbers of threads, and the counters afterwards."""
-    call, first = CALLS[row['call']]
-    w = Worker(site, NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=row['item'], NEURON_RT_ENABLE_DGE_NOTIFICATIONS='1',
-               NEURON_RT_LOG_LOCATION=log)
-    for line in first:
-        w.ok(line)
-    said = len(log_of(log))
-    got = w.do(call)
-    assert got == 'failed ' + row['status'], (row, got, log_of(log)[said:])
-    text = log_of(log)[said:]
+class Watched:
+    """A worker with a log and a folder for its dumps; the site's own counts of a core."""
+
+    def __init__(self, site, name, neff=None, core='neuron0/neuron_core0', **env):
+        self.site, self.core, self.seen = site, core, None
+        self.log = os.path.join(site.tmp.name, name + '.log')
+        self.dumps = os.path.join(site.tmp.name, name + '.dumps')
+        open(self.log, 'w', encoding='ascii').close()
+        shutil.rmtree(self.dumps, ignore_errors=True)
+        self.w = Worker(site, neff, NEURON_RT_LOG_LOCATION=self.log, NEURON_RT_LOG_LEVEL='INFO',
+                        NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=self.dumps, OPENNRT_NEURON_DUMP='/bin/true',
+                        NEURON_RT_ENABLE_DGE_NOTIFICATIONS='1', **env)
+
+    def do(self, line):
+        """The answer, and what it logged."""
+        said = len(log_of(self.log))
+        return self.w.do(line), log_of(self.log)[said:]
+
+    def grown(self):
+        """The counters that have grown since the last look, by how much."""
+        before, self.seen = self.seen, numbers(self.site, self.core)
+        return grown(before or self.seen, self.seen)
+
+    def culprit(self):
+        """What the dumps since the last look blame, as the column calls it; '-': there are none."""
+        if not os.path.isdir(self.dumps):
+            return '-'
+        shown = self.site.run(OPENNRT, 'dump', 'show', '--json', self.dumps).stdout
+        shutil.rmtree(self.dumps)
+        return json.loads(shown)['culprit']['cause']
+
+
+def wanted(row):
+    return {row[k]: 1 for k in ('status node', 'hardware node') if row[k] != '-'}
+
+
+def strikes(row, worker, line, also):
+    """The call meets the fault; also: what else has grown since the last look."""
+    got, text = worker.do(line)
+    assert got == 'failed ' + row['status'], (row, got, text)
     assert row['message'] in text and ' ERROR ' in text, (row, text)
+    counts = worker.grown()
+    assert counts == {**wanted(row), **also}, (row, counts)
+    culprit = worker.culprit()
+    assert culprit == row['culprit'], (row, culprit)
+    return records(text)
+
+
+def check_alone(row, site):
+    line, loads = ALONE[row['call']]
+    worker = Watched(site, 'alone', NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=row['item'])
+    if loads:
+        worker.w.ok('load 0')
+    worker.grown()
+    first = strikes(row, worker, line, {})
     assert row['recovery'] == 'next'
-    said = len(log_of(log))
-    w.ok(call)
-    assert ' ERROR ' not in log_of(log)[said:], log_of(log)[said:]
-    want = {row[k]: 1 for k in ('status node', 'hardware node') if row[k] != '-'}
-    if row['call'] == 'execute':
-        want['success'] = 1  # that of the recovery
-    now = numbers(site)
-    assert grown(before, now) == want, (row, grown(before, now))
-    w.end()
-    return re.findall(r'(?:ERROR|WARN|INFO) .*', text), now
+    got, text = worker.do(line)
+    assert got == 'ok' and ' ERROR ' not in text, (row, got, text)
+    if loads:
+        worker.w.ok('fault ' + row['item'])
+    else:  # memory that is there is not made again
+        worker.w.end()
+        seen = worker.seen
+        worker = Watched(site, 'alone', NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=row['item'])
+        worker.seen = seen
+    again = strikes(row, worker, line, {'success': 1} if loads else {})
+    assert again == first, (row, set(again) ^ set(first))
+    if row['unit'] != '-':
+        worker.w.ok('fault ' + row['item'])
+        assert worker.w.do('later 1') == 'failed ' + row['status'], row
+        got = worker.w.do('later 1')
+        assert got == {'usable': 'ok', '101': 'failed 101'}[row['unit']], (row, got)
+    worker.w.end()
 
 
-def warnings(site, log):
-    """What is not understood is said and ignored, whatever it is."""
+def variable(site):
+    """What is not understood is said and ignored, whatever it is; the rest is in force."""
     bad = ['x', 'hbm', 'hbm:', 'hbm:9', 'hbm:0:-1', 'hbm:0:1:2:3', 'alloc:0', 'alloc:x', ':', '::::', 'HBM:0', 'hbm:0x1',
-           'hbm:4294967296', 'hbm:0:16777216', 'q' * 300, '\x7f:0', 'hbm\t:0', 'é:1', 'file:99999999999999999999']
-    w = Worker(site, NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=','.join(bad), NEURON_RT_LOG_LOCATION=log,
-               NEURON_RT_LOG_LEVEL='WARNING')
-    text = log_of(log)
+           'hbm:4294967296', 'q' * 300, '\x7f:0', 'é:1', 'file:99999999999999999999', 'hbm:core=0:1', 'hbm:core=0:core=0',
+           'hbm:0:core=0', 'hbm:p=1.5', 'hbm:p=', 'hbm:p=.', 'hbm:at=act', 'hbm:at=xxx.0', 'hbm:at=act.x', 'hbm:model=',
+           'hbm:hit=1', 'alloc:core=1', 'alloc:1:2', 'semaphore:0:0:256', 'slow-link:0:0', 'late-rank:0:0:3600001',
+           'net-loss:0', 'hbm:seed=1=2', 'hbm:what=1', 'hbm:=1']
+    worker = Watched(site, 'bad', NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=','.join(bad + ['hbm:0:3']))
+    text = log_of(worker.log)
     assert text.count('OPENNRT_FAULT: ') == len(bad), (text.count('OPENNRT_FAULT: '), text)
-    w.ok('load 0', 'run 3')
-    w.end()
+    worker.w.ok('load 0', 'run 3')
+    assert worker.w.do('run 1') == 'failed 1201'
+    assert worker.w.do('struck') == 'ok 1'
+    for item in bad:
+        if item.isascii():
+            said = len(log_of(worker.log))
+            assert worker.w.do('fault hbm:0,' + item) == 'failed 2', item
+            assert log_of(worker.log)[said:].count(' ERROR ') == 1, item
+    worker.w.ok('run 5')  # the good item of a bad list is not in force
+    worker.w.end()
 
 
-def after(site, log):
-    """`after` counts executions: exactly the one behind them fails."""
+def pattern(worker, item, n=60):
+    """Which of n executions fail: '.' and '!'."""
+    worker.w.ok('calm', 'fault ' + item)
+    return ''.join({'ok': '.', 'failed 1201': '!'}[worker.w.do('run 1')] for _ in range(n))
+
+
+def selection(site):
+    w = Watched(site, 'sel', NEURON_RT_VISIBLE_CORES='0')
+    w.w.ok('load 0')
     for n in (0, 1, 7):
-        w = Worker(site, NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT='hbm:0:%d' % n, NEURON_RT_LOG_LOCATION=log)
-        w.ok('load 0')
-        got = [w.do('run 1') for _ in range(12)]
-        assert got == ['ok'] * n + ['failed 1201'] + ['ok'] * (11 - n), (n, got)
-        w.end()
+        assert pattern(w, 'hbm:0:%d' % n, 12) == '.' * n + '!' + '.' * (11 - n)
+    assert pattern(w, 'hbm:0:2:0:count=3', 8) == '..!!!...'
+    assert pattern(w, 'hbm:core=0:after=3:count=0', 8) == '...!!!!!'
+    assert pattern(w, 'hbm:core=1', 5) == '.....'
+    assert pattern(w, 'hbm:model=add', 3) == '!..' and pattern(w, 'hbm:model=ad', 3) == '...'
+    assert pattern(w, 'hbm:at=act.0:after=1', 4) == '.!..'
+    assert pattern(w, 'hbm:at=act.99', 4) == '....'  # there is no such record
+    assert pattern(w, 'hbm:at=pe.0:count=0', 4) == '....'  # nor such an engine
+    assert pattern(w, 'hbm:0,hbm:0', 4) == '!!..'  # two at once: the second waits for the next
+    assert pattern(w, 'hbm:p=1:count=0', 5) == '!!!!!' and pattern(w, 'hbm:p=0:count=0', 5) == '.....'
+    drawn = [pattern(w, 'hbm:p=0.3:seed=%d:count=0' % s) for s in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2], drawn
+    for text in drawn:
+        assert 5 <= text.count('!') <= 35, text  # 18 are expected; less than one seed in 10000 is outside
+    assert pattern(w, 'hbm:p=0.3:seed=1') == first_only(drawn[0])
+    w.w.ok('calm')
+    w.w.end()
+    again = Watched(site, 'replay', NEURON_RT_VISIBLE_CORES='0')
+    again.w.ok('load 0')
+    assert pattern(again, 'hbm:p=0.3:seed=2:count=0') == drawn[2]
+    again.w.end()
 
 
-table = rows()
-assert len(table) >= 8
-errors()
-with Site('fault', OPENNRT, LIB) as the_site:
-    the_log = os.path.join(the_site.tmp.name, 'log')
-    open(the_log, 'w', encoding='ascii').close()
-    counters = numbers(the_site)
-    for r in table:
-        first_text, counters = check(r, the_site, the_log, counters)
-        second_text, counters = check(r, the_site, the_log, counters)
-        assert first_text and first_text == second_text, (r, first_text, second_text)
-    os.truncate(the_log, 0)
-    warnings(the_site, the_log)
-    after(the_site, the_log)
+def first_only(text):
+    at = text.index('!')
+    return '.' * at + '!' + '.' * (len(text) - at - 1)
+
+
+# ---- ranks ----
+
+class Pair:
+    """Two ranks, on devices 0 and 1 of an instance, or on the first core of two instances."""
+
+    def __init__(self, site, other, item, port):
+        neff = site.assemble(os.path.join(HERE, '../programs/sum2.nasm'))
+        env = {'NEURON_RT_ROOT_COMM_ID': '127.0.0.1:%d' % port, 'OPENNRT_DEVICE_TIME': '1',
+               'NEURON_RT_EXEC_TIMEOUT': '2' if '600000' in item or 'net' in item else '120'}
+        core = ('0', 'neuron0/neuron_core0') if other is not site else ('2', 'neuron1/neuron_core0')
+        self.a = Watched(site, 'a', neff, NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=item, **env)
+        self.b = Watched(other, 'b', neff, core[1], NEURON_RT_VISIBLE_CORES=core[0], **env)
+
+    def both(self, a, b):
+        self.a.w.tell(a)
+        self.b.w.tell(b)
+        return self.a.w.answer(), self.b.w.answer()
+
+    def end(self):
+        for x in (self.a, self.b):
+            x.w.kill()
+
+
+def kept_port(kept):
+    """One that nobody else gets: it stays bound, without listening, until this test ends."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(('127.0.0.1', 0))
+    kept.append(s)
+    return s.getsockname()[1]
+
+
+def lasts(path):
+    """Microseconds that the log says the operation lasts on devices."""
+    return float(re.search(r'all_reduce of 2 ranks lasts ([0-9.]+) us', log_of(path)).group(1))
+
+
+def check_ranks(row, site, other, kept):
+    p = Pair(site, other, row['item'], kept_port(kept))
+    assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
+    before = numbers(other, p.b.core)
+    p.a.w.tell('run 1')
+    p.b.w.tell('run 1')
+    got = p.b.w.answer()
+    p.a.w.answer()
+    text = log_of(p.a.log) + log_of(p.b.log)
+    assert got == ('ok' if row['status'] == '0' else 'failed ' + row['status']), (row, got, text)
+    assert row['message'] in text and ('ERROR' in text) == (row['status'] != '0'), (row, text)
+    assert grown(before, numbers(other, p.b.core)) == (wanted(row) or {'success': 1}), row
+    if row['culprit'] == 'death':
+        assert p.a.w.p.wait() == -signal.SIGKILL
+    if row['culprit'] == '-':
+        assert not os.path.isdir(p.a.dumps) and not os.path.isdir(p.b.dumps)
+    else:
+        culprit = json.loads(other.run(OPENNRT, 'dump', 'show', '--json', p.b.dumps).stdout)['culprit']
+        assert culprit['cause'] == row['culprit'] and culprit['rank'] == 0, (row, culprit)
+    if row['item'].startswith('slow-link'):
+        assert lasts(p.a.log) > lasts(p.b.log)  # who has no such item knows nothing of it
+    if row['recovery'] == 'next':
+        assert p.both('run 3', 'run 3') == ('ok', 'ok')
+        p.end()
+        return
+    assert row['recovery'] == 'restart', row
+    assert p.b.w.do('run 1') == 'failed ' + row['status'], row
+    p.end()
+    p = Pair(site, other, '', kept_port(kept))
+    assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
+    assert p.both('run 3', 'run 3') == ('ok', 'ok')
+    p.end()
+
+
+def main():
+    table = rows()
+    assert {r['call'] for r in table} == {*ALONE, *RANKS}
+    if WHAT == 'cores':
+        errors()
+        with Site('fault', OPENNRT, LIB) as site:
+            for r in table:
+                if r['call'] in ALONE:
+                    check_alone(r, site)
+            variable(site)
+            selection(site)
+        return
+    kept = []
+    with Site('faultr', OPENNRT, LIB, 'trn1.32xlarge') as site, Site('faults', OPENNRT, LIB, 'trn1.32xlarge') as other:
+        for r in table:
+            if r["call"] in RANKS:
+                check_ranks(r, site, other if r['call'] == 'between nodes' else site, kept)
+
+
+main()

@@ -184,9 +184,12 @@ static bool follow(const struct dump_set *s, struct step at, struct dump_verdict
 
 /* ---- a core ---- */
 
+/* Of an execution that failed while a record was carried out, or after its programs had ended: what
+ * a program does has other statuses there, or its run an end of its own. */
 static bool is_hardware(uint32_t status)
 {
-    return status == NRT_HW_ERROR || status == NRT_EXEC_HW_ERR_HBM_UE ||
+    return status == NRT_TIMEOUT || status == NRT_HW_ERROR ||
+           status == NRT_EXEC_COMPLETED_WITH_ERR || status == NRT_EXEC_HW_ERR_HBM_UE ||
            status == NRT_EXEC_HW_ERR_NC_UE || status == NRT_EXEC_HW_ERR_DMA_ABORT ||
            status == NRT_EXEC_SW_NQ_OVERFLOW || status == NRT_EXEC_HW_ERR_REPAIRABLE_HBM_UE;
 }
@@ -270,7 +273,8 @@ void dump_judge_core(const struct dump_set *s, unsigned file, struct dump_verdic
             with_text(f, DUMP_CAUSE_COLLECTIVE, v);
         }
     } else {
-        at_record(s, file, DUMP_CAUSE_INSTRUCTION, v);
+        at_record(s, file, is_hardware(f->status) ? DUMP_CAUSE_HARDWARE : DUMP_CAUSE_INSTRUCTION,
+                  v);
     }
 }
 

@@ -142,7 +142,12 @@ static void hardware_errors_strike_once(void **state)
         {DEVICE_HW_DMA_RX, NRT_EXEC_HW_ERR_DMA_ABORT, -1,
          "[MLA 1][NC 1] DMA RX engine 42 is in an abort state", "NEURON_HW_ERR=DMA_ERROR"},
         {DEVICE_HW_DEVICE, NRT_HW_ERROR, -1, "Neuron Device 1 has failed", NULL},
-        {DEVICE_HW_NQ, NRT_EXEC_SW_NQ_OVERFLOW, -1, NULL, NULL}, /* the caller's to say */
+        {DEVICE_HW_PARITY, NRT_EXEC_COMPLETED_WITH_ERR, DEVICE_ECC_SRAM_UNCORRECTED,
+         "Uncorrectable memory error is detected, metadata: 0x2a.",
+         "NEURON_HW_ERR=SRAM_UNCORRECTABLE_ERROR"},
+        /* The caller's to say: */
+        {DEVICE_HW_NQ, NRT_EXEC_SW_NQ_OVERFLOW, -1, NULL, NULL},
+        {DEVICE_HW_NOTIFICATION, NRT_TIMEOUT, -1, NULL, NULL},
     };
     struct fixture *f = fixture_new("trn1.32xlarge");
     struct device_instance *in = fixture_open(f);
@@ -191,15 +196,23 @@ static void faults_from_the_environment(void **state)
     int warned = 0;
     struct diag_sink sink = {.warn = count_warning, .arg = &warned};
     struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 64);
+    struct device_fault fault;
     struct device_extent x;
+    const uint32_t cores[] = {0, 1};
 
     setenv("OPENNRT_FAULT", "hbm:1, lock:2,dma-tx:0:1:7", 1);
     device_fault_env(in, &sink);
     assert_int_equal(warned, 0);
-    assert_int_equal(device_hw_check(in, 1, NULL), NRT_EXEC_HW_ERR_HBM_UE);
-    assert_int_equal(device_hw_check(in, 0, NULL), NRT_SUCCESS);
-    assert_int_equal(device_hw_check(in, 0, NULL), NRT_EXEC_HW_ERR_DMA_ABORT);
-    assert_int_equal(log_tap_find(&f->tap, "DMA TX engine 7 is"), 1);
+    assert_int_equal(*device_faults_armed(in), 2);
+    assert_true(device_fault_of_run(in, &cores[1], 1, "m", &fault));
+    assert_int_equal(fault.hw, DEVICE_HW_HBM);
+    assert_int_equal(fault.core, 1);
+    assert_false(device_fault_of_run(in, &cores[0], 1, "m", &fault));
+    assert_true(device_fault_of_run(in, cores, 2, "m", &fault));
+    assert_int_equal(fault.hw, DEVICE_HW_DMA_TX);
+    assert_int_equal(fault.detail, 7);
+    assert_int_equal(fault.core, 0);
+    assert_int_equal(device_faults_struck(in), 2);
     assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
     assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_TIMEOUT);
     assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
