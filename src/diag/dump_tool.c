@@ -17,8 +17,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "diag/dump_int.h"
+#include "run/run.h"
 
 #define LIMIT_MS 60000
+#define LOOK_MS  20
 
 extern char **environ;
 
@@ -171,23 +173,33 @@ static int spawn(const struct args *a, pid_t *ret_pid)
     return rc;
 }
 
-/* Whether it ended within the limit; else it is killed, with what it has started. */
+/* It has ended, or the program has waited for it already. */
+static bool is_over(pid_t pid)
+{
+    siginfo_t how = {.si_pid = 0};
+
+    return waitid(P_PID, (id_t)pid, &how, WEXITED | WNOHANG | WNOWAIT) != 0 || how.si_pid != 0;
+}
+
+/* Whether it ended within the limit; else it is killed, with what it has started. Without a
+ * descriptor for it, which older containers forbid, it is looked at again and again. */
 static bool await(pid_t pid)
 {
-    struct pollfd ended = {.fd = fd_keep(pidfd_open(pid, 0)), .events = POLLIN};
-    bool in_time = false;
-    int rc;
+    struct pollfd ended = {.events = POLLIN};
+    uint64_t end = run_now_ns() + LIMIT_MS * UINT64_C(1000000), now;
+    bool over;
 
-    if (ended.fd < 0)
-        return errno == ESRCH; /* the program has waited for it already */
-    do
-        rc = poll(&ended, 1, LIMIT_MS);
-    while (rc < 0 && errno == EINTR);
-    in_time = rc > 0;
-    if (!in_time)
+    ended.fd = fault_hit(FAULT_THREAD) ? -1 : fd_keep(pidfd_open(pid, 0));
+    while (!(over = is_over(pid)) && (now = run_now_ns()) < end) {
+        int left = (int)((end - now) / 1000000) + 1;
+
+        (void)poll(&ended, 1, ended.fd < 0 && left > LOOK_MS ? LOOK_MS : left);
+    }
+    if (!over)
         (void)kill(-pid, SIGKILL);
-    close(ended.fd);
-    return in_time;
+    if (ended.fd >= 0)
+        close(ended.fd);
+    return over;
 }
 
 void dump_tool(struct dump *d)
