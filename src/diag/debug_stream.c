@@ -17,6 +17,7 @@
 
 #define CAPACITY   65536
 #define PATH_BYTES 1024
+#define FILE_NAME  "/tensor.npy"
 #define STDOUT_MAX 131072
 
 struct event {
@@ -280,9 +281,26 @@ static void name_of(const char *prefix, char *buf, size_t size)
             *c = '_';
 }
 
+/* Makes the folder of a print, and the path of its file. False: errno. */
+static bool place_make(const struct debug_streams *d, const char *name, uint32_t vnc,
+                       uint64_t iteration, char path[PATH_BYTES])
+{
+    int dir = snprintf(path, PATH_BYTES, "%s/%s/core_%u/%llu", d->dir, name, vnc,
+                       (unsigned long long)iteration);
+    bool made;
+
+    if (dir < 0 || (size_t)dir + sizeof(FILE_NAME) > PATH_BYTES) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    made = fd_folders_make(path);
+    memcpy(path + dir, FILE_NAME, sizeof(FILE_NAME));
+    return made;
+}
+
 static void file_put(struct debug_streams *d, struct stream *s, const struct model_print *p)
 {
-    char dir[PATH_BYTES], path[PATH_BYTES + 16], name[256];
+    char path[PATH_BYTES], name[256];
     struct strbuf out = {0};
     uint64_t iteration;
 
@@ -295,10 +313,11 @@ static void file_put(struct debug_streams *d, struct stream *s, const struct mod
         return;
     }
     strbuf_putn(&out, p->data, p->bytes);
-    snprintf(dir, sizeof(dir), "%s/%s/core_%u/%llu", d->dir, name, p->vnc,
-             (unsigned long long)iteration);
-    snprintf(path, sizeof(path), "%s/tensor.npy", dir);
-    if (out.failed || !fd_folders_make(dir) || !fd_file_write(path, out.s, out.len, false))
+    if (out.failed)
+        LOGE(d->log, LOG_NRT, "debug_stream", "no host memory for the file of a print of \"%s\"",
+             p->prefix);
+    else if (!place_make(d, name, p->vnc, iteration, path) ||
+             !fd_file_write(path, out.s, out.len, false))
         LOGE(d->log, LOG_NRT, "debug_stream", "%s: %s", path, strerror(errno));
     strbuf_fini(&out);
 }

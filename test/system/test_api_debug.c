@@ -218,7 +218,7 @@ static void stream_holds_what_the_variable_says(void **state)
 
 static void prints_go_to_files(void **state)
 {
-    char dir[64], path[256], cmd[128];
+    char dir[64], path[256], cmd[128], deep[1200];
     struct npy_desc d;
     struct err err = {0};
     struct job j;
@@ -253,6 +253,20 @@ static void prints_go_to_files(void **state)
     snprintf(path, sizeof(path), "%s/_._.._x/core_0/0/tensor.npy", dir);
     assert_int_equal(access(path, F_OK), 0);
     job_fini(&j);
+    /* A folder whose name is too long: nothing is written, to no other place either. */
+    memset(deep, 'd', sizeof(deep));
+    memcpy(deep, dir, strlen(dir));
+    for (size_t i = strlen(dir); i < sizeof(deep); i += 200)
+        deep[i] = '/';
+    deep[sizeof(deep) - 1] = '\0';
+    reinit("NEURON_RT_DEBUG_OUTPUT_DIR", deep);
+    api_log_clear();
+    job_init(&j, 0, int_print(), values, sizeof(values));
+    job_run(&j, 1);
+    assert_true(api_log_has("File name too long"));
+    job_fini(&j);
+    deep[strlen(dir) + 200] = '\0';
+    assert_int_equal(access(deep, F_OK), -1);
     reinit("NEURON_RT_DEBUG_OUTPUT_DIR", NULL);
     snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
     assert_int_equal(system(cmd), 0);
