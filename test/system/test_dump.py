@@ -358,6 +358,15 @@ def the_tool():
     assert '\n[packages]\n' in text and '\n[host]\n' in text and text.endswith('\n[complete]\n')
     assert 'call neff_name="a \\x22name\\x22\\x5c?" neff_uuid="%s" date_time="2026-01-02-03-04"' % ('f' * 32) in text
     assert 'host text="Linux ' in text
+    # A link with the name of a snapshot, which somebody may put into a directory of all users, is not followed.
+    other = os.path.join(where(), 'other')
+    shutil.move(name, other)
+    os.symlink(other, name)
+    assert 'no snapshot' in tool(*call, code=1).stderr
+    with open(other, encoding='ascii') as f:
+        assert f.read() == text
+    os.unlink(name)
+    shutil.move(other, name)
     # The upload, by an aws of ours; without one it fails and says so.
     bin_dir = where()
     aws = os.path.join(bin_dir, 'aws')

@@ -117,7 +117,7 @@ host() {
 what=$(packages && host && echo '[complete]') || fail "the host could not be described"
 found=0
 for file in "$dir/$instance"-nd*-pid-"$pid"-tid-"$tid"-lid-"$log"; do
-    [ -f "$file" ] || continue
+    [ -f "$file" ] && [ ! -h "$file" ] || continue # what somebody has linked there is another file
     printf '%s\n' "$what" >>"$file" || fail "cannot write to $file"
     found=$((found + 1))
 done
