@@ -43,6 +43,77 @@ static void tables_that_differ_are_refused_at_load_by_name(void **state)
     nrt_close();
 }
 
+/* One entry, and how often it stands in the table. */
+struct declared {
+    const char *op, *reduce, *dtype, *algorithm;
+    uint32_t ranks[2];
+    unsigned members, entries;
+    uint64_t bytes;
+};
+
+static struct bytes declared_neff(const struct declared *d)
+{
+    struct neff_build *b = neff_build_create("declared");
+    struct neff_build_coll_group group = {d->ranks, d->members};
+    uint64_t n = d->bytes / 4;
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", d->dtype, 1, &n), 0, d->bytes};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", d->dtype, 1, &n), 0, d->bytes};
+    struct neff_build_coll c = coll_floats(d->op, &group, &in, &out);
+    struct prog p;
+
+    c.reduce = d->reduce;
+    c.dtype = d->dtype;
+    c.algorithm = d->algorithm;
+    for (unsigned i = 0; i < d->entries; i++)
+        neff_build_collective(b, 0, &c);
+    prog_init(&p, ISA_SP);
+    coll_prog(&p, 0, 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+/* Rank 1 declares one thing otherwise: neither loads, and both are told who differs in what. */
+static void whatever_differs_is_refused_at_load_by_name(void **state)
+{
+    static const struct declared same = {"all_reduce", "add", "float32", "mesh", {0, 1}, 2, 1, 64};
+    static const char another[] = "sg00/collectives.json: [0]: rank 1 has another operation, size, "
+                                  "type or algorithm here than rank 0";
+    static const char apart[] =
+        "sg00/collectives.json: [0]: of its group of 2, whose first is rank ";
+    static const struct {
+        struct declared d;
+        const char *text;
+    } others[] = {
+        {{"all_to_all", NULL, "float32", "mesh", {0, 1}, 2, 1, 64}, another},
+        {{"all_reduce", "max", "float32", "mesh", {0, 1}, 2, 1, 64}, another},
+        {{"all_reduce", "add", "int32", "mesh", {0, 1}, 2, 1, 64}, another},
+        {{"all_reduce", "add", "float32", "ring", {0, 1}, 2, 1, 64}, another},
+        {{"all_reduce", "add", "float32", "mesh", {0, 1}, 2, 1, 60}, another},
+        {{"all_reduce", "add", "float32", "mesh", {1, 0}, 2, 1, 64}, apart},
+        {{"all_reduce", "add", "float32", "mesh", {1}, 1, 1, 64}, apart},
+        {{"all_reduce", "add", "float32", "mesh", {0, 1}, 2, 2, 64},
+         "sg00/collectives.json: rank 1 has 2 collectives with this group, rank 0 has 1"},
+    };
+    struct bytes f[2] = {declared_neff(&same), {0}};
+
+    coll_session(2);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct coll_caller k[2] = {0};
+
+        f[1] = declared_neff(&others[i].d);
+        api_log_clear();
+        coll_callers_run(k, 2, f);
+        for (unsigned r = 0; r < 2; r++)
+            assert_int_equal(k[r].loaded, NRT_INVALID);
+        if (!api_log_has(others[i].text))
+            fail_msg("case %zu: log is\n%s", i, api_log());
+        coll_nothing_held(2);
+        neff_free(&f[1]);
+    }
+    neff_free(&f[0]);
+    nrt_close();
+}
+
 static void operations_in_another_order_break_the_communicator(void **state)
 {
     struct bytes f[2] = {coll_neff(2, 16, 2, 0, 1), coll_neff(2, 16, 2, 1, 1)};
@@ -377,6 +448,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_that_differ_are_refused_at_load_by_name),
+        cmocka_unit_test(whatever_differs_is_refused_at_load_by_name),
         cmocka_unit_test(a_rank_that_cannot_load_fails_the_others_by_name),
         cmocka_unit_test(device_memory_runs_out_during_a_load),
         cmocka_unit_test(a_file_that_no_rank_can_load_leaves_nothing),
