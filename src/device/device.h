@@ -688,7 +688,8 @@ struct device_process {
     uint64_t host_mem[DEVICE_HOST_COUNT];
     uint64_t start_us; /* wall clock of the attach */
 };
-/* Process in a slot; false if the slot is free or out of range. Iterate slots 0 .. count - 1. */
+/* Process in a slot; false if the slot is free or out of range. Iterate slots 0 .. count - 1.
+ * Control characters of the texts are blanks. */
 bool device_process_get(struct device_instance *in, uint32_t slot, struct device_process *ret);
 uint32_t device_slot_count(const struct device_instance *in);
 

@@ -402,12 +402,16 @@ uint32_t device_slot_count(const struct device_instance *in)
     return in->lay.slots;
 }
 
+/* What a process says of itself is shown on terminals and in tables of lines. */
 static void text_copy(char *dst, size_t dst_size, const char *src, size_t src_size)
 {
     size_t n = strnlen(src, src_size < dst_size ? src_size : dst_size - 1);
 
-    memcpy(dst, src, n < dst_size ? n : dst_size - 1);
-    dst[n < dst_size ? n : dst_size - 1] = 0;
+    if (n > dst_size - 1)
+        n = dst_size - 1;
+    for (size_t i = 0; i < n; i++)
+        dst[i] = (unsigned char)src[i] < ' ' || src[i] == 127 ? ' ' : src[i];
+    dst[n] = 0;
 }
 
 bool device_process_get(struct device_instance *in, uint32_t slot, struct device_process *ret)

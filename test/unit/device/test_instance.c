@@ -291,6 +291,22 @@ static void on_dead(void *arg, struct device_instance *in, int pid, uint32_t cor
     d->core = core;
 }
 
+/* Commands of interpreters have lines in them, and a process may call itself anything. */
+static void texts_of_a_process_are_of_one_line(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_process p;
+    struct device_instance *in;
+
+    f->cfg.tag = "one\ntwo\x1b[31m\tth\xc3\xa4t\x7f";
+    in = fixture_open(f);
+    assert_true(device_process_get(in, 0, &p));
+    assert_string_equal(p.tag, "one two [31m th\xc3\xa4t ");
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 static void reclaim_after(int sig)
 {
     struct fixture *f = fixture_new("trn1.2xlarge");
@@ -526,6 +542,7 @@ int main(int argc, char **argv)
     static const struct runner_helper helpers[] = {{"holder", helper_holder}, {NULL, NULL}};
     int rc = runner_dispatch(argc, argv, helpers);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_of_a_process_are_of_one_line),
         cmocka_unit_test(instance_opens_and_closes),
         cmocka_unit_test(every_type_opens_and_has_its_cores),
         cmocka_unit_test(other_type_or_lnc_is_refused),
