@@ -19,6 +19,10 @@ MONITOR, PROMETHEUS, CLOUDWATCH, LIB, OPENNRT, SPEC = sys.argv[1:7]
 FAKE_BOTO3 = '''import json, os
 class Client:
     def put_metric_data(self, **request):
+        failed = os.environ["FAKE_LOG"] + ".failed"
+        if not os.path.exists(failed):
+            open(failed, "w").close()
+            raise RuntimeError("throttled")
         assert len(request["MetricData"]) <= 1000
         with open(os.environ["FAKE_LOG"], "a") as f:
             f.write(json.dumps(request) + "\\n")
@@ -87,7 +91,10 @@ def prometheus(site, lines, last, pid):
     p = subprocess.Popen([sys.executable, PROMETHEUS, '--port', str(port)], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
                          text=True)
     site.started.append(p)
-    p.stdin.write('not json\n[]\n' + ''.join(lines))
+    # What is wrong is left out whole, and what was right before stays.
+    wrong = ['not json', '[]', json.dumps({'neuron_runtime_data': [{'pid': pid, 'report': {'neuroncore_counters': 5}}]}),
+             json.dumps({'system_data': {'memory_info': {'memory_used_bytes': 10 ** 400}}}), '\udcff']
+    p.stdin.buffer.write(('\n'.join(wrong) + '\n' + ''.join(lines)).encode(errors='surrogateescape'))
     p.stdin.flush()
     who = {'pid': str(pid), 'runtime_tag': 'one'}
     done = re.compile(r'execution_status_total\{status_type="completed"[^}]*\} 30\n')
@@ -112,7 +119,7 @@ def prometheus(site, lines, last, pid):
     text = scrape(port, p, lambda t: 'runtime_tag' not in t)  # the process is gone, and its records
     assert value(text, 'system_vcpu_count') > 0
     p.stdin.close()
-    assert p.wait() == 0 and p.stderr.read().count('left out') == 2
+    assert p.wait() == 0 and p.stderr.read().count('left out') == len(wrong)
     help_ = site.run(sys.executable, PROMETHEUS, '--help').stdout
     assert all(x in help_ for x in ('--port', '--enable-k8s-info', '8000'))
     site.run(sys.executable, PROMETHEUS, '--port', 'x', code=2)
@@ -126,8 +133,12 @@ def cloudwatch(site, lines):
     with open(os.path.join(site.tmp.name, 'fake', 'boto3.py'), 'w', encoding='ascii') as f:
         f.write(FAKE_BOTO3)
     log = os.path.join(site.tmp.name, 'cloudwatch')
-    subprocess.run([sys.executable, CLOUDWATCH, '--namespace', 'ns', '--region', 'us-west-2'], input=''.join(lines), text=True,
-                   env=dict(site.env, PYTHONPATH=os.path.join(site.tmp.name, 'fake'), FAKE_LOG=log), check=True, timeout=120)
+    # The first request is refused, one document is none: the others go on.
+    done = subprocess.run([sys.executable, CLOUDWATCH, '--namespace', 'ns', '--region', 'us-west-2'],
+                          input=(lines[0] + '\udcff\n' + ''.join(lines)).encode(errors='surrogateescape'),
+                          env=dict(site.env, PYTHONPATH=os.path.join(site.tmp.name, 'fake'), FAKE_LOG=log),
+                          stderr=subprocess.PIPE, check=True, timeout=240)
+    assert done.stderr.count(b'left out') == 2 and b'throttled' in done.stderr, done.stderr
     with open(log, encoding='ascii') as f:
         first, *requests = [json.loads(line) for line in f]
     assert first == ['cloudwatch', 'us-west-2'] and len(requests) == len(lines)

@@ -51,6 +51,12 @@ def metrics(doc):
             yield metric('system_' + key[:-6], system['memory_info'][key], 'Bytes', dimensions(**instance))
 
 
+def put(client, namespace, doc):
+    found = list(metrics(doc))
+    for i in range(0, len(found), AT_ONCE):
+        client.put_metric_data(Namespace=namespace, MetricData=found[i:i + AT_ONCE])
+
+
 def main():
     parser = argparse.ArgumentParser(description='Put what neuron-monitor writes to standard input into CloudWatch.')
     parser.add_argument('--version', action='version', version='neuron-monitor-cloudwatch.py (OpenNRT)')
@@ -62,14 +68,11 @@ def main():
     except ImportError:
         sys.exit('neuron-monitor-cloudwatch.py: boto3 is not installed')
     client = boto3.client('cloudwatch', region_name=args.region)
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:
         try:
-            found = list(metrics(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            put(client, args.namespace, json.loads(line))
+        except Exception as e:  # wrong, or CloudWatch does not take it: the next one may be right
             print('neuron-monitor-cloudwatch.py: a document was left out: %r' % e, file=sys.stderr)
-            continue
-        for i in range(0, len(found), AT_ONCE):
-            client.put_metric_data(Namespace=args.namespace, MetricData=found[i:i + AT_ONCE])
 
 
 if __name__ == '__main__':

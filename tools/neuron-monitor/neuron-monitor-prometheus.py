@@ -4,6 +4,7 @@
 
 Counters add up what the documents hold; series of a process end with it. (neuron-monitor --prometheus PORT does without a pipe.)"""
 import argparse
+import copy
 import http.server
 import json
 import sys
@@ -41,16 +42,28 @@ class State:
         self.groups, self.totals, self.tags, self.system, self.instance, self.pods = {}, {}, {}, {}, {}, {}
 
     def take(self, doc):
+        """A document that cannot be shown leaves everything as it was, and raises."""
+        names = ('groups', 'totals', 'tags', 'system', 'instance', 'pods')
         with self.lock:
-            live = {d['pid'] for d in doc.get('neuron_runtime_data', [])}
-            for pid in [p for p in self.tags if p not in live]:
-                for table in (self.groups, self.totals, self.tags):
-                    table.pop(pid, None)
-            for data in doc.get('neuron_runtime_data', []):
-                self.take_runtime(data)
-            self.system.update(doc.get('system_data', {}))
-            self.instance = doc.get('instance_info', self.instance)
-            self.pods = (doc.get('neuron_k8s_info') or {}).get('neuroncores_k8s_info', self.pods)
+            before = copy.deepcopy([getattr(self, name) for name in names])
+            try:
+                self.merge(doc)
+                self.text()
+            except Exception:
+                for name, value in zip(names, before):
+                    setattr(self, name, value)
+                raise
+
+    def merge(self, doc):
+        live = {d['pid'] for d in doc.get('neuron_runtime_data', [])}
+        for pid in [p for p in self.tags if p not in live]:
+            for table in (self.groups, self.totals, self.tags):
+                table.pop(pid, None)
+        for data in doc.get('neuron_runtime_data', []):
+            self.take_runtime(data)
+        self.system.update(doc.get('system_data', {}))
+        self.instance = doc.get('instance_info', self.instance)
+        self.pods = (doc.get('neuron_k8s_info') or {}).get('neuroncores_k8s_info', self.pods)
 
     def take_runtime(self, data):
         pid = data['pid']
@@ -63,11 +76,14 @@ class State:
                 total[part, key] = total.get((part, key), 0) + n
 
     def answer(self):
-        out = Series()
         with self.lock:
-            for pid, groups in self.groups.items():
-                self.answer_runtime(out, {'runtime_tag': self.tags[pid], 'pid': pid}, groups, self.totals.get(pid, {}))
-            self.answer_system(out)
+            return self.text()
+
+    def text(self):
+        out = Series()
+        for pid, groups in self.groups.items():
+            self.answer_runtime(out, {'runtime_tag': self.tags[pid], 'pid': pid}, groups, self.totals.get(pid, {}))
+        self.answer_system(out)
         return out.text()
 
     def answer_runtime(self, out, who, groups, totals):
@@ -131,10 +147,10 @@ def main():
         serve(state, args.port)
     except (OSError, OverflowError) as e:
         sys.exit('neuron-monitor-prometheus.py: port %d: %s' % (args.port, e))
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:
         try:
             state.take(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+        except Exception as e:  # whatever is wrong with it, the next one may be right
             print('neuron-monitor-prometheus.py: a document was left out: %r' % e, file=sys.stderr)
 
 
