@@ -89,6 +89,14 @@ static uint32_t choose_first(struct model_host *h, uint32_t count)
     return best;
 }
 
+static void give_cores(struct model_host *h, uint32_t first, uint32_t count)
+{
+    pthread_mutex_lock(&h->lock);
+    for (uint32_t i = 0; i < count; i++)
+        h->cores[first + i].models--;
+    pthread_mutex_unlock(&h->lock);
+}
+
 static NRT_STATUS not_enough(struct model_host *h, const char *kelf, uint32_t vnc, struct err *err)
 {
     struct log *lg = h->cfg.log;
@@ -220,14 +228,22 @@ static NRT_STATUS instances_confirm(struct model *m, struct err *err)
     return err->status;
 }
 
+/* A load that was left the choice, or names a core that is not there, speaks by the one that it
+ * would have got, which it has meanwhile. */
 void model_refuse(struct model_host *h, const struct model_where *where, const char *why)
 {
+    bool named = where->vnc >= 0 && (uint32_t)where->vnc < h->count;
     struct err ignored = {0};
-    int32_t vnc = where->vnc < 0 && h->count == 1 ? 0 : where->vnc;
+    uint32_t vnc;
 
-    if (h->cfg.world && where->world > 1 && vnc >= 0 && (uint32_t)vnc < h->count)
-        (void)coll_world_ready(h->cfg.world, (uint32_t)vnc, where->rank, where->world, why,
-                               &ignored);
+    if (!h->cfg.world || where->world <= 1)
+        return;
+    pthread_mutex_lock(&h->lock);
+    vnc = named ? (uint32_t)where->vnc : choose_first(h, 1);
+    h->cores[vnc].models++;
+    pthread_mutex_unlock(&h->lock);
+    (void)coll_world_ready(h->cfg.world, vnc, where->rank, where->world, why, &ignored);
+    give_cores(h, vnc, 1);
 }
 
 /* The other ranks of the model, which may be waiting, fail with this one; unless they have met it,
@@ -373,14 +389,6 @@ static NRT_STATUS take_cores(struct model *m, int32_t vnc, uint32_t count, uint3
     if (status == NRT_SUCCESS)
         m->trace_name = trace_name_id(h->cfg.trace, m->neff->name);
     return status;
-}
-
-static void give_cores(struct model_host *h, uint32_t first, uint32_t count)
-{
-    pthread_mutex_lock(&h->lock);
-    for (uint32_t i = 0; i < count; i++)
-        h->cores[first + i].models--;
-    pthread_mutex_unlock(&h->lock);
 }
 
 /* Frames of solo models are used under the owner word only, one at a time. */

@@ -403,6 +403,57 @@ static void host_memory_runs_out_anywhere_in_a_load(void **state)
     loaders_end(p);
 }
 
+/* rank vnc size: of two; says the status of a load of so much of a file (0: all of it). */
+static int choice_helper(int argc, char **argv)
+{
+    uint32_t rank = (uint32_t)atoi(argv[1]);
+    struct bytes f = coll_neff(2, 16, 1, 0, 1);
+    size_t size = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
+    nrt_model_t *m;
+    char line[16];
+
+    if (argc < 4 || nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS)
+        return 1;
+    snprintf(
+        line, sizeof(line), "%d",
+        (int)nrt_load_collectives(f.data, size ? size : f.size, atoi(argv[2]), -1, rank, 2, &m));
+    runner_say(line);
+    (void)runner_hear(line, sizeof(line)); /* until both know */
+    neff_free(&f);
+    nrt_close();
+    return 0;
+}
+
+/* A rank that cannot load tells the other one, also where it has several cores and has named none
+ * of them, or one that is not there. */
+static void a_rank_of_several_cores_tells_why_it_cannot_load(void **state)
+{
+    static const struct {
+        const char *vnc, *size;
+        NRT_STATUS st;
+    } bad[] = {{"-1", "2000", NRT_INVALID}, {"7", "0", NRT_LOAD_NOT_ENOUGH_NC}};
+
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct runner_proc p[2];
+
+        coll_root_env();
+        for (unsigned r = 0; r < 2; r++)
+            assert_true(runner_start(
+                &p[r], "choice",
+                (const char *[]){r ? "1" : "0", r ? bad[i].vnc : "-1", r ? bad[i].size : "0", NULL},
+                (const char *[]){r ? "NEURON_RT_VISIBLE_CORES=2-3" : "NEURON_RT_VISIBLE_CORES=0-1",
+                                 "NEURON_RT_NUM_CORES", "OPENNRT_JOIN_TIMEOUT=100", NULL}));
+        for (unsigned r = 0; r < 2; r++)
+            assert_int_equal(loader_says(&p[r], NULL), r ? bad[i].st : NRT_FAILURE);
+        for (unsigned r = 0; r < 2; r++) {
+            assert_true(runner_tell(&p[r], "end"));
+            assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
+        }
+        unsetenv("NEURON_RT_ROOT_COMM_ID");
+    }
+    (void)state;
+}
+
 /* A rank is killed, or stopped, somewhere in a load. */
 static void a_rank_is_killed_in_a_load(void **state)
 {
@@ -438,13 +489,15 @@ static int setup(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {{"load", load_helper}, {NULL, NULL}};
+    static const struct runner_helper helpers[] = {
+        {"load", load_helper}, {"choice", choice_helper}, {NULL, NULL}};
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_difference_in_one_group_fails_all_ranks),
         cmocka_unit_test(groups_in_any_order_are_opened_in_one),
         cmocka_unit_test(a_load_before_a_barrier_here_and_after_it_there),
         cmocka_unit_test(a_load_that_waits_holds_up_nothing_else),
         cmocka_unit_test(host_memory_runs_out_anywhere_in_a_load),
+        cmocka_unit_test(a_rank_of_several_cores_tells_why_it_cannot_load),
         cmocka_unit_test(a_rank_is_killed_in_a_load),
     };
     int rc = runner_dispatch(argc, argv, helpers);
