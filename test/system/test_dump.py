@@ -367,6 +367,10 @@ def the_tool():
         assert f.read() == text
     os.unlink(name)
     shutil.move(other, name)
+    # Names of files may be anything; what is shown is text.
+    odd = where()
+    shutil.copy(name, os.path.join(odd, 'a\n\x1b[31m\x7fb'))
+    assert '\na??[31m?b\n' in show(odd) and json.loads(show(odd, '--json'))['files'][0]['file'] == 'a\n\x1b[31m\x7fb'
     # The upload, by an aws of ours; without one it fails and says so.
     bin_dir = where()
     aws = os.path.join(bin_dir, 'aws')

@@ -150,6 +150,13 @@ static void text_cc(const struct dump_file *f, struct strbuf *out)
                       f->op[i].text[0] ? ": " : "", f->op[i].text);
 }
 
+/* A name in the directory may be anything, and a terminal obeys control characters. */
+static void text_name(const char *name, struct strbuf *out)
+{
+    for (; *name; name++)
+        strbuf_putn(out, (unsigned char)*name < ' ' || *name == 127 ? "?" : name, 1);
+}
+
 static void text_show(const struct dump_set *s, const struct dump_verdict *v, struct strbuf *out)
 {
     strbuf_printf(out, "culprit: ");
@@ -160,7 +167,9 @@ static void text_show(const struct dump_set *s, const struct dump_verdict *v, st
                       s->file[v->file].nc);
     strbuf_printf(out, "%s: %s\n", dump_cause_name(v->cause), v->text.s ? v->text.s : "");
     for (unsigned i = 0; i < s->n; i++) {
-        strbuf_printf(out, "\n%s%s\n", s->name[i],
+        strbuf_put(out, "\n");
+        text_name(s->name[i], out);
+        strbuf_printf(out, "%s\n",
                       s->file[i].complete ? "" : " (cut short: its writer was stopped)");
         s->file[i].of == DUMP_OF_CC ? text_cc(&s->file[i], out) : text_core(&s->file[i], out);
     }
