@@ -16,7 +16,8 @@
  * PERF, section 5: nothing is executed or queued, settings without effect are not checked, lists of
  * CPUs are not understood, neuron-ls knows no NUMA nodes, waiters do not yield.
  *
- * DUMP, section 6: the log drops its records.
+ * DUMP, section 6: the log drops its records, dumps have no files and run no neuron-dump, what a
+ * device prints is lost.
  *
  * INTER, section 7: no world of two nodes, no root address.
  *

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/broken.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -215,6 +216,8 @@ void dump_tool(struct dump *d)
     int rc, how = 0;
     pid_t pid = 0;
 
+    if (BROKEN(DUMP))
+        return;
     dumpdir_date(d->epoch, date);
     if (d->cfg->has_s3 && !dumpdir_expand(d->cfg->s3, &names, s3, sizeof(s3))) {
         dump_warn(d, "NEURON_RT_S3_CORE_DUMP_PREFIX", 0);
