@@ -553,7 +553,9 @@ static void child_main(int sig, enum ending how)
 {
     struct sigaction act = {.sa_handler = own_handler};
 
-    alarm(100); /* a signal that goes round and round is an end as well */
+    alarm(100);               /* a signal that goes round and round is an end as well */
+    signal(SIGTERM, SIG_DFL); /* whoever runs the test in the background may ignore them */
+    signal(SIGINT, SIG_DFL);
     if (how == END_OWN && sigaction(sig, &act, NULL) != 0)
         _exit(90);
     if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS)
