@@ -324,7 +324,7 @@ class Explorer(unittest.TestCase):
             self.assertRegex(self.run_in(TOOL, flag).stdout, r'^neuron-explorer \d+\.\d+\.\d+ \(OpenNRT, software device\)\n$')
         proves('tool-170')
         self.run_in(TOOL, code=2)
-        self.assertIn('no command "fly"', self.run_in(TOOL, 'fly', code=2).stderr)
+        self.assertIn('unknown command "fly"', self.run_in(TOOL, 'fly', code=2).stderr)
 
 
 if __name__ == '__main__':

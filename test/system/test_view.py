@@ -299,6 +299,27 @@ class View(unittest.TestCase):
                 self.assertEqual(arrows(got), arrows(run) if flows else [])
         proves('tool-157')
 
+    def test_schema(self):
+        """Every table that is written is in the schema, with its columns and their types, and the other way round."""
+        schema = {}
+        for text in self.run_in(EXPLORER, '--show-profile-schema')[0].split('---\n'):
+            name, columns = re.fullmatch(r'(\w+):\n  description: .+\n  properties:\n((?:    .+\n)+)', text).groups()
+            schema[name] = dict(re.fullmatch(r'    (\w+): (.+)', c).groups() for c in columns.splitlines())
+        path, neff = self.first('summed')
+        shown = dict(self.json('-n', neff, '-s', path), **self.system('--output-format', 'json'))
+        self.assertEqual(set(shown), set(schema))
+        types = {'string': str, 'integer': int, 'number': (int, float)}
+        for name, rows in shown.items():
+            self.assertTrue(rows or name == 'mem_usage', name)
+            for row in rows:
+                for key, kind in schema[name].items():
+                    if ', where' not in kind:
+                        self.assertIn(key, row, name)
+                for key, value in row.items():
+                    self.assertIsInstance(value, types[schema[name][key].split(',')[0]], (name, key))
+        self.assertIn('--show-profile-schema', self.run_in(EXPLORER, '--help')[0])
+        proves('tool-172')
+
     # ---- which files, and where to ----
 
     def test_files(self):

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* neuron-packager: make, look into, optimize and unpack NEFFs. docs/spec/behaviour.md 19.4. */
 #include <stdio.h>
-#include <string.h>
 
+#include "common/commands.h"
 #include "packager.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} commands[] = {
+static const struct tool_command commands[] = {
     {"create", cmd_create, "make a NEFF from a tarball"},
     {"info", cmd_info, "show header, nodes and tensors of a NEFF"},
     {"optimize", cmd_optimize, "merge weights, drop debug files, store uncompressed"},
@@ -51,39 +47,10 @@ void packager_close(struct opened *o)
     neff_file_unmap(&o->map);
 }
 
-static void usage(FILE *f)
-{
-    fprintf(f, "usage: neuron-packager [-h] [-v] <command> ...\n\ncommands:\n");
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(f, "\noptions:\n  -h, --help     this text; after a command, that command's\n"
-               "  -v, --version  the version\n");
-}
-
 int main(int argc, char **argv)
 {
-    char name[64];
+    const struct tool_suite suite = {"neuron-packager", " (OpenNRT)", "", commands,
+                                     sizeof(commands) / sizeof(commands[0])};
 
-    if (argc < 2) {
-        usage(stderr);
-        return 2;
-    }
-    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-        usage(stdout);
-        return 0;
-    }
-    if (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0) {
-        printf("neuron-packager " OPENNRT_VERSION " (OpenNRT)\n");
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            (void)snprintf(name, sizeof(name), "neuron-packager %s", commands[i].name);
-            argv[1] = name; /* what getopt puts in front of its messages */
-            return commands[i].run(argc - 1, argv + 1);
-        }
-    }
-    fprintf(stderr, "neuron-packager: unknown command %s\n", argv[1]);
-    usage(stderr);
-    return 2;
+    return tool_suite_run(&suite, argc, argv);
 }
