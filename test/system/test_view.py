@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -507,6 +508,7 @@ class View(unittest.TestCase):
         self.assertTrue([t for t in page.texts['pre'] if evil.decode() in t])
         self.assertTrue([label for label in shown[0]['labels'] if evil.decode() in label])
 
+    @unittest.skipUnless(os.environ.get('VIEW_BROWSER') == '1', 'a browser starts slowly: test view-browser, suite slow')
     def test_report_in_a_browser(self):
         path, neff = self.first('layernorm')
         self.report(path, self.inspected, '-n', neff)
@@ -521,6 +523,60 @@ class View(unittest.TestCase):
         seen = browser.colours(program, self.path('report.html'), self.path('report.png'))
         self.assertGreater(seen.get(b'\xdd\xdd\xdd', 0), 300)  # waits
         self.assertGreater(len([c for c, n in seen.items() if n > 100]), 4)
+
+    def test_kept(self):
+        """Results below a data path, under a name."""
+        path, neff = self.first('matmul')
+        with tempfile.TemporaryDirectory() as cwd:
+            data = os.path.join(cwd, 'there/too')
+            for form, files in (('html', ['report.html']), ('summary', ['summary.txt']), ('summary-json', ['summary.json']),
+                                ('json', ['device_profile_model_%s.json' % ntff.read(path).models[0].hash[:16].hex()])):
+                argv = ('view', '-n', neff, '-s', path, '--output-format', form, '--data-path', data, '--display-name', 'as ' + form)
+                self.run_in(EXPLORER, *argv, cwd=cwd)
+                self.assertEqual(os.listdir(os.path.join(data, 'as ' + form)), files)
+            self.assertEqual(sorted(os.listdir(data)), ['as html', 'as json', 'as summary', 'as summary-json'])
+            self.assertEqual(os.listdir(cwd), ['there'])
+            proves('tool-152')
+            proves('tool-153')
+            kept = os.path.join(data, 'as summary', 'summary.txt')
+            with open(kept, 'w', encoding='utf-8') as f:
+                f.write('older')
+            argv = ('view', '-s', path, '--output-format', 'summary', '--data-path', data, '--display-name', 'as summary')
+            self.assertIn('as summary: is there already', self.run_in(EXPLORER, *argv, code=1, cwd=cwd)[1])
+            with open(kept, encoding='utf-8') as f:
+                self.assertEqual(f.read(), 'older')
+            self.run_in(EXPLORER, *argv, '--force', cwd=cwd)
+            with open(kept, encoding='utf-8') as f:
+                self.assertIn('model matmul', f.read())
+            proves('tool-154')
+            for wrong in (['--data-path', data], ['--display-name', 'x'], ['--force'],
+                          ['--data-path', data, '--display-name', '..'], ['--data-path', data, '--display-name', 'a/b'],
+                          ['--data-path', data, '--display-name', 'a', '--output-file', 'b']):
+                self.run_in(EXPLORER, 'view', '-s', path, *wrong, code=2, cwd=cwd)
+
+    def test_too_many_slices(self):
+        """A report leaves out the shortest slices and says so; the figures still count them."""
+        with open(self.first('matmul')[0], 'rb') as f:
+            data = bytearray(f.read())
+        p = ntff.Profile(bytes(data))
+        count, long = 100001, 10**9
+        events = [struct.pack('<BBBBiIIQQ', ntff.RECORD, 0, 0, 0, 0x20, 0, 0, 2 * i, 2 * i + 1) for i in range(count)]
+        events += [struct.pack('<BBBBiIIQQ', ntff.RECORD, 0, 0, 0, 0x20, 0, 0, 2 * count, 2 * count + long)]
+        _, item, off, _ = struct.unpack_from('<IIQQ', data, 40 + 24 * 5)
+        execs = struct.unpack_from('<IIQQ', data, 40 + 24 * 4)[2]
+        data[off:] = b''.join(events)
+        struct.pack_into('<Q', data, 16, len(data))
+        struct.pack_into('<Q', data, 40 + 24 * 5 + 16, len(events))
+        struct.pack_into('<Q', data, execs + 32, 2 * count + long)
+        struct.pack_into('<QQ', data, execs + 40, 0, len(events))
+        self.assertEqual((len(p.execs), item), (1, 32))
+        with open(self.path('many.bin'), 'wb') as f:
+            f.write(data)
+        page, shown = self.report('many.bin')
+        self.assertEqual([s[2] for s in shown[0]['slices']], [long / 1e3])
+        self.assertTrue([t for t in page.texts['div'] if 'shortest slices are not drawn' in t])
+        summary = json.loads(self.view('-s', 'many.bin', '--output-format', 'summary-json'))
+        self.assertEqual(list(summary.values())[0]['tensor_engine_instruction_count'], count + 1)
 
     # ---- what is dropped, and what lies ----
 

@@ -18,7 +18,8 @@
 
 struct view_options {
     const char *neff, *session, *folder, *format, *output;
-    int flows, no_device, no_system;
+    const char *data, *display;
+    int flows, no_device, no_system, force;
     struct viewer_choice choice;
     bool folders; /* among what is to be shown */
 };
@@ -173,14 +174,15 @@ static const struct format {
     const char *name;
     const char *suffix; /* of a file for each NEFF; NULL: one document */
     const char *file;   /* then: its name; NULL: the standard output */
+    const char *stored; /* its name in a folder of --data-path */
     document_write write, system;
 } formats[] = {
-    {"summary", .write = words_write},
-    {"summary-text", .write = keys_write},
-    {"summary-json", .write = summary_json_write},
+    {"summary", .stored = "summary.txt", .write = words_write},
+    {"summary-text", .stored = "summary.txt", .write = keys_write},
+    {"summary-json", .stored = "summary.json", .write = summary_json_write},
     {"json", "json", .write = json_write, .system = system_json_write},
     {"perfetto", "pftrace", .write = trace_write, .system = system_trace_write},
-    {"html", .file = "report.html", .write = report_write},
+    {"html", .file = "report.html", .stored = "report.html", .write = report_write},
 };
 
 static const struct format *format_find(const char *name)
@@ -259,24 +261,58 @@ static int groups_write(const char *tool, const struct format *f, const struct d
     return code;
 }
 
+/* What is asked for, in the folder, which is made. */
+static int folder_write(const char *tool, const struct format *f, const struct document *all,
+                        const char *folder)
+{
+    struct strbuf path = {0};
+    int code;
+
+    if (!fd_folders_make(folder))
+        return say(tool, folder, strerror(errno));
+    if (f->suffix)
+        return groups_write(tool, f, all, folder);
+    strbuf_printf(&path, "%s/%s", folder, f->stored);
+    code =
+        path.failed ? say(tool, folder, "no memory") : document_save(tool, path.s, all, f->write);
+    strbuf_fini(&path);
+    return code;
+}
+
+/* <data path>/<display name>, which is made, and must be new unless --force says otherwise. */
+static int stored_write(const char *tool, const struct format *f, const struct document *all)
+{
+    struct strbuf folder = {0};
+    int code;
+
+    strbuf_printf(&folder, "%s/%s", all->o->data, all->o->display);
+    if (folder.failed)
+        code = say(tool, all->o->data, "no memory");
+    else if (!all->o->force && access(folder.s, F_OK) == 0)
+        code = say(tool, folder.s, "is there already; --force writes into it");
+    else
+        code = folder_write(tool, f, all, folder.s);
+    strbuf_fini(&folder);
+    return code;
+}
+
 static int set_write(const char *tool, const struct view_options *o, const struct viewer_set *s)
 {
     const struct format *f = format_find(o->format);
     struct document all = {
         .o = o, .set = s, .shown = mem_calloc(s->entry_count + 1, sizeof(*all.shown))};
-    const char *folder = o->output ? o->output : ".";
     int code;
 
     if (!all.shown)
-        return say(tool, folder, "no memory");
+        return say(tool, "profiles", "no memory");
     for (size_t i = 0; i < s->entry_count; i++)
         all.shown[all.count++] = &s->entries[i]->shown;
-    if (!f->suffix || (!o->folders && o->output))
+    if (o->data)
+        code = stored_write(tool, f, &all);
+    else if (!f->suffix || (!o->folders && o->output))
         code = one_write(tool, f, &all);
-    else if (o->output && !fd_folders_make(folder))
-        code = say(tool, folder, strerror(errno));
     else
-        code = groups_write(tool, f, &all, folder);
+        code = folder_write(tool, f, &all, o->output ? o->output : ".");
     mem_free(all.shown);
     return code;
 }
@@ -317,6 +353,12 @@ static int options_run(const struct tool *t, struct view_options *o, char **oper
         return tool_usage(t, "there is no output format \"%s\"", o->format);
     if (viewer_choice_check(&o->choice, &err) != NRT_SUCCESS)
         return tool_usage(t, "%s", err.text);
+    if (o->data && (!o->display || o->output))
+        return tool_usage(t, "--data-path goes with --display-name, not with --output-file");
+    if (!o->data && (o->display || o->force))
+        return tool_usage(t, "--display-name and --force go with --data-path");
+    if (o->display && (!o->display[0] || o->display[0] == '.' || strchr(o->display, '/')))
+        return tool_usage(t, "--display-name \"%s\" is no name of a folder", o->display);
     if (!o->session && !o->folder && count == 0)
         o->session = "profile.ntff";
     o->folders = o->folder != NULL;
@@ -341,6 +383,11 @@ int viewer_command(const char *tool, int argc, char **argv)
          "summary, summary-text, summary-json, json, perfetto or html", .text = &o.format},
         {0, "output-file", "FILE", "where to; with -d a folder; - is the standard output",
          .text = &o.output},
+        {0, "data-path", "DIR", "keep the results there, below --display-name", .text = &o.data},
+        {0, "display-name", "NAME", "with --data-path: the folder that is made",
+         .text = &o.display},
+        {0, "force", NULL, "with --data-path: it may be there already", .choice = &o.force,
+         .value = 1},
         {0, "show-perfetto-flows", NULL, "arrows from what let an instruction go",
          .choice = &o.flows, .value = 1},
         {0, "ignore-device-profile", NULL, "of a folder, only the system profile",
