@@ -149,10 +149,15 @@ static void wrong_numbers_are_refused(void **state)
         REFUSED(s[0], count, s[0].count - 1); /* the last text does not end */
     }
     REFUSED(n.models[0], name, n.text_bytes);
+    REFUSED(n.models[0], gen, ISA_V2 - 1);
+    REFUSED(n.models[1], gen, ISA_V4 + 1);
     REFUSED(n.models[1], cores, 3);
     REFUSED(n.models[1], cores, 0);
     REFUSED(n.models[0], first_record, UINT32_MAX);
     REFUSED(n.models[0], records, 5);
+    REFUSED(n.models[0], records, 3); /* one is the second model's */
+    REFUSED(n.models[1], first_record, 1);
+    REFUSED(n.models[0], xfers, 1);
     REFUSED(n.models[1], first_xfer, 1);
     REFUSED(n.models[1], xfers, UINT32_MAX);
     REFUSED(n.records[1], core, 2);
@@ -166,6 +171,8 @@ static void wrong_numbers_are_refused(void **state)
     REFUSED(n.execs[2], model, 2);
     REFUSED(n.execs[2], first_event, n.event_count);
     REFUSED(n.execs[2], events, UINT64_MAX);
+    REFUSED(n.execs[1], first_event, 0); /* the first execution's */
+    REFUSED(n.execs[0], events, 2);
     REFUSED(n.events[3], kind, 0);
     REFUSED(n.events[3], kind, TIME_EV_COLL_PACKET + 1);
     REFUSED(n.events[3], unit, 16);
