@@ -9,11 +9,14 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from ports import port_kept  # noqa: E402
+
 page, opennrt, tips, layer = map(os.path.abspath, sys.argv[1:5])
 text = open(page, encoding='utf-8').read()
 env = {k: v for k, v in os.environ.items() if not k.startswith(('NEURON_', 'HWLOC_', 'OPENNRT_'))}
 env['OPENNRT_INSTANCE'] = 'performance%d' % os.getpid()
-env['NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT'] = str(13000 + os.getpid() % 1600 * 8)
+env['NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT'] = str(port_kept(2))  # a core each
 CPUS = os.sched_getaffinity(0)
 
 
