@@ -370,7 +370,7 @@ static bool outside_take(void *arg, struct core_signal *ret)
         st = &s->stream[s->order[s->order_first]];
         s->order_first = (s->order_first + 1) % sizeof(s->order);
         s->order_count--;
-        ret->of = st->op[st->first].t;
+        ret->of = &st->op[st->first].t; /* its place is taken by the next trigger at the earliest */
         ret->arrival_ps = st->op[st->first].arrival_ps;
         ret->lasts_ps = st->op[st->first].e->lasts_ps;
         ret->engines_ps = st->op[st->first].e->engines_ps;
@@ -383,7 +383,7 @@ static bool outside_take(void *arg, struct core_signal *ret)
     if (!s->failed || s->told)
         return false;
     s->told = true;
-    ret->of = s->failure;
+    ret->of = &s->failure;
     ret->status = s->err.status;
     ret->text = s->err.text;
     return true;

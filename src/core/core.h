@@ -82,9 +82,9 @@ struct core_trigger {
 
 /* An operation ended: its semaphore is raised by 1. */
 struct core_signal {
-    struct core_trigger of; /* as it was given to trigger */
-    NRT_STATUS status;      /* not NRT_SUCCESS: the run ends with it (CORE_END_OUTSIDE) */
-    const char *text;       /* then: one line for the report, valid until the next call; or NULL */
+    const struct core_trigger *of; /* as it was given to trigger; valid until the next trigger */
+    NRT_STATUS status;             /* not NRT_SUCCESS: the run ends with it (CORE_END_OUTSIDE) */
+    const char *text; /* then: one line for the report, valid until the next call; or NULL */
     /* Device time of this run: when the last of the other members entered (0: not known, or the run
      * is not recorded), and how long the operation lasts, alone on the device, from the later of
      * that and its turn in its stream. */

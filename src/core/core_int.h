@@ -203,6 +203,7 @@ struct core_program {
     } * var_index;         /* by id */
     uint64_t sems_used[4]; /* bit per semaphore that a run may change, on either core */
     uint64_t records, descriptors;
+    uint64_t dma_start_ps;   /* from a trigger to the first byte */
     struct time_xfer *xfers; /* per group; engine_ps lies in the arena */
     size_t cap_xfers;
     struct core_check *check; /* OPENNRT_CHECK, else NULL */

@@ -111,7 +111,7 @@ NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
         return err_set(&report->err, NRT_RESOURCE, "out of memory for checks");
     if (__builtin_expect(run->fault != NULL, 0) && !fault_begin(x))
         return err_set(&report->err, NRT_RESOURCE, "out of memory for a fault on demand");
-    x->dma_start_ps = time_dma_start_ps(run->program[0]->core->kc.gen);
+    x->dma_start_ps = run->program[0]->dma_start_ps;
     for (unsigned i = 0; i < run->count; i++)
         start_core(x, i);
     return NRT_SUCCESS;

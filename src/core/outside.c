@@ -119,7 +119,7 @@ static void record_ps(struct core_exec *x, enum time_event_kind kind, unsigned u
 
 static void signal_apply(struct core_exec *x, const struct core_signal *s)
 {
-    const struct core_trigger *t = &s->of;
+    const struct core_trigger *t = s->of;
     unsigned unit = TIME_UNIT(t->core, t->engine);
     uint64_t ps = t->ps;
 

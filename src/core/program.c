@@ -305,6 +305,7 @@ NRT_STATUS program_groups(struct core_program *p, unsigned engine, struct core_t
 static void make_time(struct core_program *p)
 {
     p->time.gen = p->core->kc.gen;
+    p->dma_start_ps = time_dma_start_ps(p->core->kc.gen);
     for (unsigned e = 0; e < ISA_ENGINES; e++) {
         p->time.cost[e] = p->code[e].cost;
         p->time.dependent[e] = p->code[e].dependent;

@@ -55,6 +55,7 @@ static void one_row(struct act_run *a)
     float *reg = &r->kc->act_acc[lane];
     float start = *reg;
 
+    r->kc->acc_used = true;
     a->scale = scalar_or(r, 0, 1.0f);
     a->bias = scalar_or(r, 1, 0.0f);
     a->param = scalar_or(r, 2, 0.0f);

@@ -112,8 +112,11 @@ void kernel_core_fini(struct kernel_core *kc)
 
 void kernel_core_start(struct kernel_core *kc)
 {
-    memset(kc->act_acc, 0, sizeof(kc->act_acc));
-    memset(kc->dve_acc, 0, sizeof(kc->dve_acc));
+    if (kc->acc_used) {
+        memset(kc->act_acc, 0, sizeof(kc->act_acc));
+        memset(kc->dve_acc, 0, sizeof(kc->dve_acc));
+        kc->acc_used = false;
+    }
     kc->nan_count = 0;
 }
 

@@ -32,6 +32,7 @@ struct kernel_core {
     uint8_t *psum;
     size_t psum_stride;
     float act_acc[128], dve_acc[128];
+    bool acc_used;                                    /* since they were last cleared */
     struct kernel_rng dve_rng[128][4], pool_rng[128]; /* v4 DVE uses all four */
     struct kernel_rng sr_rng[ISA_ENGINES][128];       /* stochastic rounding, one stream per lane */
     bool stochastic_rounding;

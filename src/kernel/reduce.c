@@ -223,6 +223,7 @@ NRT_STATUS k_lower_partition_reduce(struct k_lower *l)
 void k_fold_begin(struct k_run *r, struct k_fold *f, unsigned op, unsigned lane, float init)
 {
     f->reg = &r->kc->dve_acc[lane];
+    r->kc->acc_used = true;
     f->op = op;
     f->acc = k_acc_start(r->rec->reduce_cmd, op, *f->reg, init);
     f->nan = isnan(f->acc);

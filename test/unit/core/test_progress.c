@@ -24,6 +24,7 @@ static struct outside {
     bool stuck;           /* no operation ever ends */
     NRT_STATUS refuse;    /* status of trigger, when not NRT_SUCCESS */
     struct core_signal end;
+    struct core_trigger taken; /* of the last signal */
     unsigned triggers, full, abandons, waits;
     uint64_t now, beat, wait_limit, wait_takes;
     bool beating; /* every wait moves beat */
@@ -70,7 +71,8 @@ static bool o_take(void *arg, struct core_signal *ret)
         memcpy(out + c->out[i].off, in + c->in[i].off, c->in[i].size);
     }
     *ret = o->end;
-    ret->of = o->ops[0];
+    o->taken = o->ops[0];
+    ret->of = &o->taken;
     memmove(o->ops, o->ops + 1, --o->count * sizeof(o->ops[0]));
     o->done = 0;
     return true;
