@@ -98,7 +98,8 @@ static void publish_wait(struct coll_comm *c, bool waiting)
         atomic_store_explicit(&pub->wait, wait_pack(step, c->run->blocked_channel),
                               memory_order_relaxed);
     } else {
-        atomic_store_explicit(&pub->wait, 0, memory_order_relaxed);
+        /* release: who sees that I do not wait any more sees the failure that ended it */
+        atomic_store_explicit(&pub->wait, 0, memory_order_release);
     }
     if (!c->run->plan)
         return;
@@ -335,6 +336,23 @@ static enum coll_state spin_and_yield(struct coll_comm *c)
     return state;
 }
 
+/* The limit is over. A rank that does not wait may have been told of a failure before this one:
+ * then that is what stopped it, and the rank is not the culprit. */
+static NRT_STATUS nothing_moves(struct coll_comm *c)
+{
+    uint32_t root = root_of(c);
+    uint64_t word = 0;
+
+    atomic_thread_fence(memory_order_acquire); /* see publish_wait */
+    if (coll_near(c, root))
+        word = atomic_load_explicit(&c->peers[root].area->failure, memory_order_relaxed);
+    if (word)
+        coll_failure_take(c, word);
+    if (word || coll_failed_elsewhere(c))
+        return c->status;
+    return give_up(c, root, "nothing moves any more");
+}
+
 /* One look at everybody, after sleeping for LOOK_NS in all. */
 static NRT_STATUS watch_look(struct coll_comm *c)
 {
@@ -357,7 +375,7 @@ static NRT_STATUS watch_look(struct coll_comm *c)
         return c->status;
     if (now - w->since < c->cfg.timeout_ns)
         return NRT_SUCCESS;
-    return give_up(c, root_of(c), "nothing moves any more");
+    return nothing_moves(c);
 }
 
 /* How long one sleep may be: what comes over the network rings no bell. */
