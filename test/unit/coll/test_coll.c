@@ -159,7 +159,7 @@ static const char *absent_body(struct rank *r)
 
 static void absent_rank(void **state)
 {
-    const char *text = ranks_run(RANKS_THREADS, 4, 300, absent_body, NULL);
+    const char *text = ranks_run(RANKS_THREADS, 4, 3000, absent_body, NULL);
 
     if (text)
         fail_msg("%s", text);

@@ -183,7 +183,7 @@ static const char *stopped_body(struct rank *r)
 
 static void of_a_stopped_rank(void **state)
 {
-    const char *text = ranks_run(RANKS_PROCESSES, 3, 1500, stopped_body, NULL);
+    const char *text = ranks_run(RANKS_PROCESSES, 3, 3000, stopped_body, NULL);
 
     if (text)
         fail_msg("%s", text);

@@ -557,7 +557,7 @@ static const char *absent_body(struct rank *r)
 static void absent_rank(void **state)
 {
     struct ranks_nodes w = {.nodes = 2, .per_node = 2};
-    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 800, absent_body, NULL);
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 3000, absent_body, NULL);
 
     if (text)
         fail_msg("%s", text);
