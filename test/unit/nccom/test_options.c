@@ -224,7 +224,7 @@ static void wrong_command_lines(void **state)
     refused("-r 2 --input-shape [1][2] allr", "is not a shape");
     refused("-r 2 --cc-dim 2 allr", "not a number from 0 to 1");
     refused("-r 2 --cc-dim 1 allr", "is for --sb2sb");
-    refused("-r 2 --sb2sb allr", "work on HBM, not on SBUF");
+    refused("-r 2 --sb2sb alltoall", "is for all_reduce, all_gather and reduce_scatter");
     refused("-r 2 --variable-size-op-metadata m allr", "is for alltoallv and all_gatherv");
     refused("-r 2 --custom-src-target-pairs p allr", "is for permute");
     refused("-r 2 --shared-output-buff redsct", "outputs are equal");
