@@ -689,9 +689,12 @@ class Pair(Single):
             for program in (one, two):
                 program.body(int(rng.integers(2, 6)))
             if program.chance(0.5):
-                engine = program.pick([PE, DVE, ACT, POOL])
-                one.meet(engine, 240, 241)
-                two.meet(engine, 240, 241)
+                engines = [PE, DVE, ACT, POOL]
+                engine = program.pick(engines)
+                # of each engine its own: two engines may be on their way to a barrier at once
+                at = 240 + 2 * engines.index(engine)
+                one.meet(engine, at, at + 1)
+                two.meet(engine, at, at + 1)
             left, right = (one, two) if program.chance(0.5) else (two, one)
             like, amount = left.send(f"shared{number}", 230 + number)
             right.receive(f"shared{number}", like, 230 + number, amount)
