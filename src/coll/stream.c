@@ -308,6 +308,8 @@ static bool streams_progress(struct coll_streams *s)
 
     for (uint32_t left = s->busy; left && !s->failed; left &= left - 1)
         moved |= stream_progress(s, &s->stream[__builtin_ctz(left)]);
+    if (moved)
+        s->dozed = false;
     return moved;
 }
 
@@ -486,11 +488,12 @@ static void outside_wait(void *arg, uint64_t limit_ns)
     struct coll_comm *c[TOPO_MAX_STREAMS];
     unsigned n = 0;
 
-    if (s->failed || s->order_count || !s->busy || spin(s))
+    if (s->failed || s->order_count || !s->busy || (!s->dozed && spin(s)))
         return;
     for (uint32_t left = s->busy; left; left &= left - 1)
         c[n++] = running_comm(&s->stream[__builtin_ctz(left)]);
-    (void)coll_doze(c, n, limit_ns); /* what it was, the next look tells */
+    /* what it was, the next look tells; where nothing came, spinning again would find nothing */
+    s->dozed = coll_doze(c, n, limit_ns) == COLL_BLOCKED;
 }
 
 void streams_init(struct coll_rank *r)

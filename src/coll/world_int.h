@@ -114,6 +114,7 @@ struct coll_streams {
     uint64_t timeout_ns;
     uint32_t busy; /* bit per stream with operations to be carried out */
     uint64_t beats;
+    bool dozed; /* nothing has moved since the last sleep */
     struct stream stream[TOPO_MAX_STREAMS];
     uint8_t order[TOPO_MAX_STREAMS * STREAM_DEPTH]; /* streams, as their operations ended */
     uint32_t order_first, order_count;
