@@ -39,6 +39,6 @@ if [ -n "$wanted" ]; then
             /at the same time/ { us = $(NF - 1) } /^ideal/ { ideal = $2 }
             /of the ideal/ { share = $(NF - 1)
                 printf "%-46s %10.1f  %-20s %10.1f %-8s %7.2f  at least 0.90 of the ideal: %s\n", name, us,
-                    "(ideal, share)", ideal, "us", share / 100, share >= 90 ? "met" : "MISSED" }'
+                    "(ideal, share)", ideal, "us", share / 100, (share >= 90 ? "met" : "MISSED") }'
     rm -rf "$work"
 fi
