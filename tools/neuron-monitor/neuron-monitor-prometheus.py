@@ -2,13 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serves the documents of neuron-monitor to Prometheus: neuron-monitor | neuron-monitor-prometheus.py --port 8000
 
-Counters add up what the documents hold; series of a process end with it. (neuron-monitor --prometheus PORT does without a pipe.)"""
+Counters add up what the documents hold; series of a process end with it. (neuron-monitor --prometheus PORT does without a pipe.)
+
+With --enable-k8s-info cores are labelled with the pods that neuron-monitor-k8s-info.py finds. It may stand before this program,
+then the documents say it; or, as published, after it: then documents go on to standard output, and the answers come back over
+a socket whose address both make of the pipe between them."""
 import argparse
 import copy
 import http.server
 import json
+import os
+import socket
+import stat
+import struct
 import sys
 import threading
+
+NAME = 'neuron-monitor-prometheus.py'
+LONGEST = 32 << 20  # bytes of one answer of neuron-monitor-k8s-info.py
 
 LABELS = ('instance_name', 'instance_id', 'instance_type', 'instance_availability_zone', 'instance_region', 'subnet_id')
 
@@ -42,12 +53,20 @@ class State:
         self.groups, self.totals, self.tags, self.system, self.instance, self.pods = {}, {}, {}, {}, {}, {}
 
     def take(self, doc):
-        """A document that cannot be shown leaves everything as it was, and raises."""
+        """A document."""
+        self.change(lambda: self.merge(doc))
+
+    def take_pods(self, info):
+        """An object neuron_k8s_info by itself."""
+        self.change(lambda: self.merge_pods(info))
+
+    def change(self, merge):
+        """What cannot be shown leaves everything as it was, and raises."""
         names = ('groups', 'totals', 'tags', 'system', 'instance', 'pods')
         with self.lock:
             before = copy.deepcopy([getattr(self, name) for name in names])
             try:
-                self.merge(doc)
+                merge()
                 self.text()
             except Exception:
                 for name, value in zip(names, before):
@@ -63,7 +82,10 @@ class State:
             self.take_runtime(data)
         self.system.update(doc.get('system_data', {}))
         self.instance = doc.get('instance_info', self.instance)
-        self.pods = (doc.get('neuron_k8s_info') or {}).get('neuroncores_k8s_info', self.pods)
+        self.merge_pods(doc.get('neuron_k8s_info') or {})
+
+    def merge_pods(self, info):
+        self.pods = info.get('neuroncores_k8s_info', self.pods)
 
     def take_runtime(self, data):
         pid = data['pid']
@@ -136,9 +158,53 @@ def serve(state, port):
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
+def left_out(e):
+    print('%s: a document was left out: %r' % (NAME, e), file=sys.stderr)
+
+
+class After:
+    """neuron-monitor-k8s-info.py behind this program: documents go to it, and it answers."""
+
+    def __init__(self, state):
+        self.state = state
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind('\0neuron-monitor-k8s-info-%d' % os.fstat(sys.stdout.fileno()).st_ino)
+        self.server.listen()
+        threading.Thread(target=self.answers, daemon=True).start()
+
+    def answers(self):
+        while True:
+            connection, _ = self.server.accept()
+            with connection:
+                try:
+                    self.answers_of(connection)
+                except OSError:  # that one is gone
+                    pass
+
+    def answers_of(self, connection):
+        uid = struct.unpack('3i', connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+        if uid not in (0, os.geteuid()):  # anybody may connect to such an address
+            return
+        with connection.makefile('rb') as lines:
+            while line := lines.readline(LONGEST):
+                try:
+                    self.state.take_pods(json.loads(line))
+                except Exception as e:
+                    left_out(e)
+
+    def document(self, line):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+
+def follower(state):
+    """The program behind this one, if there is a pipe that leads to it."""
+    return After(state) if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode) else None
+
+
 def main():
     parser = argparse.ArgumentParser(description='Serve what neuron-monitor writes to standard input to Prometheus.')
-    parser.add_argument('--version', action='version', version='neuron-monitor-prometheus.py (OpenNRT)')
+    parser.add_argument('--version', action='version', version='%s (OpenNRT)' % NAME)
     parser.add_argument('--port', '-p', type=int, default=8000, help='TCP port (8000)')
     parser.add_argument('--enable-k8s-info', action='store_true', help='label cores with the pods that own them')
     args = parser.parse_args()
@@ -146,12 +212,20 @@ def main():
     try:
         serve(state, args.port)
     except (OSError, OverflowError) as e:
-        sys.exit('neuron-monitor-prometheus.py: port %d: %s' % (args.port, e))
+        sys.exit('%s: port %d: %s' % (NAME, args.port, e))
+    after = follower(state) if args.enable_k8s_info else None
     for line in sys.stdin.buffer:
         try:
             state.take(json.loads(line))
         except Exception as e:  # whatever is wrong with it, the next one may be right
-            print('neuron-monitor-prometheus.py: a document was left out: %r' % e, file=sys.stderr)
+            left_out(e)
+        try:
+            if after:
+                after.document(line)
+        except BrokenPipeError:  # it ended; scrapes go on
+            print('%s: nobody reads the documents behind it any more' % NAME, file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            after = None
 
 
 if __name__ == '__main__':
