@@ -5,19 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNTOUCHED 0xa5
+#include "draw.h"
 
-static uint64_t mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
+#define UNTOUCHED 0xa5
 
 static uint64_t draw(uint64_t *state, uint64_t below)
 {
-    *state = mix(*state + 1);
+    *state = draw_mix(*state + 1);
     return *state % below;
 }
 
@@ -63,7 +57,7 @@ static struct case_op op_draw(unsigned ranks, uint64_t *s)
 struct coll_case case_draw(uint64_t seed, unsigned ranks)
 {
     struct coll_case c = {.seed = seed, .ranks = ranks};
-    uint64_t s = mix(seed ^ ranks);
+    uint64_t s = draw_mix(seed ^ ranks);
 
     c.ops = 1 + (unsigned)draw(&s, CASE_OPS);
     for (unsigned i = 0; i < c.ops; i++)
@@ -126,7 +120,7 @@ static uint64_t v_count(const struct coll_case *c, unsigned k, unsigned from, un
 
     if (op->kind == CASE_ALL_GATHER_V)
         to = 0;
-    return mix(c->seed ^ mix((uint64_t)k << 32 | from << 16 | to)) % (op->count[0] + 1);
+    return draw_mix(c->seed ^ draw_mix((uint64_t)k << 32 | from << 16 | to)) % (op->count[0] + 1);
 }
 
 static uint64_t v_displ(const struct coll_case *c, unsigned k, unsigned from, unsigned to)
@@ -234,8 +228,8 @@ struct bytes case_neff(const struct coll_case *c)
 
 static float value(const struct coll_case *c, unsigned k, unsigned rank, unsigned t, uint64_t i)
 {
-    return (float)(mix(c->seed ^
-                       mix((uint64_t)k << 56 | (uint64_t)rank << 48 | (uint64_t)t << 40 | i)) %
+    return (float)(draw_mix(c->seed ^ draw_mix((uint64_t)k << 56 | (uint64_t)rank << 48 |
+                                               (uint64_t)t << 40 | i)) %
                    3);
 }
 

@@ -10,25 +10,17 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "draw.h"
 #include "models.h"
 
 /* ---- drawing ---- */
-
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 static void shuffle(uint32_t *list, unsigned n, uint64_t *state)
 {
     for (unsigned i = 0; i < n; i++)
         list[i] = i;
     for (unsigned i = n; i > 1; i--) {
-        unsigned k = (unsigned)(next(state) % i);
+        unsigned k = (unsigned)(draw_next(state) % i);
         uint32_t t = list[i - 1];
 
         list[i - 1] = list[k];
@@ -43,14 +35,14 @@ struct driven_case driven_draw(uint64_t seed, unsigned ranks)
     struct driven_case c = {.seed = seed, .ranks = ranks};
     uint64_t s = seed;
 
-    c.cc_op = (nrt_cc_op_type_t)(next(&s) % 3);
-    c.dtype = (enum dtype)(DT_UINT64 + next(&s) % DT_FP8_E5);
-    c.op = ops[next(&s) % 3];
-    c.elems = sizes[next(&s) % 8];
-    c.n = 1 + (unsigned)(next(&s) % ranks);
+    c.cc_op = (nrt_cc_op_type_t)(draw_next(&s) % 3);
+    c.dtype = (enum dtype)(DT_UINT64 + draw_next(&s) % DT_FP8_E5);
+    c.op = ops[draw_next(&s) % 3];
+    c.elems = sizes[draw_next(&s) % 8];
+    c.n = 1 + (unsigned)(draw_next(&s) % ranks);
     shuffle(c.group, ranks, &s);
     for (unsigned i = 0; i < ranks; i++)
-        c.place[i] = (uint8_t)(next(&s) % DRIVEN_PLACES);
+        c.place[i] = (uint8_t)(draw_next(&s) % DRIVEN_PLACES);
     return c;
 }
 
@@ -62,7 +54,7 @@ static float given(const struct driven_case *c, unsigned rank, uint64_t i)
     uint64_t s = c->seed * 31 + rank * UINT64_C(1000003) + i;
     bool sums = c->cc_op != NRT_CC_ALLGATHER && c->op == NRT_OP_ADD;
 
-    return (float)(next(&s) % (sums ? 2 : 8));
+    return (float)(draw_next(&s) % (sums ? 2 : 8));
 }
 
 static uint64_t in_elems(const struct driven_case *c)

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "draw.h"
 #include "models.h"
 #include "nrt/nrt_async.h"
 #include "proves.h"
@@ -73,15 +74,6 @@ static nrt_tensor_t *tensor(nrt_tensor_placement_t place, int vnc, size_t size)
 }
 
 static uint64_t rng_state;
-
-static uint64_t rng(void)
-{
-    uint64_t z = rng_state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 static void rng_start(void)
 {
@@ -159,18 +151,19 @@ static void random_requests_do_what_a_sequential_model_does(void **state)
     for (unsigned i = 0; i < TENSORS; i++)
         t[i] = tensor(i % 2 ? VIRT : DEV, i % 2 ? -1 : 0, BYTES);
     for (unsigned step = 0; step < 3000; step++) {
-        unsigned a = rng() % TENSORS, b = rng() % TENSORS;
-        size_t off = rng() % BYTES, size = rng() % (BYTES - off + 1),
-               off2 = rng() % (BYTES - size + 1);
+        unsigned a = draw_next(&rng_state) % TENSORS, b = draw_next(&rng_state) % TENSORS;
+        size_t off = draw_next(&rng_state) % BYTES,
+               size = draw_next(&rng_state) % (BYTES - off + 1),
+               off2 = draw_next(&rng_state) % (BYTES - size + 1);
         NRT_STATUS status;
         nrta_seq_t seq;
 
-        switch (rng() % 3) {
+        switch (draw_next(&rng_state) % 3) {
         case 0:
             if (made == 4096)
                 break;
             for (size_t i = 0; i < size; i++)
-                bufs[made][i] = (uint8_t)rng();
+                bufs[made][i] = (uint8_t)draw_next(&rng_state);
             reads_finish(&reads, pending); /* nothing may overtake them */
             if (writer[a])
                 finish(writer[a]);
@@ -200,8 +193,9 @@ static void random_requests_do_what_a_sequential_model_does(void **state)
                 finish(writer[a]);
             if (reads == READS || made == 4096)
                 break;
-            while ((status = nrta_tensor_read(bufs[made], t[a], off, size, rng() % 2, tracker,
-                                              &seq)) == NRT_QUEUE_FULL)
+            while ((status = nrta_tensor_read(bufs[made], t[a], off, size,
+                                              draw_next(&rng_state) % 2, tracker, &seq)) ==
+                   NRT_QUEUE_FULL)
                 sched_yield();
             assert_ok(status);
             pending[reads].seq = seq;

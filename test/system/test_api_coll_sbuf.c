@@ -18,6 +18,7 @@
 #include "api_support.h"
 #include "base/dtype.h"
 #include "coll_ranks.h"
+#include "draw.h"
 #include "models.h"
 #include "neff/asm.h"
 #include "runner.h"
@@ -44,17 +45,9 @@ struct tile_case {
     uint64_t seed;
 };
 
-static uint64_t mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
 static unsigned draw(uint64_t *s, unsigned below)
 {
-    *s = mix(*s + 1);
+    *s = draw_mix(*s + 1);
     return (unsigned)(*s % below);
 }
 
@@ -75,7 +68,7 @@ static struct tile_case case_draw(uint64_t seed, unsigned lnc)
 {
     static const enum dtype types[] = {DT_FP32,  DT_BF16,   DT_FP16,  DT_INT32,
                                        DT_UINT8, DT_UINT16, DT_UINT32};
-    uint64_t s = mix(seed);
+    uint64_t s = draw_mix(seed);
     struct tile_case c = {.op = (enum op)draw(&s, OPS),
                           .dtype = types[draw(&s, sizeof(types) / sizeof(types[0]))],
                           .ranks = 1 + draw(&s, RANKS_MOST),
@@ -154,8 +147,8 @@ enum what { INPUT, BEFORE /* what the output tile holds */ };
 static unsigned value(const struct tile_case *c, enum what what, unsigned rank, unsigned row,
                       unsigned at)
 {
-    return (unsigned)(mix(c->seed ^ mix((uint64_t)what << 56 | (uint64_t)rank << 48 |
-                                        (uint64_t)row << 32 | at)) %
+    return (unsigned)(draw_mix(c->seed ^ draw_mix((uint64_t)what << 56 | (uint64_t)rank << 48 |
+                                                  (uint64_t)row << 32 | at)) %
                       (what == INPUT ? 3 : 100));
 }
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Collectives that the host drives, through the public functions: results of random operations
- * among ranks of one process and of several, work of the core beside them, arguments, and what
- * happens to requests whose tensors, session or peers go away. docs/spec/api.md 5. */
-#include <poll.h>
+ * among ranks of one process and of several, work of the core beside them, order and arguments.
+ * docs/spec/api.md 5. */
 #include <pthread.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,93 +17,12 @@
 #include "api_support.h"
 #include "async_held.h"
 #include "coll_ranks.h"
-#include "driven_case.h"
+#include "driven_world.h"
 #include "models.h"
 #include "proves.h"
 #include "runner.h"
 
 static uint64_t seed;
-
-/* ---- sessions ---- */
-
-struct joiner {
-    pthread_t thread;
-    unsigned rank, ranks;
-    NRT_STATUS status;
-};
-
-static void *join_thread(void *arg)
-{
-    struct joiner *j = arg;
-
-    j->status = nrt_cc_global_comm_init(j->rank, j->rank, j->ranks);
-    return NULL;
-}
-
-/* A session whose cores are the ranks of a world, each with a tracker. */
-static void session(unsigned ranks, nrta_error_tracker_t **t)
-{
-    struct joiner j[DRIVEN_RANKS];
-
-    coll_session(ranks);
-    for (unsigned r = 0; r < ranks; r++) {
-        j[r] = (struct joiner){.rank = r, .ranks = ranks};
-        assert_int_equal(pthread_create(&j[r].thread, NULL, join_thread, &j[r]), 0);
-    }
-    for (unsigned r = 0; r < ranks; r++) {
-        pthread_join(j[r].thread, NULL);
-        assert_ok(j[r].status);
-        assert_ok(nrta_error_tracker_create(r, &t[r]));
-    }
-}
-
-/* An all_reduce of float32 sums over the whole world. */
-static struct driven_case sum_of(unsigned ranks, uint64_t elems)
-{
-    struct driven_case c = {.seed = seed,
-                            .ranks = ranks,
-                            .cc_op = NRT_CC_ALLREDUCE,
-                            .dtype = DT_FP32,
-                            .op = NRT_OP_ADD,
-                            .elems = elems,
-                            .n = ranks};
-
-    for (unsigned i = 0; i < ranks; i++)
-        c.group[i] = i;
-    return c;
-}
-
-static void make_all(struct driven_run *r, const struct driven_case *c)
-{
-    for (unsigned i = 0; i < c->ranks; i++)
-        driven_make(&r[i], c, i, i);
-}
-
-static void free_all(struct driven_run *r, unsigned ranks)
-{
-    for (unsigned i = 0; i < ranks; i++)
-        driven_free(&r[i]);
-}
-
-static void schedule_all(struct driven_run *r, unsigned ranks, nrta_error_tracker_t **t)
-{
-    for (unsigned i = 0; i < ranks; i++)
-        driven_schedule(&r[i], t[i]);
-}
-
-/* Completes what was scheduled; all of it is right. */
-static void finish_all(const struct driven_run *r, unsigned ranks)
-{
-    for (unsigned i = 0; i < ranks; i++)
-        if (!r[i].idle)
-            async_finish(r[i].seq);
-    for (unsigned i = 0; i < ranks; i++) {
-        const char *wrong = driven_compare(&r[i]);
-
-        if (wrong)
-            fail_msg("%s", wrong);
-    }
-}
 
 /* ---- results ---- */
 
@@ -135,7 +52,7 @@ static void random_operations(unsigned ranks, nrta_error_tracker_t **t, uint64_t
 
     for (unsigned k = 0; k < BURST; k++) {
         c[k] = driven_draw(first + k, ranks);
-        make_all(r[k], &c[k]);
+        driven_make_all(r[k], &c[k]);
     }
     for (unsigned i = 0; i < ranks; i++)
         for (unsigned k = 0; k < BURST; k++) {
@@ -143,8 +60,8 @@ static void random_operations(unsigned ranks, nrta_error_tracker_t **t, uint64_t
             see(&r[k][i]);
         }
     for (unsigned k = 0; k < BURST; k++) {
-        finish_all(r[k], ranks);
-        free_all(r[k], ranks);
+        driven_finish_all(r[k], ranks);
+        driven_free_all(r[k], ranks);
     }
     for (unsigned i = 0; i < ranks; i++)
         assert_int_equal(async_errors(t[i]), 0);
@@ -156,7 +73,7 @@ static void random_operations_of_one_process(void **state)
     nrta_error_tracker_t *t[DRIVEN_RANKS];
 
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        session(sizes[i], t);
+        driven_session(sizes[i], t);
         for (unsigned k = 0; k < 12; k++)
             random_operations(sizes[i], t, seed + 1000 * i + k * BURST);
         nrt_close();
@@ -182,14 +99,14 @@ static void many_sizes(void **state)
     nrta_error_tracker_t *t[2];
     struct driven_run r[2];
 
-    session(2, t);
+    driven_session(2, t);
     for (unsigned k = 0; k < 150; k++) {
-        struct driven_case c = sum_of(2, 1 + k % 75);
+        struct driven_case c = driven_sum_of(seed, 2, 1 + k % 75);
 
-        make_all(r, &c);
-        schedule_all(r, 2, t);
-        finish_all(r, 2);
-        free_all(r, 2);
+        driven_make_all(r, &c);
+        driven_schedule_all(r, 2, t);
+        driven_finish_all(r, 2);
+        driven_free_all(r, 2);
     }
     nrt_close();
 }
@@ -230,27 +147,6 @@ static int case_helper(int argc, char **argv)
     return 0;
 }
 
-static void node_name(char name[64], unsigned node)
-{
-    snprintf(name, 64, "%s-node%u", getenv("OPENNRT_INSTANCE"), node);
-}
-
-/* per_node 0: all on the instance of this test. */
-static void rank_start(struct runner_proc *p, const char *helper, unsigned rank, unsigned ranks,
-                       unsigned per_node, const char *arg)
-{
-    char r[16], n[16], cores[40], instance[96] = "OPENNRT_INSTANCE=";
-
-    if (per_node)
-        node_name(instance + strlen(instance), rank / per_node);
-    snprintf(r, sizeof(r), "%u", rank);
-    snprintf(n, sizeof(n), "%u", ranks);
-    snprintf(cores, sizeof(cores), "NEURON_RT_VISIBLE_CORES=%u", per_node ? rank % per_node : rank);
-    assert_true(runner_start(
-        p, helper, (const char *[]){r, n, arg, per_node ? "whole" : "", NULL},
-        (const char *[]){cores, "NEURON_RT_NUM_CORES", per_node ? instance : NULL, NULL}));
-}
-
 static void processes_run(unsigned ranks, unsigned per_node, uint64_t from)
 {
     struct runner_proc p[DRIVEN_RANKS];
@@ -259,7 +155,7 @@ static void processes_run(unsigned ranks, unsigned per_node, uint64_t from)
     coll_root_env();
     snprintf(first, sizeof(first), "%llu", (unsigned long long)from);
     for (unsigned r = 0; r < ranks; r++)
-        rank_start(&p[r], "case", r, ranks, per_node, first);
+        driven_rank_start(&p[r], "case", r, ranks, per_node, first);
     for (unsigned r = 0; r < ranks; r++)
         if (runner_wait(&p[r], RUNNER_WAIT_MS) != 0)
             fail_msg("seed %s: rank %u of %u, %u a node, fails; log is\n%s", first, r, ranks,
@@ -275,26 +171,13 @@ static void random_operations_of_processes(void **state)
         processes_run(sizes[i], 0, seed + 9000 + 100 * i);
 }
 
-static void nodes_remove(void)
-{
-    bool removed;
-    char name[64];
-
-    for (unsigned k = 0; k < 2; k++) {
-        struct device_config cfg = {.name = name};
-
-        node_name(name, k);
-        device_instance_reset(&cfg, false, &removed, NULL);
-    }
-}
-
 static void random_operations_between_nodes(void **state)
 {
     static const unsigned shapes[][2] = {{2, 1}, {4, 2}};
 
     for (unsigned i = 0; i < 2; i++)
         processes_run(shapes[i][0], shapes[i][1], seed + 12000 + 100 * i);
-    nodes_remove();
+    driven_nodes_remove();
 }
 
 /* ---- beside other work ---- */
@@ -303,20 +186,20 @@ static void random_operations_between_nodes(void **state)
  * and a collective waits for its peer while executions of the core are carried out. */
 static void compute_and_collectives_do_not_wait_for_each_other(void **state)
 {
-    struct driven_case c = sum_of(2, 1000);
+    struct driven_case c = driven_sum_of(seed, 2, 1000);
     nrta_error_tracker_t *t[2];
     struct driven_run r[2];
     struct held h;
     nrta_seq_t ran;
 
-    session(2, t);
-    make_all(r, &c);
+    driven_session(2, t);
+    driven_make_all(r, &c);
     held_init(&h, CPU_NODE, 0);
     held_close(&h);
     assert_ok(nrta_execute_schedule(h.m, h.io.in, h.io.out, 0, t[0], &ran));
     held_reach(&h);
-    schedule_all(r, 2, t);
-    finish_all(r, 2);
+    driven_schedule_all(r, 2, t);
+    driven_finish_all(r, 2);
     assert_false(async_completed(ran));
     held_open(&h);
     async_finish(ran);
@@ -329,7 +212,7 @@ static void compute_and_collectives_do_not_wait_for_each_other(void **state)
     }
     assert_false(async_completed(r[0].seq));
     driven_schedule(&r[1], t[1]);
-    finish_all(r, 2);
+    driven_finish_all(r, 2);
     PROVES("ovl-014");
     assert_int_equal(async_errors(t[0]) + async_errors(t[1]), 0);
     held_fini(&h);
@@ -339,22 +222,22 @@ static void compute_and_collectives_do_not_wait_for_each_other(void **state)
 /* Programs with collectives on the same ranks, at the same time. */
 static void programs_with_collectives_run_beside(void **state)
 {
-    struct driven_case c = sum_of(2, 3000);
+    struct driven_case c = driven_sum_of(seed, 2, 3000);
     struct coll_caller k[2] = {{.rank = 0}, {.rank = 0}};
     struct bytes f = coll_neff(2, 16, 1, 0, 1);
     nrta_error_tracker_t *t[2];
     struct driven_run r[20][2];
 
-    session(2, t);
+    driven_session(2, t);
     coll_load_both(k, f);
     for (unsigned i = 0; i < 20; i++) {
-        make_all(r[i], &c);
-        schedule_all(r[i], 2, t);
+        driven_make_all(r[i], &c);
+        driven_schedule_all(r[i], 2, t);
     }
     coll_run_both(k, 100);
     for (unsigned i = 0; i < 20; i++) {
-        finish_all(r[i], 2);
-        free_all(r[i], 2);
+        driven_finish_all(r[i], 2);
+        driven_free_all(r[i], 2);
     }
     for (unsigned i = 0; i < 2; i++)
         assert_ok(nrt_unload(k[i].m));
@@ -365,14 +248,14 @@ static void programs_with_collectives_run_beside(void **state)
 /* Sequences and order: a handle per request, the last one first. */
 static void requests_complete_in_their_order(void **state)
 {
-    struct driven_case c = sum_of(2, 16);
+    struct driven_case c = driven_sum_of(seed, 2, 16);
     nrta_error_tracker_t *t[2];
     struct driven_run r[5][2];
     nrta_seq_t last;
 
-    session(2, t);
+    driven_session(2, t);
     for (unsigned k = 0; k < 5; k++) {
-        make_all(r[k], &c);
+        driven_make_all(r[k], &c);
         driven_schedule(&r[k][0], t[0]);
         assert_int_equal(NRTA_SEQ_GET_SEQ_NUM(r[k][0].seq), k + 1);
     }
@@ -389,20 +272,20 @@ static void requests_complete_in_their_order(void **state)
     assert_ok(nrta_get_sequence(0, NRTA_XU_COLLECTIVES, 0, &last));
     assert_true(last == r[4][0].seq);
     for (unsigned k = 0; k < 5; k++)
-        finish_all(r[k], 2);
+        driven_finish_all(r[k], 2);
     nrt_close();
 }
 
 static void a_full_queue_says_so_and_keeps_the_context(void **state)
 {
-    struct driven_case c = sum_of(2, 4);
+    struct driven_case c = driven_sum_of(seed, 2, 4);
     nrt_cc_context_t *ctx, *kept;
     nrta_error_tracker_t *t[2];
     struct driven_run r[2];
     nrta_seq_t seq;
 
-    session(2, t);
-    make_all(r, &c);
+    driven_session(2, t);
+    driven_make_all(r, &c);
     for (unsigned k = 0; k < 63; k++)
         driven_schedule(&r[0], t[0]);
     assert_ok(driven_prepare(&r[0], &ctx));
@@ -412,10 +295,10 @@ static void a_full_queue_says_so_and_keeps_the_context(void **state)
     assert_ptr_equal(ctx, kept);
     for (unsigned k = 0; k < 63; k++)
         driven_schedule(&r[1], t[1]);
-    finish_all(r, 2);
+    driven_finish_all(r, 2);
     assert_ok(nrta_cc_schedule(&ctx, 0, t[0], &r[0].seq));
     driven_schedule(&r[1], t[1]);
-    finish_all(r, 2);
+    driven_finish_all(r, 2);
     nrt_close();
 }
 
@@ -454,7 +337,7 @@ static void wrong_arguments_are_refused_by_prepare(void **state)
     nrta_error_tracker_t *tr[3];
     nrt_tensor_t *a, *b, *half, *odd, *host, *away, *gone, *two[2];
 
-    session(3, tr);
+    driven_session(3, tr);
     a = device_tensor(0, 64);
     b = device_tensor(0, 64);
     half = device_tensor(0, 32);
@@ -506,14 +389,14 @@ static void wrong_arguments_are_refused_by_prepare(void **state)
 
 static void wrong_arguments_are_refused_by_schedule(void **state)
 {
-    struct driven_case c = sum_of(2, 4);
+    struct driven_case c = driven_sum_of(seed, 2, 4);
     nrta_error_tracker_t *t[2];
     nrt_cc_context_t *ctx = NULL, *kept;
     struct driven_run r[2];
     nrta_seq_t seq;
 
-    session(2, t);
-    make_all(r, &c);
+    driven_session(2, t);
+    driven_make_all(r, &c);
     assert_ok(driven_prepare(&r[0], &ctx));
     kept = ctx;
     assert_fails(nrta_cc_schedule(NULL, 0, t[0], &seq), NRT_INVALID, "nrta_cc_schedule");
@@ -527,13 +410,13 @@ static void wrong_arguments_are_refused_by_schedule(void **state)
     assert_fails(nrta_cc_schedule(&kept, 0, t[0], &seq), NRT_INVALID_HANDLE, "nrta_cc_schedule");
     assert_fails(nrta_cc_schedule(&ctx, 0, t[0], &seq), NRT_INVALID, "nrta_cc_schedule");
     driven_schedule(&r[1], t[1]);
-    finish_all(r, 2);
+    driven_finish_all(r, 2);
     nrt_close();
 }
 
 static void states_and_the_global_communicator(void **state)
 {
-    struct driven_case c = sum_of(1, 4);
+    struct driven_case c = driven_sum_of(seed, 1, 4);
     nrt_cc_context_t *ctx = NULL;
     nrta_error_tracker_t *t;
     struct driven_run r;
@@ -564,222 +447,6 @@ static void states_and_the_global_communicator(void **state)
     nrt_close();
 }
 
-/* ---- what goes away ---- */
-
-static void *free_thread(void *arg)
-{
-    nrt_tensor_t *t = *(nrt_tensor_t **)arg;
-
-    nrt_tensor_free(&t);
-    __atomic_store_n((nrt_tensor_t **)arg, NULL, __ATOMIC_RELEASE);
-    return NULL;
-}
-
-static void tensors_are_freed_after_their_requests(void **state)
-{
-    struct driven_case c = sum_of(2, 50);
-    nrt_tensor_t *other;
-    nrt_cc_context_t *ctx;
-    nrta_error_tracker_t *t[2];
-    struct driven_run r[2];
-    pthread_t thread;
-    nrta_seq_t seq;
-    float byte;
-
-    session(2, t);
-    make_all(r, &c);
-    driven_schedule(&r[0], t[0]);
-    assert_int_equal(pthread_create(&thread, NULL, free_thread, &r[0].in[0]), 0);
-    /* its handle has ended when this fails, and from then on the thread waits for the request */
-    while (nrt_tensor_read(r[0].in[0], &byte, 0, 4) == NRT_SUCCESS)
-        sched_yield();
-    assert_non_null(__atomic_load_n(&r[0].in[0], __ATOMIC_ACQUIRE));
-    driven_schedule(&r[1], t[1]);
-    pthread_join(thread, NULL);
-    assert_null(r[0].in[0]);
-    async_finish(r[0].seq);
-    async_finish(r[1].seq);
-    assert_int_equal(async_errors(t[0]), 0);
-    assert_null(driven_compare(&r[1]));
-
-    /* between the two calls: a tensor that is freed, and one that gets other storage */
-    assert_ok(driven_prepare(&r[1], &ctx));
-    nrt_tensor_free(&r[1].in[0]);
-    assert_fails(nrta_cc_schedule(&ctx, 0, t[1], &seq), NRT_INVALID_HANDLE, "nrta_cc_schedule");
-    assert_non_null(ctx);
-    other = r[1].in[0] = device_tensor(1, 200);
-    assert_ok(driven_prepare(&r[1], &ctx));
-    assert_ok(nrt_tensor_attach_buffer(other, malloc(200), 200));
-    assert_fails(nrta_cc_schedule(&ctx, 0, t[1], &seq), NRT_INVALID, "nrta_cc_schedule");
-    free(nrt_tensor_get_va(other));
-    nrt_close();
-}
-
-/* nrt_close carries out what was scheduled: descriptors outlive it. */
-static void a_session_ends_after_its_requests(void **state)
-{
-    struct driven_case c = sum_of(2, 20000);
-    nrta_error_tracker_t *t[2];
-    struct driven_run r[20][2];
-    struct pollfd p[2] = {{.events = POLLIN}, {.events = POLLIN}};
-
-    session(2, t);
-    for (unsigned k = 0; k < 20; k++)
-        make_all(r[k], &c);
-    for (unsigned i = 0; i < 2; i++) {
-        for (unsigned k = 0; k < 20; k++)
-            driven_schedule(&r[k][i], t[i]);
-        assert_ok(nrta_get_completion_handle(r[19][i].seq, &p[i].fd));
-    }
-    api_log_clear();
-    nrt_close();
-    assert_int_equal(poll(p, 2, 0), 2);
-    close(p[0].fd);
-    close(p[1].fd);
-    assert_int_equal(api_log_errors(), 0);
-    api_log_clear();
-}
-
-/* ---- peers that do something else, or nothing ---- */
-
-static void differing_operations_name_the_rank(void **state)
-{
-    struct driven_case a = sum_of(2, 3000), b = sum_of(2, 5000);
-    nrta_error_tracker_t *t[2];
-    struct driven_run r[2], later;
-    nrt_cc_context_t *ctx;
-    nrta_seq_t seq;
-
-    session(2, t);
-    driven_make(&r[0], &a, 0, 0);
-    driven_make(&r[1], &b, 1, 1);
-    driven_make(&later, &a, 0, 0);
-    api_log_clear();
-    schedule_all(r, 2, t);
-    for (unsigned i = 0; i < 2; i++) {
-        async_finish(r[i].seq);
-        assert_int_equal(async_errors(t[i]), 1);
-        assert_int_equal(async_error(t[i], 0, &seq), NRT_EXEC_HW_ERR_COLLECTIVES);
-        assert_true(seq == r[i].seq);
-    }
-    assert_true(api_log_has("another operation") && api_log_has("rank "));
-    api_log_clear();
-
-    /* the unit has ended, until there is another session */
-    assert_ok(driven_prepare(&later, &ctx));
-    assert_fails(nrta_cc_schedule(&ctx, 0, t[0], &seq), NRT_EXEC_UNIT_UNRECOVERABLE,
-                 "nrta_cc_schedule");
-    PROVES("api-141");
-    assert_ok(nrt_tensor_write(later.in[0], "abcd", 0, 4));
-    nrt_close();
-    session(2, t);
-    make_all(r, &a);
-    schedule_all(r, 2, t);
-    finish_all(r, 2);
-    nrt_close();
-}
-
-/* Each rank sums another number of elements. argv: rank, ranks. */
-static int differs_helper(int argc, char **argv)
-{
-    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
-    struct driven_case c = sum_of(ranks, 30000 * (rank + 1));
-    nrta_error_tracker_t *t;
-    struct driven_run r;
-    nrta_seq_t seq;
-    uint64_t status;
-
-    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") || nrt_cc_global_comm_init(0, rank, ranks) ||
-        nrta_error_tracker_create(0, &t))
-        return 1;
-    driven_make(&r, &c, rank, 0);
-    driven_schedule(&r, t);
-    async_finish(r.seq);
-    status = async_errors(t) == 1 ? async_error(t, 0, &seq) : NRT_SUCCESS;
-    nrt_close();
-    return status == NRT_EXEC_HW_ERR_COLLECTIVES || status == NRT_NETWORK_PROXY_FAILURE ? 0 : 2;
-}
-
-static void differing_operations_between_nodes(void **state)
-{
-    struct runner_proc p[2];
-
-    coll_root_env();
-    for (unsigned r = 0; r < 2; r++)
-        rank_start(&p[r], "differs", r, 2, 1, "");
-    for (unsigned r = 0; r < 2; r++)
-        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
-    unsetenv("NEURON_RT_ROOT_COMM_ID");
-    nodes_remove();
-    api_log_clear();
-}
-
-static void a_rank_that_does_not_come_is_named(void **state)
-{
-    struct driven_case c = sum_of(2, 16);
-    nrta_error_tracker_t *t[2];
-    struct driven_run r[2];
-    nrta_seq_t seq;
-
-    setenv("OPENNRT_JOIN_TIMEOUT", "1", 1);
-    session(2, t);
-    make_all(r, &c);
-    driven_schedule(&r[1], t[1]);
-    async_finish(r[1].seq);
-    assert_int_equal(async_error(t[1], 0, &seq), NRT_TIMEOUT);
-    if (!api_log_has("not entered by ranks 0") || !api_log_has("nrta_cc_schedule"))
-        fail_msg("%s", api_log());
-    nrt_close();
-    unsetenv("OPENNRT_JOIN_TIMEOUT");
-    api_log_clear();
-}
-
-/* Says "first" after an operation with the other; then "second" when it has scheduled another one
- * that fails as it should, or waits for its end. argv: rank, ranks, "" or "victim". */
-static int killed_helper(int argc, char **argv)
-{
-    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
-    struct driven_case c = sum_of(ranks, 1000);
-    nrta_error_tracker_t *t;
-    struct driven_run r;
-    nrta_seq_t seq;
-    char line[16];
-
-    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") || nrt_cc_global_comm_init(0, rank, ranks) ||
-        nrta_error_tracker_create(0, &t))
-        return 1;
-    driven_make(&r, &c, rank, 0);
-    driven_schedule(&r, t);
-    async_finish(r.seq);
-    runner_say(driven_compare(&r) || async_errors(t) ? "wrong" : "first");
-    if (!runner_hear(line, sizeof(line)))
-        return 2;
-    driven_schedule(&r, t);
-    async_finish(r.seq);
-    if (async_errors(t) != 1 || async_error(t, 0, &seq) != NRT_EXEC_HW_ERR_COLLECTIVES)
-        return 3;
-    nrt_close();
-    return 0;
-}
-
-static void a_killed_rank_fails_the_others(void **state)
-{
-    struct runner_proc p[3];
-
-    coll_root_env();
-    for (unsigned r = 0; r < 3; r++)
-        rank_start(&p[r], "killed", r, 3, 0, "");
-    for (unsigned r = 0; r < 3; r++)
-        assert_true(runner_expect(&p[r], "first", RUNNER_WAIT_MS));
-    for (unsigned r = 0; r < 2; r++)
-        assert_true(runner_tell(&p[r], "go"));
-    runner_kill(&p[2], SIGKILL);
-    assert_int_equal(runner_wait(&p[2], RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
-    for (unsigned r = 0; r < 2; r++)
-        assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
-    unsetenv("NEURON_RT_ROOT_COMM_ID");
-}
-
 static int setup(void **state)
 {
     const char *text = getenv("OPENNRT_SEED");
@@ -792,10 +459,7 @@ static int setup(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {{"case", case_helper},
-                                                   {"killed", killed_helper},
-                                                   {"differs", differs_helper},
-                                                   {NULL, NULL}};
+    static const struct runner_helper helpers[] = {{"case", case_helper}, {NULL, NULL}};
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_operations_of_one_process),
         cmocka_unit_test(many_sizes),
@@ -808,12 +472,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(wrong_arguments_are_refused_by_prepare),
         cmocka_unit_test(wrong_arguments_are_refused_by_schedule),
         cmocka_unit_test(states_and_the_global_communicator),
-        cmocka_unit_test(tensors_are_freed_after_their_requests),
-        cmocka_unit_test(a_session_ends_after_its_requests),
-        cmocka_unit_test(differing_operations_name_the_rank),
-        cmocka_unit_test(differing_operations_between_nodes),
-        cmocka_unit_test(a_rank_that_does_not_come_is_named),
-        cmocka_unit_test(a_killed_rank_fails_the_others),
     };
     int rc = runner_dispatch(argc, argv, helpers);
 

@@ -4,7 +4,6 @@
  * status, in the call or in the tracker; the same operation then works in the same session, and
  * nothing stays open. The points that fail are met by a world of one rank, since another one would
  * wait for it for half a minute; the stops by two. docs/spec/api.md 5. */
-#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,44 +18,10 @@
 #include "async_held.h"
 #include "base/fault.h"
 #include "coll_ranks.h"
-#include "driven_case.h"
+#include "driven_world.h"
 #include "models.h"
-#include "runner.h"
 
 #define RANKS_MAX 2u
-
-/* One rank on its way: as far as it came, and what it was told. */
-struct walker {
-    pthread_t thread;
-    unsigned rank, ranks;
-    NRT_STATUS status;
-};
-
-static void *join_thread(void *arg)
-{
-    struct walker *w = arg;
-
-    w->status = nrt_cc_global_comm_init(w->rank, w->rank, w->ranks);
-    return NULL;
-}
-
-/* All ranks into the global communicator; once it is there a second call is fine. */
-static NRT_STATUS join_all(unsigned ranks)
-{
-    struct walker w[RANKS_MAX];
-    NRT_STATUS status = NRT_SUCCESS;
-
-    for (unsigned r = 0; r < ranks; r++) {
-        w[r] = (struct walker){.rank = r, .ranks = ranks};
-        assert_int_equal(pthread_create(&w[r].thread, NULL, join_thread, &w[r]), 0);
-    }
-    for (unsigned r = 0; r < ranks; r++) {
-        pthread_join(w[r].thread, NULL);
-        if (w[r].status != NRT_SUCCESS)
-            status = w[r].status;
-    }
-    return status;
-}
 
 /* The operation of every rank, scheduled and completed. The status of the first call that failed,
  * or of the last request, which *ret_began (may be NULL) tells apart. A result that is wrong ends
@@ -64,7 +29,7 @@ static NRT_STATUS join_all(unsigned ranks)
 static NRT_STATUS tour(unsigned ranks, struct driven_run *r, bool *ret_began)
 {
     nrta_error_tracker_t *t[RANKS_MAX] = {NULL};
-    NRT_STATUS status = join_all(ranks);
+    NRT_STATUS status = driven_join(ranks);
     unsigned scheduled = 0;
 
     for (unsigned i = 0; i < ranks && status == NRT_SUCCESS; i++)
@@ -152,7 +117,7 @@ static uint64_t hits_of(enum fault_point p, unsigned ranks, unsigned op)
 
     tour_begin(&s, ranks, op);
     fault_count_start();
-    assert_ok(join_all(ranks)); /* tour ends the count before it looks at the outcome */
+    assert_ok(driven_join(ranks)); /* tour ends the count before it looks at the outcome */
     hits = fault_count(p);
     fault_disarm();
     fault_count_start();

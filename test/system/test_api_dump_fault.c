@@ -17,6 +17,7 @@
 #include "api_support.h"
 #include "base/fault.h"
 #include "diag/dump.h"
+#include "draw.h"
 #include "models.h"
 #include "neffs.h"
 #include "proves.h"
@@ -103,16 +104,6 @@ static void a_dump_that_fails_changes_no_status(void **state)
 
 static uint64_t draw_state;
 
-/* splitmix64 */
-static uint64_t draw(void)
-{
-    uint64_t z = draw_state += 0x9e3779b97f4a7c15;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
-
 /* A page as a process that went wild may leave it: any bytes, or a program that lies anywhere in an
  * HBM and is as long as that. */
 static void make_nonsense(struct device_live_page *p, unsigned round)
@@ -120,16 +111,16 @@ static void make_nonsense(struct device_live_page *p, unsigned round)
     uint8_t *bytes = (uint8_t *)p;
 
     for (size_t i = 0; round % 2 == 0 && i < sizeof(*p); i++)
-        bytes[i] = (uint8_t)draw();
+        bytes[i] = (uint8_t)draw_next(&draw_state);
     if (round % 2 != 0) {
-        uint64_t off = draw() % (UINT64_C(16) << 30);
+        uint64_t off = draw_next(&draw_state) % (UINT64_C(16) << 30);
 
         p->code_addr = DEVICE_ADDR(0, off);
         p->code_bytes = (UINT64_C(16) << 30) - off;
         for (unsigned e = 0; e < DEVICE_ENGINES; e++)
-            p->engine[e].pc = draw() >> draw() % 64;
+            p->engine[e].pc = draw_next(&draw_state) >> draw_next(&draw_state) % 64;
     }
-    p->flights.next = 1 + draw() % DEVICE_FLIGHTS;
+    p->flights.next = 1 + draw_next(&draw_state) % DEVICE_FLIGHTS;
     for (unsigned i = 0; i < DEVICE_FLIGHTS; i++)
         p->flights.flight[i].number = i + 1;
 }

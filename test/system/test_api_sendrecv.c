@@ -19,19 +19,12 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "draw.h"
 #include "pair_ends.h"
 #include "proves.h"
 #include "runner.h"
 
 static uint64_t seed;
-
-static uint64_t mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
 
 /* ---- a random exchange in both directions at once ---- */
 
@@ -64,13 +57,13 @@ static size_t draw_size(uint64_t r)
 /* Both sides draw the same. */
 static struct message draw(unsigned comm, unsigned i)
 {
-    uint64_t r = mix(seed + comm * 1000003u + i);
-    struct message m = {.size = draw_size(mix(r)), .off = MARGIN + mix(r + 1) % 10000};
+    uint64_t r = draw_mix(seed + comm * 1000003u + i);
+    struct message m = {.size = draw_size(draw_mix(r)), .off = MARGIN + draw_mix(r + 1) % 10000};
 
-    m.room = m.size + (mix(r + 2) % 4 == 0 ? mix(r + 3) % 1000 : 0);
+    m.room = m.size + (draw_mix(r + 2) % 4 == 0 ? draw_mix(r + 3) % 1000 : 0);
     for (int side = 0; side < 2; side++)
-        m.where[side] = mix(r + 4 + (uint64_t)side) % 3 == 0 ? NRT_TENSOR_PLACEMENT_VIRTUAL
-                                                             : NRT_TENSOR_PLACEMENT_DEVICE;
+        m.where[side] = draw_mix(r + 4 + (uint64_t)side) % 3 == 0 ? NRT_TENSOR_PLACEMENT_VIRTUAL
+                                                                  : NRT_TENSOR_PLACEMENT_DEVICE;
     return m;
 }
 

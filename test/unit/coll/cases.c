@@ -5,13 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t case_mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
+#include "draw.h"
 
 /* ---- drawing ---- */
 
@@ -26,11 +20,11 @@ static bool variable(enum sched_op op)
 /* Operations that have one algorithm only get it most of the time: else few of them would run. */
 static void draw_way(struct op_case *c, uint64_t salt)
 {
-    c->alg = (enum sched_alg)(case_mix(salt + 1) % SCHED_ALG_COUNT);
-    c->variant = (enum sched_variant)(case_mix(salt + 2) % SCHED_VARIANT_COUNT);
-    c->intra = (enum sched_alg)(case_mix(salt + 21) % SCHED_HIER);
-    c->inter = (enum sched_alg)(case_mix(salt + 22) % SCHED_HIER);
-    if (case_mix(salt + 8) % 4 == 0)
+    c->alg = (enum sched_alg)(draw_mix(salt + 1) % SCHED_ALG_COUNT);
+    c->variant = (enum sched_variant)(draw_mix(salt + 2) % SCHED_VARIANT_COUNT);
+    c->intra = (enum sched_alg)(draw_mix(salt + 21) % SCHED_HIER);
+    c->inter = (enum sched_alg)(draw_mix(salt + 22) % SCHED_HIER);
+    if (draw_mix(salt + 8) % 4 == 0)
         return;
     if (c->op == SCHED_PERMUTE || c->op == SCHED_SENDRECV)
         c->alg = SCHED_PAIRS, c->variant = SCHED_STAGED;
@@ -43,20 +37,20 @@ static void draw_way(struct op_case *c, uint64_t salt)
 struct op_case case_draw(uint64_t salt, uint32_t n)
 {
     static const uint64_t sizes[] = {0, 1, 7, 14, 15, 64, 100, 1000, 4099, 70001};
-    struct op_case c = {.op = (enum sched_op)(case_mix(salt) % SCHED_OP_COUNT),
-                        .dtype = dtypes[case_mix(salt + 3) % 10],
-                        .reduce = (enum kernel_combine)(case_mix(salt + 4) % 3),
-                        .tensors = 1 + (uint32_t)(case_mix(salt + 5) % CASE_TENSORS),
-                        .in_place = case_mix(salt + 6) % 2,
-                        .chunk_bytes = case_mix(salt + 20) % 2 ? 4096 : 0,
+    struct op_case c = {.op = (enum sched_op)(draw_mix(salt) % SCHED_OP_COUNT),
+                        .dtype = dtypes[draw_mix(salt + 3) % 10],
+                        .reduce = (enum kernel_combine)(draw_mix(salt + 4) % 3),
+                        .tensors = 1 + (uint32_t)(draw_mix(salt + 5) % CASE_TENSORS),
+                        .in_place = draw_mix(salt + 6) % 2,
+                        .chunk_bytes = draw_mix(salt + 20) % 2 ? 4096 : 0,
                         .salt = salt};
     unsigned among = 10;
 
     draw_way(&c, salt);
-    if (c.variant == SCHED_INLINE || case_mix(salt + 7) % 2)
+    if (c.variant == SCHED_INLINE || draw_mix(salt + 7) % 2)
         among = 6;
     for (unsigned t = 0; t < CASE_TENSORS; t++) {
-        c.counts[t] = sizes[case_mix(salt + 10 + t) % among];
+        c.counts[t] = sizes[draw_mix(salt + 10 + t) % among];
         if (c.op == SCHED_ALL_TO_ALL)
             c.counts[t] *= n;
     }
@@ -84,7 +78,7 @@ static bool table_make(struct case_kit *k, uint32_t n)
         return false;
     for (uint32_t s = 0; s < n; s++)
         for (uint32_t d = 0; d < n; d++) {
-            uint64_t draw = case_mix(k->c.salt ^ (uint64_t)s << 32 ^ d);
+            uint64_t draw = draw_mix(k->c.salt ^ (uint64_t)s << 32 ^ d);
 
             k->table[s * n + d] = draw % 4 ? (uint32_t)(draw >> 8) % (most + 1) : 0;
             k->table[cells + s * n + d] = (s + d) % n * most;
@@ -96,7 +90,7 @@ static bool table_make(struct case_kit *k, uint32_t n)
 /* Neighbours swap, who is left over sends to itself; or only the first two take part. */
 static bool pairs_make(struct case_kit *k, uint32_t n)
 {
-    k->pair_count = case_mix(k->c.salt + 30) % 3 || n < 2 ? n : 2;
+    k->pair_count = draw_mix(k->c.salt + 30) % 3 || n < 2 ? n : 2;
     k->pairs = malloc(n * sizeof(*k->pairs));
     for (uint32_t i = 0; k->pairs && i < n; i++)
         k->pairs[i] = (struct topo_pair){i, (i ^ 1) < n ? i ^ 1 : i};
@@ -107,7 +101,7 @@ static bool pairs_make(struct case_kit *k, uint32_t n)
 
 static float value(uint64_t salt, uint32_t r, uint32_t t, uint64_t i)
 {
-    return (float)(case_mix(salt ^ case_mix((uint64_t)r << 40 | (uint64_t)t << 32 | i)) % 3);
+    return (float)(draw_mix(salt ^ draw_mix((uint64_t)r << 40 | (uint64_t)t << 32 | i)) % 3);
 }
 
 static float combine(enum kernel_combine op, float a, float b)
@@ -237,6 +231,8 @@ NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c
         req.send_displ = k->table + (size_t)r->n * r->n;
         req.recv_displ = k->table + 2 * (size_t)r->n * r->n;
     }
+    if (c->tuned)
+        coll_request_tune(r->comm, &req);
     st = sched_create(&req, &k->s, err);
     if (!st)
         st = (c->alone ? coll_plan_create_alone : coll_plan_create)(r->comm, k->s, c->dtype,

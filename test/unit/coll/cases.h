@@ -10,8 +10,6 @@
 
 #define CASE_TENSORS 3
 
-uint64_t case_mix(uint64_t x);
-
 struct op_case {
     enum sched_op op;
     enum sched_alg alg;
@@ -23,6 +21,7 @@ struct op_case {
     uint64_t counts[CASE_TENSORS];
     bool in_place;
     bool alone; /* planned without the others */
+    bool tuned; /* variant and sizes as coll_request_tune chooses them */
     uint32_t chunk_bytes;
     uint64_t salt; /* of tables and pairs */
 };

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "cases.h"
+#include "draw.h"
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"
@@ -39,7 +40,7 @@ static const char *sweep_body(struct rank *r)
 static void sweep(enum ranks_kind kind, const uint32_t *counts, unsigned n, unsigned cases)
 {
     for (unsigned i = 0; i < n; i++) {
-        struct sweep s = {case_mix(seed + i + kind), cases};
+        struct sweep s = {draw_mix(seed + i + kind), cases};
         const char *text = ranks_run(kind, counts[i], 20000, sweep_body, &s);
 
         if (text)

@@ -28,6 +28,7 @@
 #include "cases.h"
 #include "crew.h"
 #include "device/device_int.h"
+#include "draw.h"
 #include "runner.h"
 
 #define SURVIVOR    0u
@@ -89,7 +90,7 @@ static NRT_STATUS transfer_open(struct crew_seat *s, struct case_kit *kit, uint6
         struct op_case c = case_draw(salt, s->rank.n);
 
         for (unsigned t = 0; t < CASE_TENSORS && c.variant != SCHED_INLINE; t++)
-            c.counts[t] = (1000 + case_mix(salt + 50 + t) % 60000) * 2;
+            c.counts[t] = (1000 + draw_mix(salt + 50 + t) % 60000) * 2;
         memset(err, 0, sizeof(*err));
         st = case_open(&s->rank, kit, &c, err);
         if (st)
@@ -116,8 +117,8 @@ static void leases_forget(struct device_instance *in, bool held)
 static void victim_operation(struct kill_run *k, struct crew_seat *s, struct case_kit *kit,
                              uint64_t salt, bool last)
 {
-    unsigned long calls = case_mix(salt + 3) % 60;
-    bool outside = case_mix(salt + 4) % 2;
+    unsigned long calls = draw_mix(salt + 3) % 60;
+    bool outside = draw_mix(salt + 4) % 2;
     struct err err = {0};
 
     if (coll_begin(kit->plan, kit->ts.in_addr, kit->ts.out_addr, &err))
@@ -139,9 +140,9 @@ static void victim_operation(struct kill_run *k, struct crew_seat *s, struct cas
 
 static void victim(struct kill_run *k, uint64_t i)
 {
-    uint64_t salt = case_mix(k->seed ^ case_mix(i));
+    uint64_t salt = draw_mix(k->seed ^ draw_mix(i));
     struct crew_seat s = {.rank = {.in = crew_instance(k->dir, NULL)}};
-    unsigned whole = case_mix(salt + 2) % 4;
+    unsigned whole = draw_mix(salt + 2) % 4;
     struct case_kit kit;
     struct err err = {0};
 
@@ -159,8 +160,8 @@ static void victim(struct kill_run *k, uint64_t i)
 static NRT_STATUS survivor_operations(struct kill_run *k, struct crew_seat *s, struct case_kit *kit,
                                       uint64_t i, uint64_t salt, struct err *err)
 {
-    unsigned whole = case_mix(salt + 2) % 4, calls = case_mix(salt + 6) % 40;
-    bool halts = case_mix(salt + 5) % 2;
+    unsigned whole = draw_mix(salt + 2) % 4, calls = draw_mix(salt + 6) % 40;
+    bool halts = draw_mix(salt + 5) % 2;
     NRT_STATUS st = NRT_SUCCESS;
 
     for (unsigned n = 0; !st; n++) {
@@ -185,7 +186,7 @@ static NRT_STATUS survivor_operations(struct kill_run *k, struct crew_seat *s, s
 
 static void survivor_iteration(struct kill_run *k, struct crew_seat *s, uint64_t i)
 {
-    uint64_t salt = case_mix(k->seed ^ case_mix(i));
+    uint64_t salt = draw_mix(k->seed ^ draw_mix(i));
     struct case_kit kit = {0};
     struct err err = {0};
     /* a tenant that writes over the victim's area makes it look alive: nothing moves then */
@@ -209,7 +210,7 @@ static void survivor_iteration(struct kill_run *k, struct crew_seat *s, uint64_t
     }
     crew_mark(k->t, OVER, i);
     await(k, SURVIVOR, CHECKED, i);
-    if (case_mix(salt + 7) % 2)
+    if (draw_mix(salt + 7) % 2)
         rank_memory_free(&s->rank);
     if (!st || kit.plan)
         case_close(&kit);
@@ -269,18 +270,18 @@ static void account_compare(struct kill_run *k, struct device_instance *in)
 
 static void tenant_iteration(struct kill_run *k, struct device_instance *in, uint64_t i)
 {
-    uint64_t salt = case_mix(k->seed ^ i);
+    uint64_t salt = draw_mix(k->seed ^ i);
     struct flat flats[EXTENTS];
     bool damaged = false;
 
     await(k, 2, GONE, i);
     (void)device_reclaim(in);
     for (unsigned n = 0; n < EXTENTS; n++)
-        move_in(k, in, &flats[n], case_mix(salt + n));
+        move_in(k, in, &flats[n], draw_mix(salt + n));
     crew_mark(k->t, RENTED, i);
     await(k, 2, OVER, i);
     for (unsigned n = 0; n < EXTENTS; n++)
-        damaged = damaged || !as_written(&flats[n], case_mix(salt + n));
+        damaged = damaged || !as_written(&flats[n], draw_mix(salt + n));
     if (damaged)
         atomic_fetch_add(&k->t->mark[DAMAGED], 1);
     for (unsigned n = 0; n < EXTENTS; n++)
@@ -342,7 +343,7 @@ static void fail_with_texts(struct kill_run *k, uint64_t i)
 
 static void kill_once(struct kill_run *k, uint64_t i)
 {
-    uint64_t salt = case_mix(k->seed ^ case_mix(i)), enough = case_mix(salt + 8) % 300;
+    uint64_t salt = draw_mix(k->seed ^ draw_mix(i)), enough = draw_mix(salt + 8) % 300;
     int status;
     pid_t pid;
 
@@ -350,7 +351,7 @@ static void kill_once(struct kill_run *k, uint64_t i)
     atomic_store(&k->t->mark[STEPS], 0);
     pid = start(k, VICTIM, i);
     crew_mark(k->t, GO, i);
-    if (case_mix(salt + 4) % 2) { /* from outside; now and then before anything has begun */
+    if (draw_mix(salt + 4) % 2) { /* from outside; now and then before anything has begun */
         while (enough < 280 && atomic_load(&k->t->mark[STEPS]) < enough &&
                waitpid(pid, &status, WNOHANG) == 0)
             sched_yield();

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "cases.h"
+#include "draw.h"
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"
@@ -75,7 +76,7 @@ static NRT_STATUS way_run(struct rank *r, const struct op_case *c, uint64_t salt
 static uint64_t small_count(uint64_t salt, const struct op_case *c, uint32_t n)
 {
     static const uint64_t bytes[] = {0, 1, 7, 1024, 40000};
-    uint64_t count = bytes[case_mix(salt) % 5] / dtype_size(c->dtype);
+    uint64_t count = bytes[draw_mix(salt) % 5] / dtype_size(c->dtype);
 
     return c->op == SCHED_ALL_TO_ALL ? count * n : count;
 }
@@ -127,7 +128,7 @@ static bool must_run(enum sched_op op, unsigned way, uint32_t per_node)
 
 static void sweep(enum ranks_kind kind, const struct ranks_nodes *w)
 {
-    uint64_t salt = case_mix(seed + w->nodes * 16 + w->per_node + kind);
+    uint64_t salt = draw_mix(seed + w->nodes * 16 + w->per_node + kind);
     struct tally t;
     char name[64];
     unsigned n = 0;
@@ -199,7 +200,7 @@ static const char *drawn(struct rank *r)
 static void groups_in_any_order(void **state)
 {
     for (unsigned i = 0; i < 4; i++) {
-        uint64_t salt = case_mix(seed + 100 + i);
+        uint64_t salt = draw_mix(seed + 100 + i);
         struct ranks_nodes w = {
             .nodes = 2 + salt % 3, .per_node = 1u << salt / 16 % 3, .shuffle = salt | 1};
         const char *text =
@@ -225,7 +226,7 @@ static const char *flat_ring(struct rank *r)
         bool ran;
 
         c.tensors = 1;
-        c.counts[0] = i < 3 ? 1 + case_mix(salt) % 7 : 64 * 3 + case_mix(salt) % 900;
+        c.counts[0] = i < 3 ? 1 + draw_mix(salt) % 7 : 64 * 3 + draw_mix(salt) % 900;
         if (way_run(r, &c, salt, &ran, &err))
             return err.text;
         if (!ran)
@@ -237,7 +238,7 @@ static const char *flat_ring(struct rank *r)
 static void flat_ring_on_two_nodes_of_trn1(void **state)
 {
     struct ranks_nodes w = {.nodes = 2, .per_node = 32, .type = "trn1.32xlarge"};
-    uint64_t salt = case_mix(seed + 300);
+    uint64_t salt = draw_mix(seed + 300);
     const char *text = ranks_run_nodes(RANKS_THREADS, &w, 60000, flat_ring, &salt);
 
     if (text)
@@ -298,7 +299,7 @@ static const char *plans_meanwhile(struct rank *r)
 static void plans_are_made_while_operations_run(void **state)
 {
     struct ranks_nodes w = {.nodes = 4, .per_node = 1};
-    uint64_t salt = case_mix(seed + 400);
+    uint64_t salt = draw_mix(seed + 400);
     const char *text = ranks_run_nodes(RANKS_THREADS, &w, 20000, plans_meanwhile, &salt);
 
     if (text)
@@ -335,7 +336,7 @@ static const char *plans_in_turn(struct rank *r)
 static void a_plan_alone_waits_for_nobody(void **state)
 {
     struct ranks_nodes w = {.nodes = 2, .per_node = 2};
-    uint64_t salt = case_mix(seed + 500);
+    uint64_t salt = draw_mix(seed + 500);
     const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 20000, plans_in_turn, &salt);
 
     if (text)

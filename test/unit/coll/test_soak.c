@@ -26,6 +26,7 @@
 #include "cases.h"
 #include "crew.h"
 #include "device/device_int.h"
+#include "draw.h"
 #include "runner.h"
 
 #define TIMEOUT_MS 8000   /* without anything moving; others use this machine, too */
@@ -73,19 +74,19 @@ static unsigned long wanted = 800;
 
 static struct episode episode_draw(const struct soak *k, uint64_t number)
 {
-    uint64_t salt = case_mix(k->seed ^ case_mix(number));
+    uint64_t salt = draw_mix(k->seed ^ draw_mix(number));
     struct episode e = {.salt = salt,
-                        .n = 2 + (uint32_t)(case_mix(salt + 1) % (CREW_MAX - 1)),
-                        .cases = 1 + (uint32_t)(case_mix(salt + 2) % CASES_MAX)};
-    uint64_t what = case_mix(salt + 3) % 100;
+                        .n = 2 + (uint32_t)(draw_mix(salt + 1) % (CREW_MAX - 1)),
+                        .cases = 1 + (uint32_t)(draw_mix(salt + 2) % CASES_MAX)};
+    uint64_t what = draw_mix(salt + 3) % 100;
 
     e.harm = number % 100 == 3 ? PAUSE : what < 40 ? KILL : NOTHING;
-    e.victim = (uint32_t)(case_mix(salt + 4) % e.n);
-    e.after = case_mix(salt + 5) % (e.cases * 2 * e.n + 1);
+    e.victim = (uint32_t)(draw_mix(salt + 4) % e.n);
+    e.after = draw_mix(salt + 5) % (e.cases * 2 * e.n + 1);
     for (uint32_t i = 0; i < CREW_MAX; i++)
         e.cores[i] = i;
     for (uint32_t i = CREW_MAX - 1; i > 0; i--) {
-        uint32_t k2 = (uint32_t)(case_mix(salt + 10 + i) % (i + 1)), c = e.cores[i];
+        uint32_t k2 = (uint32_t)(draw_mix(salt + 10 + i) % (i + 1)), c = e.cores[i];
 
         e.cores[i] = e.cores[k2];
         e.cores[k2] = c;
@@ -134,7 +135,7 @@ static void rank_soak(struct soak *k, struct device_instance *in, const struct e
     bool open = !st;
 
     for (uint32_t i = 0; i < e->cases && !st; i++)
-        st = case_soak(k, &s, case_mix(e->salt + 100) + i * 64, &err);
+        st = case_soak(k, &s, draw_mix(e->salt + 100) + i * 64, &err);
     snprintf(k->t->text[me], CREW_TEXT, "%s", st ? err.text : "");
     atomic_store(&k->reports[me].status, st);
     atomic_store(&k->reports[me].ended, 1);
@@ -257,7 +258,7 @@ static bool harm_do(struct soak *k, const struct episode *e)
     while (atomic_load(&k->t->mark[RUN]) < e->after && !atomic_load(&k->reports[e->victim].ended) &&
            waitpid(pid, &status, WNOHANG) == 0)
         sched_yield();
-    for (uint64_t spin = case_mix(e->salt + 6) % 20000; spin > 0; spin--)
+    for (uint64_t spin = draw_mix(e->salt + 6) % 20000; spin > 0; spin--)
         atomic_thread_fence(memory_order_seq_cst); /* anywhere in it */
     if (e->harm == KILL) {
         kill(pid, SIGKILL);

@@ -15,6 +15,7 @@
 
 #include "coll/coll_int.h"
 #include "cases.h"
+#include "draw.h"
 #include "ranks.h"
 
 #define CASES      300
@@ -51,7 +52,7 @@ static uint16_t most(const uint16_t *count)
 
 static uint32_t drawn(uint64_t *state)
 {
-    return (uint32_t)(case_mix(++*state) >> 32);
+    return (uint32_t)(draw_mix(++*state) >> 32);
 }
 
 /* Ranks anywhere on some CPUs go one after the other, each as the rule says for its CPU. */
@@ -116,37 +117,33 @@ static void only_where_it_may(void **state)
 
 static const char *body(struct rank *r)
 {
-    uint64_t count = 4, addr[2];
-    struct sched_request req = {.op = SCHED_ALL_REDUCE,
-                                .alg = SCHED_MESH_ONE,
-                                .group = r->group,
-                                .tensors = 1,
-                                .counts = &count,
-                                .elem_size = sizeof(float)};
-    float *x = rank_memory(r, sizeof(float) * count, &addr[0]);
-    struct coll_plan *plan;
-    struct err err = {0};
+    const struct op_case c = {.op = SCHED_ALL_REDUCE,
+                              .alg = SCHED_MESH_ONE,
+                              .dtype = DT_FP32,
+                              .reduce = KERNEL_COMBINE_SUM,
+                              .tensors = 1,
+                              .counts = {4},
+                              .tuned = true};
     cpu_set_t before, after;
-    struct sched *s;
+    struct case_kit k;
+    struct err err = {0};
     uint32_t cpu;
 
-    rank_memory(r, sizeof(float) * count, &addr[1]);
-    x[0] = 1;
-    coll_request_tune(r->comm, &req);
-    if (sched_create(&req, &s, &err) ||
-        coll_plan_create(r->comm, s, DT_FP32, KERNEL_COMBINE_SUM, &plan, &err))
+    if (case_open(r, &k, &c, &err))
         return "no plan";
     if (sched_getaffinity(0, sizeof(before), &before) != 0)
         return "no mask";
+    case_fill(r, &k, 1);
     for (unsigned i = 0; i < OPERATIONS; i++) {
-        if (coll_begin(plan, &addr[0], &addr[1], &err) || coll_wait(r->comm, &err))
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err) || coll_wait(r->comm, &err))
             return "failed";
-        for (unsigned k = 0; k < 4; k++) /* what a rank that waits does, whatever the host */
+        for (unsigned n = 0; n < 4; n++) /* what a rank that waits does, whatever the host */
             coll_yield(r->comm);
     }
     ranks_barrier(r);
-    coll_plan_destroy(plan);
-    sched_destroy(s);
+    if (!case_check(r, &k, 1, &err))
+        return "a wrong sum";
+    case_close(&k);
     if (sched_getaffinity(0, sizeof(after), &after) != 0 || !CPU_EQUAL(&before, &after))
         return "another mask";
     cpu = atomic_load(&r->comm->peers[r->comm->me].area->publish.cpu);

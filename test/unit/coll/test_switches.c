@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "cases.h"
 #include "ranks.h"
 #include "run/run.h"
 #include "runner.h"
@@ -35,39 +36,33 @@ static bool cpu_take(uint32_t number)
 
 static const char *body(struct rank *r)
 {
-    uint64_t count = 2, addr[2];
-    struct sched_request req = {.op = SCHED_ALL_REDUCE,
-                                .alg = SCHED_MESH_ONE,
-                                .group = r->group,
-                                .tensors = 1,
-                                .counts = &count,
-                                .elem_size = sizeof(float)};
-    float *x = rank_memory(r, sizeof(float) * count, &addr[0]);
-    float *y = rank_memory(r, sizeof(float) * count, &addr[1]);
+    const struct op_case c = {.op = SCHED_ALL_REDUCE,
+                              .alg = SCHED_MESH_ONE,
+                              .dtype = DT_FP32,
+                              .reduce = KERNEL_COMBINE_SUM,
+                              .tensors = 1,
+                              .counts = {2},
+                              .tuned = true};
     struct rusage before, after;
-    struct coll_plan *plan;
-    struct err err = {0};
     static char text[128];
-    struct sched *s;
+    struct case_kit k;
+    struct err err = {0};
 
     if (!cpu_take(r->me))
         return "no CPU";
-    x[0] = x[1] = (float)r->me + 1;
-    coll_request_tune(r->comm, &req);
-    if (sched_create(&req, &s, &err) ||
-        coll_plan_create(r->comm, s, DT_FP32, KERNEL_COMBINE_SUM, &plan, &err))
+    if (case_open(r, &k, &c, &err))
         return "no plan";
+    case_fill(r, &k, 1);
     ranks_barrier(r);
     getrusage(RUSAGE_SELF, &before);
     for (unsigned i = 0; i < OPERATIONS; i++)
-        if (coll_begin(plan, &addr[0], &addr[1], &err) || coll_wait(r->comm, &err))
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err) || coll_wait(r->comm, &err))
             return "failed";
     getrusage(RUSAGE_SELF, &after);
     ranks_barrier(r);
-    coll_plan_destroy(plan);
-    sched_destroy(s);
-    if (y[0] != 3 || y[1] != 3)
-        return "wrong sum";
+    if (!case_check(r, &k, 1, &err))
+        return "a wrong sum";
+    case_close(&k);
     if ((after.ru_nvcsw - before.ru_nvcsw) * 100 < OPERATIONS)
         return NULL;
     snprintf(text, sizeof(text), "%ld switches in %d operations", after.ru_nvcsw - before.ru_nvcsw,
@@ -77,7 +72,7 @@ static const char *body(struct rank *r)
 
 static void two_ranks(void **state)
 {
-    const char *text = ranks_run(RANKS_PROCESSES, 2, 20000, body, NULL);
+    const char *text = ranks_run(RANKS_PROCESSES, 2, 90000, body, NULL);
 
     if (text)
         fail_msg("%s", text);

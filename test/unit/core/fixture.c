@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "draw.h"
 
 #define GUARD 64
 #define FILL  0xa5
@@ -398,11 +399,7 @@ uint8_t *fx_psum(struct fx *f, unsigned core, unsigned part, uint32_t off)
 
 uint32_t fx_rand(struct fx_rng *r)
 {
-    uint64_t z = (r->s += 0x9e3779b97f4a7c15u);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (uint32_t)((z ^ (z >> 31)) >> 16);
+    return (uint32_t)(draw_next(&r->s) >> 16);
 }
 
 uint64_t fx_seed(const char *name)

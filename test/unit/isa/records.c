@@ -6,13 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "draw.h"
+
 uint64_t rnd_next(struct rnd *r)
 {
-    uint64_t z = r->z += 0x9E3779B97F4A7C15u;
-
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
+    return draw_next(&r->z);
 }
 
 uint32_t rnd_below(struct rnd *r, uint32_t n)

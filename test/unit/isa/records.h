@@ -12,7 +12,7 @@
 #include "isa/asm.h"
 #include "isa/isa_int.h"
 
-/* splitmix64 */
+/* The state of draw_next. */
 struct rnd {
     uint64_t z;
 };

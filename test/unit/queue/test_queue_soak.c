@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "draw.h"
 #include "queue/queue.h"
 #include "runner.h"
 
@@ -55,15 +56,6 @@ static struct queue_set *s;
 static struct line lines[QUEUES];
 static uint64_t seed, per_caller;
 static _Atomic uint64_t told_of;
-
-static uint64_t next(uint64_t *x)
-{
-    uint64_t z = *x += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 static NRT_STATUS job_run(void *arg)
 {
@@ -119,9 +111,9 @@ static void wait_for(uint64_t seq, uint64_t *rng)
     bool done;
 
     MUST(queue_completed(s, seq, &done) == NRT_SUCCESS);
-    if (next(rng) % 2) {
+    if (draw_next(rng) % 2) {
         MUST(queue_notice_fd(s, seq, &p.fd, NULL) == NRT_SUCCESS);
-        if (next(rng) % 4)
+        if (draw_next(rng) % 4)
             MUST(poll(&p, 1, -1) == 1);
         close(p.fd);
     }
@@ -138,7 +130,7 @@ static void *caller_main(void *arg)
 
     MUST(t);
     for (uint64_t i = 0; i < per_caller; i++) {
-        uint64_t r = next(&rng), seq;
+        uint64_t r = draw_next(&rng), seq;
         struct line *l = &lines[r % QUEUES];
         struct job j = {.line = l, .value = r, .spins = (r >> 8) % 64 ? 0 : 2000};
         struct queue_request q = {.ops = &ops, .tracker = t, .lasts = (r >> 16) % 4 == 0};

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "draw.h"
 #include "topo/group.h"
 
 struct message {
@@ -40,17 +41,9 @@ struct sim {
     char text[256];
 };
 
-static uint64_t mix(uint64_t x)
-{
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
 uint64_t sim_in(uint64_t salt, uint32_t r, uint32_t t, uint64_t i)
 {
-    return mix(salt ^ mix(((uint64_t)r << 40) ^ ((uint64_t)t << 32) ^ i));
+    return draw_mix(salt ^ draw_mix(((uint64_t)r << 40) ^ ((uint64_t)t << 32) ^ i));
 }
 
 static void *zalloc(size_t n, size_t size)
@@ -386,7 +379,7 @@ const char *sim_run(struct sim *sim, uint64_t salt)
     sim->text[0] = 0;
     operation_begin(sim, salt);
     while (live > 0) {
-        uint32_t i = (uint32_t)((sim->rng = mix(sim->rng)) % count), tried = 0;
+        uint32_t i = (uint32_t)((sim->rng = draw_mix(sim->rng)) % count), tried = 0;
 
         /* from a random cursor on, the first that can move; a few steps of it */
         for (live = 0; tried < count; tried++, i = (i + 1) % count) {
