@@ -70,52 +70,62 @@ void viewer_model_init(struct viewer_model *ret, const struct viewer_file *f, ui
             ret->first_xfer[n->xfers[m->first_xfer + i].core] = i;
 }
 
-/* Item `id` of a row that begins at first, among count items; VIEWER_NONE: outside. */
-static uint32_t item_of(uint32_t first, uint32_t id, uint32_t count)
+/* Item `id` of the model's items that begin at first, if it is where its number says: same tells
+ * whether the item at a place is it. Its place, VIEWER_NONE: there is none. */
+static uint32_t item_find(const struct viewer_model *m, uint32_t first, uint32_t id, uint32_t count,
+                          unsigned owner,
+                          bool (*same)(const struct viewer_model *m, uint32_t place, unsigned owner,
+                                       uint32_t id))
 {
-    return first < count && id < count - first ? first + id : VIEWER_NONE;
+    uint32_t i = first < count && id < count - first ? first + id : VIEWER_NONE;
+
+    return i != VIEWER_NONE && same(m, i, owner, id) ? i : VIEWER_NONE;
+}
+
+static bool same_record(const struct viewer_model *m, uint32_t place, unsigned unit, uint32_t id)
+{
+    const struct ntff_record *r = &m->n->records[m->m->first_record + place];
+
+    return r->record == id && TIME_UNIT(r->core, r->engine) == unit;
+}
+
+static bool same_xfer(const struct viewer_model *m, uint32_t place, unsigned core, uint32_t index)
+{
+    const struct ntff_xfer *x = &m->n->xfers[m->m->first_xfer + place];
+
+    return x->index == index && x->core == core;
 }
 
 const struct ntff_record *viewer_record(const struct viewer_model *m, unsigned unit, uint32_t id,
                                         uint32_t *ret_index)
 {
-    uint32_t i = item_of(m->first_record[unit % VIEWER_UNITS], id, m->m->records);
-    const struct ntff_record *r;
+    uint32_t i =
+        item_find(m, m->first_record[unit % VIEWER_UNITS], id, m->m->records, unit, same_record);
 
-    if (i == VIEWER_NONE)
-        return NULL;
-    r = &m->n->records[m->m->first_record + i];
-    if (r->record != id || TIME_UNIT(r->core, r->engine) != unit)
-        return NULL;
-    if (ret_index)
+    if (ret_index && i != VIEWER_NONE)
         *ret_index = i;
-    return r;
+    return i == VIEWER_NONE ? NULL : &m->n->records[m->m->first_record + i];
 }
 
 const struct ntff_xfer *viewer_xfer(const struct viewer_model *m, unsigned core, uint32_t index,
                                     uint32_t *ret_index)
 {
-    uint32_t i = item_of(m->first_xfer[core % TIME_CORES], index, m->m->xfers);
-    const struct ntff_xfer *x;
+    uint32_t i =
+        item_find(m, m->first_xfer[core % TIME_CORES], index, m->m->xfers, core, same_xfer);
 
-    if (i == VIEWER_NONE)
-        return NULL;
-    x = &m->n->xfers[m->m->first_xfer + i];
-    if (x->index != index || x->core != core)
-        return NULL;
-    if (ret_index)
+    if (ret_index && i != VIEWER_NONE)
         *ret_index = i;
-    return x;
+    return i == VIEWER_NONE ? NULL : &m->n->xfers[m->m->first_xfer + i];
 }
 
-static const struct neff_subgraph *subgraph(const struct viewer_model *m, unsigned core)
+const struct neff_subgraph *viewer_subgraph(const struct viewer_model *m, unsigned core)
 {
     return m->neff && core < m->neff->graph_count ? &m->neff->graphs[core] : NULL;
 }
 
 const char *viewer_queue_name(const struct viewer_model *m, unsigned core, uint32_t queue)
 {
-    const struct neff_subgraph *sg = subgraph(m, core);
+    const struct neff_subgraph *sg = viewer_subgraph(m, core);
 
     return sg && queue < sg->queue_count ? sg->queues[queue].name : NULL;
 }
@@ -123,7 +133,7 @@ const char *viewer_queue_name(const struct viewer_model *m, unsigned core, uint3
 bool viewer_record_text(const struct viewer_model *m, const struct ntff_record *r,
                         struct strbuf *out)
 {
-    const struct neff_subgraph *sg = subgraph(m, r->core);
+    const struct neff_subgraph *sg = viewer_subgraph(m, r->core);
     struct isa_record rec;
 
     if (!sg || !sg->isa_name || strcmp(sg->isa_name, NEFF_ISA_NAME) != 0 ||
@@ -287,7 +297,7 @@ static void xfer_facts(const void *arg, unsigned core, uint32_t index, struct ti
 {
     const struct viewer_model *m = arg;
     const struct ntff_xfer *x = viewer_xfer(m, core, index, NULL);
-    const struct neff_subgraph *sg = subgraph(m, core);
+    const struct neff_subgraph *sg = viewer_subgraph(m, core);
 
     if (!x)
         return;
@@ -302,7 +312,7 @@ static void xfer_facts(const void *arg, unsigned core, uint32_t index, struct ti
 
 static void coll_facts(const void *arg, unsigned core, uint32_t entry, struct timeline_coll *ret)
 {
-    const struct neff_subgraph *sg = subgraph(arg, core);
+    const struct neff_subgraph *sg = viewer_subgraph(arg, core);
 
     if (sg)
         timeline_coll_facts(sg, entry, ret);

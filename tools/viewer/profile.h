@@ -44,6 +44,8 @@ const struct ntff_record *viewer_record(const struct viewer_model *m, unsigned u
                                         uint32_t *ret_index);
 const struct ntff_xfer *viewer_xfer(const struct viewer_model *m, unsigned core, uint32_t index,
                                     uint32_t *ret_index);
+/* The NEFF's program of a physical core; NULL: not known. */
+const struct neff_subgraph *viewer_subgraph(const struct viewer_model *m, unsigned core);
 /* Its queue set's name, or NULL. */
 const char *viewer_queue_name(const struct viewer_model *m, unsigned core, uint32_t queue);
 /* The record's text, appended to out; false: not known. */
