@@ -91,10 +91,11 @@ class View(unittest.TestCase):
         cls.site = Site('view', OPENNRT, LIB).__enter__()
         cls.tmp = tempfile.TemporaryDirectory()
         cls.folder = cls.tmp.name
-        for name in ('matmul', 'layernorm', 'softmax', 'add', 'summed', 'pair'):
+        for name in ('matmul', 'layernorm', 'softmax', 'add', 'spill', 'summed', 'pair'):
             cls.site.run(OPENNRT, 'asm', os.path.join(PROGRAMS, name + '.nasm'), '-o', cls.path(name + '.neff'))
         for name in ('matmul', 'layernorm', 'softmax'):
             cls.capture(cls.site, name, '--profile-nth-exec', '1', '--num-exec', '1', '-s', cls.path(name + '.ntff'))
+        cls.capture(cls.site, 'spill', '--exec-mode', 'async', '--num-exec', '2', '-s', cls.path('spill.ntff'))
         cls.capture(cls.site, 'add', '--exec-mode', 'async', '--num-exec', '3', '-s', cls.path('add.ntff'))
         with Site('viewpair', OPENNRT, LIB, 'trn2.3xlarge') as pair:
             cls.capture(pair, 'pair', '-s', cls.path('pair.ntff'))
@@ -105,7 +106,7 @@ class View(unittest.TestCase):
         for path in glob.glob(cls.path('inspected/*/*.ntff')):
             os.link(path, cls.path('summed_' + os.path.basename(path)))
         cls.profiles = sorted(glob.glob(cls.path('*.ntff')))
-        assert len(cls.profiles) >= 7, cls.profiles
+        assert len(cls.profiles) >= 8, cls.profiles
 
     @classmethod
     def tearDownClass(cls):
@@ -308,6 +309,10 @@ class View(unittest.TestCase):
             schema[name] = dict(re.fullmatch(r'    (\w+): (.+)', c).groups() for c in columns.splitlines())
         path, neff = self.first('summed')
         shown = dict(self.json('-n', neff, '-s', path), **self.system('--output-format', 'json'))
+        tracked = self.json('-n', self.path('spill.neff'), '-s', self.path('spill.ntff'), '--enable-memory-tracker')
+        self.assertEqual(set(tracked) - set(shown), {'scratchpad_usage', 'scratchpad_tensor'})
+        shown.update({name: rows for name, rows in tracked.items() if name not in shown})
+        shown['summary'] += tracked['summary']
         self.assertEqual(set(shown), set(schema))
         types = {'string': str, 'integer': int, 'number': (int, float)}
         for name, rows in shown.items():
@@ -320,6 +325,145 @@ class View(unittest.TestCase):
                     self.assertIsInstance(value, types[schema[name][key].split(',')[0]], (name, key))
         self.assertIn('--show-profile-schema', self.run_in(EXPLORER, '--help')[0])
         proves('tool-172')
+
+    def test_terminology(self):
+        """Every figure of a summary has a line that says what it is, and nothing else does but words."""
+        text = self.view('--terminology')
+        self.assertEqual(text, self.view('--terminology', tool=OPENNRT))
+        figures, words = [dict(re.fullmatch(r'(\S.*?)  +(\S.*)', line).groups() for line in part.splitlines())
+                          for part in text.split('\n\n')]
+        keys = []
+        for name in ('spill', 'pair'):
+            lines = self.view('-n', self.path(name + '.neff'), '-s', self.path(name + '.ntff'), '--output-format', 'summary-text',
+                              '--enable-memory-tracker')
+            keys += [line.split()[0] for line in lines.splitlines()]
+        engines = {'%s_idle_reason' % e for e in KEYS.values()}  # of those that have a program
+        self.assertEqual(set(figures) - engines, set(keys) - engines)
+        self.assertTrue(all(len(about.split()) >= 2 for about in figures.values()), figures)
+        self.assertTrue(set(KEYS.values()) | {'scratchpad', 'transfer'} <= set(words))
+        proves('tool-155')
+
+    # ---- sources ----
+
+    def source_rows(self, *argv):
+        path, neff = self.first('matmul')
+        return self.json('-n', neff, '-s', path, *argv)['instruction']
+
+    def test_source_roots(self):
+        """The line that the profile names, of the file below the root."""
+        with open(os.path.join(PROGRAMS, 'matmul.nasm'), encoding='utf-8') as f:
+            source = [line.strip() for line in f]
+        # A program's end that nobody wrote is behind the last line.
+        at = lambda n: ('', '') if n > len(source) else (kind, source[n - 1])  # noqa: E731
+        for row in self.source_rows():
+            self.assertEqual((row['source_root'], row['source_text']), ('', ''))
+        for option, kind, line_id in (('--framework-source-root', 'framework', 'tool-158'), ('--nki-source-root', 'nki', 'tool-159')):
+            for root in (PROGRAMS, ROOT, '/'):
+                rows = self.source_rows(option, root)
+                self.assertTrue(rows)
+                for row in rows:
+                    self.assertEqual((row['source_root'], row['source_text']), at(row['source_line']))
+            for root in (os.path.join(ROOT, 'docs'), self.folder):
+                self.assertEqual({row['source_text'] for row in self.source_rows(option, root)}, {''})
+            path, neff = self.first('matmul')
+            text = self.view('-n', neff, '-s', path, '--output-format', 'summary', option, PROGRAMS)
+            named = re.findall(r'matmul\.nasm:(\d+)  \| (.*)', text)
+            self.assertTrue(named)
+            for number, line in named:
+                self.assertEqual(line, source[int(number) - 1])
+            _, shown = self.report(path, '-n', neff, option, PROGRAMS)
+            self.assertTrue([label for label in shown[0]['labels'] if label.endswith(') | ' + source[int(named[0][0]) - 1])])
+            self.assertIn('No such file', self.run_in(EXPLORER, 'view', '-s', path, option, 'none', '--output-format', 'json',
+                                                      code=1)[1])
+            self.assertIn('Not a directory', self.run_in(EXPLORER, 'view', '-s', path, option, path, '--output-format', 'json',
+                                                         code=1)[1])
+            proves(line_id)
+        with tempfile.TemporaryDirectory() as root:  # a kernel's file is looked for among kernels first
+            with open(os.path.join(root, 'matmul.nasm'), 'w', encoding='utf-8') as f:
+                f.write('kernel\n' * 500)
+            both = self.source_rows('--framework-source-root', PROGRAMS, '--nki-source-root', root)
+            self.assertEqual({(row['source_root'], row['source_text']) for row in both}, {('nki', 'kernel')})
+
+    def test_sources_that_lie(self):
+        """No file outside of a root is read, whatever a profile or a link in the root says; nor anything but files."""
+        with open(self.first('matmul')[0], 'rb') as f:
+            data = f.read()
+        name = os.path.join(PROGRAMS, 'matmul.nasm').encode()
+        self.assertIn(b'\0' + name + b'\0', data)
+        with tempfile.TemporaryDirectory() as tmp:
+            root = os.path.join(tmp, 'root')
+            os.mkdir(root)
+            with open(os.path.join(tmp, 'secret'), 'w', encoding='utf-8') as f:
+                f.write('secret\n' * 500)
+            os.symlink('../secret', os.path.join(root, 'link'))
+            os.symlink('..', os.path.join(root, 'up'))
+            os.mkfifo(os.path.join(root, 'pipe'))
+            os.mkdir(os.path.join(root, 'folder'))
+            with open(os.path.join(root, 'short'), 'w', encoding='utf-8') as f:
+                f.write('one line')
+            for lie in ('../secret', 'x/../../secret', 'link', 'up/secret', 'pipe', 'folder', 'short', '', '/', '..', '/' * 30):
+                named = lie.encode().ljust(len(name), b'\0') if lie else b'\0' * len(name)
+                with open(self.path('lying.bin'), 'wb') as f:
+                    f.write(data.replace(name, named))
+                for option in ('--framework-source-root', '--nki-source-root'):
+                    rows = self.json('-s', 'lying.bin', option, root)['instruction']
+                    self.assertEqual({row['source_text'] for row in rows if row['source_line'] > 1}, {''}, lie)
+
+    # ---- the scratchpad ----
+
+    def test_memory_tracker(self):
+        """Against the program: which transfer, in its order, moves which tensor."""
+        path, neff = self.path('spill.ntff'), self.path('spill.neff')
+        p = ntff.read(path)
+        size = {'t': 128 * 64 * 4, 'v': 128 * 64 * 4, 'u': 128 * 32 * 4}
+        moves = [None, ('t', 'written'), ('v', 'written'), ('u', 'written'), ('u', 'read'), ('v', 'read'), ('t', 'read'), None]
+        shown = self.json('-n', neff, '-s', path, '--enable-memory-tracker')
+        tensors, steps, base, peak = [], [], 0, 0
+        self.assertEqual(len(p.execs), 2)
+        for e, events in p.execs_of(0):
+            xfers = [x for x in events if x.kind == ntff.XFER]
+            self.assertEqual(len(xfers), len(moves))
+            used = {}
+            for x, move in zip(xfers, moves):
+                if move:
+                    u = used.setdefault(move[0], {'from': x.start, 'to': 0, 'written': 0, 'read': 0})
+                    u['to'] = x.end
+                    u[move[1]] += size[move[0]]
+            tensors += [(e.run, base + u['from'], base + u['to'], name, size[name], u['written'], u['read'])
+                        for name, u in used.items()]
+            for length, held in ntff.covered(e.total, [[(u['from'], u['to'])] for u in used.values()]):
+                usage = sum(size[name] for name, is_held in zip(used, held) if is_held)
+                peak = max(peak, usage)
+                if steps and steps[-1][2] == usage and steps[-1][0] == e.run:
+                    steps[-1][1] += length
+                else:
+                    steps.append([e.run, length, usage])
+            base += e.total
+        got = [(r['execution'], r['timestamp'], r['timestamp'] + r['duration'], r['tensor_name'], r['size'], r['written'], r['read'])
+               for r in shown['scratchpad_tensor']]
+        for g, w in zip(sorted(got), sorted(tensors)):
+            self.assertEqual((g[0],) + g[3:], (w[0],) + w[3:])
+            self.near(g[1], w[1] / 1e3)
+            self.near(g[2], w[2] / 1e3)
+        self.assertEqual((len(got), {r['type'] for r in shown['scratchpad_tensor']}), (6, {'tmp-buf', 'virtual'}))
+        usage = shown['scratchpad_usage']
+        self.assertEqual([(r['execution'], r['usage']) for r in usage], [(run, bytes_) for run, _, bytes_ in steps])
+        for r, (_, length, _) in zip(usage, steps):
+            self.near(r['duration'], length / 1e3)
+        self.assertEqual((peak, shown['summary'][0]['scratchpad_peak_bytes']), (sum(size.values()),) * 2)
+        argv = ('-n', neff, '-s', path, '--output-format')
+        text = self.view(*argv, 'summary', '--enable-memory-tracker')
+        self.assertIn('scratchpad: at most %d bytes' % peak, text)
+        self.assertEqual(re.findall(r'^ +[0-9.]+ +[0-9.]+ +(\d+) +\d+ +\d+ +0 (\w)$', text, re.M),
+                         [(str(size[name]), name) for name in 'tuv'])
+        page, _ = self.report('-n', neff, path, '--enable-memory-tracker')
+        self.assertEqual(page.elements.count('svg'), 1)
+        self.assertTrue([t for t in page.texts['div'] if 'the top is %d bytes' % peak in t])
+        for form in ('summary', 'summary-text', 'summary-json', 'json', 'html'):  # nothing of it unless asked for
+            self.assertNotIn('scratchpad', self.view(*argv, form, '--output-file', '-'))
+        proves('tool-156')
+        self.assertIn('without its NEFF', self.run_in(EXPLORER, 'view', '-s', path, '--enable-memory-tracker', '--output-format',
+                                                      'summary')[1])
 
     # ---- which files, and where to ----
 
@@ -611,7 +755,8 @@ class View(unittest.TestCase):
             with open(self.path('lies.bin'), 'wb') as f:
                 f.write(data)
             done = subprocess.run([EXPLORER, 'view', '-s', 'lies.bin', '--output-file', '-', '--output-format',
-                                   rng.choice(['summary', 'summary-text', 'summary-json', 'json', 'perfetto'])],
+                                   rng.choice(['summary', 'summary-text', 'summary-json', 'json', 'perfetto']),
+                                   '-n', self.path('matmul.neff'), '--enable-memory-tracker', '--nki-source-root', PROGRAMS],
                                   cwd=self.folder, env=self.site.env, capture_output=True, check=False, timeout=100)
             self.assertIn(done.returncode, (0, 1), (seed, i, done.stderr))
             self.assertEqual(done.returncode == 1, done.stderr.startswith(b'neuron-explorer view: lies.bin: ')

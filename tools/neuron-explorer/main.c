@@ -26,8 +26,7 @@ int main(int argc, char **argv)
         sizeof(commands) / sizeof(commands[0])};
 
     if (argc > 1 && strcmp(argv[1], "--show-profile-schema") == 0) {
-        fputs(viewer_schema, stdout);
-        return TOOL_OK;
+        return viewer_schema_command("neuron-explorer");
     }
     return tool_suite_run(&suite, argc, argv);
 }

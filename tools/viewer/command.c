@@ -15,11 +15,13 @@
 #include "common/options.h"
 #include "viewer/load.h"
 #include "viewer/report.h"
+#include "viewer/schema.h"
 
 struct view_options {
     const char *neff, *session, *folder, *format, *output;
     const char *data, *display;
-    int flows, no_device, no_system, force;
+    const char *roots[VIEWER_ROOTS];
+    int flows, no_device, no_system, force, terms, track;
     struct viewer_choice choice;
     bool folders; /* among what is to be shown */
 };
@@ -120,8 +122,10 @@ static NRT_STATUS summary_json_write(const struct document *d, const struct view
                                      struct err *err)
 {
     struct json_out j = {.indent = 2};
+    struct viewer_rows_json rows;
     char hash[VIEWER_HASH_SIZE], key[112];
 
+    viewer_rows_json_init(&rows, &j, NULL);
     json_out_open(&j, NULL, '{');
     for (size_t i = 0; i < d->count; i++) {
         const struct ntff_model *m = d->shown[i]->f->model->m;
@@ -132,7 +136,7 @@ static NRT_STATUS summary_json_write(const struct document *d, const struct view
         if (d->count > 1)
             (void)snprintf(key + n, sizeof(key) - (size_t)n, "_%zu", i + 1);
         json_out_open(&j, key, '{');
-        viewer_json_summary(d->shown[i], &j);
+        viewer_summary_put(d->shown[i], &rows.rows);
         json_out_close(&j, '}');
     }
     json_out_close(&j, '}');
@@ -326,9 +330,19 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static bool roots_set(const struct view_options *o, struct viewer_set *s)
+{
+    for (unsigned r = 0; r < VIEWER_ROOTS; r++)
+        if (o->roots[r] && !viewer_sources_root(&s->sources, (enum viewer_root)r, o->roots[r])) {
+            (void)say(s->tool, o->roots[r], strerror(errno));
+            return false;
+        }
+    return true;
+}
+
 static bool set_load(const struct view_options *o, char **operands, int count, struct viewer_set *s)
 {
-    bool ok = true;
+    bool ok = roots_set(o, s);
 
     if (o->neff)
         ok = viewer_set_neff(s, o->neff);
@@ -342,13 +356,36 @@ static bool set_load(const struct view_options *o, char **operands, int count, s
     return ok && viewer_set_count(s);
 }
 
+static int text_say(const char *tool, void (*put)(struct strbuf *out))
+{
+    struct strbuf text = {0};
+    int code = TOOL_OK;
+
+    put(&text);
+    if (text.failed)
+        code = say(tool, "standard output", "no memory");
+    else if (fputs(text.s, stdout) == EOF || fflush(stdout) != 0)
+        code = say(tool, "standard output", strerror(errno));
+    strbuf_fini(&text);
+    return code;
+}
+
+int viewer_schema_command(const char *tool)
+{
+    return text_say(tool, viewer_schema_put);
+}
+
 static int options_run(const struct tool *t, struct view_options *o, char **operands, int count)
 {
-    struct viewer_set s = {
-        .tool = t->name, .no_profiles = o->no_device != 0, .no_systems = o->no_system != 0};
+    struct viewer_set s = {.tool = t->name,
+                           .no_profiles = o->no_device != 0,
+                           .no_systems = o->no_system != 0,
+                           .track = o->track != 0};
     struct err err = {0};
     int code;
 
+    if (o->terms)
+        return text_say(t->name, viewer_terms_put);
     if (!format_find(o->format))
         return tool_usage(t, "there is no output format \"%s\"", o->format);
     if (viewer_choice_check(&o->choice, &err) != NRT_SUCCESS)
@@ -387,6 +424,14 @@ int viewer_command(const char *tool, int argc, char **argv)
         {0, "display-name", "NAME", "with --data-path: the folder that is made",
          .text = &o.display},
         {0, "force", NULL, "with --data-path: it may be there already", .choice = &o.force,
+         .value = 1},
+        {0, "framework-source-root", "DIR", "shows the lines of source files found there",
+         .text = &o.roots[VIEWER_ROOT_FRAMEWORK]},
+        {0, "nki-source-root", "DIR", "the same for kernels; looked into first",
+         .text = &o.roots[VIEWER_ROOT_NKI]},
+        {0, "enable-memory-tracker", NULL, "use of the scratchpad over time, by tensor",
+         .choice = &o.track, .value = 1},
+        {0, "terminology", NULL, "say what the figures mean, and end", .choice = &o.terms,
          .value = 1},
         {0, "show-perfetto-flows", NULL, "arrows from what let an instruction go",
          .choice = &o.flows, .value = 1},

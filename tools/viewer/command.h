@@ -6,7 +6,7 @@
 /* tool: as messages begin, "opennrt view". Returns the exit code. */
 int viewer_command(const char *tool, int argc, char **argv);
 
-/* The tables of the JSON output, in YAML: a document for each table. */
-extern const char viewer_schema[];
+/* --show-profile-schema: prints the tables of the JSON output, in YAML. Returns the exit code. */
+int viewer_schema_command(const char *tool);
 
 #endif

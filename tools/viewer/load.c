@@ -229,9 +229,18 @@ static bool model_count(struct viewer_set *s, const struct viewer_input *in, uin
         return fail(s, in->path, "no memory");
     }
     viewer_model_init(&e->model, &in->file, index, neff_of(s, &in->n.models[index]));
-    e->shown = (struct viewer_shown){in->path, &e->figures};
+    e->shown = (struct viewer_shown){
+        .file = in->path, .f = &e->figures, .source = viewer_sources_view(&s->sources)};
     s->entries[s->entry_count++] = e;
     st = viewer_figures_make(&e->figures, &e->model, &err);
+    if (st == NRT_SUCCESS && s->track) {
+        if (!e->model.neff)
+            fprintf(stderr,
+                    "%s: Warning: %s: without its NEFF nothing is known of its scratchpad\n",
+                    s->tool, in->path);
+        st = viewer_scratch_make(&e->scratch, &e->model, &err);
+        e->shown.scratch = &e->scratch;
+    }
     return st == NRT_SUCCESS || fail(s, in->path, err.text);
 }
 
@@ -267,6 +276,7 @@ void viewer_set_fini(struct viewer_set *s)
 {
     for (size_t i = 0; i < s->entry_count; i++) {
         viewer_figures_fini(&s->entries[i]->figures);
+        viewer_scratch_fini(&s->entries[i]->scratch);
         mem_free(s->entries[i]);
     }
     for (size_t i = 0; i < s->input_count; i++)
@@ -279,5 +289,6 @@ void viewer_set_fini(struct viewer_set *s)
     mem_free(s->inputs);
     mem_free(s->neffs);
     mem_free(s->systems);
+    viewer_sources_fini(&s->sources);
     *s = (struct viewer_set){.tool = s->tool};
 }

@@ -5,11 +5,14 @@
 #define VIEWER_LOAD_H
 
 #include "neff/file.h"
+#include "viewer/scratch.h"
+#include "viewer/sources.h"
 #include "viewer/system.h"
 
 struct viewer_entry { /* a model of a profile that was executed in it */
     struct viewer_model model;
     struct viewer_figures figures;
+    struct viewer_scratch scratch;
     struct viewer_shown shown;
 };
 
@@ -22,6 +25,8 @@ struct viewer_set {
     struct viewer_system *systems;
     size_t system_count, system_cap;
     bool no_profiles, no_systems;  /* set before the folders: what of them is not looked at */
+    bool track;                    /* set before the count: the scratchpad too */
+    struct viewer_sources sources; /* its roots: before the count */
     struct viewer_entry **entries; /* in the order of files and models */
     size_t entry_count, entry_cap;
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "page.inc"
+#include "viewer/scratch.h"
 
 #define CHART_WIDTH  1000u
 #define CHART_HEIGHT 100u
@@ -64,6 +65,44 @@ static void data_flush(struct page *p, bool all)
 
 /* ---- the text ---- */
 
+static bool has_scratch(const struct viewer_scratch *t, unsigned core)
+{
+    for (size_t i = 0; i < t->use_count; i++)
+        if (t->uses[i].core == core)
+            return true;
+    return false;
+}
+
+/* The scratchpad of a core over time: a line that steps. */
+static void scratch_put(struct page *p, const struct viewer_shown *s, unsigned core)
+{
+    const struct viewer_scratch *t = s->scratch;
+    uint64_t whole = s->f->total_ps;
+    const char *sep = "";
+
+    strbuf_printf(&p->text,
+                  "<h3>Scratchpad of core %u over time</h3>\n<svg class=\"scratchpad\" viewBox=\"0"
+                  " 0 %u %u\" preserveAspectRatio=\"none\"><polyline fill=\"none\""
+                  " stroke=\"#59a14f\" points=\"",
+                  core, CHART_WIDTH, CHART_HEIGHT);
+    for (size_t i = 0; i < t->step_count; i++) {
+        double y = CHART_HEIGHT * (1 - viewer_share(t->steps[i].bytes, t->peak_bytes));
+
+        if (t->steps[i].core != core)
+            continue;
+        strbuf_printf(&p->text, "%s%.2f,%.2f %.2f,%.2f", sep,
+                      CHART_WIDTH * viewer_share(t->steps[i].from_ps, whole), y,
+                      CHART_WIDTH * viewer_share(t->steps[i].to_ps, whole), y);
+        sep = " ";
+        flush(p, false);
+    }
+    strbuf_printf(&p->text,
+                  "\"/></svg>\n<div class=\"hint\">From 0 to %.3f us; the top is %" PRIu64
+                  " bytes.</div>\n",
+                  (double)whole / 1e6, t->peak_bytes);
+    flush(p, false);
+}
+
 static void summary_put(struct page *p, const struct viewer_shown *s, size_t number, bool all)
 {
     struct strbuf plain = {0}, words = {0};
@@ -84,6 +123,9 @@ static void summary_put(struct page *p, const struct viewer_shown *s, size_t num
     strbuf_fini(&plain);
     strbuf_fini(&words);
     flush(p, false);
+    for (unsigned c = 0; c < TIME_CORES && s->scratch; c++)
+        if (has_scratch(s->scratch, c))
+            scratch_put(p, s, c);
 }
 
 static void memory_put(struct page *p, const struct viewer_system *s)
@@ -241,12 +283,14 @@ static void rows_put(struct page *p, const struct viewer_figures *f, const bool 
 }
 
 /* Of the records, then of the transfers. */
-static void labels_put(struct page *p, const struct viewer_model *m)
+static void labels_put(struct page *p, const struct viewer_shown *s)
 {
+    const struct viewer_model *m = s->f->model;
     struct strbuf label = {0};
 
     for (uint32_t i = 0; p->ok && i < m->m->records; i++) {
         const struct ntff_record *r = &m->n->records[m->m->first_record + i];
+        const char *line;
 
         label.len = 0;
         strbuf_printf(&label, "%s %u", viewer_opcode_name(r->opcode), r->record);
@@ -259,6 +303,9 @@ static void labels_put(struct page *p, const struct viewer_model *m)
             viewer_text_plain(&label, ntff_text(m->n, r->file));
             strbuf_printf(&label, ":%u)", r->line);
         }
+        line = viewer_source_line(s, r, NULL);
+        strbuf_put(&label, line && *line ? " | " : "");
+        viewer_text_plain(&label, line ? line : "");
         json_out_text(&p->j, NULL, label.s ? label.s : "");
         data_flush(p, false);
     }
@@ -273,8 +320,9 @@ static void labels_put(struct page *p, const struct viewer_model *m)
     strbuf_fini(&label);
 }
 
-static NRT_STATUS timeline_put(struct page *p, const struct viewer_figures *f, struct err *err)
+static NRT_STATUS timeline_put(struct page *p, const struct viewer_shown *s, struct err *err)
 {
+    const struct viewer_figures *f = s->f;
     uint64_t base = 0, least = least_ps(f);
     bool streams[256] = {false};
     NRT_STATUS st = NRT_SUCCESS;
@@ -308,7 +356,7 @@ static NRT_STATUS timeline_put(struct page *p, const struct viewer_figures *f, s
     rows_put(p, f, streams);
     json_out_close(&p->j, ']');
     json_out_open(&p->j, "labels", '[');
-    labels_put(p, f->model);
+    labels_put(p, s);
     json_out_close(&p->j, ']');
     json_out_close(&p->j, '}');
     return st;
@@ -329,7 +377,7 @@ NRT_STATUS viewer_report(const struct viewer_shown *const *s, size_t count,
     strbuf_put(&p.text, page_middle);
     json_out_open(&p.j, NULL, '[');
     for (size_t i = 0; st == NRT_SUCCESS && i < count; i++)
-        st = timeline_put(&p, s[i]->f, err);
+        st = timeline_put(&p, s[i], err);
     json_out_close(&p.j, ']');
     data_flush(&p, true);
     strbuf_put(&p.text, page_tail);

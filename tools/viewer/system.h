@@ -55,6 +55,9 @@ NRT_STATUS viewer_choice_check(const struct viewer_choice *c, struct err *err);
 bool viewer_choice_has(const struct viewer_choice *c, const struct viewer_system *s,
                        const struct viewer_call *call);
 
+/* Its tables; what rows fail at is in r->ok. */
+void viewer_system_tables(const struct viewer_system *s, size_t count,
+                          const struct viewer_choice *c, struct viewer_rows *r);
 /* "system_profile": as JSON and as a trace. NRT_FAILURE: the sink; NRT_RESOURCE. */
 NRT_STATUS viewer_system_json(const struct viewer_system *s, size_t count,
                               const struct viewer_choice *c, const struct viewer_sink *sink,

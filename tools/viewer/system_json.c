@@ -1,59 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* system_profile.json: the published tables. Times are nanoseconds of the day's clock. */
+/* The published tables of a system profile. Times are nanoseconds of the day's clock. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "viewer/system.h"
 
-static void call_put(struct json_out *j, const struct viewer_system *s, const struct viewer_call *c)
+static void call_put(struct viewer_rows *r, const struct viewer_system *s,
+                     const struct viewer_call *c)
 {
     char text[32];
 
-    json_out_open(j, NULL, '{');
-    json_out_text(j, "name", viewer_system_text(s, c->type));
-    json_out_uint(j, "timestamp", c->from_ns);
-    json_out_uint(j, "duration", c->to_ns - c->from_ns);
-    json_out_uint(j, "id", c->tracking);
-    json_out_text(j, "instance_id", viewer_system_text(s, s->instance));
+    viewer_row(r, true);
+    viewer_tag_text(r, "name", viewer_system_text(s, c->type));
+    viewer_time_ns(r, c->from_ns);
+    viewer_put_uint(r, "duration", c->to_ns - c->from_ns);
+    viewer_put_uint(r, "id", c->tracking);
+    viewer_tag_text(r, "instance_id", viewer_system_text(s, s->instance));
     (void)snprintf(text, sizeof(text), "%" PRIu64, s->process);
-    json_out_text(j, "process_id", text);
-    json_out_uint(j, "thread_id", c->thread);
+    viewer_tag_text(r, "process_id", text);
+    viewer_put_uint(r, "thread_id", c->thread);
     if (c->core != VIEWER_NO_CORE) {
         (void)snprintf(text, sizeof(text), "nrt-nc-%03" PRIu64, c->core);
-        json_out_text(j, "group", text);
+        viewer_put_text(r, "group", text);
         (void)snprintf(text, sizeof(text), "%" PRIu64, c->core);
-        json_out_text(j, "lnc_idx", text);
+        viewer_tag_text(r, "lnc_idx", text);
     } else {
-        json_out_text(j, "group", "nrt");
+        viewer_put_text(r, "group", "nrt");
     }
-    json_out_text(j, "details", viewer_system_text(s, c->details));
-    json_out_close(j, '}');
+    viewer_put_text(r, "details", viewer_system_text(s, c->details));
+    viewer_row(r, false);
 }
 
-static void sample_open(struct json_out *j, const struct viewer_system *s, uint64_t ns)
+static void sample_open(struct viewer_rows *r, const struct viewer_system *s, uint64_t ns)
 {
-    json_out_open(j, NULL, '{');
-    json_out_uint(j, "timestamp", ns);
-    json_out_uint(j, "duration", 1);
-    json_out_text(j, "instance_id", viewer_system_text(s, s->instance));
+    viewer_row(r, true);
+    viewer_time_ns(r, ns);
+    viewer_put_uint(r, "duration", 1);
+    viewer_tag_text(r, "instance_id", viewer_system_text(s, s->instance));
 }
 
-static void memory_put(struct json_out *j, const struct viewer_system *s, size_t i)
+static void memory_put(struct viewer_rows *r, const struct viewer_system *s, size_t i)
 {
     const struct viewer_sample *m = &s->memory[i];
 
-    sample_open(j, s, m->ns);
-    json_out_uint(j, "usage", m->a);
-    json_out_real(j, "percent_usage", 100 * (double)m->a / ((double)m->a + (double)m->b));
-    json_out_close(j, '}');
+    sample_open(r, s, m->ns);
+    viewer_put_uint(r, "usage", m->a);
+    viewer_put_real(r, "percent_usage", 100 * (double)m->a / ((double)m->a + (double)m->b));
+    viewer_row(r, false);
 }
 
-static void cpu_put(struct json_out *j, const struct viewer_system *s, size_t i)
+static void cpu_put(struct viewer_rows *r, const struct viewer_system *s, size_t i)
 {
-    sample_open(j, s, s->cpu[i].ns);
-    json_out_text(j, "cpu_id", "all");
-    json_out_real(j, "util", 100 * viewer_system_cpu(s, i));
-    json_out_close(j, '}');
+    sample_open(r, s, s->cpu[i].ns);
+    viewer_tag_text(r, "cpu_id", "all");
+    viewer_put_real(r, "util", 100 * viewer_system_cpu(s, i));
+    viewer_row(r, false);
+}
+
+void viewer_system_tables(const struct viewer_system *s, size_t count,
+                          const struct viewer_choice *c, struct viewer_rows *r)
+{
+    viewer_table(r, "trace_events");
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 0; r->ok && i < s[k].call_count; i++)
+            if (viewer_choice_has(c, &s[k], &s[k].calls[i]))
+                call_put(r, &s[k], &s[k].calls[i]);
+    viewer_table(r, NULL);
+    viewer_table(r, "mem_usage");
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 0; r->ok && i < s[k].memory_count; i++)
+            memory_put(r, &s[k], i);
+    viewer_table(r, NULL);
+    viewer_table(r, "cpu_util");
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = 1; r->ok && i < s[k].cpu_count; i++)
+            cpu_put(r, &s[k], i);
+    viewer_table(r, NULL);
 }
 
 NRT_STATUS viewer_system_json(const struct viewer_system *s, size_t count,
@@ -61,30 +83,15 @@ NRT_STATUS viewer_system_json(const struct viewer_system *s, size_t count,
                               struct err *err)
 {
     struct json_out j = {.indent = 1};
-    bool ok = true, failed;
+    struct viewer_rows_json w;
+    bool ok, failed;
 
+    viewer_rows_json_init(&w, &j, sink);
     json_out_open(&j, NULL, '{');
-    json_out_open(&j, "trace_events", '[');
-    for (size_t k = 0; k < count; k++)
-        for (size_t i = 0; ok && i < s[k].call_count; i++)
-            if (viewer_choice_has(c, &s[k], &s[k].calls[i])) {
-                call_put(&j, &s[k], &s[k].calls[i]);
-                ok = viewer_flush(&j.out, sink, false);
-            }
-    json_out_close(&j, ']');
-    json_out_open(&j, "mem_usage", '[');
-    for (size_t k = 0; k < count; k++)
-        for (size_t i = 0; ok && i < s[k].memory_count; i++)
-            memory_put(&j, &s[k], i);
-    json_out_close(&j, ']');
-    json_out_open(&j, "cpu_util", '[');
-    for (size_t k = 0; k < count; k++)
-        for (size_t i = 1; ok && i < s[k].cpu_count; i++)
-            cpu_put(&j, &s[k], i);
-    json_out_close(&j, ']');
+    viewer_system_tables(s, count, c, &w.rows);
     json_out_close(&j, '}');
     strbuf_put(&j.out, "\n");
-    ok = ok && viewer_flush(&j.out, sink, true);
+    ok = w.rows.ok && viewer_flush(&j.out, sink, true);
     failed = j.out.failed;
     strbuf_fini(&j.out);
     if (failed)

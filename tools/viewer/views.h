@@ -4,29 +4,38 @@
 #ifndef VIEWER_VIEWS_H
 #define VIEWER_VIEWS_H
 
-#include "common/json_out.h"
 #include "viewer/figures.h"
+#include "viewer/rows.h"
 
-struct viewer_sink {
-    bool (*write)(void *arg, const void *bytes, size_t size); /* false: no more is asked */
+/* Lines of source files. */
+struct viewer_source {
+    /* The line of the file that a profile names, without blanks around it, as long as the source
+     * lives; NULL: not known. *ret_root: whose file it is, "nki" or "framework". */
+    const char *(*line)(void *arg, const char *file, uint32_t line, const char **ret_root);
     void *arg;
 };
-/* Gives on what there is once it is much, or all of it; false: the sink or memory failed. */
-bool viewer_flush(struct strbuf *b, const struct viewer_sink *sink, bool all);
 
 /* A model of a file, and what was counted. */
 struct viewer_shown {
     const char *file; /* as the user named it */
     const struct viewer_figures *f;
+    const struct viewer_source *source;   /* NULL: nobody said where sources are */
+    const struct viewer_scratch *scratch; /* NULL: not asked for */
 };
+/* The source line of a record, or NULL. *ret_root may be NULL. */
+const char *viewer_source_line(const struct viewer_shown *s, const struct ntff_record *r,
+                               const char **ret_root);
 
 #define VIEWER_TOP 10 /* instructions of a summary */
 
 /* Each: false when the sink failed or memory ran out. */
 bool viewer_text_keys(const struct viewer_shown *s, struct strbuf *out);  /* summary-text */
 bool viewer_text_words(const struct viewer_shown *s, struct strbuf *out); /* summary */
-/* Members of the object that is open: the keys of summary-text. */
-void viewer_json_summary(const struct viewer_shown *s, struct json_out *j);
+/* The keys of summary-text, in a row that is open. */
+void viewer_summary_put(const struct viewer_shown *s, struct viewer_rows *r);
+/* All tables: of device profiles. NRT_RESOURCE; what rows fail at is in r->ok. */
+NRT_STATUS viewer_tables_put(const struct viewer_shown *const *s, size_t count,
+                             struct viewer_rows *r, struct err *err);
 /* The whole document "json". NRT_FAILURE: the sink; NRT_RESOURCE. */
 NRT_STATUS viewer_json_profile(const struct viewer_shown *const *s, size_t count,
                                const struct viewer_sink *sink, struct err *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The summary for people: one screen of tables and sentences for each model of a profile. */
-#include "viewer/views.h"
+#include "viewer/scratch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,16 +22,15 @@ void viewer_text_plain(struct strbuf *out, const char *text)
     }
 }
 
-bool viewer_flush(struct strbuf *b, const struct viewer_sink *sink, bool all)
+const char *viewer_source_line(const struct viewer_shown *s, const struct ntff_record *r,
+                               const char **ret_root)
 {
-    const size_t much = 1u << 16;
-    bool ok = !b->failed;
+    const char *root;
 
-    if (ok && b->len > 0 && (all || b->len >= much)) {
-        ok = sink->write(sink->arg, b->s, b->len);
-        b->len = 0;
-    }
-    return ok;
+    if (!s->source || !r->line)
+        return NULL;
+    return s->source->line(s->source->arg, ntff_text(s->f->model->n, r->file), r->line,
+                           ret_root ? ret_root : &root);
 }
 
 uint32_t viewer_device(const struct ntff_model *m)
@@ -142,8 +141,9 @@ static void communication_put(const struct viewer_figures *f, struct strbuf *out
     strbuf_put(out, "\n");
 }
 
-static void top_put(const struct viewer_figures *f, struct strbuf *out)
+static void top_put(const struct viewer_shown *s, struct strbuf *out)
 {
+    const struct viewer_figures *f = s->f;
     const struct viewer_model *m = f->model;
     uint32_t top[VIEWER_TOP];
     size_t n = viewer_figures_top(f, top, VIEWER_TOP);
@@ -152,6 +152,7 @@ static void top_put(const struct viewer_figures *f, struct strbuf *out)
     for (size_t i = 0; i < n; i++) {
         const struct ntff_record *r = &m->n->records[m->m->first_record + top[i]];
         const struct viewer_instruction *in = &f->instructions[top[i]];
+        const char *line = viewer_source_line(s, r, NULL);
 
         strbuf_printf(out, "  %12.3f %6.1f %% %6" PRIu64 "  %4u %-6s  %s %u", us(in->ps),
                       percent(in->ps, f->total_ps), in->count, r->core, isa_engine_name(r->engine),
@@ -165,6 +166,31 @@ static void top_put(const struct viewer_figures *f, struct strbuf *out)
             viewer_text_plain(out, ntff_text(m->n, r->file));
             strbuf_printf(out, ":%u", r->line);
         }
+        strbuf_put(out, line && *line ? "  | " : "");
+        viewer_text_plain(out, line ? line : "");
+        strbuf_put(out, "\n");
+    }
+}
+
+/* The tensors of the scratchpad in one execution of one core, and the most that was in use. */
+static void scratch_put(const struct viewer_shown *s, struct strbuf *out)
+{
+    const struct viewer_scratch *t = s->scratch;
+
+    strbuf_printf(out, "\nscratchpad: at most %" PRIu64 " bytes in use", t->peak_bytes);
+    if (t->peak_bytes)
+        strbuf_printf(out, ", from %.3f us on", us(t->peak_ps));
+    strbuf_put(out, "\n");
+    if (t->use_count == 0)
+        return;
+    strbuf_put(out, "        from us        to us         bytes       written          read  core"
+                    " tensor, first execution\n");
+    for (size_t i = 0; i < t->use_count && t->uses[i].run == t->uses[0].run; i++) {
+        const struct viewer_scratch_use *u = &t->uses[i];
+
+        strbuf_printf(out, "  %13.3f %12.3f %13" PRIu64 " %13" PRIu64 " %13" PRIu64 "  %4u ",
+                      us(u->from_ps), us(u->to_ps), u->var->size, u->written, u->read, u->core);
+        viewer_text_plain(out, u->var->name);
         strbuf_put(out, "\n");
     }
 }
@@ -174,6 +200,8 @@ bool viewer_text_words(const struct viewer_shown *s, struct strbuf *out)
     head_put(s, out);
     engines_put(s->f, out);
     communication_put(s->f, out);
-    top_put(s->f, out);
+    top_put(s, out);
+    if (s->scratch)
+        scratch_put(s, out);
     return !out->failed;
 }
