@@ -81,6 +81,19 @@ unsigned runner_open_fds(void);
  * (the kernel does not see the owner die) and is slow to fork with large mappings: the tests that
  * need these print NOT RUN with the reason and end with RUNNER_SKIP. */
 bool runner_emulated(void);
+/* Whether an address space is too small for the HBMs of many ranks: the thread sanitizer leaves
+ * little of it to programs. */
+static inline bool runner_little_room(void)
+{
+#if defined(__SANITIZE_THREAD__) /* gcc's name for it */
+    return true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    return true;
+#endif
+#endif
+    return false;
+}
 #define RUNNER_SKIP 77
 
 /* Ends the whole process with SIGABRT and a message when it still runs after this many seconds. */

@@ -41,25 +41,19 @@ static void sweep(enum ranks_kind kind, const uint32_t *counts, unsigned n, unsi
 {
     for (unsigned i = 0; i < n; i++) {
         struct sweep s = {draw_mix(seed + i + kind), cases};
-        const char *text = ranks_run(kind, counts[i], 20000, sweep_body, &s);
+        const char *text = ranks_run(kind, counts[i], 120000, sweep_body, &s);
 
         if (text)
             fail_msg("%u ranks, seed %llu: %s", counts[i], (unsigned long long)seed, text);
     }
 }
 
-/* Every rank maps the HBMs it touches for itself: the thread sanitizer has no room for many. */
-#if defined(__SANITIZE_THREAD__)
-#define MOST_THREADS 3
-#else
-#define MOST_THREADS 7
-#endif
-
+/* Every rank maps the HBMs it touches for itself. */
 static void threads(void **state)
 {
     static const uint32_t counts[] = {2, 3, 4, 1, 5, 8, 16};
 
-    sweep(RANKS_THREADS, counts, MOST_THREADS, 60);
+    sweep(RANKS_THREADS, counts, runner_little_room() ? 3 : 7, 60);
     (void)state;
 }
 
@@ -114,7 +108,7 @@ static const char *killed_body(struct rank *r)
 static void killed_rank(void **state)
 {
     for (uint32_t n = 2; n <= 5; n += 3) {
-        const char *text = ranks_run(RANKS_PROCESSES, n, 20000, killed_body, NULL);
+        const char *text = ranks_run(RANKS_PROCESSES, n, 120000, killed_body, NULL);
 
         if (text)
             fail_msg("%s", text);
@@ -192,7 +186,7 @@ static const char *mismatch_body(struct rank *r)
 
 static void different_operations(void **state)
 {
-    const char *text = ranks_run(RANKS_THREADS, 3, 20000, mismatch_body, NULL);
+    const char *text = ranks_run(RANKS_THREADS, 3, 120000, mismatch_body, NULL);
 
     if (text)
         fail_msg("%s", text);
@@ -223,7 +217,7 @@ static const char *plan_mismatch_body(struct rank *r)
 
 static void different_plans(void **state)
 {
-    const char *text = ranks_run(RANKS_THREADS, 3, 20000, plan_mismatch_body, NULL);
+    const char *text = ranks_run(RANKS_THREADS, 3, 120000, plan_mismatch_body, NULL);
 
     if (text)
         fail_msg("%s", text);

@@ -68,11 +68,11 @@ static const char *ended_body(struct rank *r)
 
 static void operations_that_ended(void **state)
 {
-    const char *text = ranks_run(RANKS_PROCESSES, 3, 20000, ended_body, NULL);
+    const char *text = ranks_run(RANKS_PROCESSES, 3, 120000, ended_body, NULL);
 
     if (text)
         fail_msg("%s", text);
-    text = ranks_run(RANKS_THREADS, 2, 20000, ended_body, NULL);
+    text = ranks_run(RANKS_THREADS, 2, 120000, ended_body, NULL);
     if (text)
         fail_msg("%s", text);
 }
@@ -140,7 +140,7 @@ static const char *killed_body(struct rank *r)
 /* The dead one's file is written by a survivor, from what it had recorded. */
 static void of_a_killed_rank(void **state)
 {
-    const char *text = ranks_run(RANKS_PROCESSES, 3, 20000, killed_body, NULL);
+    const char *text = ranks_run(RANKS_PROCESSES, 3, 120000, killed_body, NULL);
 
     if (text)
         fail_msg("%s", text);
