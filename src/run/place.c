@@ -158,10 +158,10 @@ static void host_get(struct run_place *p)
 {
     struct err why = {0};
 
-    for (unsigned c = 0; c < RUN_CPUS_MAX; c++)
-        p->host.core[c] = (uint16_t)c;
     if (p->cfg.host != NULL)
         return;
+    for (unsigned c = 0; c < RUN_CPUS_MAX; c++)
+        p->host.core[c] = (uint16_t)c;
     if (!p->cfg.one_per_core && host_is_simple())
         return;
     if (run_host_read(&p->host, &why) != NRT_SUCCESS)
