@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compute and collectives side by side: overlap.nasm on four ranks, built in several ways.
 
-    overlap.py BUILD [--layers N] [--width N] [--times N] [--keep DIR]
+    overlap.py BUILD [--layers N] [--width N] [--times N] [--chips N] [--keep DIR]
+    overlap.py BUILD --recording N [--times N] [...]
 
 One layer on one stream, on two streams, and on two streams with the packet sizes that the documentation
 recommends; then four layers whose weights are gathered 0, 1 and 2 layers early and whose gradients are
 scattered as much later. Every result is compared with NumPy. Printed are the time on this host, what it
 would take on a trn2 by the published costs, and how much of the time of collectives was hidden; --keep
-leaves the timelines for ui.perfetto.dev in DIR.
+leaves the timelines for ui.perfetto.dev in DIR. --recording instead runs one layer on two streams N times with
+and N times without the record of device time, in turns, and prints medians of the time on this host.
 """
 import argparse
 import os
@@ -23,6 +25,7 @@ import numpy as np
 
 RANKS, H, T, SEQS, D = 4, 128, 128, 4, 64
 ATT = 5 * D
+CHIP_CORES = 8  # of a Trainium2
 TOLERANCE = 2e-5  # of the largest value
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Bytes of packets: of the program's transfers; of streams 0 and 1 (docs/spec/collectives.md 12).
@@ -109,8 +112,13 @@ def check(data, where):
     return worst
 
 
-def run(build, where, data, times, timeline, env, **defines):
-    """All ranks: (seconds on this host, us on a device, share of the collectives' time that was hidden)."""
+def core_of(rank, chips):
+    """Ranks that follow each other share a chip, of which all have as many."""
+    return rank * chips // RANKS * CHIP_CORES + rank % (RANKS // chips)
+
+
+def run(build, where, data, times, chips, env, **defines):
+    """All ranks: what each of them printed."""
     tool = os.path.join(build, "tools", "opennrt", "opennrt")
     neff = os.path.join(where, "overlap.neff")
     subprocess.run([tool, "asm", os.path.join(HERE, "overlap.nasm"), "-o", neff] +
@@ -118,24 +126,46 @@ def run(build, where, data, times, timeline, env, **defines):
     for rank in range(RANKS):
         for name, a in data.inputs(rank).items():
             np.ascontiguousarray(a).tofile(os.path.join(where, "%d.%s.in" % (rank, name)))
-    if os.path.exists(timeline):
-        os.remove(timeline)
     kept = port_kept()
     env = dict(os.environ, OPENNRT_INSTANCE="overlap-%d" % os.getpid(), OPENNRT_INSTANCE_TYPE="trn2.48xlarge",
                NEURON_LOGICAL_NC_CONFIG="1", NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % kept.getsockname()[1],
-               NEURON_RT_LOG_LEVEL="INFO", NEURON_RT_LOG_LOCATION="console", OPENNRT_DEVICE_TIME="1",
-               OPENNRT_TIMELINE=timeline, **env)
-    ranks = [subprocess.Popen([os.path.join(build, "examples", "overlap_rank"), neff, str(r), str(RANKS), where, str(times)],
-                              env=dict(env, NEURON_RT_VISIBLE_CORES=str(r)), stdout=subprocess.PIPE,
+               NEURON_RT_LOG_LOCATION="console", **env)
+    program = os.path.join(build, "examples", "overlap_rank")
+    ranks = [subprocess.Popen([program, neff, str(r), str(RANKS), where, str(times)],
+                              env=dict(env, NEURON_RT_VISIBLE_CORES=str(core_of(r, chips))), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True) for r in range(RANKS)]
     texts = [p.communicate()[0] for p in ranks]
     kept.close()
     if any(p.returncode for p in ranks):
         sys.exit("overlap: a rank failed\n" + "\n".join(texts))
     check(data, where)
-    wall = max(float(re.search(r"wall ([0-9.]+) s", t).group(1)) for t in texts)
+    return texts
+
+
+def wall(texts):
+    """Seconds that an execution took on this host."""
+    return max(float(re.search(r"wall ([0-9.]+) s", t).group(1)) for t in texts)
+
+
+def timed(build, where, data, times, chips, timeline, env, **defines):
+    """(seconds on this host, us on a device, share of the collectives' time that was hidden)"""
+    if os.path.exists(timeline):
+        os.remove(timeline)
+    env = dict(env, NEURON_RT_LOG_LEVEL="INFO", OPENNRT_DEVICE_TIME="1", OPENNRT_TIMELINE=timeline)
+    texts = run(build, where, data, times, chips, env, **defines)
     last = [[float(x) for x in FIGURES.findall(t)[-1]] for t in texts]  # of each rank's last execution
-    return wall, max(d for d, _, _ in last), 1 - sum(a for _, _, a in last) / sum(u for _, u, _ in last)
+    return wall(texts), max(d for d, _, _ in last), 1 - sum(a for _, _, a in last) / sum(u for _, u, _ in last)
+
+
+def recording(build, where, data, times, chips, rounds):
+    took = {"0": [], "1": []}
+    for _ in range(rounds):
+        for way, seconds in took.items():
+            seconds.append(wall(run(build, where, data, times, chips, {"OPENNRT_DEVICE_TIME": way}, FSDP_STREAM=1)))
+    base = sorted(took["0"])[rounds // 2] * 1e9
+    for name, seconds in (("nothing looks on", took["0"]), ("device time", took["1"])):
+        ns = sorted(seconds)[rounds // 2] * 1e9
+        print("%-18s %10.0f ns an execution  %+8.0f ns  %+6.1f %%" % (name, ns, ns - base, 100 * (ns / base - 1)))
 
 
 def table(title, rows):
@@ -153,14 +183,20 @@ def main():
     p.add_argument("--layers", type=int, default=4, help="of the second table")
     p.add_argument("--width", type=int, default=1024, help="of the feed-forward part of a rank, a multiple of 512")
     p.add_argument("--times", type=int, default=5, help="executions on this host, of which the mean is printed")
+    p.add_argument("--chips", type=int, default=1, choices=(1, 2, 4), help="on which the ranks sit")
+    p.add_argument("--recording", type=int, metavar="N", help="measure what it costs, by so many runs of each kind")
     p.add_argument("--keep", help="folder for the timelines")
     a = p.parse_args()
     where = tempfile.mkdtemp()
     keep = a.keep or where
     os.makedirs(keep, exist_ok=True)
     try:
+        if a.recording:
+            return recording(a.build, where, Data(1, a.width), a.times, a.chips, a.recording)
+
         def one(data, name, env=None, **defines):
-            return run(a.build, where, data, a.times, os.path.join(keep, name + ".pftrace"), env or {}, **defines)
+            timeline = os.path.join(keep, name + ".pftrace")
+            return timed(a.build, where, data, a.times, a.chips, timeline, env or {}, **defines)
 
         layer, layers = Data(1, a.width), Data(a.layers, a.width)
         ways = table("one layer", [
@@ -176,8 +212,8 @@ def main():
         print("timelines: %s/*.pftrace, for https://ui.perfetto.dev" % a.keep)
     ok = ways[0] > ways[1] > ways[2] and shifts[0] > max(shifts[1:])
     print("the order is %sthe documented one" % ("" if ok else "not "))
-    sys.exit(0 if ok else 1)
+    return 0 if ok else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

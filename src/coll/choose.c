@@ -84,10 +84,12 @@ NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, str
 }
 
 NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w,
-                            struct time_collective *ret, struct err *err)
+                            struct time_collective *ret, struct time_moves *ret_moves,
+                            struct err *err)
 {
     struct sched_request r;
     struct time_rates slow;
+    const struct time_rates *rates;
     struct sched *s;
     NRT_STATUS st = request_make(c, w, &r, err);
 
@@ -96,7 +98,9 @@ NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w
     st = sched_create(&r, &s, err);
     if (st)
         return st == NRT_FAILURE ? NRT_INVALID : st;
-    st = time_collective(s, coll_fault_rates(c, &slow) ? &slow : NULL, ret, err);
+    rates = coll_fault_rates(c, &slow) ? &slow : NULL;
+    st = ret_moves ? time_collective_moves(s, rates, c->me, ret, ret_moves, err)
+                   : time_collective(s, rates, ret, err);
     sched_destroy(s);
     return st;
 }

@@ -33,8 +33,10 @@ struct coll_wish {
 NRT_STATUS coll_choose(const struct coll_comm *c, const struct coll_wish *w, struct sched **ret,
                        struct err *err);
 /* How long the operation lasts on devices: of the staged schedule by the documented table's
- * algorithm, whatever carries it out on this host. The errors of coll_choose. */
+ * algorithm, whatever carries it out on this host. ret_moves, unless NULL: what this rank moves
+ * meanwhile; the caller's, also on failure. The errors of coll_choose. */
 NRT_STATUS coll_choose_time(const struct coll_comm *c, const struct coll_wish *w,
-                            struct time_collective *ret, struct err *err);
+                            struct time_collective *ret, struct time_moves *ret_moves,
+                            struct err *err);
 
 #endif

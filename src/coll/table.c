@@ -243,7 +243,8 @@ static void time_find(struct maker *m, const struct draft *d, const struct coll_
 
     if (!m->cfg->device_time)
         return;
-    if (coll_choose_time(e->comm->comm, wish, &t, &err) != NRT_SUCCESS) {
+    if (coll_choose_time(e->comm->comm, wish, &t, m->cfg->moves ? &e->moves : NULL, &err) !=
+        NRT_SUCCESS) {
         LOGW(m->w->cfg.log, LOG_NRT, "device_time", "%s: [%u]: no device time: %s",
              m->cfg->neff->graphs[d->core].coll_member, d->index, err.text);
         return;
@@ -608,6 +609,7 @@ static void entry_fini(struct coll_rank *r, struct coll_entry *e)
         if (e->copy[i].size)
             (void)device_free(r->w->cfg.in, &e->copy[i], &ignored);
     varies_free(e->varies);
+    time_moves_fini(&e->moves);
 }
 
 void coll_table_destroy(struct coll_table *t)
@@ -630,6 +632,16 @@ void coll_table_destroy(struct coll_table *t)
     mem_free(t->comms);
     arena_fini(&t->mem);
     mem_free(t);
+}
+
+const struct time_moves *coll_table_moves(const struct coll_table *t, unsigned core, uint32_t entry)
+{
+    const struct coll_entry *e;
+
+    if (core >= CORE_MAX || entry >= t->count[core])
+        return NULL;
+    e = &t->entry[core][entry];
+    return e->moves.count > 0 ? &e->moves : NULL;
 }
 
 NRT_STATUS coll_table_status(const struct coll_table *t, struct err *err)

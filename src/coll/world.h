@@ -35,6 +35,7 @@
 #include "kernel/kernel.h"
 #include "neff/neff.h"
 #include "sched/sched.h"
+#include "time/collective.h"
 #include "topo/group.h"
 
 #ifdef __cplusplus
@@ -99,6 +100,7 @@ struct coll_table_config {
     bool device_time; /* how long operations last on devices is wanted: their signals carry it */
     uint64_t
         packet_ps[TOPO_MAX_STREAMS]; /* then: what a packet of a stream takes on a DMA engine */
+    bool moves;                      /* then: what operations move when is wanted, too */
 };
 /* Make ready all collectives of a model; collective over the model's ranks, of which all are there
  * (coll_world_ready): a rank that fails tells the others, here or in coll_table_confirm, and within
@@ -125,6 +127,11 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns);
 /* Why the collectives of the model cannot be executed any more: what broke one of its
  * communicators. NRT_SUCCESS: nothing did. By the thread that drives the core. */
 NRT_STATUS coll_table_status(const struct coll_table *t, struct err *err);
+
+/* What an operation of this rank (an entry of the table of subgraph `core`) moves when, by device
+ * time. NULL: not wanted, not known before it runs, or nothing. Lives as long as the table. */
+const struct time_moves *coll_table_moves(const struct coll_table *t, unsigned core,
+                                          uint32_t entry);
 
 /* Which operation of its model the core was in when its run failed: entry of the collectives table
  * of subgraph `core`, of how many. False: none. */

@@ -66,6 +66,7 @@ struct coll_entry {
     /* Device time of an operation, and what of it one DMA engine works, and one packet takes there;
      * 0: not known. */
     uint64_t lasts_ps, engines_ps, packet_ps;
+    struct time_moves moves; /* none unless somebody wanted them, or they are not known */
     /* What the last operation used: where the binding's tensors were (of tiles, their copies), and
      * their device addresses. */
     void **host; /* inputs, then outputs */

@@ -66,6 +66,11 @@ static NRT_STATUS append(const char *path, const uint8_t *bytes, size_t size, st
               : err_set(err, NRT_FAILURE, "timeline %s: %s%s", path, strerror(e), fd_size_hint(e));
 }
 
+static const struct time_moves *moves_of(const void *arg, unsigned core, uint32_t entry)
+{
+    return coll_table_moves(arg, core, entry);
+}
+
 static NRT_STATUS timeline_write(const struct model *m, struct instance *in, const struct frame *f,
                                  const struct time_program *const *progs,
                                  const struct time_span *spans, uint64_t total_ps, struct err *err)
@@ -76,7 +81,8 @@ static NRT_STATUS timeline_write(const struct model *m, struct instance *in, con
                                  .vnc = in->lc->vnc,
                                  .rank = m->rank,
                                  .ranks = m->world};
-    struct timeline_programs programs = {.progs = progs, .sg = sg};
+    struct timeline_programs programs = {
+        .progs = progs, .sg = sg, .moves = in->colls ? moves_of : NULL, .moves_arg = in->colls};
     struct timeline_run run = {.core = &core,
                                .facts = &timeline_program_facts,
                                .arg = &programs,

@@ -195,7 +195,8 @@ static struct coll_table_config table_config(const struct model *m, const struct
                                     .rank = m->rank,
                                     .count = m->world,
                                     .device_time = m->env.device_time || m->env.timeline != NULL ||
-                                                   atomic_load(&m->h->watch) != NULL};
+                                                   atomic_load(&m->h->watch) != NULL,
+                                    .moves = m->env.timeline != NULL};
 
     memcpy(cfg.packet_ps, m->env.coll_packet_ps, sizeof(cfg.packet_ps));
     return cfg;

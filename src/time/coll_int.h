@@ -80,6 +80,24 @@ double cost_send(struct costs *c, const struct sched_step *step); /* the same of
 /* Chips that a signal passes: links between two ranks of a node. */
 unsigned cost_hops(const struct costs *c, uint32_t from, uint32_t to);
 
+/* ---- what one rank moves (coll_moves.c) ---- */
+
+/* Whose sequencers' transfers are kept: the walk is of a role, `rank` is of it. Its own iterators
+ * go along with those of the representative. */
+struct noted {
+    uint32_t rank, role;
+    struct sched_iter *it[SCHED_CHANNELS_MAX];
+    const struct sched_step *step[SCHED_CHANNELS_MAX]; /* its next one; NULL: to be asked for */
+    struct time_moves *moves;
+};
+/* False: no memory. */
+bool noted_open(struct noted *n, const struct sched *s, uint32_t rank, struct time_moves *moves);
+void noted_close(struct noted *n);
+/* The representative's sequencer of this channel has done a step: each of them, in their order.
+ * start, end: of what it moved; of other steps both are when it was done. False: no memory. */
+bool noted_step(struct noted *n, const struct costs *c, uint32_t channel,
+                const struct sched_step *done, double start_ns, double end_ns);
+
 /* ---- signals (coll_match.c)
  * ----------------------------------------------------------------------- Sequencers are numbered
  * role * channels + channel. The peers of a rank that have one role are numbered in the order in

@@ -19,7 +19,8 @@ struct sequencer {
     struct moment done;                 /* all transfers so far are complete */
     struct moment own[SCHED_BUF_COUNT]; /* its last write to this buffer of its own rank is */
     struct load_place place;
-    double engines; /* ns of all DMA engines of the rank that its transfers take */
+    double engines;  /* ns of all DMA engines of the rank that its transfers take */
+    double from, to; /* its last transfer: on its queue or the interface */
 };
 
 struct walk {
@@ -29,6 +30,7 @@ struct walk {
     uint32_t count;
     bool memory; /* it has not run out */
     struct time_collective *ret;
+    struct noted *noted; /* NULL: nobody asked */
 };
 
 /* ---- steps ---- */
@@ -57,7 +59,9 @@ static void transfer(struct walk *w, struct sequencer *q, const struct sched_ste
     q->waited = false;
     ns = cost_transfer(&w->c, q->rank, q->channel, &q->place, step, &part);
     q->engines += cost_engines(&w->c, step);
+    q->from = at.ns;
     moment_add(&at, part, ns);
+    q->to = at.ns;
     q->queue = at;
     moment_add(&at, TIME_PART_LATENCY, cost_rate(&w->c, TIME_RATE_DMA_START, 0));
     moment_max(&q->done, &at);
@@ -88,7 +92,9 @@ static void net_send(struct walk *w, struct sequencer *q, const struct sched_ste
     at = q->now;
     moment_max(&at, &q->done);
     moment_max(&at, &q->nic);
+    q->from = at.ns;
     moment_add(&at, TIME_PART_NIC, cost_send(&w->c, step));
+    q->to = at.ns;
     q->nic = at;
     moment_add(&at, TIME_PART_NET_LATENCY, cost_rate(&w->c, TIME_RATE_NET, 0));
     w->memory &= match_signal(w->match, q->id, SCHED_SEM_ARRIVED, step->peer, &at);
@@ -132,6 +138,19 @@ static bool wait(struct walk *w, struct sequencer *q, const struct sched_step *s
 
 /* ---- the walk ---- */
 
+/* The step that the sequencer has just done, where somebody wants to know. */
+static void note(struct walk *w, const struct sequencer *q)
+{
+    const struct sched_step *step = q->step;
+    bool moves =
+        step->kind == SCHED_COPY || step->kind == SCHED_REDUCE || step->kind == SCHED_NET_SEND;
+    double later = q->to > q->now.ns ? q->to : q->now.ns;
+
+    if (w->noted && q->id / sched_channels(w->c.s) == w->noted->role)
+        w->memory &= noted_step(w->noted, &w->c, q->channel, q->step, moves ? q->from : later,
+                                moves ? q->to : later);
+}
+
 /* Whether it went on. */
 static bool sequencer_run(struct walk *w, struct sequencer *q)
 {
@@ -169,6 +188,7 @@ static bool sequencer_run(struct walk *w, struct sequencer *q)
         case SCHED_KIND_COUNT:
             break;
         }
+        note(w, q);
         q->step = NULL;
         w->ret->steps++;
         moved = true;
@@ -194,6 +214,7 @@ static void loosen(struct walk *w)
     }
     if (found || !first)
         return;
+    note(w, first);
     first->step = NULL;
     w->ret->loose++;
 }
@@ -266,11 +287,12 @@ static void report(struct walk *w)
     ret->roles = sched_role_count(w->c.s);
 }
 
-NRT_STATUS time_collective(const struct sched *s, const struct time_rates *rates,
-                           struct time_collective *ret, struct err *err)
+/* noted: open, or NULL. */
+static NRT_STATUS collective(const struct sched *s, const struct time_rates *rates,
+                             struct noted *noted, struct time_collective *ret, struct err *err)
 {
     const struct sched_request *req = sched_request_of(s);
-    struct walk w = {.memory = true, .ret = ret};
+    struct walk w = {.memory = true, .ret = ret, .noted = noted};
     struct time_rates own;
     struct load *load = NULL;
     NRT_STATUS st;
@@ -302,4 +324,27 @@ NRT_STATUS time_collective(const struct sched *s, const struct time_rates *rates
     match_free(w.match);
     load_free(load);
     return st ? err_set(err, st, "no memory for device time") : NRT_SUCCESS;
+}
+
+NRT_STATUS time_collective(const struct sched *s, const struct time_rates *rates,
+                           struct time_collective *ret, struct err *err)
+{
+    return collective(s, rates, NULL, ret, err);
+}
+
+NRT_STATUS time_collective_moves(const struct sched *s, const struct time_rates *rates,
+                                 uint32_t rank, struct time_collective *ret,
+                                 struct time_moves *ret_moves, struct err *err)
+{
+    struct noted noted;
+    NRT_STATUS st;
+
+    *ret_moves = (struct time_moves){0};
+    if (noted_open(&noted, s, rank, ret_moves))
+        st = collective(s, rates, &noted, ret, err);
+    else
+        st = err_set(err, NRT_RESOURCE, "no memory for device time");
+    noted_close(&noted);
+    ret_moves->total_ps = st || ret->ns >= 1e15 ? 0 : (uint64_t)(ret->ns * 1e3);
+    return st;
 }

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "sched/sched.h"
 #include "sched/select.h"
+#include "topo/fabric.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -98,6 +99,38 @@ struct time_collective {
  * known of them on devices). NRT_RESOURCE: memory. */
 NRT_STATUS time_collective(const struct sched *s, const struct time_rates *rates,
                            struct time_collective *ret, struct err *err);
+
+/* ---- what one rank moves, for timelines ---- */
+
+/* A copy, a reduction or a message. It is to another chip of the node where route has hops, and to
+ * another node where `net` says so. */
+struct time_move {
+    uint64_t start_ps, end_ps; /* since the last rank has come: on its queue, or the interface */
+    uint64_t bytes;            /* written to one of its destinations */
+    const char *phase;         /* sched_phase_name */
+    uint32_t channel;
+    uint32_t peer; /* rank of the world that it is written to: of several the farthest */
+    uint32_t node; /* where that is */
+    uint8_t kind;  /* enum sched_kind: COPY, REDUCE, NET_SEND */
+    bool net;
+    struct topo_route route;
+};
+
+#define TIME_MOVES_MAX 16384u /* of one operation */
+
+struct time_moves {
+    struct time_move *move; /* of one channel in their order */
+    size_t count, cap;
+    uint64_t left_out; /* behind the most that are kept */
+    uint64_t total_ps; /* how long the operation lasts */
+};
+
+/* time_collective, and what `rank` moves meanwhile: the times are those of its role, the names its
+ * own. *ret_moves is filled, and the caller's to free, also when this fails; zero before. */
+NRT_STATUS time_collective_moves(const struct sched *s, const struct time_rates *rates,
+                                 uint32_t rank, struct time_collective *ret,
+                                 struct time_moves *ret_moves, struct err *err);
+void time_moves_fini(struct time_moves *m); /* zeroed is fine */
 
 /* ---- predictions ---- */
 

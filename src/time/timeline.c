@@ -17,12 +17,12 @@
 #define ARGS_MAX  12
 #define FLOWS_MAX 256 /* arrows from one slice, and to one */
 
-enum row_kind { ROW_CORE, ROW_ENGINE, ROW_QUEUE, ROW_STREAM };
+enum row_kind { ROW_CORE, ROW_ENGINE, ROW_QUEUE, ROW_STREAM, ROW_STEPS, ROW_LINK, ROW_NET };
 
 /* A track. */
 struct row {
     enum row_kind kind;
-    uint32_t core, index; /* engine, queue set or stream */
+    uint32_t core, index; /* engine, queue set, stream, channel of a stream, link or node */
     uint64_t uuid, parent;
     uint64_t end_ns; /* of its last slice */
 };
@@ -47,7 +47,7 @@ struct adding {
     uint32_t *lets, *lets_next;
     uint32_t *xfer; /* per serial: its XFER or COLL */
     uint32_t xfers;
-    uint32_t record[UNITS]; /* the unit's RECORD that comes next, or was last */
+    uint32_t record[UNITS]; /* the unit's RECORD that comes next, or was last; NONE */
     uint64_t *arrival;      /* per serial */
 };
 
@@ -115,15 +115,16 @@ static uint64_t core_row(struct adding *a, uint32_t core)
     return made != NULL ? made->uuid : 0;
 }
 
-/* A track for a slice that begins at ns: the row has as many as its slices overlap. queue: its
- * name. NULL: no memory. */
+/* A track for a slice that begins at ns: the row has as many as its slices overlap. NULL: no
+ * memory. */
 static struct row *row_find(struct adding *a, enum row_kind kind, uint32_t core, uint32_t index,
-                            const char *queue, uint64_t ns)
+                            const char *name, uint64_t ns)
 {
-    static const int32_t place[] = {[ROW_ENGINE] = 0, [ROW_STREAM] = 100, [ROW_QUEUE] = 200};
+    /* behind each other, whatever their numbers */
+    static const int32_t place[] = {[ROW_ENGINE] = 0,   [ROW_STREAM] = 100, [ROW_STEPS] = 200,
+                                    [ROW_LINK] = 10000, [ROW_NET] = 20000,  [ROW_QUEUE] = 1 << 24};
     struct timeline *t = a->t;
     uint64_t parent;
-    char name[300];
 
     for (size_t i = 0; i < t->rows; i++) {
         struct row *r = &t->row[i];
@@ -132,12 +133,6 @@ static struct row *row_find(struct adding *a, enum row_kind kind, uint32_t core,
             return r;
     }
     parent = core_row(a, core);
-    if (kind == ROW_ENGINE)
-        (void)snprintf(name, sizeof(name), "%s", isa_engine_name(index));
-    else if (kind == ROW_STREAM)
-        (void)snprintf(name, sizeof(name), "stream %" PRIu32, index);
-    else
-        (void)snprintf(name, sizeof(name), "queue %s", queue);
     if (row_add(t, (struct row){.kind = kind, .core = core, .index = index, .parent = parent}, name,
                 place[kind] + (int32_t)index) == NULL)
         return NULL;
@@ -283,7 +278,7 @@ static void slice_put(struct adding *a, struct slice *s, struct row *row, struct
 
 static struct row *engine_row(struct adding *a, uint8_t unit, uint64_t ps)
 {
-    return row_find(a, ROW_ENGINE, unit >> 3, unit & 7, NULL, ns_of(a, ps));
+    return row_find(a, ROW_ENGINE, unit >> 3, unit & 7, isa_engine_name(unit & 7), ns_of(a, ps));
 }
 
 static void wait_text(struct strbuf *b, const struct time_event *w)
@@ -347,12 +342,28 @@ static void record_put(struct adding *a, const uint32_t *owner, uint32_t i, uint
     strbuf_fini(&text);
 }
 
+/* What an engine triggered with its last record has the place of that in the source. */
+static void source_of(const struct adding *a, const struct time_event *e, struct slice *s)
+{
+    struct timeline_record r = {0};
+    struct strbuf text = {0};
+    uint32_t record = a->record[e->unit];
+
+    if (record == NONE)
+        return;
+    a->run->facts->record(a->run->arg, e->unit >> 3, e->unit & 7, a->ev[record].id, &r, &text);
+    strbuf_fini(&text);
+    s->e.file = r.file;
+    s->e.line = r.line;
+}
+
 static void xfer_put(struct adding *a, uint32_t i)
 {
     const struct time_event *e = &a->ev[i];
     struct slice s = {.e = {.category = "transfer"}};
     struct time_span span = a->run->spans[i];
     struct timeline_xfer x = {0};
+    char name[300];
 
     a->run->facts->xfer(a->run->arg, e->unit >> 3, (uint32_t)e->value, &x);
     s.e.name = x.queue_name != NULL ? x.queue_name : "transfer";
@@ -365,10 +376,80 @@ static void xfer_put(struct adding *a, uint32_t i)
         arg_uint(&s, "packet_ps", x.packet_ps);
     arg_text(&s, "descriptors", x.descriptors);
     arrows_from(a, &s, i);
-    slice_put(a, &s,
-              row_find(a, ROW_QUEUE, e->unit >> 3, x.queue,
-                       x.queue_name != NULL ? x.queue_name : "?", ns_of(a, span.start_ps)),
+    source_of(a, e, &s);
+    (void)snprintf(name, sizeof(name), "queue %s", x.queue_name != NULL ? x.queue_name : "?");
+    slice_put(a, &s, row_find(a, ROW_QUEUE, e->unit >> 3, x.queue, name, ns_of(a, span.start_ps)),
               span);
+}
+
+/* ---- steps of collectives ---- */
+
+/* An operation whose steps are put. */
+struct operation {
+    const struct time_event *e;
+    const struct timeline_coll *c;
+    struct time_span span; /* from its last member's arrival */
+    const char *file;      /* of its trigger */
+    uint32_t line;
+};
+
+/* One piece of the way of a move: the track's slice. */
+static void piece_put(struct adding *a, const struct operation *o, const struct time_move *m,
+                      const char *category, enum row_kind kind, uint32_t index, const char *name)
+{
+    struct slice s = {
+        .e = {.category = category, .name = m->phase, .file = o->file, .line = o->line}};
+    double scale = o->c->moves->total_ps > 0
+                       ? (double)(o->span.end_ps - o->span.start_ps) / (double)o->c->moves->total_ps
+                       : 1;
+    struct time_span at = {o->span.start_ps + (uint64_t)((double)m->start_ps * scale),
+                           o->span.start_ps + (uint64_t)((double)m->end_ps * scale), NONE};
+
+    arg_text(&s, "operation", o->c->name);
+    arg_uint(&s, "entry", (uint32_t)o->e->value);
+    arg_text(&s, "step", sched_kind_name(m->kind));
+    arg_uint(&s, "bytes", m->bytes);
+    arg_uint(&s, "to rank", m->peer);
+    arg_uint(&s, "stream", o->e->index);
+    arg_uint(&s, "channel", m->channel);
+    slice_put(a, &s, row_find(a, kind, 0, index, name, ns_of(a, at.start_ps)), at);
+}
+
+/* The links of its way are busy at once. On a switch they lead up to it and down from it. */
+static void way_put(struct adding *a, const struct operation *o, const struct time_move *m)
+{
+    const struct topo_route *r = &m->route;
+    char name[64];
+
+    for (unsigned i = 0; i < r->link_count; i++) {
+        if (r->link_count == r->hops)
+            (void)snprintf(name, sizeof(name), "link chip %u to chip %u", r->chips[i],
+                           r->chips[i + 1]);
+        else if (i == 0)
+            (void)snprintf(name, sizeof(name), "link chip %u to the switch", r->chips[0]);
+        else
+            (void)snprintf(name, sizeof(name), "link the switch to chip %u", r->chips[r->hops]);
+        piece_put(a, o, m, "link", ROW_LINK, r->links[i], name);
+    }
+    if (m->net) {
+        (void)snprintf(name, sizeof(name), "network to node %" PRIu32, m->node);
+        piece_put(a, o, m, "link", ROW_NET, m->node, name);
+    }
+}
+
+/* They are known as they are when nothing else is on the device; where the operation lasted longer
+ * each of them did so by as much. */
+static void steps_put(struct adding *a, const struct operation *o)
+{
+    char name[64];
+
+    for (size_t i = 0; i < o->c->moves->count && !a->t->out.failed; i++) {
+        const struct time_move *m = &o->c->moves->move[i];
+
+        (void)snprintf(name, sizeof(name), "stream %u channel %" PRIu32, o->e->index, m->channel);
+        piece_put(a, o, m, "step", ROW_STEPS, o->e->index * SCHED_CHANNELS_MAX + m->channel, name);
+        way_put(a, o, m);
+    }
 }
 
 static void coll_put(struct adding *a, uint32_t i)
@@ -376,10 +457,13 @@ static void coll_put(struct adding *a, uint32_t i)
     const struct time_event *e = &a->ev[i];
     struct slice s = {.e = {.category = "collective"}};
     struct time_span span = a->run->spans[i], members = span;
-    struct row *row = row_find(a, ROW_STREAM, 0, e->index, NULL, ns_of(a, span.start_ps));
     uint64_t arrival = e->id < a->xfers ? a->arrival[e->id] : 0;
     struct timeline_coll c = {0};
+    struct row *row;
+    char name[32];
 
+    (void)snprintf(name, sizeof(name), "stream %u", e->index);
+    row = row_find(a, ROW_STREAM, 0, e->index, name, ns_of(a, span.start_ps));
     a->run->facts->coll(a->run->arg, e->unit >> 3, (uint32_t)e->value, &c);
     s.e.name = c.name != NULL ? c.name : "collective";
     if (c.sizes) {
@@ -389,11 +473,18 @@ static void coll_put(struct adding *a, uint32_t i)
     arg_text(&s, "algorithm", c.algorithm);
     arg_uint(&s, "entry", (uint32_t)e->value);
     arg_text(&s, "triggered by", isa_engine_name(e->unit & 7));
+    if (c.moves != NULL && c.moves->left_out > 0)
+        arg_uint(&s, "steps not shown", c.moves->left_out);
     arrows_from(a, &s, i);
+    source_of(a, e, &s);
     members.end_ps = arrival < span.end_ps ? arrival : span.end_ps;
     if (row != NULL && members.end_ps > members.start_ps)
         arg_uint(&s, "waits for members_ps", members.end_ps - members.start_ps);
     slice_put(a, &s, row, span);
+    members.start_ps = members.end_ps > members.start_ps ? members.end_ps : members.start_ps;
+    members.end_ps = span.end_ps;
+    if (c.moves != NULL)
+        steps_put(a, &(struct operation){e, &c, members, s.e.file, s.e.line});
 }
 
 static void slices_put(struct adding *a, const uint32_t *owner)
@@ -401,7 +492,7 @@ static void slices_put(struct adding *a, const uint32_t *owner)
     uint32_t first_wait[UNITS];
 
     for (unsigned u = 0; u < UNITS; u++)
-        first_wait[u] = NONE;
+        first_wait[u] = a->record[u] = NONE;
     for (uint32_t i = 0; i < a->count && !a->t->out.failed; i++) {
         uint32_t *w = &first_wait[a->ev[i].unit % UNITS];
 
@@ -414,6 +505,7 @@ static void slices_put(struct adding *a, const uint32_t *owner)
             if (*w != NONE)
                 waits_put(a, *w, i);
             record_put(a, owner, i, *w != NONE ? *w : i);
+            a->record[a->ev[i].unit % UNITS] = i;
             *w = NONE;
             break;
         case TIME_EV_XFER:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Executions in device time as a trace for Perfetto: the engines, queue sets and collective streams
- * of a logical core are tracks; records, transfers and collectives are slices with their text,
- * figures and source lines; arrows lead from what raised a semaphore to the record that waited for
- * it. Executions of one core follow each other.
+ * of a logical core are tracks, and so are the links and the network that its collectives use;
+ * records, transfers, collectives and their steps are slices with their text, figures and source
+ * lines; arrows lead from what raised a semaphore to the record that waited for it. Executions of
+ * one core follow each other.
  *
  * Pure. One thread at a time per timeline. */
 #ifndef TIME_TIMELINE_H
@@ -10,6 +11,7 @@
 
 #include "base/strbuf.h"
 #include "neff/neff.h"
+#include "time/collective.h"
 #include "time/perfetto.h"
 #include "time/time.h"
 
@@ -42,10 +44,11 @@ struct timeline_coll {
     const char *name, *algorithm;
     bool sizes; /* the two are known */
     uint64_t bytes_in, bytes_out;
+    const struct time_moves *moves; /* what it moves when, alone on the device; NULL: not known */
 };
 
 /* Who knows it: each fills *ret, which is zero before, and what it points to stays until the next
- * call; any number may come, also such as the execution's program does not have. */
+ * call of the same one; any number may come, also such as the execution's program does not have. */
 struct timeline_facts {
     /* text gets the record's text, or stays as it is. */
     void (*record)(const void *arg, unsigned core, unsigned engine, uint32_t id,
@@ -60,6 +63,9 @@ extern const struct timeline_facts timeline_program_facts;
 struct timeline_programs {
     const struct time_program *const *progs;
     const struct neff_subgraph *const *sg; /* of which progs were made */
+    /* Of a collective, timeline_coll.moves; NULL: nobody knows. */
+    const struct time_moves *(*moves)(const void *arg, unsigned core, uint32_t entry);
+    const void *moves_arg;
 };
 
 /* Of an entry of a subgraph's table of collectives; *ret stays as it is when it has none such. */

@@ -67,6 +67,8 @@ static void coll_of(const void *arg, unsigned core, uint32_t entry, struct timel
     const struct timeline_programs *p = arg;
 
     timeline_coll_facts(p->sg[core], entry, ret);
+    if (p->moves)
+        ret->moves = p->moves(p->moves_arg, core, entry);
 }
 
 const struct timeline_facts timeline_program_facts = {record_of, xfer_of, coll_of};

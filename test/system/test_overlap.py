@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""examples/overlap, with two layers: results are right (the example compares with NumPy itself), the order of
-the predicted times is the documented one, and the timelines show compute and collectives apart.
+"""examples/overlap, with two layers and a chip for each rank: results are right (the example compares with NumPy
+itself), the order of the predicted times is the documented one, and the timelines show compute, collectives, their
+steps and the links that these go over apart.
 
     test_overlap.py <overlap.py> <build>
 """
@@ -46,8 +47,10 @@ def timeline(path, fsdp_stream, layers):
     for s in t.slices:
         row = t.path(s.track)[-1]
         kind = {"instruction": row in ENGINES, "wait": row in ENGINES, "transfer": row.startswith("queue "),
-                "collective": row.startswith("stream ")}
+                "collective": row.startswith("stream ") and " channel " not in row,
+                "step": row.startswith("stream ") and " channel " in row, "link": row.startswith("link chip ")}
         assert kind[s.categories[0]], (row, s.categories)
+        assert s.categories[0] == "wait" or s.source["file_name"].endswith("overlap.nasm")
         if s.categories == ["collective"]:
             assert row == "stream %d" % (0 if s.name == "all_reduce" else fsdp_stream)
     for rank in ranks:
@@ -64,9 +67,47 @@ def timeline(path, fsdp_stream, layers):
     assert any(a.categories == ["collective"] and b.categories == ["instruction"] for a, b in t.links)
 
 
+def of_operation(s, categories, entry):
+    return s.categories[0] in categories and s.args["entry"] == entry
+
+
+def links(path):
+    """Rank r is on chip r, of the first row of the torus: 0, 1, 2, 3 and round. Every step that writes to another
+    rank's chip is on the links of the way there while it lasts, and no other step is on any."""
+    t = pftrace.read(path)
+    for r in range(RANKS):
+        own = [s for s in t.slices if rank_of(t, s) == "overlap, rank %d of %d" % (r, RANKS)]
+        colls = [s for s in own if s.categories == ["collective"]]
+        ways = {}
+        for s in own:
+            if s.categories == ["link"]:
+                a, b = re.fullmatch(r"link chip (\d) to chip (\d)", t.path(s.track)[-1]).groups()
+                assert (int(b) - int(a)) % RANKS in (1, RANKS - 1), (a, b)
+                what = (s.start, s.end, s.args["entry"], s.args["channel"], s.args["to rank"], s.args["bytes"])
+                ways.setdefault(what, []).append((int(a), int(b)))
+        for s in (s for s in own if s.categories == ["step"]):
+            what = (s.start, s.end, s.args["entry"], s.args["channel"], s.args["to rank"], s.args["bytes"])
+            at, way = r, ways.pop(what, [])
+            while way:
+                nearer = [link for link in way if link[0] == at]
+                assert len(nearer) == 1, way
+                way.remove(nearer[0])
+                at = nearer[0][1]
+            assert at == s.args["to rank"], s.args
+            assert any(c.start <= s.start and s.end <= c.end and c.args["entry"] == s.args["entry"] for c in colls)
+        assert not ways, ways
+        # Of a gather between two each gives its part to the other, once.
+        for c in (c for c in colls if c.name == "all_gather"):
+            sent = [s.args["bytes"] for s in own if of_operation(s, ["step"], c.args["entry"]) and
+                    s.args["to rank"] != r and c.start <= s.start <= c.end]
+            assert sum(sent) == c.args["bytes in"], (sent, c.args)
+    assert any(s.categories == ["link"] for s in t.slices)
+
+
 def main():
     with tempfile.TemporaryDirectory() as keep:
-        p = subprocess.run([sys.executable, sys.argv[1], sys.argv[2], "--layers", str(LAYERS), "--times", "1", "--keep", keep],
+        p = subprocess.run([sys.executable, sys.argv[1], sys.argv[2], "--layers", str(LAYERS), "--times", "1", "--chips", str(RANKS), "--keep",
+                            keep],
                            capture_output=True, text=True)
         print(p.stdout, p.stderr, sep="\n")
         assert p.returncode == 0
@@ -81,6 +122,7 @@ def main():
         timeline(os.path.join(keep, "two-streams.pftrace"), 1, 1)
         timeline(os.path.join(keep, "two-streams-packets.pftrace"), 1, 1)
         proves("ovl-012")
+        links(os.path.join(keep, "two-streams.pftrace"))
         timeline(os.path.join(keep, "shift-1.pftrace"), 1, LAYERS)
 
 
