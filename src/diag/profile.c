@@ -40,7 +40,8 @@ struct core_record {
     struct device_extent ext[BUF_COUNT]; /* the account of it: the record itself is host memory */
     unsigned have;
     struct time_events rec;
-    bool seen; /* rec holds an execution of last */
+    struct time_keeper times; /* of rec, and of what came before */
+    bool seen;                /* rec holds an execution of last */
     struct model_seen last;
     struct profile_doc *kept; /* of the latest one when its model went */
 };
@@ -84,6 +85,7 @@ static void buffers_free(struct profiler *p, struct core_record *c)
     while (c->have > 0)
         device_free(p->cfg.in, &c->ext[--c->have], NULL);
     mem_free(c->rec.ev);
+    time_keeper_drop(&c->times);
     profile_doc_free(c->kept);
     c->rec = (struct time_events){0};
     c->kept = NULL;
@@ -249,7 +251,7 @@ static void run_end(void *arg, const struct model_seen *s, const struct time_eve
     t = target_of(p, s->model);
     now = t || p->capture & (PROFILER_SESSION | PROFILER_MODELS) ||
           (p->capture & PROFILER_ON_FAIL && s->status != NRT_SUCCESS);
-    if (now && profile_run_make(&run, s, ev, &err) != NRT_SUCCESS) {
+    if (now && profile_run_make(&run, &c->times, s, ev, &err) != NRT_SUCCESS) {
         LOGE(p->cfg.log, LOG_NRT, "nrt_profile", "an execution is not in the profile: %s",
              err.text);
     } else if (now) {
@@ -257,7 +259,6 @@ static void run_end(void *arg, const struct model_seen *s, const struct time_eve
             profile_doc_add(t->doc, &run);
         if (p->capture)
             capture_run(p, s, &run);
-        profile_run_fini(&run);
     }
     c->seen = p->continuous;
     c->last = *s;
@@ -443,14 +444,13 @@ static NRT_STATUS last_make(struct profiler *p, uint32_t vnc, struct profile_doc
     *ret = profile_doc_new(NULL);
     if (!*ret)
         return err_set(err, NRT_RESOURCE, "no host memory for a profile");
-    status = profile_run_make(&run, &c->last, &c->rec, err);
+    status = profile_run_make(&run, &c->times, &c->last, &c->rec, err);
     if (status != NRT_SUCCESS) {
         profile_doc_free(*ret);
         *ret = NULL;
         return status;
     }
     profile_doc_add(*ret, &run);
-    profile_run_fini(&run);
     return NRT_SUCCESS;
 }
 
@@ -479,6 +479,7 @@ void profiler_forget(struct profiler *p, const struct model *m)
             c->seen = false;
             (void)last_make(p, vnc, &c->kept, &err);
         }
+        time_keeper_drop(&c->times);
         model_core_release(p->cfg.host, vnc);
     }
     pthread_mutex_lock(&p->lock);

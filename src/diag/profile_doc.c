@@ -11,30 +11,16 @@
 
 /* ---- an execution ---- */
 
-NRT_STATUS profile_run_make(struct profile_run *ret, const struct model_seen *s,
-                            const struct time_events *ev, struct err *err)
+NRT_STATUS profile_run_make(struct profile_run *ret, struct time_keeper *keeper,
+                            const struct model_seen *s, const struct time_events *ev,
+                            struct err *err)
 {
     const struct time_program *progs[CORE_MAX];
-    struct time_report report;
-    NRT_STATUS status;
 
     *ret = (struct profile_run){.seen = s, .ev = ev};
-    ret->spans = mem_calloc(ev->count + 1, sizeof(*ret->spans));
-    if (!ret->spans)
-        return err_set(err, NRT_RESOURCE, "no host memory for the times of %zu events", ev->count);
     for (unsigned c = 0; c < s->cores; c++)
         progs[c] = core_program_time(s->prog[c]);
-    status = time_replay(progs, s->cores, ev, ret->spans, &report, err);
-    ret->total_ps = report.total_ps;
-    if (status != NRT_SUCCESS)
-        profile_run_fini(ret);
-    return status;
-}
-
-void profile_run_fini(struct profile_run *r)
-{
-    mem_free(r->spans);
-    r->spans = NULL;
+    return time_keeper_replay(keeper, progs, s->cores, ev, true, &ret->times, err);
 }
 
 /* ---- documents ---- */
@@ -42,6 +28,10 @@ void profile_run_fini(struct profile_run *r)
 struct held_model {
     const struct model *m; /* NULL: gone */
     uint32_t instance, index;
+    /* Its last execution here: whose times these were, what room it took, its place. */
+    uint64_t number; /* 0: none */
+    struct profile_room need;
+    uint32_t exec;
 };
 
 struct profile_doc {
@@ -117,8 +107,8 @@ static void xfers_add(struct profile_doc *d, const struct model_seen *s, unsigne
     }
 }
 
-/* Index of the run's model in the document, which gets it when it is new; false: no memory. */
-static bool model_add(struct profile_doc *d, const struct model_seen *s, uint32_t *ret)
+/* The run's model in the document, which gets it when it is new; NULL: no memory. */
+static struct held_model *model_add(struct profile_doc *d, const struct model_seen *s)
 {
     struct ntff_model m = {.gen = core_program_time(s->prog[0])->gen,
                            .cores = s->cores,
@@ -126,35 +116,32 @@ static bool model_add(struct profile_doc *d, const struct model_seen *s, uint32_
                            .instance = s->instance,
                            .vnc = s->vnc,
                            .rank = model_rank(s->model)};
+    uint32_t index;
 
     for (size_t i = 0; i < d->count; i++)
-        if (d->models[i].m == s->model && d->models[i].instance == s->instance) {
-            *ret = d->models[i].index;
-            return true;
-        }
+        if (d->models[i].m == s->model && d->models[i].instance == s->instance)
+            return &d->models[i];
     if (!mem_grow((void **)&d->models, &d->cap, d->count + 1, sizeof(*d->models)))
-        return false;
+        return NULL;
     memcpy(m.hash, model_hash(s->model), sizeof(m.hash));
     m.name = ntff_doc_text(&d->n, model_name(s->model));
-    *ret = ntff_doc_model(&d->n, &m);
-    if (*ret == 0)
+    index = ntff_doc_model(&d->n, &m);
+    if (index == 0)
         memcpy(d->hash, m.hash, sizeof(d->hash));
-    d->models[d->count++] = (struct held_model){s->model, s->instance, *ret};
+    d->models[d->count++] =
+        (struct held_model){.m = s->model, .instance = s->instance, .index = index};
     for (unsigned c = 0; c < s->cores; c++)
         for (unsigned e = 0; e < ISA_ENGINES; e++)
             engine_add(d, s, c, e);
     for (unsigned c = 0; c < s->cores; c++)
         xfers_add(d, s, c);
-    return true;
+    return &d->models[d->count - 1];
 }
 
-/* Whether the events fit into what is left, and then take it. */
-static bool room_take(struct profile_doc *d, const struct time_events *ev)
+static struct profile_room room_of(const struct time_events *ev)
 {
     struct profile_room need = {0};
 
-    if (!d->limited)
-        return true;
     for (size_t i = 0; i < ev->count; i++)
         switch ((enum time_event_kind)ev->ev[i].kind) {
         case TIME_EV_XFER:
@@ -173,12 +160,20 @@ static bool room_take(struct profile_doc *d, const struct time_events *ev)
             need.events += sizeof(ev->ev[i]);
             break;
         }
-    if (need.events > d->room.events || need.transfers > d->room.transfers ||
-        need.collectives > d->room.collectives)
+    return need;
+}
+
+/* Whether as much is left, and then take it. */
+static bool room_take(struct profile_doc *d, const struct profile_room *need)
+{
+    if (!d->limited)
+        return true;
+    if (need->events > d->room.events || need->transfers > d->room.transfers ||
+        need->collectives > d->room.collectives)
         return false;
-    d->room.events -= need.events;
-    d->room.transfers -= need.transfers;
-    d->room.collectives -= need.collectives;
+    d->room.events -= need->events;
+    d->room.transfers -= need->transfers;
+    d->room.collectives -= need->collectives;
     return true;
 }
 
@@ -189,16 +184,29 @@ void profile_doc_add(struct profile_doc *d, const struct profile_run *r)
                           .run = s->run,
                           .host_start_ns = s->start_ns,
                           .host_end_ns = s->end_ns,
-                          .total_ps = r->total_ps,
+                          .total_ps = r->times->report.total_ps,
                           .dropped = r->ev->dropped};
+    struct held_model *m = model_add(d, s);
+    bool again = m && m->number == r->times->number;
 
-    if (!model_add(d, s, &e.model) || !room_take(d, r->ev)) {
+    if (m && !again)
+        m->need = room_of(r->ev);
+    if (!m || !room_take(d, &m->need)) {
+        if (m)
+            m->number = 0; /* its events are not here */
         d->n.dropped_execs++;
         d->n.dropped_events += r->ev->count + r->ev->dropped;
         return;
     }
     d->n.dropped_events += r->ev->dropped;
-    ntff_doc_exec(&d->n, &e, r->ev->ev, r->spans, r->ev->count);
+    e.model = m->index;
+    if (again) {
+        ntff_doc_exec_like(&d->n, &e, m->exec);
+    } else {
+        m->exec = d->n.exec_count;
+        m->number = r->times->number;
+        ntff_doc_exec(&d->n, &e, r->ev->ev, r->times->spans, r->ev->count);
+    }
 }
 
 void profile_doc_forget(struct profile_doc *d, const struct model *m)

@@ -15,13 +15,13 @@
 struct profile_run {
     const struct model_seen *seen;
     const struct time_events *ev;
-    struct time_span *spans; /* ev->count */
-    uint64_t total_ps;
+    const struct time_kept *times;
 };
-/* Borrows s and ev. NRT_RESOURCE, and NRT_INVALID: ev is no record. */
-NRT_STATUS profile_run_make(struct profile_run *ret, const struct model_seen *s,
-                            const struct time_events *ev, struct err *err);
-void profile_run_fini(struct profile_run *r);
+/* Borrows all; *ret lives until the keeper, which is one per core, is asked again. NRT_RESOURCE,
+ * and NRT_INVALID: ev is no record. */
+NRT_STATUS profile_run_make(struct profile_run *ret, struct time_keeper *keeper,
+                            const struct model_seen *s, const struct time_events *ev,
+                            struct err *err);
 
 /* Bytes of events that a document may hold, by what they are about. */
 struct profile_room {

@@ -110,26 +110,19 @@ static NRT_STATUS timeline_write(const struct model *m, struct instance *in, con
 void devtime_report(struct model *m, struct instance *in, struct frame *f)
 {
     const struct time_program *progs[CORE_MAX];
-    struct time_span *spans = NULL;
-    struct time_report r;
+    const struct time_kept *times;
     struct err err = {0};
-    NRT_STATUS st = NRT_SUCCESS;
+    NRT_STATUS st;
 
     for (uint32_t c = 0; c < in->stage_count; c++)
         progs[c] = core_program_time(in->stage[c].prog);
-    if (m->env.timeline) {
-        spans = mem_calloc(f->events.count + 1, sizeof(*spans));
-        if (!spans)
-            st = err_set(&err, NRT_RESOURCE, "no host memory for a timeline");
-    }
-    if (!st)
-        st = time_replay(progs, in->stage_count, &f->events, spans, &r, &err);
-    if (!st && m->env.device_time)
-        log_report(m, in, &r);
-    if (!st && spans)
-        st = timeline_write(m, in, f, progs, spans, r.total_ps, &err);
+    st = time_keeper_replay(&in->times, progs, in->stage_count, &f->events, m->env.timeline != NULL,
+                            &times, &err);
+    if (!st && m->env.device_time && log_on(m->h->cfg.log, LOG_NMGR, LOG_INFO))
+        log_report(m, in, &times->report);
+    if (!st && m->env.timeline)
+        st = timeline_write(m, in, f, progs, times->spans, times->report.total_ps, &err);
     if (st)
         LOGW(m->h->cfg.log, LOG_NMGR, "device_time", "model %s: no device time: %s", m->neff->name,
              err.text);
-    mem_free(spans);
 }

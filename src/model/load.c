@@ -267,6 +267,7 @@ static void instance_remove(struct model *m, struct instance *in)
     }
     coll_table_destroy(in->colls);
     timeline_destroy(in->timeline);
+    time_keeper_drop(&in->times);
     pthread_mutex_lock(&in->lc->stage);
     for (uint32_t c = 0; c < in->stage_count; c++)
         stage_remove(m, in, c);

@@ -167,6 +167,7 @@ struct instance {
     uint64_t cells_bound;
     uint64_t busy_ns;          /* of the current microsecond of nc_time_in_use; owner word */
     struct timeline *timeline; /* OPENNRT_TIMELINE; made by its first execution; owner word */
+    struct time_keeper times;  /* of its executions, where device time is wanted; owner word */
 };
 
 struct model {

@@ -235,16 +235,31 @@ void ntff_doc_xfer(struct ntff_doc *d, const struct ntff_xfer *x)
     strbuf_putn(&d->xfers, (const char *)x, sizeof(*x));
 }
 
-void ntff_doc_exec(struct ntff_doc *d, const struct ntff_exec *e, const struct time_event *ev,
-                   const struct time_span *spans, uint64_t count)
+static void exec_put(struct ntff_doc *d, const struct ntff_exec *e, uint64_t first, uint64_t count)
 {
     struct ntff_exec copy = *e;
 
-    copy.first_event = d->event_count;
+    copy.first_event = first;
     copy.events = count;
     strbuf_putn(&d->execs, (const char *)&copy, sizeof(copy));
     d->exec_count++;
     d->event_count += count;
+}
+
+void ntff_doc_exec_like(struct ntff_doc *d, const struct ntff_exec *e, uint32_t like)
+{
+    struct ntff_exec of;
+
+    if (d->execs.failed)
+        return;
+    memcpy(&of, d->execs.s + (size_t)like * sizeof(of), sizeof(of));
+    exec_put(d, e, of.first_event, of.events);
+}
+
+void ntff_doc_exec(struct ntff_doc *d, const struct ntff_exec *e, const struct time_event *ev,
+                   const struct time_span *spans, uint64_t count)
+{
+    exec_put(d, e, d->events.len / sizeof(struct ntff_event), count);
     for (uint64_t i = 0; i < count; i++) {
         struct ntff_event x = {.kind = ev[i].kind,
                                .unit = ev[i].unit,
@@ -257,6 +272,32 @@ void ntff_doc_exec(struct ntff_doc *d, const struct ntff_exec *e, const struct t
                                .end_ps = spans[i].end_ps};
 
         strbuf_putn(&d->events, (const char *)&x, sizeof(x));
+    }
+}
+
+/* The two sections as the file has them: every execution with events of its own. */
+static void execs_write(const struct ntff_doc *d, struct strbuf *out)
+{
+    struct ntff_exec e;
+    uint64_t first = 0;
+
+    for (size_t at = 0; at < d->execs.len; at += sizeof(e)) {
+        memcpy(&e, d->execs.s + at, sizeof(e));
+        e.first_event = first;
+        first += e.events;
+        strbuf_putn(out, (const char *)&e, sizeof(e));
+    }
+}
+
+static void events_write(const struct ntff_doc *d, struct strbuf *out)
+{
+    const size_t item = sizeof(struct ntff_event);
+    struct ntff_exec e;
+
+    for (size_t at = 0; at < d->execs.len; at += sizeof(e)) {
+        memcpy(&e, d->execs.s + at, sizeof(e));
+        if (e.events > 0)
+            strbuf_putn(out, d->events.s + e.first_event * item, (size_t)e.events * item);
     }
 }
 
@@ -281,15 +322,21 @@ NRT_STATUS ntff_doc_write(const struct ntff_doc *d, struct strbuf *out, struct e
 
     memcpy(h.magic, NTFF_MAGIC, sizeof(h.magic));
     for (unsigned t = 1; t <= NTFF_SECTIONS; t++) {
+        uint64_t bytes = t == NTFF_EVENTS ? d->event_count * kinds[t].item : part[t]->len;
+
         failed = failed || part[t]->failed;
         s[t - 1] = (struct ntff_section){
-            .type = t, .item = kinds[t].item, .off = h.size, .count = part[t]->len / kinds[t].item};
-        h.size += (part[t]->len + 7) & ~UINT64_C(7);
+            .type = t, .item = kinds[t].item, .off = h.size, .count = bytes / kinds[t].item};
+        h.size += (bytes + 7) & ~UINT64_C(7);
     }
     strbuf_putn(out, (const char *)&h, sizeof(h));
     strbuf_putn(out, (const char *)s, sizeof(s));
     for (unsigned t = 1; !failed && t <= NTFF_SECTIONS; t++) {
-        if (part[t]->len > 0)
+        if (t == NTFF_EXECS)
+            execs_write(d, out);
+        else if (t == NTFF_EVENTS)
+            events_write(d, out);
+        else if (part[t]->len > 0)
             strbuf_putn(out, part[t]->s, part[t]->len);
         strbuf_putn(out, zeros, (8 - part[t]->len % 8) % 8);
     }

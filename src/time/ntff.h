@@ -128,9 +128,11 @@ static inline const char *ntff_text(const struct ntff *n, uint32_t text)
 
 /* A document under construction. Zero-initialise. */
 struct ntff_doc {
-    struct strbuf texts, models, records, xfers, execs, events; /* bytes of the sections */
+    /* Bytes of the sections; but events of executions alike are there once, and first_event of an
+     * execution counts in them. */
+    struct strbuf texts, models, records, xfers, execs, events;
     uint32_t model_count, record_count, xfer_count, exec_count;
-    uint64_t event_count;
+    uint64_t event_count; /* of all executions */
     uint64_t dropped_execs, dropped_events;
 };
 void ntff_doc_fini(struct ntff_doc *d);
@@ -144,6 +146,9 @@ void ntff_doc_record(struct ntff_doc *d, const struct ntff_record *r);
 void ntff_doc_xfer(struct ntff_doc *d, const struct ntff_xfer *x);
 void ntff_doc_exec(struct ntff_doc *d, const struct ntff_exec *e, const struct time_event *ev,
                    const struct time_span *spans, uint64_t count);
+/* One whose events and their times are those of execution `like` of this document, which is kept
+ * once. */
+void ntff_doc_exec_like(struct ntff_doc *d, const struct ntff_exec *e, uint32_t like);
 /* The file's bytes, appended to out. NRT_RESOURCE. */
 NRT_STATUS ntff_doc_write(const struct ntff_doc *d, struct strbuf *out, struct err *err);
 

@@ -150,6 +150,32 @@ NRT_STATUS time_replay(const struct time_program *const *progs, unsigned cores,
                        const struct time_events *events, struct time_span *spans,
                        struct time_report *ret, struct err *err);
 
+/* ---- executions alike (kept.c) ----
+ * Most programs do the same every time, and then the events of their executions are the same bits:
+ * what one of them took, the next one does. */
+struct time_kept {
+    const struct time_program *prog[TIME_CORES];
+    unsigned cores;
+    struct time_events events; /* a copy */
+    struct time_span *spans;   /* events.count; NULL: nobody asked */
+    struct time_report report;
+    size_t span_cap;
+    uint64_t number; /* other times have other numbers, of one keeper; 0: nothing is kept */
+};
+#define TIME_KEPT 4  /* programs that take turns */
+struct time_keeper { /* zero-initialise */
+    struct time_kept kept[TIME_KEPT];
+    unsigned oldest;
+    uint64_t numbers;
+};
+/* time_replay, unless the same events of the same programs are kept. *ret: valid until the next
+ * call. spans: ret->spans is wanted. The errors of time_replay. */
+NRT_STATUS time_keeper_replay(struct time_keeper *k, const struct time_program *const *progs,
+                              unsigned cores, const struct time_events *events, bool spans,
+                              const struct time_kept **ret, struct err *err);
+/* A program goes: a later one at its address is another one. Numbers are not used again. */
+void time_keeper_drop(struct time_keeper *k);
+
 #ifdef __cplusplus
 }
 #endif

@@ -77,6 +77,45 @@ static void what_is_written_is_read(void **state)
     strbuf_fini(&out);
 }
 
+/* A document that keeps events of executions alike once gives the same file as one that does not.
+ */
+static void alike_is_written_in_full(void **state)
+{
+    static const struct time_event ev[] = {
+        {.kind = TIME_EV_RECORD, .unit = TIME_UNIT(0, 2), .value = 7, .id = 1},
+        {.kind = TIME_EV_XFER, .unit = TIME_UNIT(1, 4), .id = 9},
+        {.kind = TIME_EV_RECORD, .unit = TIME_UNIT(0, 2), .value = 8}};
+    static const struct time_span spans[] = {{.end_ps = 20}, {.end_ps = 400}, {.end_ps = 30}};
+    static const struct {
+        unsigned first, count, like;
+    } execs[] = {{0, 2, 0}, {1, 2, 1}, {0, 2, 0}, {2, 1, 3}, {1, 2, 1}, {0, 0, 5}, {0, 0, 5}};
+    const unsigned count = sizeof(execs) / sizeof(execs[0]);
+    struct ntff_doc once = {0}, each = {0};
+    struct strbuf got = {0}, want = {0};
+    struct err err = {0};
+
+    (void)ntff_doc_model(&once, &(struct ntff_model){.gen = 2, .cores = 2});
+    (void)ntff_doc_model(&each, &(struct ntff_model){.gen = 2, .cores = 2});
+    for (uint32_t i = 0; i < count; i++) {
+        const struct ntff_exec e = {.run = i + 1, .total_ps = 10 * i};
+
+        ntff_doc_exec(&each, &e, ev + execs[i].first, spans + execs[i].first, execs[i].count);
+        if (execs[i].like < i)
+            ntff_doc_exec_like(&once, &e, execs[i].like);
+        else
+            ntff_doc_exec(&once, &e, ev + execs[i].first, spans + execs[i].first, execs[i].count);
+    }
+    assert_int_equal(once.events.len, 5 * sizeof(struct ntff_event));
+    assert_int_equal(ntff_doc_write(&once, &got, &err), NRT_SUCCESS);
+    assert_int_equal(ntff_doc_write(&each, &want, &err), NRT_SUCCESS);
+    assert_int_equal(got.len, want.len);
+    assert_memory_equal(got.s, want.s, want.len);
+    strbuf_fini(&got);
+    strbuf_fini(&want);
+    ntff_doc_fini(&once);
+    ntff_doc_fini(&each);
+}
+
 static void nothing_is_a_profile(void **state)
 {
     struct ntff_doc d = {0};
@@ -184,9 +223,8 @@ static void wrong_numbers_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(nothing_is_a_profile),
-        cmocka_unit_test(cut_files_are_refused),
+        cmocka_unit_test(what_is_written_is_read),   cmocka_unit_test(alike_is_written_in_full),
+        cmocka_unit_test(nothing_is_a_profile),      cmocka_unit_test(cut_files_are_refused),
         cmocka_unit_test(wrong_numbers_are_refused),
     };
 

@@ -500,6 +500,73 @@ static void foreign_events_are_refused(void **state)
     assert_int_equal(time_replay(&p, 1, &events, NULL, &rep, &err), NRT_INVALID);
 }
 
+/* Asks the keeper, and compares with the clock itself. Returns the number of the times. */
+static uint64_t kept(struct time_keeper *k, bool spans)
+{
+    const struct time_program *p = &prog;
+    const struct time_kept *t;
+    struct time_report rep;
+    struct time_span s[64];
+    struct err err = {0};
+
+    run_replay(&rep, s);
+    assert_int_equal(time_keeper_replay(k, &p, 1, &events, spans, &t, &err), NRT_SUCCESS);
+    assert_memory_equal(&t->report, &rep, sizeof(rep));
+    if (spans)
+        assert_memory_equal(t->spans, s, events.count * sizeof(s[0]));
+    return t->number;
+}
+
+/* What is kept is what a replay says, for any change of an event; the same events are replayed
+ * once. */
+static void executions_alike_are_replayed_once(void **state)
+{
+    struct time_keeper k = {0};
+    uint64_t number[TIME_KEPT + 1], other;
+
+    for (int32_t i = 0; i <= TIME_KEPT; i++) { /* the cost of a record is another one each time */
+        costs[0][i].ps = (1 + (uint32_t)i) * US;
+        events.count = 0;
+        event(TIME_EV_RECORD, ISA_DVE, 0, 0, 0, (uint32_t)i);
+        event(TIME_EV_COMPLETE, ISA_DVE, 5, ISA_UPD_INC, 1, 0);
+        event(TIME_EV_WAIT, ISA_ACT, 5, ISA_WAIT_SEM_GE, 1, 0);
+        event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0);
+        number[i] = kept(&k, i % 2 == 0);
+        assert_int_equal(number[i], i + 1);
+        assert_int_equal(kept(&k, i % 2 == 0), number[i]);
+    }
+    other = kept(&k, true); /* times of each event have been asked for, or now are */
+    assert_int_equal(other, number[TIME_KEPT]);
+    ev[0].id = 1; /* kept, but without the times of its events */
+    other = kept(&k, false);
+    assert_int_equal(other, number[1]);
+    assert_int_not_equal(kept(&k, true), other);
+    ev[0].id = 0; /* its place was taken by the last of the five */
+    assert_int_not_equal(kept(&k, true), number[0]);
+    other = kept(&k, true);
+    for (size_t i = 0; i < sizeof(ev[0]) * 4; i++) { /* one bit of any event that may be set */
+        uint8_t *byte = (uint8_t *)ev + i, was = *byte;
+        const struct time_program *p = &prog;
+        struct time_report rep;
+        struct err err = {0};
+
+        *byte ^= 1;
+        if (time_replay(&p, 1, &events, NULL, &rep, &err) == NRT_SUCCESS)
+            assert_int_not_equal(kept(&k, true), other);
+        *byte = was;
+    }
+    events.count--;
+    assert_int_not_equal(kept(&k, true), other);
+    events.dropped++;
+    other = kept(&k, true);
+    events.dropped = 0;
+    assert_int_not_equal(kept(&k, true), other);
+    time_keeper_drop(&k); /* a program may have changed: 7 us at its address */
+    costs[0][ev[0].id].ps = 7 * US;
+    assert_int_not_equal(kept(&k, true), other);
+    time_keeper_drop(&k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +585,7 @@ int main(void)
         cmocka_unit_test_setup(collectives_share_dma_engines, replay_setup),
         cmocka_unit_test_setup(races_are_counted, replay_setup),
         cmocka_unit_test_setup(foreign_events_are_refused, replay_setup),
+        cmocka_unit_test_setup(executions_alike_are_replayed_once, replay_setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
