@@ -42,6 +42,7 @@ class Table:
         self.ranks = how.get('ranks', published['ranks'])
         self.nodes, self.lnc = published['nodes'], published.get('lnc')
         self.dtype, self.base = published.get('dtype'), how.get('base', False)
+        self.alg = how.get('alg')
         self.base_us = 0.0
         self.assumed = how.get('assumed', False)
         self.sweep = how.get('peak_of') or how.get('mean_of')
@@ -93,7 +94,7 @@ def fill(opennrt, table, rates=None, only=None):
     if table.use == 'skip' or not rows:
         return
     ask = {'ranks': table.ranks, 'nodes': table.nodes, 'lnc': table.lnc, 'elem': ITEM[table.dtype],
-           'rates': rates}
+           'alg': table.alg, 'rates': rates}
     if table.sweep:
         got = [r['busbw(GB/s)'] for r in predict(opennrt, table.op, table.instance, table.sweep,
                                                  **ask)]
