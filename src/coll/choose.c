@@ -9,7 +9,7 @@ static uint64_t wish_bytes(const struct coll_wish *w, uint32_t n)
 {
     uint64_t elem = w->op == SCHED_BARRIER ? 0 : dtype_size(w->dtype), sum = 0;
 
-    if (w->op == SCHED_ALL_GATHER_V || w->op == SCHED_ALL_TO_ALL_V)
+    if (sched_op_varies(w->op))
         return elem * (w->in_elems > w->out_elems ? w->in_elems : w->out_elems);
     for (uint32_t t = 0; t < w->tensors; t++)
         sum += w->counts[t] * elem;

@@ -15,7 +15,7 @@ static uint32_t tensor_count(const struct coll_plan *p)
 {
     const struct sched_request *r = sched_request_of(p->s);
 
-    return r->op == SCHED_ALL_GATHER_V || r->op == SCHED_ALL_TO_ALL_V ? 1 : r->tensors;
+    return sched_op_varies(r->op) ? 1 : r->tensors;
 }
 
 static uint64_t tensor_bytes(const struct coll_plan *p, enum sched_buf buf, uint32_t tensor)

@@ -11,16 +11,11 @@
 #include "check_int.h"
 #include "topo/group.h"
 
-static bool op_is_variable(enum sched_op op)
-{
-    return op == SCHED_ALL_GATHER_V || op == SCHED_ALL_TO_ALL_V;
-}
-
 uint64_t chk_tensor_elems(const struct chk *c, enum sched_buf buf, uint32_t tensor)
 {
     const struct sched_request *req = c->req;
 
-    if (op_is_variable(req->op))
+    if (sched_op_varies(req->op))
         return buf == SCHED_IN ? req->in_elems : req->out_elems;
     if ((req->op == SCHED_ALL_GATHER && buf == SCHED_OUT) ||
         (req->op == SCHED_REDUCE_SCATTER && buf == SCHED_IN))
@@ -41,6 +36,15 @@ struct chk_mem *chk_tensor_mem(struct chk *c, enum sched_buf buf, uint32_t rank,
     return &both[1];
 }
 
+/* Where the block of source s lies in the output of rank d; in a reduction all lie on each other.
+ */
+static uint64_t landing(const struct sched_request *req, uint32_t ranks, uint32_t s, uint32_t d)
+{
+    if (req->op == SCHED_REDUCE_SCATTER_V)
+        return 0;
+    return req->recv_displ ? req->recv_displ[(size_t)d * ranks + s] : req->out_elems / ranks * s;
+}
+
 static NRT_STATUS tables_check(const struct sched_request *req, uint32_t ranks, struct err *err)
 {
     uint32_t columns = req->op == SCHED_ALL_GATHER_V ? 1 : ranks;
@@ -50,9 +54,9 @@ static NRT_STATUS tables_check(const struct sched_request *req, uint32_t ranks, 
                        sched_op_name(req->op));
     for (uint32_t s = 0; s < ranks; s++)
         for (uint32_t d = 0; d < ranks; d++) {
-            size_t from = (size_t)s * ranks + (columns == 1 ? 0 : d), to = (size_t)d * ranks + s;
+            size_t from = (size_t)s * ranks + (columns == 1 ? 0 : d);
             uint64_t count = req->send_count[from];
-            uint64_t at = req->recv_displ ? req->recv_displ[to] : req->out_elems / ranks * s;
+            uint64_t at = landing(req, ranks, s, d);
 
             if (!range_ok(req->send_displ[from], count, req->in_elems) ||
                 !range_ok(at, count, req->out_elems))
@@ -71,7 +75,7 @@ NRT_STATUS chk_request_check(const struct sched_request *req, uint32_t ranks, st
         (req->tensors == 0) != (req->op == SCHED_BARRIER))
         return err_set(err, NRT_INVALID, "%s: %u tensors of %u-byte elements",
                        sched_op_name(req->op), req->tensors, req->elem_size);
-    if (op_is_variable(req->op))
+    if (sched_op_varies(req->op))
         return tables_check(req, ranks, err);
     for (uint32_t t = 0; t < req->tensors; t++) {
         uint64_t bytes;
@@ -180,10 +184,9 @@ static bool want_variable(struct wants *w, const struct sched_request *req, uint
                           uint32_t s, uint32_t r)
 {
     size_t i = (size_t)s * ranks + (req->op == SCHED_ALL_GATHER_V ? 0 : r);
-    uint64_t at =
-        req->recv_displ ? req->recv_displ[(size_t)r * ranks + s] : req->out_elems / ranks * s;
 
-    return want_add(w, at, req->send_count[i], WANT_COPY, s, req->send_displ[i]);
+    return want_add(w, landing(req, ranks, s, r), req->send_count[i], WANT_COPY, s,
+                    req->send_displ[i]);
 }
 
 static bool want_permuted(struct wants *w, const struct sched_request *req, uint32_t r,
@@ -225,6 +228,8 @@ static bool wants_define(struct wants *w, const struct chk *c, uint32_t r, uint3
         for (uint32_t j = 0; j < n && ok; j++)
             ok = want_variable(w, req, n, j, r);
         return ok;
+    case SCHED_REDUCE_SCATTER_V: /* every rank: its own block for r, of the same length */
+        return want_add(w, 0, req->send_count[r], WANT_SUM, 0, 0);
     case SCHED_BARRIER:
     case SCHED_OP_COUNT:
         break;
@@ -290,14 +295,16 @@ static bool look_sum(const struct look *l, uint64_t pos, const struct chk_run *h
     struct chk *c = l->c;
     char text[160] = "", should[200];
     size_t n = (size_t)l->operation * c->req->tensors + l->tensor;
+    struct chk_sum sum = {c->ranks, l->operation, l->tensor, off, NULL, c->ranks};
     struct chk_same *same;
 
-    snprintf(should, sizeof(should), "the reduction of element %llu of all ranks",
-             (unsigned long long)off);
-    if (have->off != off)
+    if (c->req->op == SCHED_REDUCE_SCATTER_V)
+        sum.starts = c->req->send_displ + l->s->rank;
+    snprintf(should, sizeof(should), "the reduction of element %llu of all ranks%s",
+             (unsigned long long)off, sum.starts ? "' blocks" : "");
+    if (!sum.starts && have->off != off)
         return look_wrong(l, SCHED_FLAW_RESULT, pos, have, should);
-    if (!chk_value_complete(&c->values, have->value, c->ranks, l->operation, l->tensor, text,
-                            sizeof(text))) {
+    if (!chk_value_complete(&c->values, have->value, have->off, &sum, text, sizeof(text))) {
         struct chk_spot spot = {l->buf, l->s->rank, l->tensor, l->first + pos};
 
         if (!text[0])

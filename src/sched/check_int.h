@@ -63,8 +63,8 @@ struct chk_values {
     size_t term_count, term_cap;
     uint32_t *bucket;
     size_t buckets;
-    uint64_t *seen;  /* bit per rank, for chk_value_complete */
-    uint32_t *stack; /* of the same */
+    uint64_t *seen;         /* bit per rank, for chk_value_complete */
+    struct chk_term *stack; /* of the same */
     size_t stack_cap;
 };
 
@@ -72,10 +72,18 @@ struct chk_values {
 uint32_t chk_value_leaf(struct chk_values *v, enum chk_leaf leaf, uint32_t operation, uint32_t rank,
                         uint32_t tensor);
 uint32_t chk_value_reduce(struct chk_values *v, const struct chk_term *terms, uint32_t n);
-/* Whether the value is the reduction, in any order, of the inputs of all ranks at one position:
- * each once. If not, text (size bytes) says what is wrong. */
-bool chk_value_complete(struct chk_values *v, uint32_t value, uint32_t ranks, uint32_t operation,
-                        uint32_t tensor, char *text, size_t size);
+/* What a reduction should be: of the inputs `tensor` of all ranks, each once, at element `off`;
+ * with starts, of rank r at element off + starts[r * stride]. */
+struct chk_sum {
+    uint32_t ranks, operation, tensor;
+    uint64_t off;
+    const uint32_t *starts;
+    size_t stride;
+};
+/* Whether the value, at `off` of its first term, is that reduction, in any order. If not, text
+ * (size bytes) says what is wrong; empty: memory is out. */
+bool chk_value_complete(struct chk_values *v, uint32_t value, uint64_t off,
+                        const struct chk_sum *sum, char *text, size_t size);
 /* "element 17 of input 0 of rank 3, operation 1", "a reduction of 4 terms", ... */
 void chk_value_text(const struct chk_values *v, uint32_t value, uint64_t off, char *text,
                     size_t size);

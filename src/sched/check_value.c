@@ -156,14 +156,19 @@ void chk_value_text(const struct chk_values *v, uint32_t value, uint64_t off, ch
 }
 
 /* One leaf of a reduction that should be complete. */
-static bool leaf_fits(struct chk_values *v, const struct chk_value *x, uint32_t operation,
-                      uint32_t tensor, char *text, size_t size)
+static bool leaf_fits(struct chk_values *v, const struct chk_value *x, uint64_t off,
+                      const struct chk_sum *sum, char *text, size_t size)
 {
     uint64_t bit = (uint64_t)1 << (x->rank & 63);
 
-    if (x->leaf != CHK_INPUT || x->operation != operation || x->tensor != tensor) {
+    if (x->leaf != CHK_INPUT || x->operation != sum->operation || x->tensor != sum->tensor) {
         snprintf(text, size, "a reduction with a term from %s %u of rank %u, operation %u",
                  leaf_names[x->leaf], x->tensor, x->rank, x->operation);
+        return false;
+    }
+    if (off != sum->off + (sum->starts ? sum->starts[x->rank * sum->stride] : 0)) {
+        snprintf(text, size, "a reduction with element %llu of rank %u", (unsigned long long)off,
+                 x->rank);
         return false;
     }
     if (v->seen[x->rank / 64] & bit) {
@@ -174,28 +179,44 @@ static bool leaf_fits(struct chk_values *v, const struct chk_value *x, uint32_t 
     return true;
 }
 
+static bool complete_before(const struct chk_value *x, uint64_t off, const struct chk_sum *sum,
+                            char *text, size_t size)
+{
+    snprintf(text, size, "the complete reduction of tensor %u in operation %u at element %llu",
+             x->tensor, x->operation, (unsigned long long)off);
+    return x->operation == sum->operation && x->tensor == sum->tensor && off == sum->off;
+}
+
+/* A complete reduction of elements at one place is one at every place. */
+static void complete_keep(struct chk_value *x, const struct chk_sum *sum)
+{
+    if (x->count == 0 || sum->starts)
+        return;
+    x->complete = true;
+    x->operation = (uint8_t)sum->operation;
+    x->tensor = (uint16_t)sum->tensor;
+}
+
 /* Each inner node has at least two terms and the walk ends at the second visit of a rank, so it
- * takes at most two steps per rank. Terms that are shifted are wrong wherever they stand. */
-bool chk_value_complete(struct chk_values *v, uint32_t value, uint32_t ranks, uint32_t operation,
-                        uint32_t tensor, char *text, size_t size)
+ * takes at most two steps per rank. */
+bool chk_value_complete(struct chk_values *v, uint32_t value, uint64_t off,
+                        const struct chk_sum *sum, char *text, size_t size)
 {
     uint32_t found = 0;
     size_t depth = 0;
 
-    if (v->value[value].complete) {
-        snprintf(text, size, "the complete reduction of tensor %u in operation %u",
-                 v->value[value].tensor, v->value[value].operation);
-        return v->value[value].operation == operation && v->value[value].tensor == tensor;
-    }
-    memset(v->seen, 0, (ranks / 64 + 1) * sizeof(*v->seen));
+    if (v->value[value].complete)
+        return complete_before(&v->value[value], off, sum, text, size);
+    memset(v->seen, 0, (sum->ranks / 64 + 1) * sizeof(*v->seen));
     if (value == CHK_NOTHING || !mem_grow((void **)&v->stack, &v->stack_cap, 1, sizeof(*v->stack)))
         return false;
-    v->stack[depth++] = value;
+    v->stack[depth++] = (struct chk_term){value, off};
     while (depth) {
-        const struct chk_value *x = &v->value[v->stack[--depth]];
+        struct chk_term at = v->stack[--depth];
+        const struct chk_value *x = &v->value[at.value];
 
         if (x->count == 0) {
-            if (!leaf_fits(v, x, operation, tensor, text, size))
+            if (!leaf_fits(v, x, at.off, sum, text, size))
                 return false;
             found++;
             continue;
@@ -205,25 +226,18 @@ bool chk_value_complete(struct chk_values *v, uint32_t value, uint32_t ranks, ui
         for (uint32_t i = 0; i < x->count; i++) {
             const struct chk_term *t = &v->term[x->first + i];
 
-            if (t->off != 0) {
-                snprintf(text, size, "a reduction of elements at different places");
-                return false;
-            }
-            v->stack[depth++] = t->value;
+            v->stack[depth++] = (struct chk_term){t->value, at.off + t->off};
         }
     }
-    if (found != ranks) {
+    if (found != sum->ranks) {
         uint32_t r = 0;
 
         while (v->seen[r / 64] >> (r & 63) & 1)
             r++;
-        snprintf(text, size, "a reduction of %u of %u ranks, without rank %u", found, ranks, r);
+        snprintf(text, size, "a reduction of %u of %u ranks, without rank %u", found, sum->ranks,
+                 r);
         return false;
     }
-    if (v->value[value].count) {
-        v->value[value].complete = true;
-        v->value[value].operation = (uint8_t)operation;
-        v->value[value].tensor = (uint16_t)tensor;
-    }
+    complete_keep(&v->value[value], sum);
     return true;
 }

@@ -7,11 +7,6 @@
  * there. */
 #include "sched/sched_int.h"
 
-static bool variable(const struct sched *s)
-{
-    return s->req.op == SCHED_ALL_GATHER_V || s->req.op == SCHED_ALL_TO_ALL_V;
-}
-
 /* ---- a block from one rank to another; positions are ranks here ---- */
 
 static struct sched_ref block_source(const struct sched_where *w, uint32_t to)
@@ -51,7 +46,7 @@ static void block_copy(const struct sched_where *w, uint32_t to, struct sched_it
 {
     struct sched_place dst = chunk_target(w, to);
 
-    if (variable(w->s))
+    if (sched_op_varies(w->s->req.op))
         sched_emit_block(it, block_source(w, to), block_target(w, w->me, to),
                          sched_v_count(w->s, w->me, to));
     else
@@ -70,7 +65,7 @@ static void save(const struct sched_where *w, uint64_t i, struct sched_iter *it)
     const struct sched *s = w->s;
 
     (void)i;
-    if (variable(s)) {
+    if (sched_op_varies(s->req.op)) {
         sched_emit_block(it, (struct sched_ref){SCHED_IN, 0, w->me, 0, 0},
                          (struct sched_ref){SCHED_TEMP, 0, w->me, w->st->temp_at, 0},
                          s->req.in_elems);
@@ -84,29 +79,14 @@ static void save(const struct sched_where *w, uint64_t i, struct sched_iter *it)
     }
 }
 
-static uint64_t peers(const struct sched_where *w)
-{
-    return w->s->n - 1;
-}
-
-static uint32_t peer_ahead(const struct sched_where *w, uint64_t i)
-{
-    return (uint32_t)((w->me + i + 1) % w->s->n);
-}
-
-static uint32_t peer_behind(const struct sched_where *w, uint64_t i)
-{
-    return (uint32_t)((w->me + w->s->n - i - 1) % w->s->n);
-}
-
 /* My output may be written: a signal inside the node, posted receives between nodes. */
 static void exchange_open(const struct sched_where *w, uint64_t i, struct sched_iter *it)
 {
-    uint32_t from = peer_behind(w, i);
+    uint32_t from = sched_peer_behind(w, i);
 
     if (!sched_is_net(w, from))
         sched_emit_signal(it, w, SCHED_SEM_OUT_READY, from);
-    else if (variable(w->s))
+    else if (sched_op_varies(w->s->req.op))
         sched_emit_block_post(it, block_target(w, from, w->me), from,
                               sched_v_count(w->s, from, w->me));
     else
@@ -128,7 +108,7 @@ static void exchange_send(const struct sched_where *w, uint64_t i, struct sched_
         sched_emit_wait(it, w, SCHED_SEM_OUT_READY, to);
         block_copy(w, to, it);
         sched_emit_signal(it, w, SCHED_SEM_RECV, to);
-    } else if (variable(w->s)) {
+    } else if (sched_op_varies(w->s->req.op)) {
         sched_emit_block_send(it, block_source(w, to), to, sched_v_count(w->s, w->me, to));
     } else {
         sched_emit_deliver(it, w, to, sched_chunk(w, to), chunk_source(w, to), NULL);
@@ -137,9 +117,9 @@ static void exchange_send(const struct sched_where *w, uint64_t i, struct sched_
 
 static void exchange_receive(const struct sched_where *w, uint64_t i, struct sched_iter *it)
 {
-    uint32_t from = peer_behind(w, i);
+    uint32_t from = sched_peer_behind(w, i);
 
-    if (variable(w->s) && sched_is_net(w, from))
+    if (sched_op_varies(w->s->req.op) && sched_is_net(w, from))
         sched_emit_arrive_block(it, w, from);
     else
         sched_emit_arrive_out(it, w, from, sched_chunk(w, from));
@@ -147,12 +127,12 @@ static void exchange_receive(const struct sched_where *w, uint64_t i, struct sch
 
 static void exchange_sent(const struct sched_where *w, uint64_t i, struct sched_iter *it)
 {
-    sched_emit_sent(it, w, peer_ahead(w, i));
+    sched_emit_sent(it, w, sched_peer_ahead(w, i));
 }
 
 static uint64_t input_elems(const struct sched *s)
 {
-    return variable(s) ? s->req.in_elems : s->n * s->prefix[s->req.tensors];
+    return sched_op_varies(s->req.op) ? s->req.in_elems : s->n * s->prefix[s->req.tensors];
 }
 
 static void exchange_needs(const struct sched *s, const struct sched_stage *st, uint64_t *slot,
@@ -167,10 +147,10 @@ const struct sched_algorithm sched_exchange = {
     .name = "exchange",
     .needs = exchange_needs,
     .phases = {{"save", save_count, save},
-               {"open", peers, exchange_open},
+               {"open", sched_peers, exchange_open},
                {"send", everybody, exchange_send},
-               {"receive", peers, exchange_receive},
-               {"sent", peers, exchange_sent}},
+               {"receive", sched_peers, exchange_receive},
+               {"sent", sched_peers, exchange_sent}},
 };
 
 /* ---- two steps, over D chips of L ranks: the L * L blocks for a chip travel together ----

@@ -12,7 +12,7 @@ static const char *const op_names[SCHED_OP_COUNT] = {
     [SCHED_ALL_REDUCE] = "all_reduce",     [SCHED_ALL_TO_ALL] = "all_to_all",
     [SCHED_PERMUTE] = "permute",           [SCHED_SENDRECV] = "sendrecv",
     [SCHED_BARRIER] = "barrier",           [SCHED_ALL_GATHER_V] = "all_gather_v",
-    [SCHED_ALL_TO_ALL_V] = "all_to_all_v",
+    [SCHED_ALL_TO_ALL_V] = "all_to_all_v", [SCHED_REDUCE_SCATTER_V] = "reduce_scatter_v",
 };
 
 static const struct {

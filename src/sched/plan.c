@@ -40,6 +40,21 @@ bool sched_is_net(const struct sched_where *w, uint32_t position)
     return g->node[sched_rank_at(w, position)] != g->node[w->rank];
 }
 
+uint64_t sched_peers(const struct sched_where *w)
+{
+    return w->s->n - 1;
+}
+
+uint32_t sched_peer_ahead(const struct sched_where *w, uint64_t i)
+{
+    return (uint32_t)((w->me + i + 1) % w->s->n);
+}
+
+uint32_t sched_peer_behind(const struct sched_where *w, uint64_t i)
+{
+    return (uint32_t)((w->me + w->s->n - i - 1) % w->s->n);
+}
+
 /* ---- layouts that the group does not have ---- */
 
 /* n positions in their own order, each its own chip. */
@@ -211,7 +226,7 @@ static NRT_STATUS plan_exchange(struct sched *s, struct err *err)
     } else if (s->req.alg == SCHED_MESH_TWO && op != SCHED_ALL_TO_ALL) {
         return cannot(s, err, "only all_to_all combines the blocks of a chip");
     } else if (s->req.variant != SCHED_STAGED) {
-        return cannot(s, err, "blocks go straight into the outputs already");
+        return cannot(s, err, "blocks are written where they are used already");
     }
     if (s->req.alg == SCHED_MESH_TWO && s->g->nodes > 1)
         return cannot(s, err, "chips are combined inside a node");
@@ -225,8 +240,10 @@ static NRT_STATUS plan_exchange(struct sched *s, struct err *err)
     st->scatter = st->gather = false;
     if (s->req.alg == SCHED_PAIRS)
         st->algorithm = &sched_pairs;
+    else if (s->req.alg == SCHED_MESH_TWO)
+        st->algorithm = &sched_combine;
     else
-        st->algorithm = s->req.alg == SCHED_MESH ? &sched_exchange : &sched_combine;
+        st->algorithm = op == SCHED_REDUCE_SCATTER_V ? &sched_sum_v : &sched_exchange;
     return st->algorithm->check ? st->algorithm->check(s, st, err) : NRT_SUCCESS;
 }
 

@@ -11,12 +11,8 @@
 
 static bool reduces(enum sched_op op)
 {
-    return op == SCHED_REDUCE_SCATTER || op == SCHED_ALL_REDUCE || op == SCHED_BARRIER;
-}
-
-static bool is_variable(enum sched_op op)
-{
-    return op == SCHED_ALL_GATHER_V || op == SCHED_ALL_TO_ALL_V;
+    return op == SCHED_REDUCE_SCATTER || op == SCHED_ALL_REDUCE || op == SCHED_BARRIER ||
+           op == SCHED_REDUCE_SCATTER_V;
 }
 
 static NRT_STATUS check_enums(const struct sched_request *r, struct err *err)
@@ -50,7 +46,7 @@ static NRT_STATUS check_limits(const struct sched_request *r, struct err *err)
                        r->pipeline, SCHED_SLICES_MAX);
     if (r->chunk_bytes > UINT32_C(1) << 30)
         return err_set(err, NRT_INVALID, "chunk_bytes %u is above 1 GiB", r->chunk_bytes);
-    if (is_variable(r->op) || r->op == SCHED_BARRIER) {
+    if (sched_op_varies(r->op) || r->op == SCHED_BARRIER) {
         if (r->tensors > 1)
             return err_set(err, NRT_INVALID, "%s takes no coalesced tensors, got %u",
                            sched_op_name(r->op), r->tensors);
@@ -68,7 +64,7 @@ static NRT_STATUS check_limits(const struct sched_request *r, struct err *err)
 /* Own copies of the counts, per chunk, and their sums. */
 static NRT_STATUS take_counts(struct sched *s, const struct sched_request *r, struct err *err)
 {
-    uint32_t tensors = is_variable(r->op) || r->op == SCHED_BARRIER ? 0 : r->tensors;
+    uint32_t tensors = sched_op_varies(r->op) || r->op == SCHED_BARRIER ? 0 : r->tensors;
     uint64_t all;
 
     uint64_t *given = arena_calloc(&s->mem, tensors + 1u, sizeof(*given));
@@ -126,12 +122,37 @@ uint64_t sched_v_source(const struct sched *s, uint32_t from, uint32_t to)
 
 uint64_t sched_v_target(const struct sched *s, uint32_t from, uint32_t to)
 {
+    if (s->req.op == SCHED_REDUCE_SCATTER_V)
+        return 0;
     if (s->req.recv_displ)
         return s->req.recv_displ[(size_t)to * s->n + from];
     return from * (s->req.out_elems / s->n);
 }
 
-/* Every block lies in its tensors, and no two blocks of a receiver overlap. */
+/* What one block must be beside lying in its tensors: a sum has terms of one length, a slot is as
+ * long as any other. */
+static NRT_STATUS check_count(const struct sched *s, uint32_t from, uint32_t to, struct err *err)
+{
+    const struct sched_request *r = &s->req;
+    uint64_t count = sched_v_count(s, from, to), slot = r->out_elems / s->n;
+
+    if (r->op == SCHED_REDUCE_SCATTER_V) {
+        if (count != sched_v_count(s, 0, to))
+            return err_set(err, NRT_INVALID,
+                           "rank %u: the block of rank %u has %llu elements, that of rank 0 %llu; "
+                           "what is reduced must be equally long",
+                           to, from, (unsigned long long)count,
+                           (unsigned long long)sched_v_count(s, 0, to));
+    } else if (!r->recv_displ && count > slot) {
+        return err_set(err, NRT_INVALID,
+                       "rank %u: the block of %llu elements from rank %u is longer than its slot "
+                       "of %llu",
+                       to, (unsigned long long)count, from, (unsigned long long)slot);
+    }
+    return NRT_SUCCESS;
+}
+
+/* Every block lies in its tensors and has the length that the operation asks for. */
 static NRT_STATUS check_table(const struct sched *s, struct err *err)
 {
     const struct sched_request *r = &s->req;
@@ -152,14 +173,10 @@ static NRT_STATUS check_table(const struct sched *s, struct err *err)
             if (!st)
                 st = check_block("a received block", to, sched_v_target(s, from, to), count,
                                  r->out_elems, err);
+            if (!st)
+                st = check_count(s, from, to, err);
             if (st)
                 return st;
-            if (!r->recv_displ && count > r->out_elems / s->n)
-                return err_set(err, NRT_INVALID,
-                               "rank %u: the block of %llu elements from rank %u is longer than "
-                               "its slot of %llu",
-                               to, (unsigned long long)count, from,
-                               (unsigned long long)(r->out_elems / s->n));
         }
     return NRT_SUCCESS;
 }
@@ -226,7 +243,7 @@ static NRT_STATUS fill(struct sched *s, const struct sched_request *r, struct er
         return err_set(err, NRT_INVALID, "slots %u; with %u slices a ring needs %u", s->req.slots,
                        s->req.slices, s->req.slices + 1);
     st = take_counts(s, r, err);
-    if (!st && is_variable(r->op))
+    if (!st && sched_op_varies(r->op))
         st = check_table(s, err);
     if (!st && (r->op == SCHED_PERMUTE || r->op == SCHED_SENDRECV))
         st = take_pairs(s, r, err);
@@ -287,7 +304,7 @@ uint64_t sched_tensor_elems(const struct sched *s, enum sched_buf buf, uint32_t 
     bool joined = s->req.op == SCHED_ALL_REDUCE;
 
     (void)rank;
-    if (is_variable(s->req.op))
+    if (sched_op_varies(s->req.op))
         return buf == SCHED_IN ? s->req.in_elems : s->req.out_elems;
     if (tensor >= s->req.tensors)
         return 0;

@@ -50,8 +50,15 @@ enum sched_op {
     SCHED_BARRIER,
     SCHED_ALL_GATHER_V,
     SCHED_ALL_TO_ALL_V,
+    SCHED_REDUCE_SCATTER_V,
     SCHED_OP_COUNT
 };
+
+/* The variable forms (2.1): one tensor on each side, and tables of counts. */
+static inline bool sched_op_varies(enum sched_op op)
+{
+    return op == SCHED_ALL_GATHER_V || op == SCHED_ALL_TO_ALL_V || op == SCHED_REDUCE_SCATTER_V;
+}
 
 enum sched_alg {
     SCHED_RING,
@@ -97,8 +104,10 @@ struct sched_request {
     bool in_place;      /* 5.3: the smaller side lies in the larger, or both are the same */
     /* Variable forms (2.1), elements: send_count[r * N + d], send_displ[r * N + d] and, unless
      * NULL, recv_displ[r * N + s]: what rank r sends to d, from where, and where source s lands at
-     * r. all_gather_v reads column d = 0 of the first two. in_elems, out_elems: elements of the
-     * source and destination tensor of every rank. Borrowed for the schedule's life. */
+     * r. all_gather_v reads column d = 0 of the first two. reduce_scatter_v: what rank r gives to
+     * the sum of d, as many elements as every other rank gives; sums begin at 0 of the output, and
+     * recv_displ is not read. in_elems, out_elems: elements of the source and destination tensor of
+     * every rank. Borrowed for the schedule's life. */
     const uint32_t *send_count, *send_displ, *recv_displ;
     uint64_t in_elems, out_elems;
     const struct topo_pair *pairs; /* permute; borrowed during sched_create only */

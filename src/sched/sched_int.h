@@ -110,6 +110,12 @@ struct sched_where {
 uint32_t sched_rank_at(const struct sched_where *w, uint32_t position);
 bool sched_is_net(const struct sched_where *w, uint32_t position); /* on another node than I */
 
+/* A full mesh over the whole group, where positions are ranks: peers in number, and the one at
+ * distance i + 1 ahead of me and behind. */
+uint64_t sched_peers(const struct sched_where *w);
+uint32_t sched_peer_ahead(const struct sched_where *w, uint64_t i);
+uint32_t sched_peer_behind(const struct sched_where *w, uint64_t i);
+
 /* Key of algorithms whose positions all do the same. */
 uint32_t sched_key_same(const struct sched_where *w);
 /* Which step of a chained reduction takes source i: part of the key where my own is source i. */
@@ -204,6 +210,10 @@ void sched_emit_block_send(struct sched_iter *it, struct sched_ref src, uint32_t
                            uint64_t count);
 void sched_emit_block_post(struct sched_iter *it, struct sched_ref dst, uint32_t rank,
                            uint64_t count);
+/* src[0] op src[1] op ... into dst, in as many steps as sources need; the sum so far stands in dst,
+ * which no source but the first may be. One source is copied. */
+void sched_emit_block_reduce(struct sched_iter *it, const struct sched_ref *src, uint32_t nsrc,
+                             struct sched_ref dst, uint64_t count);
 void sched_emit_arrive_block(struct sched_iter *it, const struct sched_where *w, uint32_t peer);
 
 /* Transfers into slots. A directed connector (sender, receiver) has `slots` slots of `slot_elems`
@@ -270,7 +280,7 @@ static inline enum sched_site sched_gather_site(const struct sched_stage *st)
 }
 
 /* Variable forms: elements that `from` sends to `to`, and where they lie in its input and in the
- * output of `to`. */
+ * output of `to` (a sum: where it lies). */
 uint64_t sched_v_count(const struct sched *s, uint32_t from, uint32_t to);
 uint64_t sched_v_source(const struct sched *s, uint32_t from, uint32_t to);
 uint64_t sched_v_target(const struct sched *s, uint32_t from, uint32_t to);
@@ -297,7 +307,7 @@ struct sched_algorithm {
 };
 
 extern const struct sched_algorithm sched_ring, sched_mesh, sched_mesh_one, sched_kangaring,
-    sched_rdh, sched_bruck, sched_fold, sched_exchange, sched_combine, sched_pairs, sched_alone,
-    sched_direct, sched_inline;
+    sched_rdh, sched_bruck, sched_fold, sched_exchange, sched_sum_v, sched_combine, sched_pairs,
+    sched_alone, sched_direct, sched_inline;
 
 #endif

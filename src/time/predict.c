@@ -74,7 +74,7 @@ NRT_STATUS time_predict(const struct time_question *q, struct time_answer *ret, 
     NRT_STATUS st;
 
     memset(ret, 0, sizeof(*ret));
-    if (q->op == SCHED_ALL_GATHER_V || q->op == SCHED_ALL_TO_ALL_V || q->elem_size == 0)
+    if (sched_op_varies(q->op) || q->elem_size == 0)
         return err_set(err, NRT_INVALID, "%s of elements of %u bytes is not predicted",
                        sched_op_name(q->op), q->elem_size);
     time_rates_find(q->group, &own);

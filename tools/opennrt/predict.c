@@ -344,7 +344,7 @@ static bool question_make(const struct job *job, struct time_question *q, enum s
 {
     *q = (struct time_question){.op = sched_op_from_name(job->op),
                                 .elem_size = (uint32_t)job->elem_size};
-    if (q->op == SCHED_OP_COUNT || q->op == SCHED_ALL_GATHER_V || q->op == SCHED_ALL_TO_ALL_V) {
+    if (q->op == SCHED_OP_COUNT || sched_op_varies(q->op)) {
         fprintf(stderr, "opennrt predict: --op: unknown operation \"%s\", or one with tables\n",
                 job->op);
         return false;

@@ -250,8 +250,7 @@ static bool request_make(const struct job *job, struct sched_request *req)
                                   .in_place = job->in_place,
                                   .channels = (uint32_t)job->channels};
     req->tensors = req->op == SCHED_BARRIER ? 0 : 1;
-    if (req->op == SCHED_OP_COUNT || req->op == SCHED_ALL_GATHER_V ||
-        req->op == SCHED_ALL_TO_ALL_V) {
+    if (req->op == SCHED_OP_COUNT || sched_op_varies(req->op)) {
         fprintf(stderr, "opennrt schedule: --op: unknown operation \"%s\", or one with tables\n",
                 job->op);
         return false;

@@ -71,7 +71,7 @@ bool naive_bad(const char *what, uint32_t a, uint32_t b)
 
 static bool variable(void)
 {
-    return req->op == SCHED_ALL_GATHER_V || req->op == SCHED_ALL_TO_ALL_V;
+    return sched_op_varies(req->op);
 }
 
 static uint64_t elems(unsigned buf, uint32_t t)

@@ -51,6 +51,20 @@ static struct naive_value placed(const struct sched_request *req, uint32_t ranks
                                               : naive_stale(run, r, 0, i);
 }
 
+/* In a reduction of blocks: as many elements as each rank gives to r; the rest is as it was. */
+static struct naive_value summed(const struct sched_request *req, uint32_t ranks, uint32_t r,
+                                 uint32_t run, uint32_t i)
+{
+    struct naive_value sum = {0};
+
+    if (i >= req->send_count[r])
+        return req->in_place && i < req->in_elems ? naive_input(run, r, 0, i)
+                                                  : naive_stale(run, r, 0, i);
+    for (uint32_t q = 0; q < ranks; q++)
+        sum.sum += naive_input(run, q, 0, req->send_displ[q * ranks + r] + i).sum;
+    return sum;
+}
+
 struct naive_value naive_want(const struct sched_request *req, uint32_t ranks, uint32_t run,
                               uint32_t r, uint32_t t, uint32_t i)
 {
@@ -69,6 +83,8 @@ struct naive_value naive_want(const struct sched_request *req, uint32_t ranks, u
     case SCHED_ALL_GATHER_V:
     case SCHED_ALL_TO_ALL_V:
         return placed(req, ranks, r, run, i);
+    case SCHED_REDUCE_SCATTER_V:
+        return summed(req, ranks, r, run, i);
     default:
         for (uint32_t q = 0; q < ranks; q++)
             sum.sum += naive_input(run, q, t, req->op == SCHED_REDUCE_SCATTER ? c * r + i : i).sum;

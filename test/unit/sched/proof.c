@@ -90,7 +90,8 @@ static uint64_t size_of(unsigned size, uint64_t n, struct proof_random *r)
 static void table_fill(struct proof_case *c, uint32_t n, unsigned size, struct proof_random *r)
 {
     size_t cells = (size_t)n * n;
-    bool gather = c->req.op == SCHED_ALL_GATHER_V, placed = proof_draw(r, 2);
+    bool gather = c->req.op == SCHED_ALL_GATHER_V, sum = c->req.op == SCHED_REDUCE_SCATTER_V;
+    bool placed = proof_draw(r, 2);
     uint32_t most = 1 + (uint32_t)size * 3, *count, *from, *to;
 
     c->table = calloc(3 * cells, sizeof(*c->table));
@@ -101,17 +102,18 @@ static void table_fill(struct proof_case *c, uint32_t n, unsigned size, struct p
     c->req.in_elems = c->req.out_elems = (uint64_t)n * (most + 4);
     for (uint32_t s = 0; s < n; s++)
         for (uint32_t d = 0; d < n; d++) {
-            size_t i = (size_t)s * n + d, first = (size_t)s * n;
+            size_t i = (size_t)s * n + d;
 
             if (gather && d) { /* one block for all; only column 0 is read */
                 count[i] = 12345;
                 from[i] = 54321;
             } else {
                 count[i] = proof_draw(r, 3) ? proof_draw(r, most) : 0;
+                if (sum && s > 0)
+                    count[i] = count[d]; /* terms of one sum are equally long */
                 from[i] = (s + d) % n * (most + 4) + proof_draw(r, 4);
             }
             to[(size_t)d * n + s] = (s * 3 + d) % n * (most + 4) + proof_draw(r, 4);
-            (void)first;
         }
     /* (3 s + d) mod n must differ for every s, else blocks would meet. */
     for (uint32_t s = 0; n % 3 == 0 && s < n; s++)
@@ -153,6 +155,7 @@ void proof_case_init(struct proof_case *c, const struct sched_request *req, unsi
         break;
     case SCHED_ALL_GATHER_V:
     case SCHED_ALL_TO_ALL_V:
+    case SCHED_REDUCE_SCATTER_V:
         table_fill(c, n, size, r);
         break;
     case SCHED_PERMUTE:

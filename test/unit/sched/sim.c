@@ -65,9 +65,7 @@ static uint64_t *garbage(uint64_t elems)
 
 static bool is_variable(const struct sched *s)
 {
-    enum sched_op op = sched_request_of(s)->op;
-
-    return op == SCHED_ALL_GATHER_V || op == SCHED_ALL_TO_ALL_V;
+    return sched_op_varies(sched_request_of(s)->op);
 }
 
 struct sim *sim_new(const struct sched *s, uint64_t seed)

@@ -456,6 +456,7 @@ static void steps_in_a_node(void **state)
         steps_are(&g.group, SCHED_ALL_TO_ALL, SCHED_MESH, 1);
         steps_are(&g.group, SCHED_ALL_TO_ALL_V, SCHED_MESH, 1);
         steps_are(&g.group, SCHED_ALL_GATHER_V, SCHED_MESH, 1);
+        steps_are(&g.group, SCHED_REDUCE_SCATTER_V, SCHED_MESH, 1);
         if (n % 4 == 0) {
             uint32_t ag = d > 1 ? 2 : 1;
 

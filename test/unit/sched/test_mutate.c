@@ -220,7 +220,7 @@ static bool sent_to_nobody(const struct sched_request *req, const struct sched_r
 {
     uint32_t n = req->group->n;
 
-    if (ref->buf != SCHED_IN || (req->op != SCHED_ALL_GATHER_V && req->op != SCHED_ALL_TO_ALL_V))
+    if (ref->buf != SCHED_IN || !sched_op_varies(req->op))
         return false;
     for (uint32_t d = 0; d < (req->op == SCHED_ALL_GATHER_V ? 1 : n); d++) {
         size_t k = (size_t)ref->rank * n + d;
@@ -367,9 +367,10 @@ static uint32_t sample = 60; /* mutations of one schedule */
 
 static void world_mutate(const struct proof_world *w)
 {
-    static const enum sched_op ops[] = {SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER, SCHED_ALL_REDUCE,
-                                        SCHED_ALL_TO_ALL, SCHED_SENDRECV,       SCHED_PERMUTE,
-                                        SCHED_BARRIER,    SCHED_ALL_GATHER_V,   SCHED_ALL_TO_ALL_V};
+    static const enum sched_op ops[] = {
+        SCHED_ALL_GATHER,   SCHED_REDUCE_SCATTER,  SCHED_ALL_REDUCE, SCHED_ALL_TO_ALL,
+        SCHED_SENDRECV,     SCHED_PERMUTE,         SCHED_BARRIER,    SCHED_ALL_GATHER_V,
+        SCHED_ALL_TO_ALL_V, SCHED_REDUCE_SCATTER_V};
     struct proof_group g;
 
     proof_group_init(&g, w, &run.random);

@@ -80,6 +80,13 @@ static bool expected(const struct sched *s, const struct sched_request *req, uin
             }
         }
         return false;
+    case SCHED_REDUCE_SCATTER_V:
+        if (i >= req->send_count[r])
+            return false;
+        *ret = 0;
+        for (uint32_t from = 0; from < n; from++)
+            *ret += sim_in(salt, from, 0, req->send_displ[from * n + r] + i);
+        return true;
     default:
         return false;
     }
@@ -88,9 +95,7 @@ static bool expected(const struct sched *s, const struct sched_request *req, uin
 static void check_outputs(const struct sched *s, const struct sched_request *req,
                           const struct sim *sim, uint64_t salt)
 {
-    uint32_t tensors = req->op == SCHED_ALL_GATHER_V || req->op == SCHED_ALL_TO_ALL_V
-                           ? 1
-                           : sched_request_of(s)->tensors;
+    uint32_t tensors = sched_op_varies(req->op) ? 1 : sched_request_of(s)->tensors;
 
     for (uint32_t r = 0; r < sched_ranks(s); r++)
         for (uint32_t t = 0; t < tensors; t++)
@@ -250,12 +255,14 @@ static void flat_rings(void **state)
 
 static void variable_forms(void **state)
 {
+    static const enum sched_op ops[] = {SCHED_ALL_GATHER_V, SCHED_ALL_TO_ALL_V,
+                                        SCHED_REDUCE_SCATTER_V};
     struct place_set p;
 
     for (unsigned k = 0; k < 200; k++) {
         uint32_t nodes = 1 + draw(3), per = 1 + draw(5), n = nodes * per, slot = 1 + draw(9);
         uint32_t count[15 * 15], sd[15 * 15], rd[15 * 15];
-        struct sched_request req = {.op = draw(2) ? SCHED_ALL_GATHER_V : SCHED_ALL_TO_ALL_V,
+        struct sched_request req = {.op = ops[draw(3)],
                                     .alg = SCHED_MESH,
                                     .elem_size = 4,
                                     .send_count = count,
@@ -267,6 +274,8 @@ static void variable_forms(void **state)
 
         for (uint32_t i = 0; i < n * n; i++) {
             count[i] = draw(3) ? draw(slot + 1) : 0;
+            if (req.op == SCHED_REDUCE_SCATTER_V && i >= n)
+                count[i] = count[i % n]; /* terms of one sum are equally long */
             sd[i] = draw(40 - count[i]);
             rd[i] = (n - 1 - i % n) * slot; /* the reverse of the default order */
         }

@@ -182,7 +182,7 @@ static int row_of_the_page(const struct sched_question *q)
         return 1;
     if (d->ranks == 1)
         return 0;
-    if (q->op == SCHED_ALL_TO_ALL || q->op == SCHED_ALL_TO_ALL_V || q->op == SCHED_ALL_GATHER_V)
+    if (q->op == SCHED_ALL_TO_ALL || sched_op_varies(q->op))
         return 2;
     if (q->host)
         return 3;
@@ -298,7 +298,7 @@ static bool schedule_exists(const struct topo_group *g, enum sched_op op, enum s
 {
     uint64_t count = op == SCHED_ALL_TO_ALL ? g->n : 3;
     uint32_t *zeros = calloc((size_t)g->n * g->n, sizeof(*zeros));
-    bool variable = op == SCHED_ALL_GATHER_V || op == SCHED_ALL_TO_ALL_V;
+    bool variable = sched_op_varies(op);
     struct sched_request r = {.op = op,
                               .alg = alg,
                               .intra = intra,
