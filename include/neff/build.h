@@ -164,7 +164,8 @@ struct neff_build_coll_group {
 };
 struct neff_build_coll {
     const char *op;     /* "all_gather", "reduce_scatter", "all_reduce", "all_to_all",
-                           "all_gather_v", "all_to_all_v", "permute", "send", "recv", "barrier" */
+                           "all_gather_v", "all_to_all_v", "reduce_scatter_v", "permute", "send",
+                           "recv",     "barrier" */
     const char *reduce; /* "add", "min", "max"; NULL: the operation reduces nothing */
     const char *dtype;  /* a name of neff.md 7.2; NULL: barrier */
     unsigned stream;    /* 0..3; operations of one stream run in order */

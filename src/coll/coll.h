@@ -37,6 +37,7 @@ extern "C" {
 
 struct log;
 struct device_instance;
+struct device_extent; /* device/device.h */
 struct net_link;
 struct net_job;
 struct coll_comm;
@@ -113,12 +114,17 @@ bool coll_comm_unfit(const struct coll_comm *comm);
 void coll_comm_set_unfit(struct coll_comm *comm);
 /* Instead of coll_plan_create, by a member that has no schedule: it fails on all. */
 void coll_plan_refuse(struct coll_comm *comm);
-/* The same without asking the others, who make it too: between operations, for schedules without
- * channel buffers (NRT_INVALID for others). That members make different ones, they find when they
- * execute. */
+/* The same without asking the others, who make it too: between operations, for schedules in which
+ * nobody uses another's channel buffers (NRT_INVALID for others). own: memory for mine, from
+ * coll_buffers_alloc, the caller's, to be kept until the plan is destroyed; NULL: there are none.
+ * That members make different plans, they find when they execute. */
 NRT_STATUS coll_plan_create_alone(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
-                                  enum kernel_combine reduce, struct coll_plan **ret,
-                                  struct err *err);
+                                  enum kernel_combine reduce, const struct device_extent *own,
+                                  struct coll_plan **ret, struct err *err);
+/* Device memory that operations of the communicator may use even after its owner has died; freed by
+ * device_free. NRT_RESOURCE. */
+NRT_STATUS coll_buffers_alloc(struct coll_comm *comm, uint64_t size, struct device_extent *ret,
+                              struct err *err);
 bool coll_sched_has_buffers(const struct sched *s); /* of channels, at any rank */
 /* Collective: every member greets all members on other nodes, so that a plan made alone later, in
  * the middle of operations, waits for nobody: members make theirs in different orders. Nothing to

@@ -43,24 +43,38 @@ static uint64_t buffers_size(const struct coll_plan *p, uint32_t rank)
     return size;
 }
 
-static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
+NRT_STATUS coll_buffers_alloc(struct coll_comm *c, uint64_t size, struct device_extent *ret,
+                              struct err *err)
 {
-    struct coll_comm *c = p->comm;
     struct device_alloc a = {.core = c->cfg.core,
                              .neff = DEVICE_NONE,
                              .cat = c->cfg.driven ? DEVICE_CAT_XT_CC : DEVICE_CAT_COLL,
-                             .size = buffers_size(p, c->me),
+                             .size = size,
                              .align = 4096,
                              .name = "channel buffers"};
-    NRT_STATUS st;
+    struct err ignored = {0};
+    NRT_STATUS st = device_alloc(c->cfg.in, &a, ret, err);
 
-    if (a.size == 0)
-        return NRT_SUCCESS;
-    st = device_alloc(c->cfg.in, &a, &p->buffers, err);
     if (st)
         return st;
-    p->have_buffers = true;
-    return device_lease_add(c->cfg.in, c->lease, &p->buffers, err);
+    st = device_lease_add(c->cfg.in, c->lease, ret, err);
+    if (st) {
+        (void)device_free(c->cfg.in, ret, &ignored);
+        *ret = (struct device_extent){0};
+    }
+    return st;
+}
+
+static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
+{
+    uint64_t size = buffers_size(p, p->comm->me);
+    NRT_STATUS st;
+
+    if (size == 0)
+        return NRT_SUCCESS;
+    st = coll_buffers_alloc(p->comm, size, &p->buffers, err);
+    p->have_buffers = !st;
+    return st;
 }
 
 bool coll_sched_has_buffers(const struct sched *s)
@@ -72,11 +86,16 @@ bool coll_sched_has_buffers(const struct sched *s)
     return false;
 }
 
-/* Nobody is asked: right when nobody has buffers, and everybody makes the same plan. */
-static NRT_STATUS offers_none(struct coll_plan *p, struct err *err)
+/* Nobody is asked: right when nobody uses another's buffers (bases_fix), and everybody makes the
+ * same plan. */
+static NRT_STATUS offers_none(struct coll_plan *p, const struct device_extent *own, struct err *err)
 {
-    if (coll_sched_has_buffers(p->s))
-        return err_set(err, NRT_INVALID, "a plan made alone has channel buffers");
+    uint64_t size = buffers_size(p, p->comm->me);
+
+    if (size > (own ? own->size : 0))
+        return err_set(err, NRT_INVALID,
+                       "a plan made alone has channel buffers of %" PRIu64 " bytes", size);
+    p->buffer_addr[p->comm->me] = own ? own->addr : 0;
     return NRT_SUCCESS;
 }
 
@@ -179,7 +198,7 @@ static uint32_t signature_of(const struct coll_plan *p)
     h = mix(h, r->tensors);
     for (uint32_t t = 0; t < r->tensors; t++)
         h = mix(h, r->counts[t]);
-    if (r->op == SCHED_PERMUTE || r->op == SCHED_ALL_GATHER_V || r->op == SCHED_ALL_TO_ALL_V)
+    if (r->op == SCHED_PERMUTE || sched_op_varies(r->op))
         h = mix_tables(h, p);
     return h | 1; /* never 0 */
 }
@@ -359,6 +378,9 @@ static NRT_STATUS bases_fix(struct coll_plan *p, struct err *err)
         switch (b->buf) {
         case SCHED_SLOT:
         case SCHED_TEMP:
+            if (p->alone && b->rank != c->me)
+                return err_set(err, NRT_INVALID, "a plan made alone uses the buffers of rank %u",
+                               b->rank);
             size = buffer_bytes(p, (enum sched_buf)b->buf, b->rank, b->channel);
             st = device_map(c->cfg.in,
                             p->buffer_addr[b->rank] +
@@ -378,7 +400,8 @@ static NRT_STATUS bases_fix(struct coll_plan *p, struct err *err)
     return NRT_SUCCESS;
 }
 
-static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
+/* own: memory for the buffers of a plan made alone, or NULL. */
+static NRT_STATUS plan_fill(struct coll_plan *p, const struct device_extent *own, struct err *err)
 {
     NRT_STATUS st = NRT_SUCCESS;
 
@@ -386,12 +409,12 @@ static NRT_STATUS plan_fill(struct coll_plan *p, struct err *err)
     p->buffer_addr = mem_calloc(p->comm->n, sizeof(*p->buffer_addr));
     if (!p->channels || !p->buffer_addr)
         st = no_memory(err);
-    if (!st)
+    if (!st && !p->alone)
         st = buffers_make(p, err);
     if (!p->alone)
         st = offers_take(p, st, err);
     else if (!st)
-        st = offers_none(p, err);
+        st = offers_none(p, own, err);
     if (st)
         return st; /* all know it */
     for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
@@ -410,7 +433,8 @@ static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, e
                              enum kernel_combine reduce, struct err *err)
 {
     const struct sched_request *r = sched_request_of(s);
-    bool sums = r->op == SCHED_REDUCE_SCATTER || r->op == SCHED_ALL_REDUCE;
+    bool sums = r->op == SCHED_REDUCE_SCATTER || r->op == SCHED_ALL_REDUCE ||
+                r->op == SCHED_REDUCE_SCATTER_V;
 
     if (r->group->n != c->n || sched_channels(s) > c->channels)
         return err_set(err, NRT_INVALID,
@@ -460,7 +484,8 @@ static void plan_log(const struct coll_plan *p)
 }
 
 static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
-                              enum kernel_combine reduce, bool alone, struct coll_plan **ret,
+                              enum kernel_combine reduce, bool alone,
+                              const struct device_extent *own, struct coll_plan **ret,
                               struct err *err)
 {
     struct coll_plan *p;
@@ -483,7 +508,7 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
     p->means = sched_tuning_choose(&c->tuning, sched_request_of(s)->op, c->crowded,
                                    sched_request_bytes(sched_request_of(s)));
     p->signature = signature_of(p);
-    st = plan_fill(p, err);
+    st = plan_fill(p, own, err);
     if (st) {
         if (c->cfg.log)
             LOGE(c->cfg.log, LOG_NRT, "coll_plan_create", "%s", err->text);
@@ -503,14 +528,14 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
 NRT_STATUS coll_plan_create(struct coll_comm *c, const struct sched *s, enum dtype dtype,
                             enum kernel_combine reduce, struct coll_plan **ret, struct err *err)
 {
-    return plan_create(c, s, dtype, reduce, false, ret, err);
+    return plan_create(c, s, dtype, reduce, false, NULL, ret, err);
 }
 
 NRT_STATUS coll_plan_create_alone(struct coll_comm *c, const struct sched *s, enum dtype dtype,
-                                  enum kernel_combine reduce, struct coll_plan **ret,
-                                  struct err *err)
+                                  enum kernel_combine reduce, const struct device_extent *own,
+                                  struct coll_plan **ret, struct err *err)
 {
-    return plan_create(c, s, dtype, reduce, true, ret, err);
+    return plan_create(c, s, dtype, reduce, true, own, ret, err);
 }
 
 void coll_plan_destroy(struct coll_plan *p)

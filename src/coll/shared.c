@@ -447,7 +447,7 @@ static NRT_STATUS plan_compile(struct shared_comm *c, struct shared_plan *p,
                                const struct coll_wish *w, struct err *err)
 {
     if (c->rank->driven && !coll_sched_has_buffers(p->s))
-        return coll_plan_create_alone(c->comm, p->s, w->dtype, w->reduce, &p->plan, err);
+        return coll_plan_create_alone(c->comm, p->s, w->dtype, w->reduce, NULL, &p->plan, err);
     return coll_plan_create(c->comm, p->s, w->dtype, w->reduce, &p->plan, err);
 }
 

@@ -203,7 +203,7 @@ static NRT_STATUS pairs_find(struct maker *m, const struct draft *d, struct topo
     return NRT_SUCCESS;
 }
 
-static enum sched_op sched_op_of(enum neff_coll_op op)
+enum sched_op coll_sched_op(enum neff_coll_op op)
 {
     static const enum sched_op ops[NEFF_COLL_OP_COUNT] = {
         [NEFF_COLL_ALL_GATHER] = SCHED_ALL_GATHER,
@@ -212,6 +212,7 @@ static enum sched_op sched_op_of(enum neff_coll_op op)
         [NEFF_COLL_ALL_TO_ALL] = SCHED_ALL_TO_ALL,
         [NEFF_COLL_ALL_GATHER_V] = SCHED_ALL_GATHER_V,
         [NEFF_COLL_ALL_TO_ALL_V] = SCHED_ALL_TO_ALL_V,
+        [NEFF_COLL_REDUCE_SCATTER_V] = SCHED_REDUCE_SCATTER_V,
         [NEFF_COLL_PERMUTE] = SCHED_PERMUTE,
         [NEFF_COLL_SEND] = SCHED_ALL_TO_ALL_V,
         [NEFF_COLL_RECV] = SCHED_ALL_TO_ALL_V,
@@ -220,7 +221,7 @@ static enum sched_op sched_op_of(enum neff_coll_op op)
     return ops[op];
 }
 
-static enum kernel_combine combine_of(enum neff_coll_reduce r)
+enum kernel_combine coll_combine(enum neff_coll_reduce r)
 {
     return r == NEFF_REDUCE_MIN   ? KERNEL_COMBINE_MIN
            : r == NEFF_REDUCE_MAX ? KERNEL_COMBINE_MAX
@@ -300,9 +301,9 @@ static NRT_STATUS plan_find(struct maker *m, struct draft *d)
     const struct neff_coll *c = e->c;
     uint64_t counts[SCHED_TENSORS_MAX];
     struct topo_pair *pairs = NULL;
-    struct coll_wish wish = {.op = sched_op_of(c->op),
+    struct coll_wish wish = {.op = coll_sched_op(c->op),
                              .dtype = c->dtype,
-                             .reduce = combine_of(c->reduce),
+                             .reduce = coll_combine(c->reduce),
                              .in_place = e->in_place,
                              .tensors = c->in_count,
                              .counts = counts,

@@ -3,8 +3,10 @@
  * its memory when the operation runs; so the ranks first gather their tables, an operation like any
  * other, and then everybody makes the same schedule from the same numbers. Tables that are those of
  * the operation before need no new one. */
+#include <inttypes.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/mem.h"
 #include "coll/world_int.h"
 
@@ -15,8 +17,9 @@ struct coll_varies {
     uint32_t n, rows;
     struct coll_plan *gather;
     struct device_extent mine_x, all_x;
-    uint32_t *mine; /* [rows][n] */
-    uint32_t *all;  /* [n][rows][n] */
+    struct device_extent places; /* for what comes from other nodes to be added; or none */
+    uint32_t *mine;              /* [rows][n] */
+    uint32_t *all;               /* [n][rows][n] */
     /* [n][n] as sched_request has them, copied from `all` */
     uint32_t *count, *displ, *target;
     struct sched *s; /* of these; NULL: none yet */
@@ -41,6 +44,20 @@ static NRT_STATUS block_make(struct coll_entry *e, uint64_t size, struct device_
     return st;
 }
 
+/* Blocks to be added come from other nodes into memory of their own: at most as many elements as
+ * there are in the output, from every rank (gen_sum_v.c). */
+static NRT_STATUS places_make(struct coll_entry *e, struct coll_varies *v, struct err *err)
+{
+    const struct topo_group *g = coll_comm_group(e->comm->comm);
+    uint64_t block = (e->c->out[0].size + 63) / 64 * 64, size;
+
+    if (e->c->op != NEFF_COLL_REDUCE_SCATTER_V || g->nodes == 1 || block == 0)
+        return NRT_SUCCESS;
+    if (u64_mul_over(block, v->n, &size))
+        return err_set(err, NRT_INVALID, "an output of %" PRIu64 " bytes is too large", block);
+    return coll_buffers_alloc(e->comm->comm, size, &v->places, err);
+}
+
 static NRT_STATUS varies_fill(struct coll_entry *e, struct coll_varies *v, struct err *err)
 {
     uint64_t row = (uint64_t)v->n * sizeof(uint32_t), counts = (uint64_t)v->rows * v->n;
@@ -55,6 +72,8 @@ static NRT_STATUS varies_fill(struct coll_entry *e, struct coll_varies *v, struc
         st = block_make(e, v->rows * row, &v->mine_x, &v->mine, err);
     if (!st)
         st = block_make(e, v->n * v->rows * row, &v->all_x, &v->all, err);
+    if (!st)
+        st = places_make(e, v, err);
     v->count = mem_calloc((size_t)v->n * v->n, sizeof(*v->count));
     v->displ = mem_calloc((size_t)v->n * v->n, sizeof(*v->displ));
     v->target = mem_calloc((size_t)v->n * v->n, sizeof(*v->target));
@@ -106,6 +125,8 @@ void varies_free(struct coll_varies *v)
         (void)device_free(v->in, &v->mine_x, &ignored);
     if (v->all_x.size)
         (void)device_free(v->in, &v->all_x, &ignored);
+    if (v->places.size)
+        (void)device_free(v->in, &v->places, &ignored);
     mem_free(v->count);
     mem_free(v->displ);
     mem_free(v->target);
@@ -135,23 +156,28 @@ static bool row_take(const struct coll_varies *v, unsigned row, uint32_t *to)
     return differs;
 }
 
+/* Row 3 is read where blocks have places of their own. */
+static bool reads_targets(const struct coll_entry *e)
+{
+    return e->varies->rows > ROW_TARGET && e->c->op != NEFF_COLL_REDUCE_SCATTER_V;
+}
+
 static NRT_STATUS plan_make(struct coll_entry *e, struct coll_varies *v, struct err *err)
 {
     uint64_t elem = dtype_size(e->c->dtype);
-    struct coll_wish wish = {.op = e->c->op == NEFF_COLL_ALL_GATHER_V ? SCHED_ALL_GATHER_V
-                                                                      : SCHED_ALL_TO_ALL_V,
+    struct coll_wish wish = {.op = coll_sched_op(e->c->op),
                              .dtype = e->c->dtype,
                              .send_count = v->count,
                              .send_displ = v->displ,
-                             .recv_displ = v->rows > ROW_TARGET ? v->target : NULL,
+                             .recv_displ = reads_targets(e) ? v->target : NULL,
                              .in_elems = e->c->in[0].size / elem,
                              .out_elems = e->c->out[0].size / elem,
                              .algorithm = e->c->algorithm};
     NRT_STATUS st = coll_choose(e->comm->comm, &wish, &v->s, err);
 
     if (!st)
-        st = coll_plan_create_alone(e->comm->comm, v->s, e->c->dtype, KERNEL_COMBINE_SUM, &v->plan,
-                                    err);
+        st = coll_plan_create_alone(e->comm->comm, v->s, e->c->dtype, coll_combine(e->c->reduce),
+                                    v->places.size ? &v->places : NULL, &v->plan, err);
     if (st)
         plan_drop(v);
     return st;
@@ -164,7 +190,7 @@ NRT_STATUS varies_begin(struct coll_entry *e, struct err *err)
     NRT_STATUS st = NRT_SUCCESS;
 
     differs |= row_take(v, ROW_DISPL, v->displ);
-    if (v->rows > ROW_TARGET)
+    if (reads_targets(e))
         differs |= row_take(v, ROW_TARGET, v->target);
     if (differs || !v->plan) {
         plan_drop(v);

@@ -216,6 +216,10 @@ void streams_init(struct coll_rank *r); /* and its table of functions */
 
 #define SHARED_IN_PLACE UINT64_C(1)
 
+/* table.c: what an entry of a NEFF's table is called below. Without a reduction: a sum. */
+enum sched_op coll_sched_op(enum neff_coll_op op);
+enum kernel_combine coll_combine(enum neff_coll_reduce r);
+
 /* varies.c: the variable-size forms of one entry. */
 /* Rows of the table of counts: the fourth is there where the variable has room for it. */
 uint32_t varies_rows(const struct neff_coll *c, const struct neff_subgraph *sg, uint32_t n);

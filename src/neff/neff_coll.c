@@ -24,8 +24,9 @@ static NRT_STATUS coll_fail(const struct coll_reader *r, const char *reason, con
 }
 
 static const char *const op_names[NEFF_COLL_OP_COUNT] = {
-    "all_gather",   "reduce_scatter", "all_reduce", "all_to_all", "all_gather_v",
-    "all_to_all_v", "permute",        "send",       "recv",       "barrier"};
+    "all_gather",   "reduce_scatter", "all_reduce",       "all_to_all",
+    "all_gather_v", "all_to_all_v",   "reduce_scatter_v", "permute",
+    "send",         "recv",           "barrier"};
 
 const char *neff_coll_op_name(enum neff_coll_op op)
 {
@@ -44,12 +45,14 @@ static int find_name(const char *const *names, unsigned n, const char *s)
 
 static bool op_reduces(enum neff_coll_op op)
 {
-    return op == NEFF_COLL_ALL_REDUCE || op == NEFF_COLL_REDUCE_SCATTER;
+    return op == NEFF_COLL_ALL_REDUCE || op == NEFF_COLL_REDUCE_SCATTER ||
+           op == NEFF_COLL_REDUCE_SCATTER_V;
 }
 
 static bool op_varies(enum neff_coll_op op)
 {
-    return op == NEFF_COLL_ALL_GATHER_V || op == NEFF_COLL_ALL_TO_ALL_V;
+    return op == NEFF_COLL_ALL_GATHER_V || op == NEFF_COLL_ALL_TO_ALL_V ||
+           op == NEFF_COLL_REDUCE_SCATTER_V;
 }
 
 static bool op_pairs(enum neff_coll_op op)
@@ -343,7 +346,7 @@ static NRT_STATUS tiles_check(const struct coll_reader *r)
 
     if (!in_sbuf(c->in, c->in_count) && !in_sbuf(c->out, c->out_count))
         return NRT_SUCCESS;
-    if (c->op != NEFF_COLL_ALL_GATHER && !op_reduces(c->op))
+    if (op_varies(c->op) || (c->op != NEFF_COLL_ALL_GATHER && !op_reduces(c->op)))
         return coll_fail(r, "tensors in SBUF are not valid for op ", op_names[c->op]);
     if (c->in_count != 1 || c->out_count != 1)
         return coll_fail(r, "one tensor on each side is needed", "");

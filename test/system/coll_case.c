@@ -83,6 +83,7 @@ static uint64_t in_elems(const struct case_op *op, unsigned t)
     case CASE_REDUCE_SCATTER:
     case CASE_ALL_TO_ALL:
     case CASE_ALL_TO_ALL_V:
+    case CASE_REDUCE_SCATTER_V:
         return op->count[t] * op->group_size;
     default:
         return op->count[t];
@@ -104,7 +105,8 @@ static uint64_t out_elems(const struct case_op *op, unsigned t)
 
 static bool varies(const struct case_op *op)
 {
-    return op->kind == CASE_ALL_GATHER_V || op->kind == CASE_ALL_TO_ALL_V;
+    return op->kind == CASE_ALL_GATHER_V || op->kind == CASE_ALL_TO_ALL_V ||
+           op->kind == CASE_REDUCE_SCATTER_V;
 }
 
 static bool one_variable(const struct case_op *op)
@@ -120,13 +122,23 @@ static uint64_t v_count(const struct coll_case *c, unsigned k, unsigned from, un
 
     if (op->kind == CASE_ALL_GATHER_V)
         to = 0;
+    if (op->kind == CASE_REDUCE_SCATTER_V) /* terms of one sum are equally long */
+        from = 0;
     return draw_mix(c->seed ^ draw_mix((uint64_t)k << 32 | from << 16 | to)) % (op->count[0] + 1);
 }
 
 static uint64_t v_displ(const struct coll_case *c, unsigned k, unsigned from, unsigned to)
 {
-    return c->op[k].kind == CASE_ALL_GATHER_V ? c->op[k].count[0] - v_count(c, k, from, to)
-                                              : to * c->op[k].count[0];
+    uint64_t slot = c->op[k].count[0], room = slot - v_count(c, k, from, to);
+
+    switch (c->op[k].kind) {
+    case CASE_ALL_GATHER_V:
+        return room;
+    case CASE_REDUCE_SCATTER_V: /* another place at every rank */
+        return to * slot + room * from / c->op[k].group_size;
+    default:
+        return to * slot;
+    }
 }
 
 static uint64_t v_target(const struct case_op *op, unsigned from)
@@ -136,9 +148,9 @@ static uint64_t v_target(const struct case_op *op, unsigned from)
 
 /* ---- the NEFF ---- */
 
-static const char *const kind_names[CASE_KINDS] = {"all_gather",   "reduce_scatter", "all_reduce",
-                                                   "all_to_all",   "permute",        "send",
-                                                   "all_gather_v", "all_to_all_v",   "barrier"};
+static const char *const kind_names[CASE_KINDS] = {
+    "all_gather", "reduce_scatter", "all_reduce",   "all_to_all",       "permute",
+    "send",       "all_gather_v",   "all_to_all_v", "reduce_scatter_v", "barrier"};
 
 static void op_declare(struct neff_build *b, const struct case_op *op, unsigned k)
 {
@@ -174,7 +186,8 @@ static void op_declare(struct neff_build *b, const struct case_op *op, unsigned 
         coll.out = out;
         coll.in_count = coll.out_count = op->tensors;
     }
-    if (op->kind == CASE_ALL_REDUCE || op->kind == CASE_REDUCE_SCATTER)
+    if (op->kind == CASE_ALL_REDUCE || op->kind == CASE_REDUCE_SCATTER ||
+        op->kind == CASE_REDUCE_SCATTER_V)
         coll.reduce = reduces[op->reduce];
     if (varies(op)) {
         snprintf(name, sizeof(name), "m%u", k);
@@ -233,14 +246,21 @@ static float value(const struct coll_case *c, unsigned k, unsigned rank, unsigne
                    3);
 }
 
-static float reduced(const struct coll_case *c, unsigned k, const uint32_t *group, unsigned t,
-                     uint64_t i)
+/* Of element i of the block for `me`, which begins elsewhere at every rank in the variable form. */
+static float reduced(const struct coll_case *c, unsigned k, const uint32_t *group, unsigned me,
+                     unsigned t, uint64_t i)
 {
     const struct case_op *op = &c->op[k];
-    float acc = value(c, k, group[0], t, i);
+    float acc = 0;
 
-    for (unsigned r = 1; r < op->group_size; r++) {
-        float v = value(c, k, group[r], t, i);
+    for (unsigned r = 0; r < op->group_size; r++) {
+        uint64_t at = op->kind == CASE_REDUCE_SCATTER_V ? v_displ(c, k, r, me) + i : i;
+        float v = value(c, k, group[r], t, at);
+
+        if (r == 0) {
+            acc = v;
+            continue;
+        }
 
         acc = op->reduce == 0 ? acc + v : (op->reduce == 1) == (v < acc) ? v : acc;
     }
@@ -260,10 +280,10 @@ static bool expected(const struct coll_case *c, unsigned k, const uint32_t *grou
         *ret = value(c, k, group[block], t, at);
         return true;
     case CASE_REDUCE_SCATTER:
-        *ret = reduced(c, k, group, t, me * n + i);
+        *ret = reduced(c, k, group, me, t, me * n + i);
         return true;
     case CASE_ALL_REDUCE:
-        *ret = reduced(c, k, group, t, i);
+        *ret = reduced(c, k, group, me, t, i);
         return true;
     case CASE_ALL_TO_ALL:
         *ret = value(c, k, group[block], t, me * n + at);
@@ -282,6 +302,11 @@ static bool expected(const struct coll_case *c, unsigned k, const uint32_t *grou
         if (at >= v_count(c, k, from, me))
             return false;
         *ret = value(c, k, group[from], t, v_displ(c, k, from, me) + at);
+        return true;
+    case CASE_REDUCE_SCATTER_V:
+        if (i >= v_count(c, k, 0, me))
+            return false;
+        *ret = reduced(c, k, group, me, t, i);
         return true;
     default:
         return false;

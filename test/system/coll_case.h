@@ -25,6 +25,7 @@ enum case_kind {
     CASE_SEND,
     CASE_ALL_GATHER_V,
     CASE_ALL_TO_ALL_V,
+    CASE_REDUCE_SCATTER_V,
     CASE_BARRIER,
     CASE_KINDS
 };

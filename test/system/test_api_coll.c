@@ -126,6 +126,7 @@ static void all_was_seen(void)
     PROVES("intra-005");
     PROVES("intra-006");
     PROVES("intra-007");
+    PROVES("intra-008");
     PROVES("intra-009");
     PROVES("intra-010");
     PROVES("intra-011");

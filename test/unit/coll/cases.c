@@ -12,11 +12,6 @@
 static const enum dtype dtypes[] = {DT_FP32,  DT_BF16,   DT_FP16,   DT_INT32,  DT_UINT8,
                                     DT_INT64, DT_UINT16, DT_FP8_E4, DT_FP8_E5, DT_INT8};
 
-static bool variable(enum sched_op op)
-{
-    return op == SCHED_ALL_GATHER_V || op == SCHED_ALL_TO_ALL_V;
-}
-
 /* Operations that have one algorithm only get it most of the time: else few of them would run. */
 static void draw_way(struct op_case *c, uint64_t salt)
 {
@@ -28,7 +23,7 @@ static void draw_way(struct op_case *c, uint64_t salt)
         return;
     if (c->op == SCHED_PERMUTE || c->op == SCHED_SENDRECV)
         c->alg = SCHED_PAIRS, c->variant = SCHED_STAGED;
-    else if (variable(c->op))
+    else if (sched_op_varies(c->op))
         c->alg = SCHED_MESH, c->variant = SCHED_STAGED;
     else if (c->op == SCHED_ALL_TO_ALL || c->op == SCHED_BARRIER)
         c->alg = SCHED_MESH;
@@ -57,9 +52,9 @@ struct op_case case_draw(uint64_t salt, uint32_t n)
     /* sums of more than four small values are not exact with two or three bits of mantissa */
     if ((c.dtype == DT_FP8_E4 || c.dtype == DT_FP8_E5) && n > 4)
         c.reduce = KERNEL_COMBINE_MAX;
-    if (c.op == SCHED_SENDRECV || c.op == SCHED_PERMUTE || variable(c.op))
+    if (c.op == SCHED_SENDRECV || c.op == SCHED_PERMUTE || sched_op_varies(c.op))
         c.tensors = 1;
-    if (variable(c.op))
+    if (sched_op_varies(c.op))
         c.in_place = false;
     if (c.op == SCHED_BARRIER)
         c.tensors = 0;
@@ -81,6 +76,8 @@ static bool table_make(struct case_kit *k, uint32_t n)
             uint64_t draw = draw_mix(k->c.salt ^ (uint64_t)s << 32 ^ d);
 
             k->table[s * n + d] = draw % 4 ? (uint32_t)(draw >> 8) % (most + 1) : 0;
+            if (k->c.op == SCHED_REDUCE_SCATTER_V && s > 0)
+                k->table[s * n + d] = k->table[d]; /* terms of one sum are equally long */
             k->table[cells + s * n + d] = (s + d) % n * most;
             k->table[2 * cells + (size_t)d * n + s] = (s + 2 * d) % n * most;
         }
@@ -140,6 +137,17 @@ static bool placed(const struct case_kit *k, uint64_t salt, uint32_t n, uint32_t
     return false;
 }
 
+/* Element i of the blocks for rank r, which stand in another place at every rank. */
+static float summed(const struct case_kit *k, uint64_t salt, uint32_t n, uint32_t r, uint64_t i)
+{
+    const uint32_t *at = k->table + (size_t)n * n + r;
+    float acc = value(salt, 0, 0, at[0] + i);
+
+    for (uint32_t s = 1; s < n; s++)
+        acc = combine(k->c.reduce, acc, value(salt, s, 0, at[(size_t)s * n] + i));
+    return acc;
+}
+
 /* False: the operation does not write the element. */
 static bool expected(const struct case_kit *k, uint64_t salt, uint32_t n, uint32_t r, uint32_t t,
                      uint64_t i, float *want)
@@ -167,6 +175,9 @@ static bool expected(const struct case_kit *k, uint64_t salt, uint32_t n, uint32
     case SCHED_SENDRECV:
         *want = value(salt, (r + n - 1) % n, t, i);
         return true;
+    case SCHED_REDUCE_SCATTER_V:
+        *want = summed(k, salt, n, r, i);
+        return i < k->table[r];
     default:
         return placed(k, salt, n, r, i, want);
     }
@@ -201,14 +212,25 @@ static void tensors_make(struct rank *r, struct case_kit *k)
     }
 }
 
+/* A plan that nobody is asked about, with memory for its buffers if it has any. */
+static NRT_STATUS alone_make(struct rank *r, struct case_kit *k, struct err *err)
+{
+    uint64_t size = sched_buffer_elems(k->s, SCHED_TEMP, r->me, 0) * dtype_size(k->c.dtype);
+    NRT_STATUS st = size ? coll_buffers_alloc(r->comm, size, &k->own, err) : NRT_SUCCESS;
+
+    return st ? st
+              : coll_plan_create_alone(r->comm, k->s, k->c.dtype, k->c.reduce, &k->own, &k->plan,
+                                       err);
+}
+
 NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c, struct err *err)
 {
     uint64_t slot = (1 + c->counts[0] % 5000) * r->n;
     struct sched_request req;
     NRT_STATUS st;
 
-    *k = (struct case_kit){.c = *c};
-    if ((variable(c->op) && !table_make(k, r->n)) ||
+    *k = (struct case_kit){.c = *c, .in = r->in};
+    if ((sched_op_varies(c->op) && !table_make(k, r->n)) ||
         (c->op == SCHED_PERMUTE && !pairs_make(k, r->n)))
         return err_set(err, NRT_RESOURCE, "no memory for a case");
     req = (struct sched_request){.op = c->op,
@@ -235,8 +257,8 @@ NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c
         coll_request_tune(r->comm, &req);
     st = sched_create(&req, &k->s, err);
     if (!st)
-        st = (c->alone ? coll_plan_create_alone : coll_plan_create)(r->comm, k->s, c->dtype,
-                                                                    c->reduce, &k->plan, err);
+        st = c->alone ? alone_make(r, k, err)
+                      : coll_plan_create(r->comm, k->s, c->dtype, c->reduce, &k->plan, err);
     if (!st)
         tensors_make(r, k);
     return st;
@@ -244,7 +266,11 @@ NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c
 
 void case_close(struct case_kit *k)
 {
+    struct err ignored = {0};
+
     coll_plan_destroy(k->plan);
+    if (k->own.size)
+        (void)device_free(k->in, &k->own, &ignored);
     sched_destroy(k->s);
     free(k->table);
     free(k->pairs);

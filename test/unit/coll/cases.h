@@ -43,6 +43,8 @@ struct case_kit {
     uint32_t *table; /* of the variable forms: counts, source and target places */
     struct topo_pair *pairs;
     uint32_t pair_count;
+    struct device_instance *in;
+    struct device_extent own; /* buffers of a plan made alone */
 };
 /* NRT_FAILURE: not by this algorithm; else what coll_plan_create says. Close it in any case. */
 NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c, struct err *err);

@@ -111,7 +111,7 @@ static bool must_run(enum sched_op op, unsigned way, uint32_t per_node)
 
     if (op == SCHED_PERMUTE || op == SCHED_SENDRECV)
         return way == SCHED_PAIRS;
-    if (op == SCHED_ALL_TO_ALL || op == SCHED_ALL_TO_ALL_V || op == SCHED_ALL_GATHER_V)
+    if (op == SCHED_ALL_TO_ALL || sched_op_varies(op))
         return way == SCHED_MESH;
     if (op != SCHED_ALL_GATHER && !reduces)
         return false;
