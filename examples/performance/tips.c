@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The documentation's advice on performance, as experiments on this machine (docs/performance.md):
  *
- *     tips layer.neff pipeline [batches]   write, execute and read one batch after the other, and
- * at the same time tips layer.neff depth [batches]      1, 2, 3 and 8 executions queued tips
- * layer.neff waiting [batches]    ask, ask and yield, sleep on a descriptor tips layer.neff threads
- * [batches]    one model executed by 1, 2 and 4 threads tips layer.neff calls [batches]      how
- * long nrt_execute keeps its caller tips layer.neff placement            CPUs of the runtime's
- * threads
+ *   tips layer.neff pipeline [batches]   one batch after the other, and stages at the same time
+ *   tips layer.neff depth [batches]      1, 2, 3 and 8 executions queued
+ *   tips layer.neff waiting [batches]    ask, ask and yield, sleep on a descriptor
+ *   tips layer.neff threads [batches]    one model executed by 1, 2 and 4 threads
+ *   tips layer.neff calls [batches]      how long nrt_execute keeps its caller
+ *   tips layer.neff placement            CPUs of the runtime's threads
  *
  * The model has one input and one output of the same size. Ends with 1 when a result is wrong. */
 #include <dirent.h>
@@ -151,6 +151,18 @@ static void begin(const char *path)
     OK(nrt_free_model_tensor_info(info));
 }
 
+/* Nothing is in the outputs, here and on the device, nor in the inputs there if they are to be
+ * written again: what is right afterwards has been done. */
+static void forget(unsigned sets, bool inputs)
+{
+    for (unsigned s = 0; s < sets; s++) {
+        memset(set[s].to, 0, bytes);
+        OK(nrt_tensor_memset(set[s].y, 0, 0, bytes));
+        if (inputs)
+            OK(nrt_tensor_memset(set[s].x, 0, 0, bytes));
+    }
+}
+
 /* What layer.nasm says of what was written. */
 static bool results_right(unsigned sets)
 {
@@ -163,12 +175,16 @@ static bool results_right(unsigned sets)
     return true;
 }
 
-static int end(unsigned sets)
+/* fetch: the experiment has left its results on the device. */
+static int end(unsigned sets, bool fetch)
 {
     const nrta_error_t *list;
     size_t count;
-    bool right = results_right(sets);
+    bool right;
 
+    for (unsigned s = 0; fetch && s < sets; s++)
+        OK(nrt_tensor_read(set[s].y, set[s].to, 0, bytes));
+    right = results_right(sets);
     OK(nrta_error_tracker_get_list(failures, &list, &count));
     if (count > 0)
         fprintf(stderr, "tips: %zu requests failed\n", count);
@@ -318,6 +334,9 @@ static void pipeline(unsigned batches)
         ideal[i] = larger(longest, sum / cpus);
         share[i] = 100 * ideal[i] / both[i];
     }
+    /* Each set once, so that no earlier batch stands in for a stage that came too soon. */
+    forget(SETS, true);
+    all_at_the_same_time(SETS, 0);
     for (int s = 0; s < STAGES; s++)
         printf("%-34s %10.1f us\n", stage_names[s], median(us[s]));
     printf("%-34s %10.1f us\n", "one after the other", median(serial));
@@ -545,23 +564,28 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(unsigned batches);
         unsigned sets; /* whose results are looked at */
-    } tips[] = {{"pipeline", pipeline, SETS},
-                {"depth", depth, SETS},
-                {"waiting", waiting, SETS},
-                {"threads", threads, THREADS_MAX},
-                {"calls", calls, SETS}};
+        bool moves;    /* writes inputs and reads outputs itself */
+    } tips[] = {{"pipeline", pipeline, SETS, true},
+                {"depth", depth, SETS, false},
+                {"waiting", waiting, SETS, false},
+                {"threads", threads, THREADS_MAX, true},
+                {"calls", calls, SETS, false}};
     unsigned batches = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 50;
 
     for (size_t i = 0; argc > 2 && i < sizeof(tips) / sizeof(tips[0]); i++)
         if (strcmp(argv[2], tips[i].name) == 0 && batches > 0) {
+            unsigned used = batches < tips[i].sets ? batches : tips[i].sets;
+
             begin(argv[1]);
+            forget(used, tips[i].moves);
             tips[i].run(batches);
-            return end(tips[i].sets);
+            return end(used, !tips[i].moves);
         }
     if (argc > 2 && strcmp(argv[2], "placement") == 0) {
         begin(argv[1]);
+        forget(1, false);
         placement();
-        return end(1);
+        return end(1, true);
     }
     fprintf(stderr, "usage: tips layer.neff pipeline|depth|waiting|threads|calls [batches]\n"
                     "       tips layer.neff placement\n");
