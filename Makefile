@@ -85,7 +85,7 @@ conformance: setup-test
 slow: setup-test
 	@scripts/configure.sh $(BUILD) -Dtests=true
 	meson compile -C $(BUILD)
-	meson test -C $(BUILD) --no-rebuild --print-errorlogs --setup slow --suite slow
+	meson test -C $(BUILD) --no-rebuild --print-errorlogs -t 4 --setup slow --suite slow
 
 clean:
 	rm -rf build build-demo build-bench build-install build-asan build-tsan build-fuzz build-coverage

@@ -66,7 +66,7 @@ def prove(folder, names, must_pass):
     os.mkdir(logs)
     env = dict(os.environ, ORACLE_CASES=os.environ.get("ORACLE_CASES", "25"))
     for selected in [names] if names else [["--suite", s] for s in SUITES]:
-        done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--wrapper", WRAPPER % logs]
+        done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "-t", "4", "--wrapper", WRAPPER % logs]
                               + selected, check=False, env=env, text=True, capture_output=True)
         if must_pass and done.returncode != 0:
             sys.exit("check_breaks.py: the unbroken tests fail:\n" + done.stdout[-3000:])

@@ -6,7 +6,7 @@ build=$1
 root=$(cd "$(dirname "$0")/.." && pwd)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-OPENNRT_PROVES_LOG=$log meson test -C "$build" --no-rebuild --print-errorlogs --no-suite slow || {
+OPENNRT_PROVES_LOG=$log meson test -C "$build" --no-rebuild --print-errorlogs -t 4 --no-suite slow || {
     echo "conformance.sh: the tests failed; docs/conformance.md is unchanged" >&2
     exit 1
 }

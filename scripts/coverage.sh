@@ -22,7 +22,7 @@ for f in "$root"/src/isa/asm*.c "$root"/src/isa/rules*.c; do
 done
 
 find "$build" -name '*.gcda' -delete
-meson test -C "$build" --no-rebuild --suite unit --suite fuzz >"$build/coverage-tests.log" 2>&1 || {
+meson test -C "$build" --no-rebuild -t 4 --suite unit --suite fuzz >"$build/coverage-tests.log" 2>&1 || {
     tail -20 "$build/coverage-tests.log"
     echo "coverage.sh: the tests failed" >&2
     exit 1
