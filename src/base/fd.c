@@ -93,6 +93,7 @@ bool fd_folders_make(const char *path)
 {
     char dir[PATH_MAX];
     size_t n = strlen(path);
+    struct stat sb;
 
     if (n == 0 || n >= sizeof(dir)) {
         errno = n == 0 ? ENOENT : ENAMETOOLONG;
@@ -107,7 +108,10 @@ bool fd_folders_make(const char *path)
             return false;
         dir[i] = path[i];
     }
-    return true;
+    if (stat(dir, &sb) != 0)
+        return false;
+    errno = ENOTDIR;
+    return S_ISDIR(sb.st_mode);
 }
 
 bool fd_file_write(const char *path, const void *data, size_t size, bool fresh)

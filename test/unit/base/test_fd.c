@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +158,41 @@ static void write_goes_on_after_an_interruption(void)
     NEED(status == 0 && ticks > 0);
 }
 
+/* As mkdir -p: a file is no folder, on the way or at the end. */
+static void folders_are_folders(void)
+{
+    char top[] = "/tmp/opennrt-fd-XXXXXX", path[64];
+    struct stat sb;
+
+    NEED(mkdtemp(top) != NULL);
+    snprintf(path, sizeof(path), "%s/a//b/", top);
+    NEED(fd_folders_make(path) && fd_folders_make(path));
+    NEED(stat(path, &sb) == 0 && S_ISDIR(sb.st_mode));
+    snprintf(path, sizeof(path), "%s/link", top);
+    NEED(symlink("a/b", path) == 0 && fd_folders_make(path)); /* to a folder */
+    snprintf(path, sizeof(path), "%s/file", top);
+    NEED(fd_file_write(path, "x", 1, true));
+    errno = 0;
+    NEED(!fd_folders_make(path) && errno == ENOTDIR);
+    snprintf(path, sizeof(path), "%s/file/c", top);
+    errno = 0;
+    NEED(!fd_folders_make(path) && errno == ENOTDIR);
+    snprintf(path, sizeof(path), "%s/lost", top);
+    NEED(symlink("nothing", path) == 0);
+    errno = 0;
+    NEED(!fd_folders_make(path) && errno == ENOENT);
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/file", top);
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/link", top);
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/a/b", top);
+    rmdir(path);
+    snprintf(path, sizeof(path), "%s/a", top);
+    rmdir(path);
+    NEED(rmdir(top) == 0);
+}
+
 #define CASE(fn)                        \
     static void test_##fn(void **state) \
     {                                   \
@@ -167,6 +203,7 @@ CASE(keep_without_room_closes)
 CASE(write_to_a_closed_pipe_is_a_status)
 CASE(write_beyond_the_file_limit_is_a_status)
 CASE(write_goes_on_after_an_interruption)
+CASE(folders_are_folders)
 
 int main(void)
 {
@@ -176,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_write_to_a_closed_pipe_is_a_status),
         cmocka_unit_test(test_write_beyond_the_file_limit_is_a_status),
         cmocka_unit_test(test_write_goes_on_after_an_interruption),
+        cmocka_unit_test(test_folders_are_folders),
     };
 
     return cmocka_run_group_tests_name("base-fd", tests, NULL, NULL);
