@@ -222,14 +222,16 @@ static NRT_STATUS claim(struct device_instance *in, const struct diag_sink *sink
 }
 
 /* The last words of a process of this instance, wherever it has gone. */
-static void dead_core(void *lg, struct device_instance *in, int pid, uint32_t core)
+static void dead_process(void *lg, struct device_instance *in, int pid, const uint32_t *cores,
+                         unsigned count)
 {
     struct dump_config dump;
 
-    coll_flight_dead(in, core, pid,
-                     settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", DUMPDIR_DEFAULT), lg);
+    for (unsigned i = 0; i < count; i++)
+        coll_flight_dead(in, cores[i], pid,
+                         settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", DUMPDIR_DEFAULT), lg);
     dump_config_env(&dump, in, lg);
-    dump_dead(&dump, pid, core);
+    dump_dead(&dump, pid, cores, count);
 }
 
 /* Where the programs of the session print. */
@@ -299,7 +301,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     if (status != NRT_SUCCESS)
         return status;
     cfg.log = lg;
-    cfg.on_dead_core = dead_core;
+    cfg.on_dead = dead_process;
     cfg.on_dead_arg = lg;
     status = device_instance_open(&cfg, &in, err);
     if (status != NRT_SUCCESS)

@@ -165,7 +165,7 @@ enum coll_state coll_progress(struct coll_comm *comm, unsigned budget);
 NRT_STATUS coll_wait(struct coll_comm *comm, struct err *err);
 
 /* What the owner of a core did last, when its process has died in an operation and nobody of its
- * node may be left to write it: for device_config.on_dead_core. A file as a communicator's, in the
+ * node may be left to write it: for device_config.on_dead. A file as a communicator's, in the
  * same folder (`dir` as flight_dir); none where there is one, or no operation was under
  * way. */
 void coll_flight_dead(struct device_instance *in, uint32_t core, int pid, const char *dir,

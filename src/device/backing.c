@@ -297,6 +297,7 @@ static void file_backing_destroy(const struct device_instance *in, uint32_t hbm)
 
 static const struct backing_ops file_ops = {
     .name = "file",
+    .outlives = true,
     .create = file_backing_create,
     .attach = file_backing_attach,
     .map = any_map,

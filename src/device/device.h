@@ -68,9 +68,10 @@ struct device_config {
     uint64_t
         host_limit_bytes;   /* tests: pretend the host can give this much in all; 0: ask the host */
     unsigned lock_limit_ms; /* longest wait for a stopped lock holder; 0: 10 s. Then NRT_TIMEOUT */
-    /* Called for every core of a dead slot that this process reclaims, before its live page is
+    /* Called for every dead slot with cores that this process reclaims, before their live pages are
      * cleared; the control block's lock is not held. May be NULL. */
-    void (*on_dead_core)(void *arg, struct device_instance *in, int pid, uint32_t core);
+    void (*on_dead)(void *arg, struct device_instance *in, int pid, const uint32_t *cores,
+                    unsigned count);
     void *on_dead_arg;
     /* Tests: called after every store of a critical section (kill tests). NULL in production. */
     void (*store_point)(void *arg);
@@ -164,6 +165,18 @@ NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
  */
 uint64_t device_peek(const struct device_instance *in, uint64_t addr, uint64_t size,
                      const void **ret_p);
+/* The same bytes for a process without a slot, or that has not mapped the HBM: mapped read-only
+ * until device_look_end. Changes nothing and gives no block memory; any addr and size. False: they
+ * cannot be had, since nobody who lives has the HBM (and OPENNRT_DIR is not set), or the first
+ * block has no memory. Takes the instance's lock; not for signal handlers. */
+struct device_look {
+    const void *at;
+    uint64_t size; /* at most what was asked for, up to the first block without memory */
+    void *map;     /* private */
+    size_t map_size;
+};
+bool device_look(struct device_instance *in, uint64_t addr, uint64_t size, struct device_look *ret);
+void device_look_end(struct device_look *look);
 /* Tell that the caller has copied device memory [addr, addr + size), which is mapped, to or from
  * its own. Blocks that are copied often are moved to huge pages, if the host gives them; the call
  * that moves one takes a millisecond or so longer. Any thread; never fails. */

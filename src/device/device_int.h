@@ -362,6 +362,8 @@ struct backing_id {
  * held, the others with whatever lock the caller has. fds are the caller's. */
 struct backing_ops {
     const char *name;
+    bool outlives; /* the memory is there after the last process that had it; attach asks no process
+                    */
     NRT_STATUS(*create)
     (const struct device_instance *in, uint32_t hbm, int *ret_fd, struct backing_id *ret_id,
      struct err *err);

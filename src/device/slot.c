@@ -154,12 +154,15 @@ static void slot_clear_locked(struct device_instance *in, uint32_t slot)
 
 static void slot_dump_cores(struct device_instance *in, uint32_t slot)
 {
-    if (!in->cfg.on_dead_core)
-        return;
+    uint32_t cores[TOPO_MAX_CORES];
+    unsigned n = 0;
+
     for (uint32_t c = 0; c < in->lay.cores; c++) {
         if (device_core_owner(in, c) == slot)
-            in->cfg.on_dead_core(in->cfg.on_dead_arg, in, ctl_slot(in, slot)->pid, c);
+            cores[n++] = c;
     }
+    if (n > 0 && in->cfg.on_dead)
+        in->cfg.on_dead(in->cfg.on_dead_arg, in, ctl_slot(in, slot)->pid, cores, n);
 }
 
 /* The next dead slot from *pos on that nobody else reclaims; marks it ours. */
@@ -190,6 +193,8 @@ static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct er
     NRT_STATUS st;
 
     while ((st = ctl_lock(in, err)) == NRT_SUCCESS) {
+        bool cleared = false;
+
         if (!slot_next_dead(in, &pos, &slot)) {
             ctl_unlock(in);
             break;
@@ -205,8 +210,11 @@ static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct er
             ctl_slot(in, slot)->pid == pid && !slot_live_locked(in, slot)) {
             slot_clear_locked(in, slot);
             ++*count;
+            cleared = true;
         }
         ctl_unlock(in);
+        if (!cleared) /* another thread of this process was faster */
+            continue;
         LOGI(in->log, LOG_TDRV, "slot_reclaim", "reclaimed what process %d left in instance \"%s\"",
              pid, in->name);
     }

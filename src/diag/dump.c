@@ -105,6 +105,18 @@ void dump_begin(struct dump *d, uint32_t core)
     }
 }
 
+bool dump_turn(struct dump *d, uint32_t core)
+{
+    const struct device_live_page *p = device_live(d->cfg->in, core);
+
+    if (!p || LOAD(p->job_cluster) != d->cluster ||
+        (d->cluster != 0 && LOAD(p->job_epoch) != d->epoch))
+        return false;
+    d->rank = LOAD(p->rank);
+    d->world = LOAD(p->world);
+    return true;
+}
+
 void dump_end(struct dump *d)
 {
     if (d->dir_fd >= 0)
@@ -389,6 +401,8 @@ static void put_raises(struct dump_out *o, const struct dump *d, uint32_t core,
                                          .page = device_live(in, other)};
     }
     dump_raises(o, device_live(in, core), from, n);
+    if (n > 1)
+        dump_code_close(&theirs);
 }
 
 static void put_core(struct dump_out *o, const struct dump *d, uint32_t core,
@@ -410,6 +424,7 @@ static void put_core(struct dump_out *o, const struct dump *d, uint32_t core,
     dump_out_line(o, "[instr]");
     for (unsigned e = 0; e < ISA_ENGINES; e++)
         put_instructions(o, &code, sg, e, LOAD(p->engine[e].pc));
+    dump_code_close(&code);
     dump_out_line(o, "[semaphores]");
     put_semaphores(o, p);
     dump_out_line(o, "[dma]");

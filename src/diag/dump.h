@@ -65,6 +65,8 @@ struct dump {
  * directory. cfg, status, call, text, quick and signal are set by the caller, dir_fd is -1 after a
  * failure, which is logged. */
 void dump_begin(struct dump *d, uint32_t core);
+/* The next files of the dump are another core's of the same job. False: it is of another job. */
+bool dump_turn(struct dump *d, uint32_t core);
 void dump_end(struct dump *d);
 /* The file of a physical core, and that of its CC-core if it has had collectives. f: the failure
  * of an execution; NULL: from the live page alone. at: position of the core in f. */
@@ -74,8 +76,8 @@ void dump_log(struct dump *d);
 /* Runs neuron-dump, for at most a minute. */
 void dump_tool(struct dump *d);
 
-/* For device_config.on_dead_core: what a process that is gone was at, if it was in an execution or
- * in a collective operation. */
-void dump_dead(const struct dump_config *cfg, int pid, uint32_t core);
+/* For device_config.on_dead: what the cores of a process that is gone were at, those that were in
+ * an execution or in a collective operation. One dump, and one neuron-dump, for all of a job. */
+void dump_dead(const struct dump_config *cfg, int pid, const uint32_t *cores, unsigned count);
 
 #endif

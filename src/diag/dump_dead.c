@@ -21,9 +21,10 @@ static bool worth_a_dump(const struct device_live_page *p)
     return false;
 }
 
-void dump_dead(const struct dump_config *cfg, int pid, uint32_t core)
+/* The cores from `first` on that are of one job; takes them from the list. */
+static void dump_job(const struct dump_config *cfg, int pid, const uint32_t *cores, bool *worth,
+                     unsigned first, unsigned count)
 {
-    const struct device_live_page *p = device_live(cfg->in, core);
     struct dump d = {.cfg = cfg,
                      .status = NRT_FAILURE,
                      .call = "nrt_execute",
@@ -33,15 +34,36 @@ void dump_dead(const struct dump_config *cfg, int pid, uint32_t core)
     char text[96];
     struct plain why;
 
-    if (!p || !worth_a_dump(p) || !dump_enabled(cfg))
-        return;
     plain_init(&why, text, sizeof(text));
     plain_put(&why, "process ");
     plain_i64(&why, pid);
     plain_put(&why, " has died in an execution");
     d.text = text;
-    dump_begin(&d, core);
-    dump_core(&d, core, NULL, 0);
+    dump_begin(&d, cores[first]);
+    for (unsigned i = first; i < count; i++) {
+        if (!worth[i] || !dump_turn(&d, cores[i]))
+            continue;
+        dump_core(&d, cores[i], NULL, 0);
+        worth[i] = false;
+    }
+    worth[first] = false; /* whatever its page says by now */
     dump_tool(&d);
     dump_end(&d);
+}
+
+void dump_dead(const struct dump_config *cfg, int pid, const uint32_t *cores, unsigned count)
+{
+    bool worth[TOPO_MAX_CORES], any = false;
+
+    for (unsigned i = 0; i < count; i++) {
+        const struct device_live_page *p = device_live(cfg->in, cores[i]);
+
+        worth[i] = p && worth_a_dump(p);
+        any = any || worth[i];
+    }
+    if (!any || !dump_enabled(cfg))
+        return;
+    for (unsigned i = 0; i < count; i++)
+        if (worth[i])
+            dump_job(cfg, pid, cores, worth, i, count);
 }

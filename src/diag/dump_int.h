@@ -33,9 +33,11 @@ void dump_out_line(void *out, const char *text); /* a whole line, made by somebo
 struct dump_code {
     const uint8_t *base;                             /* NULL: not to be had */
     uint64_t first[ISA_ENGINES], count[ISA_ENGINES]; /* records */
+    struct device_look look;                         /* of an HBM that is not mapped here */
 };
 void dump_code_open(struct dump_code *c, struct device_instance *in,
                     const struct device_live_page *p, bool quick);
+void dump_code_close(struct dump_code *c);
 /* Record `number` of an engine. False: there is none. */
 bool dump_code_get(const struct dump_code *c, unsigned engine, uint64_t number,
                    struct isa_record *ret);

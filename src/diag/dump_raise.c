@@ -21,15 +21,17 @@
 void dump_code_open(struct dump_code *c, struct device_instance *in,
                     const struct device_live_page *p, bool quick)
 {
-    uint64_t addr = LOAD(p->code_addr), bytes = LOAD(p->code_bytes), i;
+    uint64_t addr = LOAD(p->code_addr), bytes = LOAD(p->code_bytes), got, i;
     const void *at = NULL;
     unsigned engine = 0;
-    void *mapped;
 
     *c = (struct dump_code){.base = NULL};
-    if (!quick) /* another process's program may be in an HBM that this one has not mapped yet */
-        (void)device_map(in, addr, 0, DEVICE_READ, &mapped, NULL);
-    bytes = device_peek(in, addr, bytes, &at);
+    got = device_peek(in, addr, bytes, &at);
+    if (got == 0 && !quick && device_look(in, addr, bytes, &c->look)) {
+        got = c->look.size;
+        at = c->look.at;
+    }
+    bytes = got;
     c->base = at;
     for (i = 0; i < bytes / sizeof(struct isa_record); i++) {
         struct isa_record r;
@@ -43,6 +45,12 @@ void dump_code_open(struct dump_code *c, struct device_instance *in,
             c->first[engine] = i;
         c->count[engine]++;
     }
+}
+
+void dump_code_close(struct dump_code *c)
+{
+    device_look_end(&c->look);
+    c->base = NULL;
 }
 
 bool dump_code_get(const struct dump_code *c, unsigned engine, uint64_t number,

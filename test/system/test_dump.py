@@ -408,7 +408,8 @@ class Rank:
         return self.p.stdout.readline().rstrip('\n')
 
     def say(self, word):
-        assert self.line() == 'ok'
+        got = self.line()
+        assert got == 'ok', (got, self.p.communicate(timeout=120)[1])
         self.p.stdin.write(word + '\n')
         self.p.stdin.flush()
 
@@ -468,15 +469,14 @@ def ranks():
     assert all('all_reduce' in f['operations'][0] for f in got['files'] if f['of'] == 'cc-core')
     proves('dump-025')
 
-    # A rank that dies.
+    # A rank that dies, in an operation that cannot end yet.
     folder = where()
     job_ranks = job(3, folder)
-    for r in job_ranks:
-        r.say('loop')
-    time_to_die(job_ranks[2])
+    job_ranks[2].say('run')
+    under_way(job_ranks[2], 1)
     job_ranks[2].kill()
+    assert all(s in GONE for s in after_death(job_ranks[:2]))
     for r in (0, 1):
-        assert job_ranks[r].line() == 'status 1200'
         job_ranks[r].end()
     got = shown(only(folder))
     c = got['culprit']
@@ -499,13 +499,25 @@ def ranks():
     assert c['rank'] == 1 and c['cause'] == 'never raised' and c['at']['line'] == marked(text(1)), c
 
 
-def time_to_die(rank):
-    """Until the instance shows that the rank has begun operations."""
+GONE = ('status 1200', 'status 1206')  # of who sees a death: the core or the network, whichever is first
+
+
+def after_death(ranks):
+    """Runs them; one may have had all that it needs of the operation in which another died, but not of the next."""
+    for r in ranks:
+        r.say('run')
+    got = [r.line() for r in ranks]
+    return [r.do('run') if s == 'status 0' else s for r, s in zip(ranks, got)]
+
+
+def under_way(rank, sequence, instance=NAME):
+    """Until the instance shows that the rank is in the operation of that number."""
     while True:
-        done = subprocess.run([OPENNRT, 'ranks', '--json'], env=environment(), capture_output=True, text=True, timeout=120,
-                              check=False)
+        done = subprocess.run([OPENNRT, 'ranks', '--json'], env=environment(OPENNRT_INSTANCE=instance), capture_output=True,
+                              text=True, timeout=120, check=False)
         cores = json.loads(done.stdout)['cores'] if done.returncode == 0 else []
-        if any(c['pid'] == rank.p.pid and c['operations'] for c in cores):
+        if any(c['pid'] == rank.p.pid and o['sequence'] == sequence and o['state'] == 'under way'
+               for c in cores for o in c['operations']):
             return
         assert rank.p.poll() is None
 
@@ -549,6 +561,8 @@ def deaths():
         assert c['at']['op'] == 'branch' and c['at']['record'] == 1, c
         assert 'process %d has died' % rank.p.pid in c['text'], c
         assert got['files'][0]['neff_name'] == 'endless' and '-pid-%d-' % rank.p.pid in one_file(folder)
+    dead_memory(endless)
+    dead_pair()
     # Idle: nothing to tell.
     env['NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY'] = folder = where()
     rank = Rank(assembled(good), **env)
@@ -556,6 +570,56 @@ def deaths():
     rank.kill()
     run(good, **env)
     assert os.listdir(folder) == []
+
+
+def dead_memory(endless):
+    """What the program was is known of a dead process, too, where its device memory outlives it: in files, or because somebody
+    else has the HBM, here the other core that shares it. Who comes next has neither device memory nor a slot."""
+    good = HANG.replace('wait never >= 1: nop', 'nop')
+    for how in ('files', 'neighbour'):
+        folder, where_it_is = where(), where()
+        env = {'NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY': folder, 'OPENNRT_INSTANCE': NAME + how, 'OPENNRT_INSTANCE_TYPE': 'trn2.48xlarge',
+               'NEURON_LOGICAL_NC_CONFIG': '1'}
+        if how == 'files':
+            env['OPENNRT_DIR'] = where_it_is
+        else:
+            neighbour = Rank(assembled(good), NEURON_RT_VISIBLE_CORES='1', **env)
+            assert neighbour.do('run') == 'status 0'
+        rank = Rank(endless, NEURON_RT_VISIBLE_CORES='0', NEURON_RT_EXEC_TIMEOUT='0', **env)
+        assert rank.do('begin') == 'begun'
+        executing(rank)
+        rank.kill()
+        run(good, NEURON_RT_VISIBLE_CORES='8', **env)
+        c = shown(folder)['culprit']
+        assert c['cause'] == 'death' and c['pid'] == rank.p.pid and 'goto' in c['at']['instruction'], (how, c)
+        with open(one_file(folder), encoding='ascii') as f:
+            assert len(re.findall(r'^instr engine="sp" record=\d+ bytes=[0-9a-f]+$', f.read(), re.M)) == 2
+        if how == 'neighbour':
+            neighbour.end()
+        subprocess.run([OPENNRT, 'reset', '--instance', NAME + how], env=environment(**env), capture_output=True, check=True)
+
+
+def dead_pair():
+    """Two cores of a dead process are one dump, for which neuron-dump runs once."""
+    folder, tool = where(), os.path.join(where(), 'neuron-dump')
+    with open(tool, 'w', encoding='utf-8') as f:
+        f.write('#!/bin/sh\necho "$@" >>"$0.runs"\n')
+    os.chmod(tool, 0o755)
+    env = {'NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY': folder, 'OPENNRT_INSTANCE': NAME + 'pair', 'OPENNRT_NEURON_DUMP': tool,
+           'OPENNRT_INSTANCE_TYPE': 'trn2.48xlarge', 'NEURON_LOGICAL_NC_CONFIG': '2'}
+    twice = PROGRAMS['endless-loop'][0].replace('.name endless', '.name endless\n.arch trn2\n.lnc 2')
+    rank = Rank(assembled(twice), NEURON_RT_VISIBLE_CORES='0', NEURON_RT_EXEC_TIMEOUT='0', **env)
+    assert rank.do('begin') == 'begun'
+    executing(rank)
+    rank.kill()
+    run(twice.replace('goto again', 'nop'), NEURON_RT_VISIBLE_CORES='1', **env)
+    start = 'opennrt-%spair-nd0-' % NAME
+    assert sorted(f for f in os.listdir(folder) if '-lid-' in f) == [
+        '%snc%d-pid-%d-tid-%d-lid-0' % (start, nc, rank.p.pid, rank.p.pid) for nc in (0, 1)]
+    with open(tool + '.runs', encoding='utf-8') as f:
+        runs = f.read().splitlines()
+    assert len(runs) == 1 and '--pid %d ' % rank.p.pid in runs[0], runs
+    subprocess.run([OPENNRT, 'reset', '--instance', NAME + 'pair'], env=environment(**env), capture_output=True, check=True)
 
 
 def signals():

@@ -279,16 +279,19 @@ static int helper_holder(int argc, char **argv)
 struct dead {
     int calls, pid;
     uint32_t core;
+    unsigned count;
 };
 
-static void on_dead(void *arg, struct device_instance *in, int pid, uint32_t core)
+static void on_dead(void *arg, struct device_instance *in, int pid, const uint32_t *cores,
+                    unsigned count)
 {
     struct dead *d = arg;
 
     (void)in;
     d->calls++;
     d->pid = pid;
-    d->core = core;
+    d->core = cores[0];
+    d->count = count;
 }
 
 /* Commands of interpreters have lines in them, and a process may call itself anything. */
@@ -315,7 +318,7 @@ static void reclaim_after(int sig)
     const char *args[] = {f->dir, NULL};
     struct device_process proc;
 
-    f->cfg.on_dead_core = on_dead;
+    f->cfg.on_dead = on_dead;
     f->cfg.on_dead_arg = &dead;
     struct device_instance *in = fixture_open(f);
     assert_true(runner_start(&p, "holder", args, NULL));
@@ -342,6 +345,7 @@ static void reclaim_after(int sig)
     assert_int_equal(device_runnable(in), 0);
     assert_int_equal(dead.calls, 1);
     assert_int_equal(dead.core, 0);
+    assert_int_equal(dead.count, 1);
     assert_int_equal(dead.pid, pid);
     assert_false(device_process_get(in, 1, &proc));
     PROVES("mem-052");
