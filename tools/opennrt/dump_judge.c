@@ -2,7 +2,8 @@
 /* Inside a core the judge follows waits: from the engine that failed to who changes what it waits
  * for, until it comes to an engine that does not wait, to a wait that nothing can end, or round in
  * a circle. Among ranks a failure of a rank's own comes before a death, and a death before waits;
- * among these, the rank that the others' operations point to. */
+ * among these, the rank that does something else than most in the same place, or else the rank that
+ * the others' operations point to. */
 #include "dump_judge.h"
 
 #include <inttypes.h>
@@ -320,6 +321,78 @@ static bool most_blamed(const struct dump_set *s, uint32_t *ret_rank, unsigned *
     return *ret_votes > 0;
 }
 
+/* A part of an operation's text "#1 all_reduce by mesh (push) of 32 bytes float32, communicator 5,
+ * member 0 of 4 (0,1,2,3): ...": from the first `from` behind `behind`, to the first `to` after
+ * that. */
+struct part {
+    const char *s;
+    size_t len;
+};
+
+static struct part part_of(const char *text, const char *behind, char from, const char *to)
+{
+    const char *p = strstr(text, behind), *start = p ? strchr(p, from) : NULL;
+    const char *end = start ? strstr(start, to) : NULL;
+
+    return end ? (struct part){start, (size_t)(end - start)} : (struct part){"", 0};
+}
+
+static bool part_equal(struct part a, struct part b)
+{
+    return a.len == b.len && memcmp(a.s, b.s, a.len) == 0;
+}
+
+static struct part what_of(const struct dump_op *o)
+{
+    return part_of(o->text, "#", ' ', ", communicator");
+}
+
+/* Operations of the same number of the same group of ranks, which so are to be the same. */
+static bool same_place(const struct dump_op *a, const struct dump_op *b)
+{
+    static const char comm[] = ", communicator ";
+
+    return a->sequence == b->sequence &&
+           part_equal(part_of(a->text, comm, 'c', ", "), part_of(b->text, comm, 'c', ", ")) &&
+           part_equal(part_of(a->text, comm, '(', ")"), part_of(b->text, comm, '(', ")"));
+}
+
+/* How many ranks do in the place of `o` the same, and how many something else. */
+static void count_same(const struct dump_set *s, const struct dump_op *o, unsigned *ret_same,
+                       unsigned *ret_others)
+{
+    *ret_same = *ret_others = 0;
+    for (unsigned i = 0; i < s->n; i++)
+        for (unsigned k = 0; s->file[i].of == DUMP_OF_CC && k < s->file[i].ops; k++) {
+            if (!same_place(o, &s->file[i].op[k]))
+                continue;
+            ++*(part_equal(what_of(o), what_of(&s->file[i].op[k])) ? ret_same : ret_others);
+            break; /* one of a rank: two cores of a logical one tell the same */
+        }
+}
+
+/* The rank that does something else than most do in the same place: who compared first, and with
+ * whom, says nothing about who is right. */
+static const struct dump_file *odd_one(const struct dump_set *s, unsigned *ret_others)
+{
+    const struct dump_file *odd = NULL;
+    unsigned least = 0, same, others;
+
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct dump_op *o = s->file[i].of == DUMP_OF_CC ? stuck(&s->file[i]) : NULL;
+
+        if (!o || what_of(o).len == 0)
+            continue;
+        count_same(s, o, &same, &others);
+        if (same >= others || (odd && same >= least))
+            continue;
+        odd = &s->file[i];
+        least = same;
+        *ret_others = others;
+    }
+    return odd;
+}
+
 static int file_of_rank(const struct dump_set *s, enum dump_of of, uint32_t rank)
 {
     for (unsigned i = 0; i < s->n; i++)
@@ -328,16 +401,32 @@ static int file_of_rank(const struct dump_set *s, enum dump_of of, uint32_t rank
     return -1;
 }
 
+/* Who has the most to say of a failure between ranks: who found it rather than who was stopped by
+ * that. but: the rank that is not asked. NULL: nobody. */
+static const struct dump_file *teller(const struct dump_set *s, uint32_t but)
+{
+    const struct dump_file *stopped = NULL;
+
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct dump_file *f = &s->file[i];
+
+        if (f->of != DUMP_OF_CORE || f->rank == but || !f->text[0])
+            continue;
+        if (!strstr(f->text, " was stopped: "))
+            return f;
+        if (!stopped)
+            stopped = f;
+    }
+    return stopped;
+}
+
 static void blame_rank(const struct dump_set *s, uint32_t rank, unsigned votes,
                        struct dump_verdict *v)
 {
     int cc = file_of_rank(s, DUMP_OF_CC, rank);
     const struct dump_op *o = cc >= 0 ? stuck(&s->file[cc]) : NULL;
-    const char *why = "";
+    const struct dump_file *why = teller(s, rank);
 
-    for (unsigned i = 0; i < s->n && !why[0]; i++)
-        if (s->file[i].of == DUMP_OF_CORE && s->file[i].rank != rank)
-            why = s->file[i].text;
     *v = (struct dump_verdict){.cause = DUMP_CAUSE_COLLECTIVE,
                                .file = file_of_rank(s, DUMP_OF_CORE, rank),
                                .has_rank = true,
@@ -348,8 +437,27 @@ static void blame_rank(const struct dump_set *s, uint32_t rank, unsigned votes,
         strbuf_printf(&v->text, ", which was in %s", o->text);
     else if (v->file < 0)
         strbuf_put(&v->text, ", which has left no dump: it was not in an execution, or runs on");
-    if (why[0])
-        strbuf_printf(&v->text, "; they say: %s", why);
+    if (why)
+        strbuf_printf(&v->text, "; they say: %s", why->text);
+}
+
+static void blame_odd(const struct dump_set *s, const struct dump_file *odd, unsigned others,
+                      struct dump_verdict *v)
+{
+    const struct dump_op *o = stuck(odd);
+    const struct part what = what_of(o);
+    const struct dump_file *why = teller(s, UINT32_MAX); /* who compared may be either */
+
+    *v = (struct dump_verdict){.cause = DUMP_CAUSE_COLLECTIVE,
+                               .file = file_of_rank(s, DUMP_OF_CORE, odd->rank),
+                               .has_rank = true,
+                               .rank = odd->rank};
+    strbuf_printf(
+        &v->text,
+        "rank %" PRIu32 " does%.*s as operation %" PRIu64 " where %u other%s something else",
+        odd->rank, (int)what.len, what.s, o->sequence, others, others == 1 ? " does" : "s do");
+    if (why)
+        strbuf_printf(&v->text, "; rank %" PRIu32 " says: %s", why->rank, why->text);
 }
 
 /* Earlier and graver first: a rank's own failure, then a death. */
@@ -372,6 +480,7 @@ void dump_judge(const struct dump_set *s, struct dump_verdict *v)
     unsigned votes;
     uint32_t rank = 0;
     bool blamed = most_blamed(s, &rank, &votes);
+    const struct dump_file *odd;
 
     *v = (struct dump_verdict){.file = -1};
     for (unsigned i = 0; i < s->n; i++) {
@@ -392,7 +501,11 @@ void dump_judge(const struct dump_set *s, struct dump_verdict *v)
             strbuf_fini(&w.text);
         }
     }
-    if (blamed && weight(v) < 2) {
+    odd = weight(v) < 2 ? odd_one(s, &votes) : NULL;
+    if (odd) {
+        strbuf_fini(&v->text);
+        blame_odd(s, odd, votes, v);
+    } else if (blamed && weight(v) < 2) {
         strbuf_fini(&v->text);
         blame_rank(s, rank, votes, v);
     }
