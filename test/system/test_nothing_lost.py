@@ -6,6 +6,7 @@ before. A rank that lost its partner says so with the documented status and a du
 process, core, byte or file of the instance is left.
 
 usage: test_nothing_lost.py OPENNRT LIBNRT NEURON_LS NEURON_MONITOR [SECONDS [SEED]]"""
+import collections
 import glob
 import json
 import os
@@ -41,6 +42,11 @@ class Tally:
         with self.lock:
             self.count[what] = self.count.get(what, 0) + n
 
+    def fail(self, text):
+        """The first failure counts: the others may come from it."""
+        with self.lock:
+            self.failure = self.failure or text
+
     def over(self):
         return self.failure is not None or time.monotonic() > self.end
 
@@ -52,17 +58,26 @@ class Actor(threading.Thread):
         super().__init__()
         self.site, self.tally, self.number = site, tally, number
         self.random = random.Random(SEED * 100 + number)
+        self.pids = collections.deque(maxlen=2)  # of the processes started last
 
     def run(self):
         try:
             while not self.tally.over():
                 self.round()
         except BaseException as e:  # the main thread tells it
-            self.tally.failure = self.tally.failure or (type(self).__name__, self.number, repr(e))
+            self.tally.fail('%s %d: %r\n%s' % (type(self).__name__, self.number, e, self.told()))
+
+    def told(self):
+        """What the log has of this actor's processes at the moment of a failure, and the memory that there was."""
+        with open(os.path.join(self.site.tmp.name, 'log'), encoding='utf-8', errors='replace') as f:
+            mine = [line for line in f if any(' %d:' % pid in line for pid in self.pids)]
+        with open('/proc/meminfo', encoding='ascii') as f:
+            return ''.join(mine[-40:]) + ''.join(line for line in f if line.startswith(('MemFree', 'MemAvail', 'Shmem')))
 
     def worker(self, core, neff=None, **env):
         """The next process on a core: it starts, and finds no byte of the one before."""
         w = Worker(self.site, neff, NEURON_RT_VISIBLE_CORES=str(core), **env)
+        self.pids.append(w.pid)
         assert w.do('memory 0') == 'ok 0', w.do('memory 0')
         self.tally.add('starts')
         return w
@@ -221,7 +236,7 @@ def main():
             a.join()
         print(', '.join('%d %s' % (n, what) for what, n in sorted(tally.count.items())))
         if tally.failure:
-            sys.exit('%s %d: %s\n%s' % (*tally.failure, open(os.path.join(site.tmp.name, 'log')).read()[-8000:]))
+            sys.exit(tally.failure)
         nothing_left(site)
 
 
