@@ -7,7 +7,8 @@
 set -eu
 
 build="gcc g++ meson ninja-build pkg-config make python3 python3-numpy
-       libarchive-dev libyajl-dev zlib1g-dev libssl-dev libhwloc-dev libsleef-dev libfabric-dev libncurses-dev libfuse3-dev"
+       libarchive-dev libyajl-dev zlib1g-dev libssl-dev libhwloc-dev libsleef-dev libfabric-dev libncurses-dev libfuse3-dev
+       libmicrohttpd-dev libcurl4-openssl-dev"
 test="libcmocka-dev valgrind openmpi-bin spin fuse3 python3-grpcio python3-protobuf"
 bench="libopenblas-dev libdnnl-dev libxsmm-dev pocl-opencl-icd ocl-icd-opencl-dev opencl-c-headers
        libopenmpi-dev openmpi-bin libmpich-dev mpich libgloo-dev"

@@ -84,7 +84,7 @@ class Site:
         subprocess.run([self.opennrt, 'reset', '--force', '-i', self.name], env=self.env, stdout=subprocess.DEVNULL,
                        check=False)
 
-    def run(self, *argv, code=0, **env):
-        done = subprocess.run(argv, env=dict(self.env, **env), capture_output=True, text=True, check=False, timeout=120)
+    def run(self, *argv, code=0, cwd=None, **env):
+        done = subprocess.run(argv, env=dict(self.env, **env), cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == code, (argv, done)
         return done

@@ -40,7 +40,47 @@ def commands(tool):
     return re.findall(r'^  ([a-z]+)  +\w', code(tool, '--help')[1], re.M)
 
 
+def spec(name):
+    with open(os.path.join(root, 'docs/spec', name), encoding='utf-8') as f:
+        return f.read()
+
+
+def listed():
+    """Every option above tool-275 in the checklist: how the tool is asked for its help, and the spellings that this must show."""
+    options = re.findall(r'`tool-\d+` (.*?) (?:option )?(-{1,2}[A-Za-z].*?)(?: \(.*?\))? \u2014 behaviour', spec('checklist.md').split('`tool-275`')[0])
+    text = spec('behaviour.md')
+    parts = re.search(r'`capture \[options\](.*?)`inspect \[(.*?)`view`:(.*?) Global (.*?) Outputs:', text, re.S).groups()
+    explorer = [(command, set(re.findall(r'(?<![\w-])--?[a-zA-Z][\w-]*', part)))
+                for command, part in zip((['capture'], ['inspect'], ['view'], []), parts)]
+    for tool, option in options:
+        names = option.split('/')
+        if tool == 'profile view tool':
+            places = [['neuron-explorer'] + command for command, known in explorer if set(names) <= known]
+            assert places, option
+            for place in places:
+                yield place, names
+        else:
+            yield tool.split(), names
+
+
+def every_option_is_listed():
+    seen, helps = set(), {}
+    for (tool, *command), names in listed():
+        key = (tool, *command)
+        if key not in helps:
+            rc, helps[key], _ = code(tool, *command, '--help')
+            assert rc == 0, key
+        for name in names:
+            assert re.search(r'(?<![\w-])%s(?![\w-])' % re.escape(name), helps[key]), (key, name)
+        seen.add((tool, names[-1]))
+    assert {t for t, _ in seen} == {'nccom-test', 'neuron-explorer', 'neuron-ls', 'neuron-monitor', 'neuron-packager'}, seen
+    assert len(seen) > 100, len(seen)
+    assert {('neuron-explorer', '--db-bucket'), ('nccom-test', '--cc-dim'), ('neuron-packager', '--keep-debug')} <= seen
+
+
 try:
+    every_option_is_listed()
+    proves('tool-275')
     in_tree = {d for d in os.listdir(os.path.join(root, 'tools')) if d not in ('common', 'viewer') and
                os.path.isdir(os.path.join(root, 'tools', d))}
     missing = in_tree - set(tools)

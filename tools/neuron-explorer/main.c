@@ -9,7 +9,7 @@
 
 static int cmd_view(int argc, char **argv)
 {
-    return viewer_command("neuron-explorer view", argc, argv);
+    return viewer_command("neuron-explorer view", true, argc, argv);
 }
 
 static const struct tool_command commands[] = {

@@ -5,5 +5,5 @@
 
 int cmd_view(int argc, char **argv)
 {
-    return viewer_command("opennrt view", argc, argv);
+    return viewer_command("opennrt view", false, argc, argv);
 }

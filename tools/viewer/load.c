@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 #include "base/mem.h"
 
 #define DEPTH_MAX 4 /* folders below the one that is named: timestamp, instance and process */
@@ -269,6 +271,39 @@ bool viewer_set_count(struct viewer_set *s)
             if (in->file.first[m] && !model_count(s, in, m))
                 return false;
     }
+    return true;
+}
+
+static bool set_digest(const struct viewer_set *s, EVP_MD_CTX *c,
+                       unsigned char ret[EVP_MAX_MD_SIZE])
+{
+    bool ok = EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1;
+
+    for (size_t i = 0; ok && i < s->input_count; i++)
+        ok = EVP_DigestUpdate(c, s->inputs[i]->map.bytes, s->inputs[i]->map.size) == 1;
+    for (size_t i = 0; ok && i < s->system_count; i++) {
+        const struct viewer_system *sys = &s->systems[i];
+
+        ok = EVP_DigestUpdate(c, &sys->process, sizeof(sys->process)) == 1 &&
+             EVP_DigestUpdate(c, sys->texts.s, sys->texts.len) == 1 &&
+             EVP_DigestUpdate(c, sys->calls, sys->call_count * sizeof(*sys->calls)) == 1;
+    }
+    return ok && EVP_DigestFinal_ex(c, ret, NULL) == 1;
+}
+
+bool viewer_set_name(const struct viewer_set *s, char ret[VIEWER_SET_NAME_SIZE])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    size_t count = s->input_count + s->system_count;
+    bool ok = c && count > 0 && set_digest(s, c, digest);
+
+    EVP_MD_CTX_free(c);
+    if (!ok)
+        return false;
+    (void)snprintf(ret, VIEWER_SET_NAME_SIZE, "%c_", count == 1 ? 'n' : 'p');
+    for (unsigned i = 0; i < (VIEWER_SET_NAME_SIZE - 3) / 2; i++)
+        (void)snprintf(ret + 2 + 2 * i, 3, "%02x", digest[i]);
     return true;
 }
 

@@ -39,6 +39,10 @@ bool viewer_set_neff(struct viewer_set *s, const char *path);
 bool viewer_set_folder(struct viewer_set *s, const char *path);
 /* Counts all profiles; says what was dropped when they were captured. */
 bool viewer_set_count(struct viewer_set *s);
+/* A name that only these profiles have: "n_" of one, "p_" of several, and 40 hexadecimal digits of
+ * a digest of what they hold. False: there is none, or no digest. */
+#define VIEWER_SET_NAME_SIZE 43
+bool viewer_set_name(const struct viewer_set *s, char ret[VIEWER_SET_NAME_SIZE]);
 void viewer_set_fini(struct viewer_set *s);
 
 #endif

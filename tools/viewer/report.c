@@ -23,7 +23,7 @@ struct page {
 
 /* ---- escapes ---- */
 
-static void html_put(struct strbuf *out, const char *text)
+void viewer_html_put(struct strbuf *out, const char *text)
 {
     for (; *text; text++) {
         size_t n = strcspn(text, "&<>\"'");
@@ -110,9 +110,9 @@ static void summary_put(struct page *p, const struct viewer_shown *s, size_t num
     viewer_text_plain(&plain, s->file);
     (void)viewer_text_words(s, &words);
     strbuf_put(&p->text, "<h2>");
-    html_put(&p->text, plain.s ? plain.s : "");
+    viewer_html_put(&p->text, plain.s ? plain.s : "");
     strbuf_put(&p->text, "</h2>\n<pre>");
-    html_put(&p->text, words.s ? words.s : "");
+    viewer_html_put(&p->text, words.s ? words.s : "");
     strbuf_put(&p->text, "</pre>\n");
     strbuf_printf(&p->text,
                   "<canvas id=\"timeline%zu\"></canvas>\n<div class=\"tip\" id=\"tip%zu\"></div>\n"
@@ -141,7 +141,7 @@ static void memory_put(struct page *p, const struct viewer_system *s)
         most = s->memory[i].a > most ? s->memory[i].a : most;
     viewer_text_plain(&plain, viewer_system_text(s, s->instance));
     strbuf_put(&p->text, "<h2>Memory of the host over time: ");
-    html_put(&p->text, plain.s ? plain.s : "");
+    viewer_html_put(&p->text, plain.s ? plain.s : "");
     strbuf_printf(
         &p->text,
         ", process %" PRIu64 "</h2>\n<svg class=\"memory\" viewBox=\"0 0 %u %u\""

@@ -14,4 +14,7 @@ NRT_STATUS viewer_report(const struct viewer_shown *const *s, size_t count,
                          const struct viewer_system *systems, size_t system_count,
                          const struct viewer_sink *sink, struct err *err);
 
+/* Text inside of an element or of an attribute in quotes; appended. */
+void viewer_html_put(struct strbuf *out, const char *text);
+
 #endif
