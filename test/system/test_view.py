@@ -272,9 +272,9 @@ class View(unittest.TestCase):
         cls.site = Site('view', OPENNRT, LIB).__enter__()
         cls.tmp = tempfile.TemporaryDirectory()
         cls.folder = cls.tmp.name
-        for name in ('matmul', 'layernorm', 'softmax', 'add', 'spill', 'summed', 'pair'):
+        for name in ('matmul', 'layernorm', 'softmax', 'waits', 'add', 'spill', 'summed', 'pair'):
             cls.site.run(OPENNRT, 'asm', os.path.join(PROGRAMS, name + '.nasm'), '-o', cls.path(name + '.neff'))
-        for name in ('matmul', 'layernorm', 'softmax'):
+        for name in ('matmul', 'layernorm', 'softmax', 'waits'):
             cls.capture(cls.site, name, '--profile-nth-exec', '1', '--num-exec', '1', '-s', cls.path(name + '.ntff'))
         cls.capture(cls.site, 'spill', '--exec-mode', 'async', '--num-exec', '2', '-s', cls.path('spill.ntff'))
         cls.capture(cls.site, 'add', '--exec-mode', 'async', '--num-exec', '3', '-s', cls.path('add.ntff'))
