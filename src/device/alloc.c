@@ -275,6 +275,11 @@ static NRT_STATUS alloc_try(struct device_instance *in, const struct device_allo
     return st;
 }
 
+bool device_was_full(const struct device_instance *in)
+{
+    return atomic_load(&in->was_full);
+}
+
 static NRT_STATUS no_room(struct device_instance *in, const struct device_alloc *a,
                           const struct plan *p, struct err *err)
 {
@@ -282,6 +287,7 @@ static NRT_STATUS no_room(struct device_instance *in, const struct device_alloc 
 
     size_text(size, sizeof(size), a->size);
     if (!(a->flags & (DEVICE_ALLOC_QUIET | DEVICE_ALLOC_AT))) {
+        atomic_store(&in->was_full, true);
         if (!in->cfg.no_oom_log)
             oom_report(in, a);
         memlog_write_csv(in);

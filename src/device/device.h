@@ -150,6 +150,10 @@ static inline uint32_t device_vnc_core(const struct device_instance *in, uint32_
 
 enum device_access { DEVICE_READ = 1, DEVICE_WRITE = 2, DEVICE_RW = 3 };
 
+/* Whether a request of this process found no room on its HBM since the instance was opened: what
+ * fails with NRT_RESOURCE may also want memory of the host, or entries of a table. */
+bool device_was_full(const struct device_instance *in);
+
 /* Pointer to device memory [addr, addr + size): maps the HBM into this process on first use and
  * backs the 2 MiB blocks of the range with host memory, so that no access through the pointer can
  * raise a signal. The pointer of an address never changes while the instance is open and is unique

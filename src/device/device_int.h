@@ -189,6 +189,7 @@ struct device_instance {
     pthread_mutex_t map_lock; /* hbm[]: attaching; taken before head.lock */
     struct hbm_map hbm[TOPO_MAX_HBMS];
     _Atomic bool huge_refused;    /* the host gives no huge pages afterwards */
+    atomic_bool was_full;         /* a request found no room on its HBM */
     _Atomic uint64_t host_backed; /* bytes this process backed (for cfg.host_limit_bytes) */
     struct memlog *memlog;        /* own lock inside */
     struct lease_watch *watches;  /* under the control block's lock */

@@ -159,6 +159,7 @@ static NRT_STATUS region_fit(struct scratchpad *sp, uint64_t need, struct err *e
     if (st != NRT_RESOURCE)
         return st == NRT_SUCCESS ? st : err_set(err, st, "%s", grow_err.text);
     a.size = size - sp->region.size;
+    atomic_store(&sp->in->was_full, true);
     if (!sp->in->cfg.no_oom_log)
         oom_report(sp->in, &a);
     memlog_write_csv(sp->in);

@@ -77,6 +77,7 @@ static struct bytes random_neff(unsigned seed, unsigned graphs, bool foreign)
 
 struct question {
     char dir[32], words[600];
+    unsigned limit_kib; /* of files; 0: none */
     char *answer;
     int code;
 };
@@ -100,9 +101,13 @@ static void ask(struct question *q)
     FILE *from, *to;
     int c, status;
 
+    char limit[32] = "";
+
+    if (q->limit_kib)
+        snprintf(limit, sizeof(limit), "ulimit -f %u;", q->limit_kib * 2); /* of 512 bytes */
     snprintf(command, sizeof(command),
-             "cd %s && env -u NEURON_RT_LOG_LOCATION_TDRV " OPENNRT " fit %s 2>&1", q->dir,
-             q->words);
+             "%s cd %s && env -u NEURON_RT_LOG_LOCATION_TDRV " OPENNRT " fit %s 2>&1", limit,
+             q->dir, q->words);
     from = popen(command, "r");
     assert_non_null(from);
     to = open_memstream(&q->answer, &size);
@@ -385,6 +390,27 @@ static void wrong_words_are_refused(void **state)
     question_close(&q);
 }
 
+/* What only the host has too little of, here room for a larger memory table, is no answer. */
+static void a_host_that_is_full_is_no_answer(void **state)
+{
+    struct question q;
+
+    (void)state;
+    question_open(&q);
+    snprintf(q.words, sizeof(q.words), "--instance trn1.2xlarge -t 0:64x100000");
+    ask(&q);
+    if (q.code != 0)
+        fail_msg("%s: %d\n%s", q.words, q.code, q.answer);
+    free(q.answer);
+    q.limit_kib = 1024; /* of a file: the control block of this type has 0.6 MiB to begin with */
+    ask(&q);
+    if (q.code != 1 || strstr(q.answer, "fit\n") || !strstr(q.answer, "larger memory table"))
+        fail_msg("%s: %d\n%s", q.words, q.code, q.answer);
+    free(q.answer);
+    q.answer = NULL;
+    question_close(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +418,7 @@ int main(void)
         cmocka_unit_test(fit_says_what_a_load_takes_on_two_cores),
         cmocka_unit_test(the_edge_is_where_the_load_has_it),
         cmocka_unit_test(wrong_words_are_refused),
+        cmocka_unit_test(a_host_that_is_full_is_no_answer),
     };
 
     runner_watchdog(300);

@@ -93,7 +93,6 @@ struct fit {
     size_t count, cap;
     struct span cores;
     struct device_usage *steady; /* per physical core */
-    bool full;                   /* something found no room */
 };
 
 static bool said(const char *what, const char *why)
@@ -190,7 +189,6 @@ static bool add_neff(struct fit *f, const char *word)
         said(path, "no memory");
     } else if (model_load(f->host, data, size, &where, &f->models[f->count], &err) != NRT_SUCCESS) {
         said(path, err.text);
-        f->full = err.status == NRT_RESOURCE;
     } else {
         if (model_has_collectives(f->models[f->count++]))
             printf("%s: has collectives; the channel buffers that ranks take when they meet are "
@@ -218,10 +216,8 @@ static bool add_tensors(struct fit *f, const char **at)
         return said("--tensors", "there is no such core");
     a.core = device_vnc_core(f->in, (uint32_t)core);
     for (uint64_t i = 0; a.size && i < n; i++)
-        if (device_alloc(f->in, &a, &x, &err) != NRT_SUCCESS) {
-            f->full = err.status == NRT_RESOURCE;
+        if (device_alloc(f->in, &a, &x, &err) != NRT_SUCCESS)
             return said("tensors", err.text);
-        }
     return true;
 }
 
@@ -312,7 +308,7 @@ static int fit(struct fit *f, char **words, int count, const char *tensors)
         ok = add_tensors(f, &at);
     if (ok)
         return answer(f);
-    if (f->full)
+    if (f->in && device_was_full(f->in)) /* else the host could not tell */
         printf("they do not fit\n");
     return EXIT_FAILED;
 }
