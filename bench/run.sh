@@ -42,3 +42,38 @@ if [ -n "$wanted" ]; then
                     "(ideal, share)", ideal, "us", share / 100, (share >= 90 ? "met" : "MISSED") }'
     rm -rf "$work"
 fi
+# What it costs to be looked at, by medians of rounds in turns: processor time of executions of the digits demo and of
+# a program of one instruction; time of the overlap example's four ranks.
+looked() { # name, way, unit (ns, %), most
+    awk -v name="$1" -v way="$2" -v unit="$3" -v most="$4" '
+        /^nothing looks on/ { base = $4 }
+        index($0, way) == 1 { cost = unit == "ns" ? $(NF - 3) : $(NF - 1)
+            printf "%-46s %10.1f  %-20s %10.1f %-8s %7s  at most %g: %s\n", name, cost + 0,
+                "(cost, alone ns)", base, unit, "-", most, (cost <= most ? "met" : "MISSED") }'
+}
+row() { # whether a row of this name is wanted
+    [ -z "$all" ] || return 0
+    for word in $words; do
+        case $1 in *"$word"*) return 0 ;; esac
+    done
+    return 1
+}
+all=$([ $# -gt 0 ] || echo yes) words=$*
+if row "recording profile"; then
+    work=$(mktemp -d)
+    printf '.name "one"\nsp:\n    end\n' >"$work/one.nasm"
+    "$build/tools/opennrt/opennrt" asm "$work/one.nasm" -o "$work/one.neff"
+    "$build/examples/digits_build" "$here/../examples/digits" "$work/digits.neff" >"$work/built"
+    OPENNRT_HOST_THREADS=1 "$build/bench/trace_cost" "$work/one.neff" 41 20000 >"$work/one"
+    OPENNRT_HOST_THREADS=1 "$build/bench/trace_cost" "$work/digits.neff" 41 300 >"$work/digits"
+    looked "recording device time, one instruction" "device time" ns 100 <"$work/one"
+    looked "recording device time, digits" "device time" % 20 <"$work/digits"
+    looked "device profile, digits" "device profile" % 5 <"$work/digits"
+    if [ -n "${BENCH_PYTHON:-}" ]; then
+        "$BENCH_PYTHON" "$here/../examples/overlap/overlap.py" "$build" --recording 11 --times 20 >"$work/overlap"
+        looked "recording device time, overlap" "device time" % 20 <"$work/overlap"
+    else
+        echo "recording device time, overlap: NOT RUN: no NumPy"
+    fi
+    rm -rf "$work"
+fi
