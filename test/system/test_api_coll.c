@@ -111,14 +111,17 @@ static bool every_type_was_seen(void)
     return true;
 }
 
-/* A seed that misses one of these is one in millions. */
-static void all_was_seen(void)
+static bool all_was_seen(void)
 {
     for (unsigned i = 0; i < CASE_KINDS; i++)
-        assert_true(seen.kind[i] > 0);
-    assert_true(every_type_was_seen());
-    assert_true(seen.reduce[0] && seen.reduce[1] && seen.reduce[2]);
-    assert_true(seen.stream[0] && seen.stream[1] && seen.in_place && seen.coalesced && seen.idle);
+        if (seen.kind[i] == 0)
+            return false;
+    return every_type_was_seen() && seen.reduce[0] && seen.reduce[1] && seen.reduce[2] &&
+           seen.stream[0] && seen.stream[1] && seen.in_place && seen.coalesced && seen.idle;
+}
+
+static void all_is_proved(void)
+{
     PROVES("intra-001");
     PROVES("intra-002");
     PROVES("intra-003");
@@ -126,7 +129,6 @@ static void all_was_seen(void)
     PROVES("intra-005");
     PROVES("intra-006");
     PROVES("intra-007");
-    PROVES("intra-008");
     PROVES("intra-009");
     PROVES("intra-010");
     PROVES("intra-011");
@@ -142,7 +144,8 @@ static void random_tables_by_threads_of_one_process(void **state)
 
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         coll_session(sizes[i]);
-        for (unsigned k = 0; k < 12 || (sizes[i] == 8 && k < 90 && !every_type_was_seen()); k++) {
+        /* an all_reduce in place is one operation of 27: one seed of 280 has none in 12 tables */
+        for (unsigned k = 0; k < 12 || (sizes[i] == 8 && k < 90 && !all_was_seen()); k++) {
             struct coll_case c = case_draw(seed + 100 * i + k, sizes[i]);
 
             case_as_threads(&c);
@@ -151,7 +154,8 @@ static void random_tables_by_threads_of_one_process(void **state)
         coll_nothing_held(sizes[i]);
         nrt_close();
     }
-    all_was_seen();
+    assert_true(all_was_seen());
+    all_is_proved();
 }
 
 static void threads_meet_over_the_root_when_it_is_given(void **state)
