@@ -9,8 +9,9 @@
 
 #include <string.h>
 
-#define TURN    4096 /* records an engine runs before the others are looked at */
-#define OUTSIDE 64   /* and before the outside may work, which no order depends on */
+#define TURN         4096 /* records an engine runs before the others are looked at */
+#define REGS_AT_ONCE 8
+#define OUTSIDE      64 /* and before the outside may work, which no order depends on */
 
 void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsigned core,
                unsigned engine)
@@ -24,6 +25,14 @@ void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsign
 }
 
 /* ---- the execution ---- */
+
+/* In pieces that a compiler writes as stores: for all of them at once GCC takes rep stos, which
+ * needs longer to begin than an execution of nothing has for ten other things. */
+static void regs_clear(struct core_engine *en)
+{
+    for (unsigned r = 0; r < ISA_REGS; r += REGS_AT_ONCE)
+        memset(en->regs + r, 0, REGS_AT_ONCE * sizeof(en->regs[0]));
+}
 
 static void start_core(struct core_exec *x, unsigned core)
 {
@@ -58,7 +67,7 @@ static void start_core(struct core_exec *x, unsigned core)
         en->nconds = 0;
         en->clock_ps = 0;
         en->retired = 0;
-        memset(en->regs, 0, sizeof(en->regs));
+        regs_clear(en);
         x->ready |= 1u << (core * 8 + e);
     }
     kernel_core_start(&c->kc);

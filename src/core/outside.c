@@ -107,20 +107,32 @@ static void record_ps(struct core_exec *x, enum time_event_kind kind, unsigned u
                       uint32_t serial, uint64_t ps)
 {
     struct time_events *ev = x->events;
-    uint64_t dropped;
+    uint64_t dropped = ev->dropped;
 
-    if (ev == NULL)
-        return;
-    dropped = ev->dropped;
     record_event(x, kind, unit, 0, 0, (int32_t)(uint32_t)ps, serial);
     if (ev->dropped == dropped)
         ev->ev[ev->count - 1].extra = (uint32_t)(ps >> 32);
 }
 
-static void signal_apply(struct core_exec *x, const struct core_signal *s)
+/* Somebody records the run. */
+static void signal_record(struct core_exec *x, const struct core_signal *s)
 {
     const struct core_trigger *t = s->of;
     unsigned unit = TIME_UNIT(t->core, t->engine);
+
+    record_ps(x, TIME_EV_COLL_ARRIVAL, unit, t->serial, s->arrival_ps);
+    record_ps(x, TIME_EV_COLL_LASTS, unit, t->serial, s->lasts_ps);
+    record_ps(x, TIME_EV_COLL_ENGINES, unit, t->serial, s->engines_ps);
+    record_ps(x, TIME_EV_COLL_PACKET, unit, t->serial, s->packet_ps);
+    record_event(x, TIME_EV_XFER_DONE, unit, 0, 0, 0, t->serial);
+    if (t->semaphore >= 0)
+        record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)t->semaphore, ISA_UPD_INC, 1,
+                     t->serial);
+}
+
+static void signal_apply(struct core_exec *x, const struct core_signal *s)
+{
+    const struct core_trigger *t = s->of;
     uint64_t ps = t->ps;
 
     if (t->core >= x->count || t->engine >= ISA_ENGINES || t->semaphore >= ISA_SEMAPHORES ||
@@ -145,14 +157,9 @@ static void signal_apply(struct core_exec *x, const struct core_signal *s)
     x->stream_ps[t->stream] = ps;
     if (x->outside_ps < ps)
         x->outside_ps = ps;
-    record_ps(x, TIME_EV_COLL_ARRIVAL, unit, t->serial, s->arrival_ps);
-    record_ps(x, TIME_EV_COLL_LASTS, unit, t->serial, s->lasts_ps);
-    record_ps(x, TIME_EV_COLL_ENGINES, unit, t->serial, s->engines_ps);
-    record_ps(x, TIME_EV_COLL_PACKET, unit, t->serial, s->packet_ps);
-    record_event(x, TIME_EV_XFER_DONE, unit, 0, 0, 0, t->serial);
+    if (__builtin_expect(x->events != NULL, 0))
+        signal_record(x, s);
     if (t->semaphore >= 0) {
-        record_event(x, TIME_EV_XFER_UPDATE, unit, (unsigned)t->semaphore, ISA_UPD_INC, 1,
-                     t->serial);
         sem_add(x, t->core, (unsigned)t->semaphore, 1, ps);
         if (x->check != NULL)
             check_coll_signal(x->check, t, sem_load(x->core[t->core], (unsigned)t->semaphore));

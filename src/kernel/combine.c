@@ -215,9 +215,14 @@ static void combine_around(const struct k_vec *v, enum dtype t, enum kernel_comb
 void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src, unsigned nsrc,
                     void *const *dst, unsigned ndst, size_t n, enum kernel_stores stores)
 {
-    const struct k_vec *v = k_vec_choose(KERNEL_MATH_FAST);
     bool around = stores == KERNEL_STORES_AROUND;
+    const struct k_vec *v;
 
+    if (n <= BLOCK && nsrc == 1 && ndst == 1 && !around) {
+        memmove(dst[0], src[0], n * dtype_size(t));
+        return;
+    }
+    v = k_vec_choose(KERNEL_MATH_FAST);
     if (n <= BLOCK && nsrc == 2 && ndst == 1 && !around && is_f32(t)) { /* small ones are many */
         v->bin[alu_of(op)](dst[0], src[0], src[1], n);
         return;
