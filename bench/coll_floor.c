@@ -39,7 +39,8 @@ static bool prepare(void *arg, enum job_op op, uint64_t bytes, float **x, float 
     f->count = bytes / sizeof(float);
     *x = f->buf[0][f->rank];
     *y = f->buf[1][f->rank];
-    return bytes <= MOST && (op == JOB_ALL_REDUCE || !f->full);
+    return bytes <= MOST && op != JOB_TRIP && op != JOB_WINDOW &&
+           (op == JOB_ALL_REDUCE || !f->full);
 }
 
 /* Sum of src[0..nsrc) (a copy of one) to every dst, elements [from, to). */

@@ -5,9 +5,11 @@
 #endif
 #include "coll_job.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +40,22 @@ static void must(bool good, const char *what)
         return;
     perror(what);
     exit(1);
+}
+
+unsigned job_port_free(void)
+{
+    struct sockaddr_in a;
+    socklen_t size = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    memset(&a, 0, sizeof(a));
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    must(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 &&
+             getsockname(fd, (struct sockaddr *)&a, &size) == 0,
+         "bench: port");
+    close(fd);
+    return ntohs(a.sin_port);
 }
 
 void *job_alloc(size_t size)
@@ -236,6 +255,12 @@ static bool output_check(const struct point *p)
     case JOB_REDUCE_SCATTER:
         for (uint64_t i = 0; i < block; i++)
             if (p->y[i] != all * pattern(p->rank * block + i))
+                return false;
+        return true;
+    case JOB_TRIP:
+    case JOB_WINDOW: /* rank 0's input */
+        for (uint64_t i = 0; i < n && (p->rank != 0 || p->r->op == JOB_TRIP); i++)
+            if (p->y[i] != pattern(i))
                 return false;
         return true;
     default:

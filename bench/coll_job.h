@@ -24,7 +24,18 @@ extern "C" {
 #define JOB_RANKS   8
 #define JOB_SAMPLES 4096
 
-enum job_op { JOB_ALL_REDUCE, JOB_ALL_GATHER, JOB_REDUCE_SCATTER, JOB_BARRIER, JOB_OPS };
+/* TRIP: rank 0's x to rank 1's y, and from there to rank 0's y. WINDOW: x to rank 1's y in
+ * JOB_WINDOW_MESSAGES messages, all under way at once, and a word back when they have come. */
+enum job_op {
+    JOB_ALL_REDUCE,
+    JOB_ALL_GATHER,
+    JOB_REDUCE_SCATTER,
+    JOB_BARRIER,
+    JOB_TRIP,
+    JOB_WINDOW,
+    JOB_OPS
+};
+#define JOB_WINDOW_MESSAGES 8
 enum job_command { JOB_PREPARE, JOB_CALLS, JOB_CHAIN, JOB_TRIPS, JOB_RELEASE, JOB_QUIT };
 
 struct job_region {
@@ -79,6 +90,7 @@ void job_serve(struct job_region *r, uint32_t rank, const struct job_library *li
 void job_start_line(struct job_region *r, const struct job_library *lib, void *arg);
 
 double job_now_us(void);
+unsigned job_port_free(void); /* of TCP: nobody has it now */
 void *job_alloc(size_t size); /* 2 MiB aligned, huge pages asked for, touched */
 
 #ifdef __cplusplus

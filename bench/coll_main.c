@@ -30,7 +30,7 @@ struct row {
     enum job_op op;
     uint32_t ranks;
     uint64_t bytes;
-    double goal, floor_goal; /* ratio to the best peer, and to the floor; 0: none */
+    double goal, floor_goal; /* ratio to the best peer, and to the floor; 0: none is set */
     bool nodes;              /* each rank is one */
 };
 
@@ -53,6 +53,11 @@ static const struct row rows[] = {
     {JOB_REDUCE_SCATTER, 2, MIB, 0.5, 0},
     {JOB_REDUCE_SCATTER, 2, 4 * MIB, 0.5, 0},
     {JOB_REDUCE_SCATTER, 2, 64 * MIB, 0.5, 0},
+    {JOB_TRIP, 2, 8, 0, 0},
+    {JOB_TRIP, 2, 64 * KIB, 0, 0},
+    {JOB_TRIP, 2, MIB, 0, 0},
+    {JOB_TRIP, 2, 64 * MIB, 0, 0},
+    {JOB_WINDOW, 2, 64 * MIB, 0, 0},
     {JOB_ALL_REDUCE, 4, 64, 0.7, 0},
     {JOB_ALL_REDUCE, 4, 4 * KIB, 0.7, 0},
     {JOB_ALL_REDUCE, 4, MIB, 0.7, 0},
@@ -61,6 +66,11 @@ static const struct row rows[] = {
     {JOB_ALL_REDUCE, 2, 64 * KIB, 1.0, 0, true},
     {JOB_ALL_REDUCE, 2, MIB, 1.0, 0, true},
     {JOB_ALL_REDUCE, 2, 64 * MIB, 1.0, 0, true},
+    {JOB_TRIP, 2, 8, 0, 0, true},
+    {JOB_TRIP, 2, 64 * KIB, 0, 0, true},
+    {JOB_TRIP, 2, MIB, 0, 0, true},
+    {JOB_TRIP, 2, 64 * MIB, 0, 0, true},
+    {JOB_WINDOW, 2, 64 * MIB, 0, 0, true},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -194,7 +204,8 @@ static const char *size_text(uint64_t bytes)
 
 static void row_name(const struct row *row, char *out, size_t size)
 {
-    static const char *const names[] = {"all_reduce", "all_gather", "reduce_scatter", "barrier"};
+    static const char *const names[] = {"all_reduce", "all_gather",      "reduce_scatter",
+                                        "barrier",    "send, send back", "8 sends"};
 
     snprintf(out, size, "%s, %u %s%s%s%s", names[row->op], row->ranks, row->nodes ? "node" : "rank",
              row->ranks > 1 ? "s" : "", row->bytes ? ", " : "",
@@ -266,6 +277,10 @@ static void verdict_print(const struct row *row, double ratio, double above, con
     bool met = (ratio == 0 || ratio <= row->goal) &&
                (row->floor_goal == 0 || above == 0 || above <= row->floor_goal);
 
+    if (row->goal == 0) { /* the figures alone */
+        printf("  %s%s\n", best ? "-; best: " : "-", best ? best : "");
+        return;
+    }
     printf("  <= %.2f", row->goal);
     if (row->floor_goal > 0)
         printf(", <= %.1f floors", row->floor_goal);

@@ -4,12 +4,9 @@
  * triggers an operation, waits for it, triggers the next on what it wrote, and so on.
  *
  *     coll_neff REGION [nodes]          nodes: each rank has an instance of its own */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -108,8 +105,8 @@ static bool prepare(void *arg, enum job_op op, uint64_t bytes, float **x, float 
 
     s->op = op;
     s->bytes = bytes;
-    if (op == JOB_BARRIER)
-        return false; /* no such operation in a NEFF */
+    if (op != JOB_ALL_REDUCE && op != JOB_ALL_GATHER && op != JOB_REDUCE_SCATTER)
+        return false; /* not in a NEFF, or not of this library */
     must(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, bytes, "x", &s->x), "allocate");
     must(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, bytes, "y", &s->y), "allocate");
     must(nrt_allocate_tensor_set(&s->in), "set");
@@ -166,22 +163,6 @@ static void release(void *arg)
     nrt_tensor_free(&s->y);
 }
 
-/* A port that nobody has now. */
-static unsigned port_free(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) ||
-        getsockname(fd, (struct sockaddr *)&a, &size)) {
-        perror("coll_neff: port");
-        exit(1);
-    }
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
 static void environment(uint32_t rank, bool nodes, unsigned port)
 {
     const char *run = getenv("OPENNRT_INSTANCE"); /* of run_coll.sh, which removes what is left */
@@ -202,7 +183,7 @@ int main(int argc, char **argv)
     static const struct job_library lib = {
         .prepare = prepare, .run = run, .release = release, .chain = chain};
     struct neff_side s = {0};
-    unsigned port = port_free();
+    unsigned port = job_port_free();
 
     bool nodes = argc == 3 && strcmp(argv[2], "nodes") == 0;
 

@@ -122,6 +122,8 @@ static bool prepare(void *arg, enum job_op op, uint64_t bytes, float **x, float 
 {
     struct ours_side *o = arg;
 
+    if (op == JOB_TRIP || op == JOB_WINDOW)
+        return false; /* coll_sendrecv's */
     *x = memory(o, bytes, &o->x);
     *y = memory(o, bytes, &o->y);
     plan_make(o, op, bytes);
@@ -144,8 +146,11 @@ static void release(void *arg)
     struct ours_side *o = arg;
     struct err err = {0};
 
+    if (!o->plan)
+        return; /* nothing was prepared */
     coll_plan_destroy(o->plan);
     sched_destroy(o->schedule);
+    o->plan = NULL;
     must(device_free(o->in, &o->x, &err), &err);
     must(device_free(o->in, &o->y, &err), &err);
 }

@@ -55,6 +55,7 @@
 static const struct side_kind kinds[] = {
     {"in NEFFs", SIDE_OURS, SIDE_NODE, false, "coll_neff", "exec %D/coll_neff %R", 1000},
     {"coll room", SIDE_OURS, SIDE_NODE, false, "coll_ours", "exec %D/coll_ours %R"},
+    {"sendrecv", SIDE_OURS, SIDE_NODE_2, false, "coll_sendrecv", "exec %D/coll_sendrecv %R"},
     {"half", SIDE_FLOOR, SIDE_NODE, false, "coll_floor", "exec %D/coll_floor %R half"},
     {"half, around", SIDE_FLOOR, SIDE_NODE, false, "coll_floor", "exec %D/coll_floor %R around"},
     {"full", SIDE_FLOOR, SIDE_NODE, false, "coll_floor", "exec %D/coll_floor %R full"},
@@ -86,6 +87,9 @@ static const struct side_kind kinds[] = {
      SAME "exec %D/coll_neff %R nodes", 1000},
     {"coll room, tcp;ofi_rxm", SIDE_OURS, SIDE_NODES, false, "coll_ours",
      SAME "exec %D/coll_ours %R nodes"},
+    {"sendrecv, tcp;ofi_rxm", SIDE_OURS, SIDE_NODES, false, "coll_sendrecv",
+     SAME "exec %D/coll_sendrecv %R nodes"},
+    {"sendrecv", SIDE_OURS, SIDE_NODES, false, "coll_sendrecv", "exec %D/coll_sendrecv %R nodes"},
     {"in NEFFs", SIDE_OURS, SIDE_NODES, false, "coll_neff", "exec %D/coll_neff %R nodes", 1000},
     {"coll room", SIDE_OURS, SIDE_NODES, false, "coll_ours", "exec %D/coll_ours %R nodes"},
     {"openmpi ofi", SIDE_PEER, SIDE_NODES, false, "coll_openmpi", OMPI_2 OFI REGION},
