@@ -6,6 +6,7 @@
 #include "diag/profile.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include "diag/profile_doc.h"
 #include "model/model.h"
 
-#define PATH_BYTES 1024
+#define PATH_BYTES (PATH_MAX + 160) /* a folder and a name in it */
 
 /* Profile buffers (behaviour.md 1.2 numbers 27 to 31). */
 enum { BUF_EVENT, BUF_DMA, BUF_THROTTLE, BUF_CC_INSTRUCTION, BUF_CC_EVENT, BUF_COUNT };
@@ -357,7 +358,7 @@ static struct target *target_new(struct profiler *p, const struct model *m, cons
     return NULL;
 }
 
-static NRT_STATUS target_check(struct profiler *p, const struct model *m, const char *path,
+static NRT_STATUS target_check(const struct profiler *p, const struct model *m, const char *path,
                                struct err *err)
 {
     for (struct target *t = p->targets; t; t = t->next) {
@@ -366,8 +367,6 @@ static NRT_STATUS target_check(struct profiler *p, const struct model *m, const 
         if (strcmp(t->path, path) == 0)
             return err_set(err, NRT_INVALID, "%s is another profile's file", path);
     }
-    if (!fd_file_write(path, "", 0, false))
-        return err_set(err, NRT_INVALID, "%s: %s", path, strerror(errno));
     return NRT_SUCCESS;
 }
 
@@ -387,15 +386,23 @@ NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char 
         goto out_unlock;
     }
     status = cores_take(p, model_vnc(m, 0), model_instance_count(m), err);
-    if (status != NRT_SUCCESS) {
-        target_free(t);
-        goto out_unlock;
+    if (status != NRT_SUCCESS)
+        goto out_free;
+    /* Last, since it empties a file that is there. */
+    if (!fd_file_write(path, "", 0, false)) {
+        status = err_set(err, NRT_INVALID, "%s: %s", path, strerror(errno));
+        goto out_give;
     }
     pthread_mutex_lock(&p->lock);
     t->next = p->targets;
     p->targets = t;
     pthread_mutex_unlock(&p->lock);
+    goto out_unlock;
 
+out_give:
+    cores_give(p, model_vnc(m, 0), model_instance_count(m));
+out_free:
+    target_free(t);
 out_unlock:
     pthread_mutex_unlock(&p->change);
     return status;
@@ -529,7 +536,7 @@ static NRT_STATUS save_fresh(struct profile_doc *doc, const char *folder, uint32
 
         if ((size_t)snprintf(path, sizeof(path), "%s/%s_vnc_%u_%u.ntff", folder, hash, vnc, k) >=
             sizeof(path))
-            break;
+            return err_set(err, NRT_FAILURE, "%s: %s", folder, strerror(ENAMETOOLONG));
         if (profile_doc_write(doc, path, true, &why) == NRT_SUCCESS)
             return NRT_SUCCESS;
         if (why.status != NRT_INVALID) /* it is not that the name is taken */
@@ -538,12 +545,28 @@ static NRT_STATUS save_fresh(struct profile_doc *doc, const char *folder, uint32
     return err_set(err, NRT_FAILURE, "%s: no name is free", folder);
 }
 
+/* The profile of a model that went, which could not be saved: for the next try, unless the core has
+ * executed something meanwhile. */
+static void keep_again(struct profiler *p, uint32_t vnc, struct profile_doc *doc)
+{
+    struct core_record *c = &p->cores[vnc];
+
+    model_core_hold(p->cfg.host, vnc);
+    if (!c->seen && !c->kept) {
+        c->kept = doc;
+        doc = NULL;
+    }
+    model_core_release(p->cfg.host, vnc);
+    profile_doc_free(doc);
+}
+
 NRT_STATUS profiler_continuous_save(struct profiler *p, uint32_t vnc, const char *folder,
                                     struct err *err)
 {
     struct core_record *c = &p->cores[vnc];
     struct profile_doc *doc = NULL;
     NRT_STATUS status = NRT_SUCCESS;
+    bool kept = false;
 
     pthread_mutex_lock(&p->change);
     if (!p->continuous) {
@@ -558,10 +581,15 @@ NRT_STATUS profiler_continuous_save(struct profiler *p, uint32_t vnc, const char
     if (!c->seen && c->kept) {
         doc = c->kept;
         c->kept = NULL;
+        kept = true;
     }
     model_core_release(p->cfg.host, vnc);
     if (status == NRT_SUCCESS)
         status = save_fresh(doc, folder, vnc, err);
+    if (kept && status != NRT_SUCCESS) {
+        keep_again(p, vnc, doc);
+        goto out_unlock;
+    }
     profile_doc_free(doc);
 
 out_unlock:

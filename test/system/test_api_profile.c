@@ -177,6 +177,32 @@ static void profile_holds_every_event(void **state)
     job_fini(&j);
 }
 
+/* A profile that does not begin, here since its buffers have no room, leaves the file as it was. */
+static void a_file_is_emptied_only_by_a_profile_that_begins(void **state)
+{
+    const uint64_t left = UINT64_C(200) << 20; /* of the HBM, for 384 MiB of buffers */
+    const char *path = path_of("kept.ntff");
+    nrt_tensor_t *big = NULL;
+    struct stat st;
+    struct job j;
+    FILE *old = fopen(path, "w");
+
+    (void)state;
+    assert_non_null(old);
+    fputs("of before", old);
+    fclose(old);
+    job_init(&j, 0);
+    for (uint64_t size = UINT64_C(16) << 30; !big; size -= left)
+        (void)nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, size, "big", &big);
+    assert_int_equal(nrt_profile_start(j.m, path), NRT_RESOURCE); /* and a table in the log */
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, strlen("of before"));
+    nrt_tensor_free(&big);
+    assert_ok(nrt_profile_start(j.m, path));
+    assert_ok(nrt_profile_stop(path));
+    job_fini(&j);
+}
+
 static void profile_refuses_wrong_names(void **state)
 {
     const char *a = path_of("a.ntff"), *b = path_of("b.ntff");
@@ -268,7 +294,9 @@ static void continuous_keeps_the_latest(void **state)
     assert_ok(nrt_profile_continuous_save(0, other)); /* these options' folder */
     assert_int_equal(files_in(second, name), 1);
     PROVES("api-085");
-    job_fini(&j); /* of an unloaded model, too */
+    job_fini(&j); /* of an unloaded model, too, and a save that fails does not lose it */
+    assert_ok(nrt_profile_continuous_options_set_output_dir(o, name)); /* a file */
+    assert_fails(nrt_profile_continuous_save(0, o), NRT_FAILURE, "nrt_profile_continuous_save");
     assert_ok(nrt_profile_continuous_save(0, other));
     assert_int_equal(files_in(second, name), 2);
     PROVES("api-087");
@@ -425,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(profile_holds_every_event),
+        cmocka_unit_test(a_file_is_emptied_only_by_a_profile_that_begins),
         cmocka_unit_test(profile_refuses_wrong_names),
         cmocka_unit_test(continuous_keeps_the_latest),
         cmocka_unit_test(continuous_needs_the_cores_for_itself),
