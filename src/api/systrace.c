@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "api/api_int.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "nrt/nrt_sys_trace.h"
 
@@ -228,11 +229,13 @@ static NRT_STATUS finish(const char *filename, struct err *err)
     NRT_STATUS status;
     int fd;
 
-    fd = fd_keep(open(filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    fd = fault_hit(FAULT_FILE)
+             ? -1
+             : fd_keep(open(filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (fd < 0)
         return err_set(err, NRT_INVALID, "%s: %s", filename, strerror(errno));
     status = trace_fetch(&api_.trace, TRACE_BY_API_TRACE, TRACE_ALL, TRACE_ALL, &out, err);
-    if (status == NRT_SUCCESS && !fd_write_all(fd, out.s, out.len))
+    if (status == NRT_SUCCESS && (fault_hit(FAULT_FILE) || !fd_write_all(fd, out.s, out.len)))
         status = err_set(err, NRT_FAILURE, "%s: %s", filename, strerror(errno));
     strbuf_fini(&out);
     if (close(fd) != 0 && status == NRT_SUCCESS)

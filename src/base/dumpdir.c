@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include "base/fault.h"
 #include "base/fd.h"
 #include "base/plain.h"
 
@@ -92,7 +91,7 @@ int dumpdir_open(const char *dir)
         errno = ENOENT;
         return -1;
     }
-    if (fault_hit(FAULT_FILE) || !fd_folders_make(dir))
+    if (!fd_folders_make(dir))
         return -1;
     return fd_keep(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/fd.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -95,6 +97,8 @@ bool fd_folders_make(const char *path)
     size_t n = strlen(path);
     struct stat sb;
 
+    if (fault_hit(FAULT_FILE))
+        return false;
     if (n == 0 || n >= sizeof(dir)) {
         errno = n == 0 ? ENOENT : ENAMETOOLONG;
         return false;
@@ -116,11 +120,14 @@ bool fd_folders_make(const char *path)
 
 bool fd_file_write(const char *path, const void *data, size_t size, bool fresh)
 {
-    int fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (fresh ? O_EXCL : O_TRUNC), 0644));
+    int fd;
     bool ok;
 
+    if (fault_hit(FAULT_FILE))
+        return false;
+    fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (fresh ? O_EXCL : O_TRUNC), 0644));
     if (fd < 0)
         return false;
-    ok = fd_write_all(fd, data, size);
+    ok = !fault_hit(FAULT_FILE) && fd_write_all(fd, data, size);
     return close(fd) == 0 && ok;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/broken.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -145,7 +146,9 @@ NRT_STATUS debug_stream_connect(struct debug_streams *d, uint32_t vnc, int *ret_
     if (s->fd >= 0) {
         status = err_set(err, NRT_INVALID, "core %u has a client already", vnc);
     } else {
-        s->fd = fd_keep(eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC));
+        s->fd = fault_hit(FAULT_FILE)
+                    ? -1
+                    : fd_keep(eventfd(0, EFD_SEMAPHORE | EFD_NONBLOCK | EFD_CLOEXEC));
         if (s->fd < 0)
             status = err_set(err, NRT_RESOURCE, "no descriptor for a stream: %s", strerror(errno));
     }
@@ -238,12 +241,13 @@ static struct event *event_new(const struct model_print *p)
 static void stream_put(struct debug_streams *d, struct stream *s, const struct model_print *p)
 {
     static const uint64_t one = 1;
-    struct event *e = s->count < d->capacity ? event_new(p) : NULL;
+    bool room = s->count < d->capacity;
+    struct event *e = room ? event_new(p) : NULL;
 
     if (!e) {
         if (s->dropped++ == 0)
-            LOGW(d->log, LOG_NRT, "debug_stream",
-                 "core %u: the stream is full, events are dropped from here on", p->vnc);
+            LOGW(d->log, LOG_NRT, "debug_stream", "core %u: %s, events are dropped from here on",
+                 p->vnc, room ? "no host memory for an event" : "the stream is full");
         return;
     }
     *s->end = e;
@@ -330,8 +334,10 @@ static void text_put(struct debug_streams *d, struct stream *s, const struct mod
 
     if (!s->text)
         s->text = mem_alloc(d->stdout_size);
-    if (!s->text)
+    if (!s->text) {
+        LOGE(d->log, LOG_NRT, "debug_stream", "no host memory for text that a program prints");
         return;
+    }
     if (n > room)
         n = room;
     memcpy(s->text + s->text_len, p->data, n);

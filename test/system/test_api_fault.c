@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "api_support.h"
-#include "base/fault.h"
+#include "fault_tour.h"
 #include "models.h"
 #include "neffs.h"
 #include "nrt/nrt_async.h"
@@ -52,34 +52,6 @@ struct things {
     nrta_error_tracker_t *tracker;
 };
 
-/* Names of the functions called, each once. */
-static char called[128][64];
-
-static void note(const char *call)
-{
-    size_t n = strcspn(call, "("), i = 0;
-
-    while (called[i][0] && (strlen(called[i]) != n || strncmp(called[i], call, n) != 0))
-        i++;
-    memcpy(called[i], call, n);
-}
-
-#define TRY(call)               \
-    do {                        \
-        NRT_STATUS s_ = (call); \
-        note(#call);            \
-        if (s_ != NRT_SUCCESS)  \
-            return s_;          \
-    } while (0)
-/* One that has another answer on this device. */
-#define TRY_FOR(call, status)   \
-    do {                        \
-        NRT_STATUS s_ = (call); \
-        note(#call);            \
-        if (s_ != (status))     \
-            return s_;          \
-    } while (0)
-
 /* What needs no object. */
 static NRT_STATUS tour_facts(void)
 {
@@ -91,7 +63,7 @@ static NRT_STATUS tour_facts(void)
     int error = -1;
 
     TRY(nrt_get_version(&version, sizeof(version)));
-    note("nrt_get_status_as_str(");
+    tour_note("nrt_get_status_as_str");
     if (!nrt_get_status_as_str(NRT_SUCCESS))
         return NRT_FAILURE;
     TRY(nrt_get_instance_info(&info, sizeof(info)));
@@ -102,7 +74,7 @@ static NRT_STATUS tour_facts(void)
     TRY(nrt_host_device_id_get(0, &n));
     n = 4;
     TRY(nrt_host_device_id_rid_map_get(&n, map));
-    note("nrt_get_libnccl_net(");
+    tour_note("nrt_get_libnccl_net");
     if (nrt_get_libnccl_net(&error, bdf, sizeof(bdf)) || error)
         return NRT_FAILURE;
     TRY_FOR(nrt_get_attached_efa_bdf(map, bdf, &size), NRT_FAILURE);
@@ -127,7 +99,7 @@ static NRT_STATUS tour_async(struct things *k)
     TRY(nrta_execute_schedule(k->m, k->in, k->out, 0, k->tracker, &seq[3]));
     TRY(nrt_async_drain_queued_execs(-1));
     TRY(nrt_register_async_exec_callback(NULL, NULL));
-    note("nrta_get_completion_handle(");
+    tour_note("nrta_get_completion_handle");
     status = nrta_get_completion_handle(seq[1], &fd);
     if (status == NRT_SUCCESS)
         close(fd);
@@ -173,15 +145,15 @@ static NRT_STATUS tour(struct things *k)
     b = (nrt_tensor_batch_t){k->t[0], &op, 1};
     TRY(nrt_tensor_write_batch(&b, 1, false));
     TRY(nrt_tensor_read_batch(&b, 1, false));
-    note("nrt_tensor_get_va(");
+    tour_note("nrt_tensor_get_va");
     va = nrt_tensor_get_va(k->t[4]);
     if (!va)
         return NRT_RESOURCE;
     TRY(nrt_memcpy_to_device((char *)va + 100, buf, sizeof(buf)));
-    note("nrt_get_dmabuf_fd(");
+    tour_note("nrt_get_dmabuf_fd");
     if (nrt_get_dmabuf_fd((uint64_t)(uintptr_t)va, 4096, &fd) == NRT_SUCCESS)
         close(fd); /* where the host can */
-    note("nrt_tensor_get_size(");
+    tour_note("nrt_tensor_get_size");
     if (nrt_tensor_get_size(k->t[4]) != 3 << 20)
         return NRT_FAILURE;
     TRY(nrt_tensor_get_device_allocation_info(k->t[4], &where));
@@ -222,11 +194,11 @@ static NRT_STATUS tour(struct things *k)
 static void give_back(struct things *k)
 {
     for (const char *const *name =
-             (const char *const[]){"nrt_unload(", "nrt_free_model_tensor_info(",
-                                   "nrt_destroy_tensor_set(", "nrt_tensor_free(",
-                                   "nrta_error_tracker_destroy(", NULL};
+             (const char *const[]){"nrt_unload", "nrt_free_model_tensor_info",
+                                   "nrt_destroy_tensor_set", "nrt_tensor_free",
+                                   "nrta_error_tracker_destroy", NULL};
          *name; name++)
-        note(*name);
+        tour_note(*name);
     (void)nrt_trace_stop("/dev/null"); /* a tour that ended early may have left one */
     if (k->g)
         assert_ok(nrt_unload(k->g));
@@ -255,10 +227,6 @@ static void expect_nothing_held(const char *what, uint64_t hit)
                      stats.bytes_used);
     }
 }
-
-static const char *const names[] = {"alloc",  "mmap",  "file",     "lock",       "backing",
-                                    "thread", "queue", "hbm-full", "queue-full", "net-loss"};
-static_assert(sizeof(names) / sizeof(names[0]) == FAULT_POINT_COUNT, "each has a name");
 
 static void calls_survive_every_fault(void **state)
 {
@@ -295,10 +263,8 @@ static void calls_survive_every_fault(void **state)
             }
             fault_arm((enum fault_point)p, hit);
             status = tour(&k);
-            if (status != NRT_SUCCESS && status != NRT_RESOURCE && status != NRT_FAILURE &&
-                status != NRT_TIMEOUT && status != NRT_INVALID &&
-                (p != FAULT_ASYNC || status != NRT_QUEUE_FULL))
-                fail_msg("%s %llu: status %d", names[p], (unsigned long long)hit, status);
+            if (!tour_status_may_be((enum fault_point)p, status))
+                fail_msg("%s %llu: status %d", tour_points[p], (unsigned long long)hit, status);
             failed += status != NRT_SUCCESS;
             give_back(&k);
             fault_disarm();
@@ -306,20 +272,20 @@ static void calls_survive_every_fault(void **state)
                 nrt_close();
                 assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
             }
-            expect_nothing_held(names[p], hit);
+            expect_nothing_held(tour_points[p], hit);
             if (!fresh && runner_open_fds() != fds)
-                fail_msg("%s %llu: %u open files, were %u", names[p], (unsigned long long)hit,
+                fail_msg("%s %llu: %u open files, were %u", tour_points[p], (unsigned long long)hit,
                          runner_open_fds(), fds);
             memset(&k, 0, sizeof(k));
             status = tour(&k);
             if (status != NRT_SUCCESS)
-                fail_msg("%s %llu: the next tour gives %d\n%s", names[p], (unsigned long long)hit,
-                         status, api_log());
+                fail_msg("%s %llu: the next tour gives %d\n%s", tour_points[p],
+                         (unsigned long long)hit, status, api_log());
             give_back(&k);
             api_log_clear();
         }
         PROVES("api-137"); /* no status but those above: 11 is none of them */
-        printf("%-8s %llu hits, %llu seen by a call\n", names[p], (unsigned long long)hits,
+        printf("%-8s %llu hits, %llu seen by a call\n", tour_points[p], (unsigned long long)hits,
                (unsigned long long)failed);
         nrt_close();
     }
@@ -331,42 +297,15 @@ static void the_tour_makes_every_call(void **state)
 {
     static const char *const headers[] = {"nrt.h", "nrt_async.h", "nrt_experimental.h",
                                           "nrt_status.h", "nrt_version.h"};
+    static const char *const but[] = {"nrt_init", "nrt_close", "nrt_set_pool_eng_ucode", "nrta_cc_",
+                                      NULL};
     unsigned found = 0;
 
     for (size_t h = 0; h < sizeof(headers) / sizeof(headers[0]); h++) {
         char path[4096];
-        size_t size;
-        char *text, *end;
 
         snprintf(path, sizeof(path), NRT_HEADERS "/%s", headers[h]);
-        text = read_file(path, &size);
-        text = realloc(text, size + 1);
-        assert_non_null(text);
-        text[size] = '\0';
-        for (char *p = text; (p = strstr(p, "\n")); p++) {
-            char name[64] = "";
-            size_t i = 0;
-
-            /* "NRT_STATUS nrt_x(" at the start of a line. */
-            if (sscanf(p, "\nNRT_STATUS %63[a-z0-9_](", name) != 1 &&
-                sscanf(p, "\nvoid %63[a-z0-9_](", name) != 1 &&
-                sscanf(p, "\nvoid *%63[a-z0-9_](", name) != 1 &&
-                sscanf(p, "\nsize_t %63[a-z0-9_](", name) != 1 &&
-                sscanf(p, "\nconst char *%63[a-z0-9_](", name) != 1)
-                continue;
-            end = strstr(p + 1, name) + strlen(name);
-            if (*end != '(')
-                continue;
-            found++;
-            if (strcmp(name, "nrt_init") == 0 || strcmp(name, "nrt_close") == 0 ||
-                strcmp(name, "nrt_set_pool_eng_ucode") == 0 || strncmp(name, "nrta_cc_", 8) == 0)
-                continue;
-            while (called[i][0] && strcmp(called[i], name) != 0)
-                i++;
-            if (!called[i][0])
-                fail_msg("%s is not on the tour", name);
-        }
-        free(text);
+        found += tour_covers(path, but);
     }
     printf("%u functions declared\n", found);
     assert_in_range(found, 45, 100);
@@ -396,16 +335,16 @@ static void init_and_close_survive_every_fault(void **state)
             status = nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "");
             if (status != NRT_SUCCESS && status != NRT_RESOURCE && status != NRT_FAILURE &&
                 status != NRT_TIMEOUT)
-                fail_msg("%s %llu: status %d", names[p], (unsigned long long)hit, status);
+                fail_msg("%s %llu: status %d", tour_points[p], (unsigned long long)hit, status);
             nrt_close();
             fault_disarm();
             if (runner_open_fds() != fds)
-                fail_msg("%s %llu: %u open files, were %u", names[p], (unsigned long long)hit,
+                fail_msg("%s %llu: %u open files, were %u", tour_points[p], (unsigned long long)hit,
                          runner_open_fds(), fds);
             assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
             nrt_close();
         }
-        printf("%-8s %llu hits\n", names[p], (unsigned long long)hits);
+        printf("%-8s %llu hits\n", tour_points[p], (unsigned long long)hits);
     }
 }
 
