@@ -310,6 +310,17 @@ static const char *descr_of(enum dtype t)
     return NULL;
 }
 
+bool npy_holds(const struct npy_desc *d, enum dtype t)
+{
+    const char *want = descr_of(t), *have = descr_of(d->dtype);
+
+    if (want == NULL)
+        return false;
+    if (want[1] == 'V')
+        return d->elem_size == dtype_size(t);
+    return have != NULL && strcmp(have, want) == 0;
+}
+
 bool npy_write_header(struct strbuf *out, enum dtype t, unsigned ndim, const uint64_t *shape)
 {
     const char *descr = descr_of(t);

@@ -27,6 +27,9 @@ struct npy_desc {
 /* Parse the header at the start of bytes [0, size). The data need not be inside [0, size); the
  * caller compares data_off + data_bytes with what it has. */
 NRT_STATUS npy_parse(const void *bytes, size_t size, struct npy_desc *ret, struct err *err);
+/* Whether elements of type t stand in such an array: it has NumPy's type for t, or NumPy has none
+ * and the elements are as long. */
+bool npy_holds(const struct npy_desc *d, enum dtype t);
 /* Append a version 1 header for a C-order array; false when memory is out or dtype has no descr
  * (bfloat16 and fp8 are written as '<V2' and '|V1', as ml_dtypes saves them). */
 bool npy_write_header(struct strbuf *out, enum dtype t, unsigned ndim, const uint64_t *shape);

@@ -61,12 +61,14 @@ static int run(const char *const *argv, char *out, size_t size)
 }
 #define RUN(out, ...) run((const char *const[]){__VA_ARGS__, NULL}, out, sizeof(out))
 
-static void npy_floats(const char *name, const float *v, uint64_t n)
+/* An array of four elements of four bytes. */
+static void npy_four(const char *name, enum dtype t, unsigned ndim, const uint64_t *shape,
+                     const void *v)
 {
     struct strbuf b = {0};
 
-    assert_true(npy_write_header(&b, DT_FP32, 1, &n));
-    strbuf_putn(&b, (const char *)v, n * 4);
+    assert_true(npy_write_header(&b, t, ndim, shape));
+    strbuf_putn(&b, v, 16);
     put(name, b.s, b.len);
     strbuf_fini(&b);
 }
@@ -74,13 +76,14 @@ static void npy_floats(const char *name, const float *v, uint64_t n)
 static void opennrt_run_reads_and_writes_npy(void **state)
 {
     float a[4] = {1, 2, 3, 4}, b[4] = {0.5, 0.25, -3, 100};
+    static const uint64_t four = 4;
     struct npy_desc d;
     uint8_t buf[512];
     char out[4096];
     size_t n;
 
     put_neff("add.neff", neff_add(4));
-    npy_floats("a.npy", a, 4);
+    npy_four("a.npy", DT_FP32, 1, &four, a);
     put("b.bin", b, sizeof(b)); /* raw */
     assert_int_equal(RUN(out, OPENNRT, "run", "add.neff", "--input", "a=a.npy", "--input",
                          "b=b.bin", "--output", "results", "--repeat", "3"),
@@ -104,6 +107,31 @@ static void opennrt_run_reads_and_writes_npy(void **state)
     assert_non_null(strstr(out, "  c = 1 2 3 4\n"));
 }
 
+/* As many bytes are not enough: of an array, type and shape are the input's, too. */
+static void opennrt_run_takes_arrays_that_fit(void **state)
+{
+    static const struct {
+        enum dtype t;
+        unsigned ndim;
+        uint64_t shape[3];
+        int rc;
+    } rows[] = {{DT_FP32, 1, {4}, 0},     {DT_FP32, 2, {1, 4}, 0}, {DT_FP32, 3, {1, 4, 1}, 0},
+                {DT_INT32, 1, {4}, 1},    {DT_UINT8, 1, {16}, 1},  {DT_FP32, 2, {2, 2}, 1},
+                {DT_BF16, 2, {2, 4}, 1},  {DT_FP16, 1, {8}, 1},    {DT_FP32, 3, {2, 1, 2}, 1},
+                {DT_UINT64, 2, {1, 2}, 1}};
+    static const float v[4] = {1, 2, 3, 4};
+    char out[4096];
+
+    put_neff("add.neff", neff_add(4));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        npy_four("x.npy", rows[i].t, rows[i].ndim, rows[i].shape, v);
+        if (RUN(out, OPENNRT, "run", "add.neff", "-i", "a=x.npy") != rows[i].rc)
+            fail_msg("row %zu: %s", i, out);
+        if (rows[i].rc == 0)
+            assert_non_null(strstr(out, "  c = 1 2 3 4\n"));
+    }
+}
+
 static void opennrt_run_refuses_what_is_wrong(void **state)
 {
     static const char eight[8];
@@ -118,6 +146,7 @@ static void opennrt_run_refuses_what_is_wrong(void **state)
     assert_int_equal(RUN(out, OPENNRT, "run", "add.neff", "--repeat", "0"), 2);
     assert_int_equal(RUN(out, OPENNRT, "run", "--help"), 0);
     assert_int_equal(RUN(out, OPENNRT, "run", "missing.neff"), 1);
+    assert_int_equal(RUN(out, OPENNRT, "run", "."), 1);
     assert_int_equal(RUN(out, OPENNRT, "run", "short.bin"), 1);
     assert_int_equal(RUN(out, OPENNRT, "run", "add.neff", "-i", "z=a.npy"), 1);
     assert_int_equal(RUN(out, OPENNRT, "run", "add.neff", "-i", "a=short.bin"), 1);
@@ -187,6 +216,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opennrt_run_reads_and_writes_npy),
+        cmocka_unit_test(opennrt_run_takes_arrays_that_fit),
         cmocka_unit_test(opennrt_run_refuses_what_is_wrong),
         cmocka_unit_test(run_neff_has_the_guides_command_line),
     };

@@ -19,7 +19,9 @@ bool tool_file_map(const char *tool, const char *path, struct tool_file *ret)
     void *p = MAP_FAILED;
 
     errno = fd < 0 ? errno : 0;
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0)
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        errno = EISDIR;
+    else if (fd >= 0 && errno == 0 && st.st_size > 0)
         p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         fprintf(stderr, "%s: %s: %s\n", tool, path, errno ? strerror(errno) : "empty file");
@@ -37,8 +39,50 @@ void tool_file_unmap(struct tool_file *f)
     munmap((void *)f->bytes, f->size);
 }
 
+/* Whether the array has the input's type and, but for sizes of 1, its shape: bytes of anything else
+ * would be taken for what they are not. Inputs without a type take all. */
+static bool array_fits(const nrt_tensor_info_t *info, const struct npy_desc *d)
+{
+    unsigned i = 0, k = 0;
+
+    if (info->dtype == NRT_DTYPE_UNKNOWN)
+        return true;
+    if (!npy_holds(d, (enum dtype)info->dtype))
+        return false;
+    for (;; i++, k++) {
+        while (i < d->ndim && d->shape[i] == 1)
+            i++;
+        while (k < info->ndim && info->shape[k] == 1)
+            k++;
+        if (i == d->ndim || k == info->ndim)
+            return i == d->ndim && k == info->ndim;
+        if (d->shape[i] != info->shape[k])
+            return false;
+    }
+}
+
+/* "q.npy holds int32 [256, 64], input q is float32 [256, 64]" */
+static void misfit_tell(const char *tool, const char *path, const nrt_tensor_info_t *info,
+                        const struct npy_desc *d)
+{
+    struct strbuf t = {0};
+
+    strbuf_printf(&t, "%s: %s holds ", tool, path);
+    if (d->dtype == DT_INVALID)
+        strbuf_printf(&t, "elements of %zu bytes [", d->elem_size);
+    else
+        strbuf_printf(&t, "%s [", dtype_name(d->dtype));
+    for (unsigned i = 0; i < d->ndim; i++)
+        strbuf_printf(&t, "%s%llu", i ? ", " : "", (unsigned long long)d->shape[i]);
+    strbuf_printf(&t, "], input %s is %s [", info->name, dtype_name((enum dtype)info->dtype));
+    for (uint32_t i = 0; i < info->ndim; i++)
+        strbuf_printf(&t, "%s%u", i ? ", " : "", info->shape[i]);
+    fprintf(stderr, "%s]\n", t.failed ? tool : t.s);
+    strbuf_fini(&t);
+}
+
 static bool payload(const char *tool, const char *path, const struct tool_file *f,
-                    const uint8_t **ret, size_t *ret_size)
+                    const nrt_tensor_info_t *info, const uint8_t **ret, size_t *ret_size)
 {
     size_t n = strlen(path);
     struct npy_desc d;
@@ -57,6 +101,10 @@ static bool payload(const char *tool, const char *path, const struct tool_file *
                 d.fortran_order ? "Fortran order" : "the data end early");
         return false;
     }
+    if (!array_fits(info, &d)) {
+        misfit_tell(tool, path, info, &d);
+        return false;
+    }
     *ret = f->bytes + d.data_off;
     *ret_size = d.data_bytes;
     return true;
@@ -73,7 +121,7 @@ bool tool_tensor_fill(const char *tool, const nrt_tensor_info_t *info, nrt_tenso
 
     if (!tool_file_map(tool, path, &f))
         return false;
-    ok = payload(tool, path, &f, &bytes, &size);
+    ok = payload(tool, path, &f, info, &bytes, &size);
     if (ok && size != info->size) {
         fprintf(stderr, "%s: %s has %zu bytes, input %s needs %zu\n", tool, path, size, info->name,
                 info->size);

@@ -20,7 +20,8 @@ struct tool_file {
 bool tool_file_map(const char *tool, const char *path, struct tool_file *ret);
 void tool_file_unmap(struct tool_file *f);
 
-/* The array of an .npy file, all of any other, into the tensor, which must be as long. */
+/* The array of an .npy file, which must have the input's type and shape (sizes of 1 aside), or all
+ * of any other, which must be as long. */
 bool tool_tensor_fill(const char *tool, const nrt_tensor_info_t *info, nrt_tensor_t *tensor,
                       const char *path);
 

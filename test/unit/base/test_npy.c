@@ -151,6 +151,32 @@ static void write_of_types_that_numpy_lacks(void **state)
     assert_false(npy_write_header(&b, DT_FP32, NPY_MAX_DIMS + 1, shape));
 }
 
+/* Which elements an array may hold: NumPy's own type, or as many bytes where it has none. */
+static void an_array_holds_its_type(void **state)
+{
+    static const struct {
+        enum dtype array, elements;
+        bool holds;
+    } rows[] = {
+        {DT_FP32, DT_FP32, true},     {DT_FP32, DT_TF32, true},    {DT_INT32, DT_FP32, false},
+        {DT_UINT32, DT_INT32, false}, {DT_BOOL, DT_UINT8, false},  {DT_BF16, DT_BF16, true},
+        {DT_UINT16, DT_BF16, true},   {DT_FP16, DT_BF16, true},    {DT_FP32, DT_BF16, false},
+        {DT_BF16, DT_FP16, false},    {DT_UINT8, DT_FP8_E4, true}, {DT_FP8_E5, DT_UINT8, false},
+        {DT_FP32, DT_INVALID, false}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct strbuf b = {.s = NULL};
+        struct npy_desc d;
+        uint64_t n = 3;
+
+        assert_true(npy_write_header(&b, rows[i].array, 1, &n));
+        assert_int_equal(npy_parse(b.s, b.len, &d, NULL), NRT_SUCCESS);
+        if (npy_holds(&d, rows[i].elements) != rows[i].holds)
+            fail_msg("row %zu", i);
+        strbuf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +186,7 @@ int main(void)
         cmocka_unit_test(parse_accepts_older_spellings),
         cmocka_unit_test(write_is_what_numpy_writes),
         cmocka_unit_test(write_of_types_that_numpy_lacks),
+        cmocka_unit_test(an_array_holds_its_type),
     };
 
     return cmocka_run_group_tests_name("npy", tests, NULL, NULL);
