@@ -80,7 +80,7 @@
     X(OPENNRT_NEFF_LENIENT, BOOL, "0", Y, "lenient reading of NEFFs") \
     X(OPENNRT_CPU_NODES, BOOL, "1", Y, "0 forbids CPU nodes") \
     X(OPENNRT_MATH, WORD, "fast", Y, "exact: run the portable definition of every kernel") \
-    X(OPENNRT_CHECK, LIST, "unset", Y, "checks while executing: race, uninit") \
+    X(OPENNRT_CHECK, LIST, "unset", Y, "checks while executing: race, uninit; another word: no load") \
     X(OPENNRT_MAX_JSON, INT, "268435456", Y, "largest JSON member read, bytes") \
     X(OPENNRT_HOST_THREADS, INT, "CPUs of the mask", Y, "threads of the kernel pool") \
     X(OPENNRT_JOB_KEY, TEXT, "unset", Y, "key that the ranks of a job share") \

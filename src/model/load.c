@@ -13,22 +13,36 @@
 #define TIMEOUT_DEFAULT 30
 #define MAX_JSON        268435456
 
-static unsigned checks_env(void)
+/* A check that is not known cannot be made: a program that asked for it must not seem clean. */
+static NRT_STATUS checks_env(unsigned *ret, struct err *err)
 {
+    static const char between[] = ", \t";
     const char *p = settings_str("OPENNRT_CHECK", "");
-    unsigned checks = 0;
+    size_t n;
 
-    while (*p) {
-        size_t n = strcspn(p, ",");
-
+    *ret = 0;
+    for (p += strspn(p, between); *p; p += n, p += strspn(p, between)) {
+        n = strcspn(p, between);
         if (n == 4 && strncasecmp(p, "race", n) == 0)
-            checks |= CORE_CHECK_RACE;
+            *ret |= CORE_CHECK_RACE;
         else if (n == 6 && strncasecmp(p, "uninit", n) == 0)
-            checks |= CORE_CHECK_UNINIT;
-        p += n;
-        p += *p == ',';
+            *ret |= CORE_CHECK_UNINIT;
+        else
+            return err_set(err, NRT_INVALID, "OPENNRT_CHECK: \"%.*s\" is neither race nor uninit",
+                           (int)(n < 64 ? n : 64), p);
     }
-    return checks;
+    return NRT_SUCCESS;
+}
+
+static enum kernel_math math_env(const struct diag_sink *sink)
+{
+    const char *word = settings_str("OPENNRT_MATH", "fast");
+
+    if (strcasecmp(word, "exact") == 0)
+        return KERNEL_MATH_EXACT;
+    if (strcasecmp(word, "fast") != 0)
+        diag_warn(sink, "OPENNRT_MATH: \"%s\" is neither exact nor fast, using fast", word);
+    return KERNEL_MATH_FAST;
 }
 
 static void env_read(struct model_host *h, struct load_env *e)
@@ -45,8 +59,7 @@ static void env_read(struct model_host *h, struct load_env *e)
     e->lenient = settings_bool("OPENNRT_NEFF_LENIENT", false, sink);
     e->cpu_nodes = settings_bool("OPENNRT_CPU_NODES", true, sink);
     e->max_json = (uint64_t)settings_int("OPENNRT_MAX_JSON", MAX_JSON, 0, INT64_MAX, sink);
-    e->math = strcasecmp(settings_str("OPENNRT_MATH", "fast"), "exact") == 0 ? KERNEL_MATH_EXACT
-                                                                             : KERNEL_MATH_FAST;
+    e->math = math_env(sink);
     e->device_time = settings_bool("OPENNRT_DEVICE_TIME", false, sink);
     e->dma_packet = (uint64_t)settings_limited("NEURON_RT_DBG_DMA_PACKETIZATION_SIZE", 0, 0);
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++) {
@@ -54,7 +67,6 @@ static void env_read(struct model_host *h, struct load_env *e)
 
         e->coll_packet_ps[i] = time_dma_ps(h->gen, TIME_DMA_COPY, (uint64_t)bytes);
     }
-    e->checks = checks_env();
 }
 
 static NRT_STATUS timeline_path(struct model *m, struct err *err)
@@ -432,7 +444,9 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
     m->rank = where->rank;
     m->world = where->world ? where->world : 1;
     env_read(h, &m->env);
-    status = timeline_path(m, err);
+    status = checks_env(&m->env.checks, err);
+    if (status == NRT_SUCCESS)
+        status = timeline_path(m, err);
     if (status == NRT_SUCCESS)
         status = neff_open(m, bytes, size, err);
     if (status == NRT_LOAD_NOT_ENOUGH_NC) {

@@ -425,6 +425,29 @@ static void execute_under_a_check_completes_with_an_error(void **state)
     api_log_clear();
 }
 
+/* Who asks for a check that there is not must not take the program for clean. */
+static void an_unknown_check_is_refused_by_name(void **state)
+{
+    static const struct {
+        const char *value;
+        NRT_STATUS status;
+    } rows[] = {{"", NRT_SUCCESS},
+                {" race , UNINIT,", NRT_SUCCESS},
+                {"races", NRT_INVALID},
+                {"race,uninit,all", NRT_INVALID},
+                {"rac", NRT_INVALID}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        api_log_clear();
+        setenv("OPENNRT_CHECK", rows[i].value, 1);
+        if (load_status(neff_nothing(64), 0, 1) != rows[i].status)
+            fail_msg("\"%s\"\n%s", rows[i].value, api_log());
+        unsetenv("OPENNRT_CHECK");
+        assert_int_equal(api_log_has("is neither race nor uninit"), rows[i].status != NRT_SUCCESS);
+    }
+    api_log_clear();
+}
+
 static void nan_is_an_error_only_when_asked(void **state)
 {
     static const char *const names[] = {NULL, "NEURON_RT_NUMERICAL_ERRORS_VERBOSITY",
@@ -487,6 +510,7 @@ int main(void)
         cmocka_unit_test(execute_out_of_bounds_of_an_embedding_update_says_so),
         cmocka_unit_test(execute_dumps_inputs_when_asked),
         cmocka_unit_test(execute_under_a_check_completes_with_an_error),
+        cmocka_unit_test(an_unknown_check_is_refused_by_name),
         cmocka_unit_test(nan_is_an_error_only_when_asked),
     };
 
