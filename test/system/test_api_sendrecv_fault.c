@@ -221,6 +221,6 @@ int main(void)
         cmocka_unit_test_teardown(calls_survive_every_fault, end_session),
         cmocka_unit_test(the_tour_makes_every_call)};
 
-    runner_watchdog(280);
+    runner_watchdog(580);
     return cmocka_run_group_tests_name("api-sendrecv-fault", tests, setup, teardown);
 }
