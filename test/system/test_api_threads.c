@@ -8,12 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "api_support.h"
 #include "neffs.h"
+#include "nrt/ndebug_stream.h"
+#include "nrt/nrt_async.h"
+#include "nrt/nrt_profile.h"
+#include "nrt/nrt_sys_trace.h"
+#include "opennrt/fault.h"
 #include "proves.h"
 #include "runner.h"
 
@@ -53,6 +61,22 @@ static void own_fini(struct own *o)
     nrt_tensor_free(&o->c);
     nrt_destroy_tensor_set(&o->in);
     nrt_destroy_tensor_set(&o->out);
+}
+
+/* Until a request is complete; asleep, or asking. */
+static void finish(nrta_seq_t seq, bool asleep)
+{
+    struct pollfd p = {.events = POLLIN};
+    bool done = false;
+
+    if (asleep) {
+        OK(nrta_get_completion_handle(seq, &p.fd));
+        MUST(poll(&p, 1, RUNNER_WAIT_MS) == 1);
+        close(p.fd);
+    }
+    do
+        OK(nrta_is_completed(seq, &done));
+    while (!done && sched_yield() == 0);
 }
 
 /* One model, one input, an output of each thread. */
@@ -149,6 +173,95 @@ static void *asks(void *arg)
     return NULL;
 }
 
+/* Requests of each kind on all queues, each with a tracker of its thread. */
+static void *requests(void *arg)
+{
+    nrta_error_tracker_t *tracker;
+    const nrta_error_t *list;
+    uint8_t sent[64], got[64];
+    nrta_seq_t seq, last;
+    nrt_tensor_t *t;
+    struct own o;
+    size_t count;
+
+    own_init(&o);
+    OK(nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, 64, "t", &t));
+    OK(nrta_error_tracker_create(0, &tracker));
+    for (int i = 0; i < ROUNDS / 3; i++) {
+        memset(sent, i, sizeof(sent));
+        OK(nrta_tensor_write(t, sent, 0, 64, i % 2, tracker, &seq));
+        finish(seq, i % 3 == 0);
+        OK(nrta_tensor_copy(t, 0, o.c, 0, 64, i % 2, tracker, &seq));
+        finish(seq, i % 3 == 1);
+        OK(nrta_tensor_read(got, o.c, 0, 64, i % 2, tracker, &seq));
+        finish(seq, i % 3 == 2);
+        MUST(got[0] == (uint8_t)i && got[63] == (uint8_t)i);
+        OK(nrta_execute_schedule(shared_model, o.in, o.out, 0, tracker, &seq));
+        finish(seq, false);
+        OK(nrta_get_sequence(0, NRTA_XU_COMPUTE, 0, &last));
+        MUST(last >= seq);
+        OK(nrt_tensor_read(o.c, got, 0, 64));
+        MUST(got[0] == 7 && got[63] == 7);
+    }
+    OK(nrta_error_tracker_get_list(tracker, &list, &count));
+    MUST(count == 0);
+    nrta_error_tracker_destroy(tracker);
+    nrt_tensor_free(&t);
+    own_fini(&o);
+    return NULL;
+}
+
+/* What there is one of in a process: who comes second is refused, and says so. */
+static bool began(NRT_STATUS status)
+{
+    MUST(status == NRT_SUCCESS || status == NRT_FAILURE || status == NRT_INVALID);
+    return status == NRT_SUCCESS;
+}
+
+/* Captures begin, are read and end while others execute; who has not begun one may end one. */
+static void *observes(void *arg)
+{
+    static const char *const files[] = {"/dev/null", "/dev/zero"};
+    static atomic_uint next;
+    const char *file = files[atomic_fetch_add(&next, 1) % 2];
+
+    for (int i = 0; i < ROUNDS / 10; i++) {
+        ndebug_stream_event_header_t header;
+        char *text = NULL;
+        void *payload;
+        size_t size;
+        int fd;
+
+        if (began(nrt_sys_trace_start(NULL)))
+            (void)began(nrt_sys_trace_fetch_events(&text, &size, NULL));
+        nrt_sys_trace_buffer_free(text);
+        (void)began(nrt_sys_trace_stop());
+        if (began(nrt_trace_start(false)))
+            (void)began(nrt_trace_stop("/dev/null"));
+        if (began(nrt_profile_start(shared_model, file)))
+            (void)began(nrt_profile_stop(file));
+        if (began(nrt_debug_client_connect(i % 2, &fd))) {
+            MUST(nrt_debug_client_read_one_event(fd, &header, &payload) == NRT_QUEUE_EMPTY);
+            nrt_debug_client_connect_close(fd);
+        }
+    }
+    return NULL;
+}
+
+/* Faults that concern executions which do not come. */
+static void *injects(void *arg)
+{
+    uint64_t struck;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        OK(opennrt_fault_add("sram:0:1000000000:7"));
+        OK(opennrt_fault_struck(&struck));
+        MUST(struck == 0);
+        OK(opennrt_fault_clear());
+    }
+    return NULL;
+}
+
 /* One waits for the completions that another produces. */
 struct pair {
     nrt_tensor_t *c;
@@ -197,8 +310,12 @@ static void threads_make_every_call_at_once(void **state)
 {
     void *(*const fns[])(void *) = {executes, loads,     allocates, asks,
                                     executes, allocates, loads,     asks};
+    void *(*const others[])(void *) = {requests, executes, observes, loads,
+                                       requests, observes, injects,  allocates};
 
     run_all(fns, 8, NULL);
+    run_all(others, 8, NULL);
+    api_log_clear();
 }
 
 static void threads_wait_for_completions_of_others(void **state)
