@@ -51,6 +51,31 @@ def check_tools(prefix, env):
     assert 'instance-type: ' in run(os.path.join(prefix, 'bin', 'neuron-ls'), env=env)
 
 
+def named_options(prefix, name, follow):
+    """Long options on a page, and, with follow, on the pages that it refers to."""
+    with open(os.path.join(prefix, 'share', 'man', 'man1', name)) as f:
+        text = f.read().replace('\\-', '-')
+    named = set(re.findall(r'--[a-z][\w-]*', text))
+    others = re.findall(r'^\.so man1/(\S+)$', text, re.M)
+    if follow:
+        others += [o + '.1' for o in re.findall(r'^\.BR? "?([a-z-]+)', text, re.M) if o in TOOLS]
+    return named.union(*(named_options(prefix, o, False) for o in others))
+
+
+def check_pages(prefix, env):
+    """Every long option that the help of a tool, or of one of its commands, names is on its page, or on
+    one that it refers to."""
+    for tool in TOOLS:
+        path = os.path.join(prefix, 'bin', tool)
+        text = run(path, '--help', env=env)
+        commands = re.findall(r'^  ([a-z][a-z-]*)  ', text, re.M) if 'commands:' in text else []
+        for command in commands:
+            text += run(path, command, '--help', env=env)
+        missing = set(re.findall(r'(?<![\w-])--[a-z][\w-]*', text)) - {'--help', '--version'}
+        missing -= named_options(prefix, tool + '.1', True)
+        assert not missing, f'{tool}.1 lacks {sorted(missing)}'
+
+
 def check_programs(libdir, env, tmp, sysroot):
     pkg = dict(env, PKG_CONFIG_LIBDIR=os.path.join(libdir, 'pkgconfig'))
     if sysroot:
@@ -87,6 +112,7 @@ def main():
         check_files(prefix, libdir)
         try:
             check_tools(prefix, env)
+            check_pages(prefix, env)
             check_programs(libdir, env, tmp, sysroot)
         finally:
             run(os.path.join(prefix, 'bin', 'opennrt'), 'reset', env=env)
