@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -248,6 +252,86 @@ static void unload_gives_back_all_memory(void **state)
     free(data);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they map what they like */
+#define BIG ((uint64_t)256 << 20)
+
+/* A plain tar with a constant of BIG bytes that count up, mapped; its length. */
+static void *big_neff(char *path, size_t *ret_size)
+{
+    struct neff_build_options options = {.plain_tar = true};
+    struct neff_build *b = neff_build_create("big");
+    char source[] = "/tmp/opennrt-constant-XXXXXX";
+    int fd = mkstemp(source), out = mkstemp(path);
+    uint64_t shape = 16;
+    struct prog p;
+    void *map;
+
+    assert_true(fd >= 0 && out >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)BIG), 0);
+    for (uint32_t i = 0; i < BIG / 4096; i++) /* the first word of every page */
+        assert_int_equal(pwrite(fd, &i, sizeof(i), (off_t)i * 4096), sizeof(i));
+    neff_build_input(b, 0, "a", "uint8", 1, &shape);
+    neff_build_constant_file(b, 0, "w", source);
+    prog_init(&p, ISA_SP);
+    prog_done(&p, b, 0);
+    if (neff_build_write_file(b, &options, path) != NRT_SUCCESS)
+        fail_msg("%s", neff_build_error(b));
+    neff_build_destroy(b);
+    close(fd);
+    unlink(source);
+    close(out);
+    out = open(path, O_RDONLY | O_CLOEXEC);
+    *ret_size = (size_t)lseek(out, 0, SEEK_END);
+    assert_true(*ret_size > BIG);
+    map = mmap(NULL, *ret_size, PROT_READ, MAP_PRIVATE, out, 0);
+    assert_true(map != MAP_FAILED);
+    close(out);
+    return map;
+}
+
+static uint64_t private_bytes(void)
+{
+    FILE *f = fopen("/proc/self/status", "re");
+    unsigned long long kb = 0;
+    char line[256];
+
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        if (sscanf(line, "VmData: %llu", &kb) == 1)
+            break;
+    fclose(f);
+    assert_true(kb > 0);
+    return kb * 1024;
+}
+
+/* They go from the file to the device's memory: the process may not map a quarter of them besides.
+ */
+static void constants_cost_no_memory_but_the_devices(void **state)
+{
+    char path[] = "/tmp/opennrt-big-XXXXXX";
+    nrt_vnc_memory_stats_t stats;
+    struct rlimit old, tight;
+    nrt_model_t *m = NULL;
+    NRT_STATUS status;
+    size_t size, n;
+    void *map = big_neff(path, &size);
+
+    assert_int_equal(getrlimit(RLIMIT_DATA, &old), 0);
+    tight = old;
+    tight.rlim_cur = private_bytes() + BIG / 4;
+    assert_int_equal(setrlimit(RLIMIT_DATA, &tight), 0);
+    status = nrt_load(map, size, 0, 1, &m);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &old), 0);
+    if (status != NRT_SUCCESS)
+        fail_msg("status %d\n%s", (int)status, api_log());
+    assert_ok(nrt_get_vnc_memory_stats(0, &stats, sizeof(stats), &n));
+    assert_true(stats.bytes_used >= BIG);
+    assert_ok(nrt_unload(m));
+    munmap(map, size);
+    unlink(path);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +342,9 @@ int main(void)
         cmocka_unit_test(load_checks_the_hash_when_told_at_the_load),
         cmocka_unit_test(model_tensor_info_describes_inputs_then_outputs),
         cmocka_unit_test(unload_gives_back_all_memory),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        cmocka_unit_test(constants_cost_no_memory_but_the_devices),
+#endif
     };
 
     return cmocka_run_group_tests(tests, models_setup, models_teardown);
