@@ -143,7 +143,7 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
     case OP_KERNEL: {
         const struct kernel_op *k = &p->kops[op->target];
 
-        if (x->rows.count != 0 && rows_put_kernel(x, k)) {
+        if ((x->rows.count != 0 || rows_begins(k)) && rows_put_kernel(x, k)) {
             x->st.flops += k->flops;
             break;
         }

@@ -103,6 +103,13 @@ bool xfer_dynamic(struct core_exec *x, unsigned core, unsigned engine, const str
 /* rows.c. Put: true if the op or plan was put off; false if the caller must run it now, before
  * which what was put off earlier has run, as far as it matters. */
 bool rows_put_kernel(struct core_exec *x, const struct kernel_op *op);
+/* Whether an op is worth putting off though no transfer has been: its largest operand would push
+ * out of the second-level cache what the next op may want of it. */
+#define ROWS_BEGIN_BYTES (1u << 20)
+static inline bool rows_begins(const struct kernel_op *op)
+{
+    return op->rows * op->row_bytes >= ROWS_BEGIN_BYTES;
+}
 bool rows_put_plan(struct core_exec *x, const struct dma_plan *plan, const struct dma_where *where);
 /* Run all that was put off. */
 void rows_flush(struct core_exec *x);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Row by row: transfers from HBM into SBUF, the instructions that work on what they brought, and
  * the transfers of their results back are put off and then run together, a few partitions at a
- * time, so that every byte between them is read from a near cache. All signals, clocks and
+ * time, so that every byte between them is read from a near cache. So are instructions in a row
+ * whose operands are too large to stay in one. All signals, clocks and
  * counts happen at their usual time; only bytes move late. Nobody can tell (decision 7): what may
  * be put off cannot fail and touches, for its row k, one partition of SBUF and PSUM and its lane's
  * registers, so rows of different partitions cannot disturb each other; the HBM sides of one chain
@@ -13,6 +14,8 @@
  * are an instruction's result that a transfer takes to HBM, the instruction writes them there
  * itself. What the chain leaves in SBUF is what it would leave otherwise. */
 #include "core/exec.h"
+
+#include "run/run.h"
 
 /* Bytes of one operand that a step of the chain may cover. Some such stay in the second-level
  * cache; fewer would fit the first one, but entering an op takes as long as some hundred bytes. */
@@ -254,6 +257,8 @@ void rows_flush(struct core_exec *x)
         return;
     }
     step = r->row_bytes >= STEP_BYTES ? 1 : STEP_BYTES / r->row_bytes;
+    if (count == 1) /* nothing to go round with */
+        step = r->end - r->first;
     for (unsigned lo = r->first; lo < r->end; lo += step) {
         unsigned hi = lo + step < r->end ? lo + step : r->end;
 
@@ -278,9 +283,16 @@ static void append(struct core_rows *r, struct core_row_entry e, uint64_t row_by
     r->entry[r->count++] = e;
 }
 
+/* Whether anything may be put off in this run. */
+static bool may_put(const struct core_exec *x, const struct core *core)
+{
+    return x->count == 1 && x->outside == NULL && x->check == NULL && !core->kc.check_nan;
+}
+
 bool rows_put_kernel(struct core_exec *x, const struct kernel_op *op)
 {
     struct core_rows *r = &x->rows;
+    struct core *core = x->core[0];
 
     if (op->rows == 0) {
         rows_flush(x);
@@ -288,8 +300,12 @@ bool rows_put_kernel(struct core_exec *x, const struct kernel_op *op)
     }
     if (r->count == CORE_ROWS)
         rows_flush(x);
-    if (r->count == 0) /* without a transfer there is nothing to gain */
-        return false;
+    if (r->count == 0) {
+        /* Host threads share large copies out, which rows put off are not. */
+        if (!rows_begins(op) || !may_put(x, core) || run_pool_size(core->kc.pool) > 1)
+            return false;
+        r->where = (struct dma_where){.core = core};
+    }
     append(r, (struct core_row_entry){.op = op, .part = op->part, .rows = op->rows}, op->row_bytes);
     return true;
 }
@@ -350,8 +366,7 @@ static bool joins(const struct core_rows *r, const struct dma_plan *plan,
 static bool starts(const struct core_exec *x, const struct dma_plan *plan,
                    const struct dma_where *where)
 {
-    return plan->rows > 0 && plan->to.sbuf && x->count == 1 && x->outside == NULL &&
-           x->check == NULL && !where->core->kc.check_nan;
+    return plan->rows > 0 && plan->to.sbuf && may_put(x, where->core);
 }
 
 bool rows_put_plan(struct core_exec *x, const struct dma_plan *plan, const struct dma_where *where)

@@ -14,18 +14,22 @@
 
 #include <cmocka.h>
 
-#define COLUMNS  160 /* floats of a partition that steps touch */
-#define PITCH    192 /* floats from row to row where transfers move column blocks of a matrix */
-#define MATRIX   (ISA_PARTITIONS * PITCH)
-#define HBM      (6 * MATRIX) /* floats of the variable */
-#define STEPS    40
-#define PROGRAMS 600
+#define COLUMNS       160  /* floats of a partition that steps touch */
+#define WIDE          5120 /* the same where instructions begin to be put off without a transfer */
+#define LARGE         2048 /* floats of a tile that does so: 1 MiB on 128 partitions */
+#define PITCH         192 /* floats from row to row where transfers move column blocks of a matrix */
+#define MATRIX        (ISA_PARTITIONS * PITCH)
+#define HBM           (6 * MATRIX) /* floats of the variable */
+#define STEPS         40
+#define PROGRAMS      600
+#define WIDE_PROGRAMS 12
 
 enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, MEMSET, KINDS };
 
 static struct fx F;
 static unsigned V;
-static float sbuf[ISA_PARTITIONS][COLUMNS], hbm[HBM];
+static unsigned columns; /* COLUMNS or WIDE */
+static float sbuf[ISA_PARTITIONS][WIDE], hbm[HBM];
 
 static int setup(void **state)
 {
@@ -56,8 +60,14 @@ static struct tile draw_tile(struct fx_rng *r, unsigned n)
 {
     unsigned p = fx_below(r, sizeof(PARTS) / sizeof(PARTS[0]));
 
-    return (struct tile){PARTS[p].part, PARTS[p].rows, 16 * fx_below(r, (COLUMNS - n) / 16 + 1), n,
+    return (struct tile){PARTS[p].part, PARTS[p].rows, 16 * fx_below(r, (columns - n) / 16 + 1), n,
                          false};
+}
+
+/* Floats of a row of what an instruction writes. */
+static unsigned draw_width(struct fx_rng *r)
+{
+    return columns == WIDE && fx_below(r, 4) != 0 ? LARGE : 16u << fx_below(r, 4);
 }
 
 /* Another tile for the same instruction: mostly on the same partitions, often the same. */
@@ -66,7 +76,7 @@ static struct tile draw_other(struct fx_rng *r, const struct tile *t)
     struct tile o = *t;
 
     if (fx_below(r, 2))
-        o.column = 16 * fx_below(r, (COLUMNS - t->n) / 16 + 1);
+        o.column = 16 * fx_below(r, (columns - t->n) / 16 + 1);
     if (t->rows == 32 && fx_below(r, 2))
         o.part = 32 * fx_below(r, 4);
     o.backwards = fx_below(r, 8) == 0;
@@ -98,7 +108,7 @@ static void model_binary(unsigned op, const struct tile *d, const struct tile *a
                          const struct tile *b, float scalar, const struct tile *s)
 {
     for (unsigned k = 0; k < d->rows; k++) {
-        float v[COLUMNS];
+        float v[LARGE];
 
         for (unsigned i = 0; i < d->n; i++)
             v[i] = apply(op, *cell(a, k, i),
@@ -134,7 +144,7 @@ static void put_transfer(enum step_kind kind, unsigned id, const struct tile *t,
 static void step_transfer(struct fx_rng *r, enum step_kind kind, unsigned id, struct tile *last)
 {
     static const unsigned widths[] = {16, 32, 64, 64};
-    bool again = fx_below(r, 2) != 0;
+    bool again = fx_below(r, 2) != 0 && last->n < LARGE;
     struct tile t = draw_tile(r, widths[fx_below(r, 4)]), o = t;
     unsigned step, at;
 
@@ -172,7 +182,7 @@ static void step_fold(struct fx_rng *r, struct isa_compute *c, const struct tile
     c->s[0].kind = ISA_SC_F32;
     memcpy(&c->s[0].v, &scalar, 4);
     for (unsigned k = 0; k < d->rows; k++) {
-        float v[COLUMNS], max = -INFINITY;
+        float v[LARGE], max = -INFINITY;
 
         for (unsigned i = 0; i < d->n; i++)
             v[i] = apply(c->op0, *cell(a, k, i), scalar);
@@ -192,7 +202,7 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
         [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR, [REDUCE] = ISA_OP_TENSOR_REDUCE,
         [FOLD] = ISA_OP_TENSOR_SCALAR_REDUCE, [MEMSET] = ISA_OP_MEMSET};
     bool again = fx_below(r, 3) == 0; /* on what the step before wrote */
-    struct tile d = again ? *last : draw_tile(r, 16 << fx_below(r, 4)), a = draw_other(r, &d);
+    struct tile d = again ? *last : draw_tile(r, draw_width(r)), a = draw_other(r, &d);
     struct tile b = draw_other(r, &d), s = draw_other(r, &d);
     struct isa_record *rec = fx_rec(&F, 0, ISA_DVE, codes[kind]);
     struct isa_compute *c = &rec->body.c;
@@ -268,17 +278,17 @@ static void draw_program(struct fx_rng *r)
     fx_end(&F, 0, ISA_DVE);
 }
 
-static void chains(void **state)
+static void compare(const char *name, unsigned programs)
 {
-    struct fx_rng r = {fx_seed("chains")};
+    struct fx_rng r = {fx_seed(name)};
+    size_t row = columns * sizeof(sbuf[0][0]);
 
-    (void)state;
-    for (unsigned n = 0; n < PROGRAMS; n++) {
+    for (unsigned n = 0; n < programs; n++) {
         fx_clear(&F);
         for (unsigned p = 0; p < ISA_PARTITIONS; p++) {
-            for (unsigned i = 0; i < COLUMNS; i++)
+            for (unsigned i = 0; i < columns; i++)
                 sbuf[p][i] = (float)(int)fx_below(&r, 1000);
-            memcpy(fx_sbuf(&F, 0, p, 0), sbuf[p], sizeof(sbuf[p]));
+            memcpy(fx_sbuf(&F, 0, p, 0), sbuf[p], row);
         }
         for (unsigned i = 0; i < HBM; i++)
             hbm[i] = (float)(int)fx_below(&r, 1000);
@@ -288,16 +298,34 @@ static void chains(void **state)
         if (fx_run(&F, 0) != NRT_SUCCESS)
             fail_msg("program %u: %s", n, F.text);
         for (unsigned p = 0; p < ISA_PARTITIONS; p++)
-            if (memcmp(fx_sbuf(&F, 0, p, 0), sbuf[p], sizeof(sbuf[p])) != 0)
+            if (memcmp(fx_sbuf(&F, 0, p, 0), sbuf[p], row) != 0)
                 fail_msg("program %u: partition %u differs from the model", n, p);
         if (memcmp(F.c[0].mem[V], hbm, sizeof(hbm)) != 0)
             fail_msg("program %u: HBM differs from the model", n);
     }
 }
 
+static void chains(void **state)
+{
+    (void)state;
+    columns = COLUMNS;
+    compare("chains", PROGRAMS);
+}
+
+/* Instructions too large for a near cache are put off without a transfer before them. */
+static void large_instructions(void **state)
+{
+    (void)state;
+    columns = WIDE;
+    compare("large_instructions", WIDE_PROGRAMS);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(chains, setup, teardown)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(chains, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_instructions, setup, teardown),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
