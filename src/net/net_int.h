@@ -354,9 +354,14 @@ void root_close(struct root *r);
 
 struct root_op;
 
+/* Failed operations that are kept for members that have not entered them. Who comes later than so
+ * many failures enters a new one, for which nobody else comes: its own limit ends that. */
+#define ROOT_FAILED_MAX 4096u
+
 /* The operations that not all members have entered, and what they need from the root. */
 struct root_ops {
-    struct root_op *head;
+    struct root_op *head; /* newest first */
+    uint32_t failed;      /* of them; at most ROOT_FAILED_MAX */
     uint32_t world;
     uint64_t report_ns, cross_ns;
     void *arg;
@@ -367,7 +372,8 @@ struct root_ops {
     bool (*left)(void *arg, uint32_t rank);
 };
 void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *op, uint64_t now);
-/* Fails the operations that wait for a rank which has left in order. */
+/* Fails the operations that wait for a rank which has left in order, and forgets failed ones for
+ * which nobody is left. */
 void root_op_left(struct root_ops *o, uint32_t rank);
 /* Tells members of operations that have waited who is missing; fails those whose time is over. */
 void root_op_report(struct root_ops *o, uint64_t now);

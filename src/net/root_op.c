@@ -47,11 +47,17 @@ void ranks_text(char *buf, size_t size, const uint32_t *ranks, uint32_t listed, 
         snprintf(buf + n, size - n, " and %u more", all - listed);
 }
 
-static void op_free(struct root_op *op)
+static void parts_free(struct root_op *op)
 {
     for (uint32_t i = 0; op->parts != NULL && i < op->n; i++)
         mem_free((void *)op->parts[i].p);
     mem_free(op->parts);
+    op->parts = NULL;
+}
+
+static void op_free(struct root_op *op)
+{
+    parts_free(op);
     mem_free(op->in);
     mem_free(op->waits);
     mem_free(op->ranks);
@@ -65,6 +71,7 @@ static void op_remove(struct root_ops *o, struct root_op *op)
     while (*at != op)
         at = &(*at)->next;
     *at = op->next;
+    o->failed -= op->failed;
     op_free(op);
 }
 
@@ -149,10 +156,47 @@ static void tell_failure(struct root_ops *o, const struct root_op *op, uint32_t 
     o->send(o->arg, rank, msg_build(&m, NULL, NULL));
 }
 
-/* To everybody who has entered; those who come later are told then. */
+/* Whether a member that has not entered it may still do so. */
+static bool somebody_comes(const struct root_ops *o, const struct root_op *op)
+{
+    for (uint32_t i = 0; i < op->n; i++)
+        if (!op->in[i] && !o->left(o->arg, op->ranks[i]))
+            return true;
+    return false;
+}
+
+static struct root_op *failed_oldest(const struct root_ops *o)
+{
+    struct root_op *oldest = NULL;
+
+    for (struct root_op *op = o->head; op != NULL; op = op->next)
+        if (op->failed)
+            oldest = op;
+    return oldest;
+}
+
+/* Of the failed ones: those that nobody will enter any more, and, where there are too many, the
+ * oldest. */
+static void failed_trim(struct root_ops *o)
+{
+    struct root_op *next;
+
+    for (struct root_op *op = o->head; op != NULL; op = next) {
+        next = op->next;
+        if (op->failed && !somebody_comes(o, op))
+            op_remove(o, op);
+    }
+    while (o->failed > ROOT_FAILED_MAX)
+        op_remove(o, failed_oldest(o));
+}
+
+/* To everybody who has entered; those who come later are told then. What has failed stays in the
+ * list until failed_trim. */
 static void op_fail(struct root_ops *o, struct root_op *op, NRT_STATUS status, uint32_t culprit)
 {
     op->failed = true;
+    o->failed++;
+    parts_free(op);
     op->status = status;
     op->culprit = culprit;
     for (uint32_t i = 0; i < op->n; i++) {
@@ -297,8 +341,11 @@ void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *m, ui
     limit_take(op, m->limit_ms, now);
     if (!op->failed)
         left_check(o, op);
-    if (op->entered < op->n)
+    if (op->entered < op->n) {
+        if (op->failed)
+            failed_trim(o);
         return;
+    }
     if (!op->failed)
         op_finish(o, op);
     op_remove(o, op);
@@ -310,6 +357,7 @@ void root_op_left(struct root_ops *o, uint32_t rank)
         if (!op->failed)
             left_check(o, op);
     }
+    failed_trim(o);
 }
 
 static uint32_t missing_list(const struct root_op *op, uint32_t list[MSG_MISSING_MAX],
@@ -388,6 +436,7 @@ static void cross_check(struct root_ops *o, uint64_t now)
 
 void root_op_report(struct root_ops *o, uint64_t now)
 {
+    uint32_t before = o->failed;
     bool cross = false;
 
     for (struct root_op *op = o->head; op != NULL; op = op->next) {
@@ -401,6 +450,8 @@ void root_op_report(struct root_ops *o, uint64_t now)
     }
     if (cross)
         cross_check(o, now);
+    if (o->failed != before)
+        failed_trim(o);
 }
 
 uint64_t root_op_next_report(const struct root_ops *o)

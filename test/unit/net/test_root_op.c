@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Failed operations at the root, which are kept for members that have not entered them: as many as
+ * they may be, and only as long as somebody may still come. No connection, no clock: the root's
+ * callbacks are the test's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "net/net_int.h"
+
+#define WORLD 3
+
+static struct {
+    struct root_ops ops;
+    bool left[WORLD];
+    unsigned told[WORLD]; /* failures */
+    char text[MSG_TEXT_MAX];
+} t;
+
+static void send_(void *arg, uint32_t rank, struct frame *f)
+{
+    struct err err = {0};
+    struct msg m;
+
+    (void)arg;
+    assert_true(rank < WORLD && f != NULL);
+    assert_int_equal(msg_parse(f->bytes, f->len, &m, &err), NRT_SUCCESS);
+    if (m.type == MSG_FAIL) {
+        t.told[rank]++;
+        msg_text_copy(t.text, sizeof(t.text), &m.u.fail.text);
+    }
+    frame_drop(f);
+}
+
+static void job_over(void *arg, NRT_STATUS status, uint32_t culprit, const char *text)
+{
+    (void)arg;
+    fail_msg("the job is over: status %d, rank %u: %s", status, culprit, text);
+}
+
+static bool idle(void *arg, uint32_t rank)
+{
+    (void)arg;
+    (void)rank;
+    return true;
+}
+
+static bool has_left(void *arg, uint32_t rank)
+{
+    (void)arg;
+    return t.left[rank];
+}
+
+static int setup(void **state)
+{
+    memset(&t, 0, sizeof(t));
+    t.ops = (struct root_ops){.world = WORLD,
+                              .report_ns = 1000,
+                              .cross_ns = 1000000,
+                              .send = send_,
+                              .fail = job_over,
+                              .idle = idle,
+                              .left = has_left};
+    (void)state;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    root_op_free_all(&t.ops);
+    assert_int_equal(t.ops.failed, 0);
+    (void)state;
+    return 0;
+}
+
+/* A rank enters operation 0 of a group of all with so many bytes. */
+static void enter(uint32_t rank, uint32_t group, uint32_t bytes, uint32_t limit_ms, uint64_t now)
+{
+    static const uint8_t part[64];
+    struct msg_op m = {.group = group,
+                       .kind = NET_OP_GATHER,
+                       .limit_ms = limit_ms,
+                       .part = {.p = part, .n = bytes}};
+
+    root_op_enter(&t.ops, rank, &m, now);
+}
+
+/* Ranks 0 and 1 differ: both are told, rank 2 is awaited. */
+static void fail_one(uint32_t group)
+{
+    enter(0, group, 8, 0, 1);
+    enter(1, group, 16, 0, 1);
+}
+
+static void as_many_are_kept_as_may_be(void **state)
+{
+    for (uint32_t g = 0; g < ROOT_FAILED_MAX + 100; g++) {
+        fail_one(g);
+        assert_int_equal(t.ops.failed, g < ROOT_FAILED_MAX ? g + 1 : ROOT_FAILED_MAX);
+    }
+    assert_int_equal(t.told[2], 0);
+    /* the newest and the oldest of those that are kept */
+    enter(2, ROOT_FAILED_MAX + 99, 8, 0, 1);
+    enter(2, 100, 8, 0, 1);
+    assert_int_equal(t.told[2], 2);
+    assert_non_null(strstr(t.text, "rank 0 gave 8 bytes, rank 1 gave 16"));
+    assert_int_equal(t.ops.failed, ROOT_FAILED_MAX - 2); /* all have entered them now */
+    /* one that was forgotten: its own limit ends it */
+    enter(2, 99, 8, 5, 1);
+    assert_int_equal(t.told[2], 2);
+    root_op_report(&t.ops, 1 + 5 * NSEC_PER_MS);
+    assert_int_equal(t.told[2], 3);
+    assert_non_null(strstr(t.text, "not entered by ranks 0, 1 within 5 ms"));
+    (void)state;
+}
+
+static void nothing_is_kept_for_who_has_left(void **state)
+{
+    for (uint32_t g = 0; g < 10; g++)
+        fail_one(g);
+    assert_int_equal(t.ops.failed, 10);
+    t.left[2] = true;
+    root_op_left(&t.ops, 2);
+    assert_int_equal(t.ops.failed, 0);
+    assert_null(t.ops.head);
+    /* what fails from now on is over at once */
+    fail_one(10);
+    assert_int_equal(t.ops.failed, 0);
+    assert_int_equal(t.told[0], 11);
+    (void)state;
+}
+
+/* Failures by time are bounded, too, however many come at once. */
+static void many_run_out_of_time_at_once(void **state)
+{
+    for (uint32_t g = 0; g < ROOT_FAILED_MAX + 7; g++)
+        enter(0, g, 8, 5, 1);
+    assert_int_equal(t.ops.failed, 0);
+    root_op_report(&t.ops, 1 + 5 * NSEC_PER_MS);
+    assert_int_equal(t.told[0], ROOT_FAILED_MAX + 7);
+    assert_int_equal(t.ops.failed, ROOT_FAILED_MAX);
+    (void)state;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(as_many_are_kept_as_may_be, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_kept_for_who_has_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_run_out_of_time_at_once, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
