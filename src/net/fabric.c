@@ -67,7 +67,9 @@ static NRT_STATUS lib_load(struct fabric_lib *lib, struct err *err)
     if (lib->handle == NULL)
         return err_set(err, NRT_FAILURE,
                        "Unable to run multi-instance workload.  Ofi plugin is not installed or EFA "
-                       "is not enabled: %s; install libfabric (package libfabric1)",
+                       "is not enabled: NCCL init error: Error opening libfabric.so.1, cannot use "
+                       "collective operations! Please set LD_LIBRARY_PATH to library location. "
+                       "Error: %s; between nodes they need libfabric (package libfabric1)",
                        dlerror());
     if (!dl_symbol(lib->handle, "fi_getinfo", &lib->getinfo) ||
         !dl_symbol(lib->handle, "fi_freeinfo", &lib->freeinfo) ||

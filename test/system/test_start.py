@@ -20,6 +20,7 @@ import textwrap
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from ports import port_kept  # noqa: E402
+from proves import proves  # noqa: E402
 
 BUILD, NET_MD = map(os.path.abspath, sys.argv[1:3])
 RANK = os.path.join(BUILD, "examples", "allreduce_rank")
@@ -177,6 +178,36 @@ def ranks_that_do_not_fit():
         says(output(p), "two processes are rank 1", "g_device_id")
 
 
+def two_nodes(**env):
+    """What the four ranks of a job on two nodes say."""
+    env = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port_kept(), **env)
+    ranks = [start(r, 4, core=r % 2, OPENNRT_INSTANCE=NAME + ("west" if r < 2 else "east"), **env) for r in range(4)]
+    return [output(p) for p in ranks]
+
+
+def no_network_library():
+    """libfabric cannot be opened, or has no provider that works: said by name, where a group spans nodes."""
+    broken = os.path.join(DIR.name, "broken")
+    os.mkdir(broken)
+    path = os.path.join(broken, "libfabric.so.1")
+    with open(path, "w", encoding="utf-8"):
+        pass
+    before = os.environ.get("LD_LIBRARY_PATH")
+    libs = {"LD_LIBRARY_PATH": broken + (":" + before if before else "")}
+    for out in two_nodes(**libs):
+        says(out, "NCCL init error: Error opening libfabric.so.1, cannot use collective operations! Please set "
+             "LD_LIBRARY_PATH to library location. Error: %s: " % path, "libfabric1",
+             "allreduce_rank: nrt_load_collectives: NRT_FAILURE")
+    proves("inter-006")
+    root = no_limit(NEURON_RT_ROOT_COMM_ID="127.0.0.1:%d" % port_kept(), **libs)
+    for p in [start(r, 4, **root) for r in range(4)]:
+        out, _ = p.communicate(timeout=110)
+        assert p.returncode == 0 and "1000 sums, 0 wrong" in out, out  # one node does without
+    for out in two_nodes(FI_PROVIDER="none_of_these"):
+        says(out, "Unable to run multi-instance workload.  Ofi plugin is not installed or EFA is not enabled",
+             "has no usable provider", "allreduce_rank: nrt_load_collectives: NRT_FAILURE")
+
+
 def shown(line, out):
     """Whether the output has the line of the page, in which ... is any text."""
     return re.search(".*".join(re.escape(part) for part in line.split("...")) + "$", out, re.M) is not None
@@ -208,6 +239,8 @@ def main():
     print("wrong roots: named")
     ranks_that_do_not_fit()
     print("ranks that do not fit: named")
+    no_network_library()
+    print("no network library: named")
     for name in (NAME, NAME + "west", NAME + "east"):
         subprocess.run([os.path.join(BUILD, "tools", "opennrt", "opennrt"), "reset"],
                        env=environment(OPENNRT_INSTANCE=name), stdout=subprocess.DEVNULL,
