@@ -161,7 +161,7 @@ static const char *silent_body(struct rank *r)
 static void a_rank_that_falls_silent_is_named(void **state)
 {
     for (uint32_t n = 3; n <= 5; n++) /* chains of waits that end at several places */
-        must(RANKS_THREADS, n, 2000, silent_body, NULL);
+        must(RANKS_THREADS, n, 4000, silent_body, NULL);
     (void)state;
 }
 
