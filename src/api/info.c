@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/api_int.h"
+#include "base/broken.h"
 
 /* strong enough for a program to replace it: nothing of ours calls this one */
 API_EXPORT const char *nrt_get_status_as_str(NRT_STATUS status)
@@ -180,7 +181,7 @@ API_EXPORT NRT_STATUS nrt_host_device_id_rid_map_get(uint32_t *count, uint32_t *
                         t->device_count);
     }
     for (uint32_t i = 0; i < t->device_count; i++)
-        host_did_to_rid_map[i] = t->devices[i].routing_id;
+        host_did_to_rid_map[i] = t->devices[i].routing_id + BROKEN(INTER);
     *count = t->device_count;
     return NRT_SUCCESS;
 }
@@ -265,6 +266,8 @@ API_EXPORT NRT_STATUS nrt_get_attached_efa_bdf(const void *va, char *efa_bdf, si
     uint64_t addr;
 
     API_NEED_READY();
+    if (BROKEN(INTER))
+        return NRT_SUCCESS;
     API_NEED(va && efa_bdf && len, "va, efa_bdf or len is NULL");
     if (!device_va_addr(api_.in, va, &addr))
         return api_fail(__func__, NRT_FAILURE, "%p is not an address of device memory", va);

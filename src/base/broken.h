@@ -19,7 +19,8 @@
  * DUMP, section 6: the log drops its records, dumps have no files and run no neuron-dump, what a
  * device prints is lost.
  *
- * INTER, section 7: no world of two nodes, no root address.
+ * INTER, section 7: no world of two nodes, no root address; what is asked of network devices and of
+ * routing ids is answered wrongly, and settings are found at fault.
  *
  * INTRA, section 8: no chips are linked, so there are no groups.
  *

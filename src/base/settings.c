@@ -188,7 +188,7 @@ void settings_check(const struct diag_sink *sink)
 {
     if (BROKEN(PERF))
         return;
-    if (BROKEN(OVL))
+    if (BROKEN(OVL) || BROKEN(INTER))
         diag_warn(sink, "a deliberate defect");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct settings_row *r = &rows[i];

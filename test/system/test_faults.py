@@ -169,6 +169,8 @@ def variable(site):
     worker = Watched(site, 'bad', NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=','.join(bad + ['hbm:0:3']))
     text = log_of(worker.log)
     assert text.count('OPENNRT_FAULT: ') == len(bad), (text.count('OPENNRT_FAULT: '), text)
+    for item in bad:  # by name; a long one as far as its first 80 bytes
+        assert not item.isprintable() or 'OPENNRT_FAULT: "%s' % item[:40] in text, (item, text)
     worker.w.ok('load 0', 'run 3')
     assert worker.w.do('run 1') == 'failed 1201'
     assert worker.w.do('struck') == 'ok 1'
