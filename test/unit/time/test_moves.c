@@ -154,7 +154,10 @@ static void check(const struct place *p, const struct sched *s, uint32_t rank)
                 assert_int_equal(x->peer, p->group.rank[step->peer]);
             assert_int_equal(x->node == topo_world_place(&p->world, p->group.rank[rank]).node,
                              !net);
-            assert_true(x->start_ps + 1 >= *end && x->end_ps >= x->start_ps);
+            assert_true(x->end_ps >= x->start_ps);
+            if (x->end_ps == x->start_ps)
+                continue; /* in no time: of a part that is empty at the rank of its role */
+            assert_true(x->start_ps + 1 >= *end);
             *end = x->end_ps;
         }
         sched_iter_destroy(it);
