@@ -34,6 +34,7 @@ from ports import port_kept  # noqa: E402
 from tools import Site, proves  # noqa: E402
 
 EXPLORER, OPENNRT, LIB, ROOT = map(os.path.abspath, [sys.argv.pop(1) for _ in range(4)])
+os.environ['no_proxy'] = '*'  # this host's servers are not looked for behind a proxy
 WITHOUT = os.environ.get('VIEW_WITHOUT', '').split()
 SERVES, DATABASES = 'server' not in WITHOUT, 'database' not in WITHOUT
 PROGRAMS = os.path.join(ROOT, 'test/programs')
@@ -554,9 +555,9 @@ class View(unittest.TestCase):
                 self.assertEqual(line, source[int(number) - 1])
             _, shown = self.report(path, '-n', neff, option, PROGRAMS)
             self.assertTrue([label for label in shown[0]['labels'] if label.endswith(') | ' + source[int(named[0][0]) - 1])])
-            self.assertIn('No such file', self.run_in(EXPLORER, 'view', '-s', path, option, 'none', '--output-format', 'json',
+            self.assertIn('No such file', self.run_in(EXPLORER, 'view', '-n', neff, '-s', path, option, 'none', '--output-format', 'json',
                                                       code=1)[1])
-            self.assertIn('Not a directory', self.run_in(EXPLORER, 'view', '-s', path, option, path, '--output-format', 'json',
+            self.assertIn('Not a directory', self.run_in(EXPLORER, 'view', '-n', neff, '-s', path, option, path, '--output-format', 'json',
                                                          code=1)[1])
             proves(line_id)
         with tempfile.TemporaryDirectory() as root:  # a kernel's file is looked for among kernels first
@@ -992,6 +993,7 @@ class View(unittest.TestCase):
             self.assertEqual(sorted(os.listdir(self.kept(data, 'mine'))), files)
             self.run_in(EXPLORER, 'view', '-s', 'none.ntff', '--ingest-only', '--data-path', data, code=1)
             self.assertEqual(len(os.listdir(os.path.join(data, 'profiles/global'))), 4)  # nothing half done is left
+            self.links_are_replaced(argv + ('--display-name', 'linked', '--data-path', data), self.kept(data, 'linked'), files)
             # Without a data path, below the user's own.
             for env, place in (({'XDG_DATA_HOME': data + '/x'}, data + '/x'), ({'HOME': data + '/h'}, data + '/h/.local/share')):
                 self.site.run(EXPLORER, 'view', *argv, **dict({'XDG_DATA_HOME': ''}, **env))
@@ -1001,6 +1003,19 @@ class View(unittest.TestCase):
     # ---- databases ----
 
     @unittest.skipUnless(DATABASES, 'built without libcurl')
+    def links_are_replaced(self, argv, path, files):
+        """A link of a profile's name is replaced; what it leads to stays."""
+        with tempfile.TemporaryDirectory() as other:
+            with open(os.path.join(other, 'precious'), 'w', encoding='utf-8'):
+                pass
+            os.symlink(other, path)
+            self.assertIn('is there already', self.run_in(EXPLORER, 'view', *argv, code=1)[1])
+            self.view(*argv, '--force')
+            self.assertEqual(os.listdir(other), ['precious'])
+            self.assertFalse(os.path.islink(path))
+            self.assertEqual(sorted(os.listdir(path)), files)
+            self.assertEqual(len(os.listdir(os.path.dirname(path))), 5)
+
     def test_database(self):
         """Every row of the tables is a point of its own in a bucket of its own."""
         db = Database('a token')

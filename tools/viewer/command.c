@@ -42,7 +42,7 @@ static bool set_load(const struct view_request *o, char **operands, int count, s
 {
     bool ok = roots_set(o, s);
 
-    if (o->neff)
+    if (ok && o->neff)
         ok = viewer_set_neff(s, o->neff);
     if (ok && o->folder)
         ok = viewer_set_folder(s, o->folder);
@@ -98,7 +98,7 @@ static bool is_there(const char *data, const char *name)
 }
 
 static int keep(const char *tool, const struct view_request *o, const struct viewer_set *s,
-                const char *data, const char *name)
+                const char *data, const char *name, bool replace)
 {
     struct strbuf folder = {0};
     int code;
@@ -111,8 +111,10 @@ static int keep(const char *tool, const struct view_request *o, const struct vie
     code = view_set_keep(tool, o, s, folder.s);
     if (code != TOOL_OK)
         viewer_store_remove(folder.s);
-    else if (!viewer_store_end(data, name, folder.s))
-        code = viewer_say(tool, name, strerror(errno));
+    else if (!viewer_store_end(data, name, folder.s, replace))
+        code =
+            viewer_say(tool, name,
+                       errno == EEXIST ? "is there already; --force replaces it" : strerror(errno));
     strbuf_fini(&folder);
     return code;
 }
@@ -155,7 +157,7 @@ static int kept_run(const struct tool *t, const struct view_request *o, struct v
     if (wants_database(o))
         code = database_write(t, o, s, *name);
     if (code == TOOL_OK)
-        code = keep(t->name, o, s, data, *name);
+        code = keep(t->name, o, s, data, *name, *name == made || o->force);
     if (code == TOOL_OK && o->ingest_only)
         printf("Profile \"%s\" is ready to view\n", *name);
     return code;

@@ -37,8 +37,11 @@ static size_t answer_take(char *bytes, size_t size, size_t count, void *arg)
 /* "&key=value", escaped. */
 static void query_put(struct influx *x, struct strbuf *url, const char *key, const char *value)
 {
-    char *text = curl_easy_escape(x->curl, value, 0);
+    char *text;
 
+    if (url->failed)
+        return;
+    text = curl_easy_escape(x->curl, value, 0);
     url->failed = url->failed || !text;
     strbuf_printf(url, "%s%s=%s", strchr(url->s, '?') ? "&" : "?", key, text ? text : "");
     curl_free(text);

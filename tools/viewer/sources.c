@@ -13,8 +13,9 @@
 
 #include "base/mem.h"
 
-#define FILE_BYTES_MAX (16u << 20) /* of more it is no source */
-#define DEPTH_MAX      64          /* folders of a path */
+#define FILE_BYTES_MAX (16u << 20)  /* of more it is no source */
+#define ALL_BYTES_MAX  (256u << 20) /* of all that a profile names: it may name one file often */
+#define DEPTH_MAX      64           /* folders of a path */
 
 struct viewer_source_file {
     enum viewer_root root; /* VIEWER_ROOTS: there is no such file */
@@ -145,8 +146,7 @@ static void lines_split(struct viewer_source_file *f, size_t size)
     }
 }
 
-static void file_read(const struct viewer_sources *s, const char *name,
-                      struct viewer_source_file *ret)
+static void file_read(struct viewer_sources *s, const char *name, struct viewer_source_file *ret)
 {
     *ret = (struct viewer_source_file){.root = VIEWER_ROOTS};
     for (unsigned r = 0; r < VIEWER_ROOTS && !ret->text; r++) {
@@ -156,10 +156,12 @@ static void file_read(const struct viewer_sources *s, const char *name,
         if (fd < 0)
             continue;
         ret->root = (enum viewer_root)r;
-        ret->text = text_read(fd, &size);
+        ret->text = s->bytes < ALL_BYTES_MAX ? text_read(fd, &size) : NULL;
         (void)close(fd);
-        if (ret->text)
-            lines_split(ret, size);
+        if (!ret->text)
+            continue;
+        s->bytes += size;
+        lines_split(ret, size);
     }
 }
 

@@ -16,6 +16,7 @@ struct viewer_sources {
     struct str_map names;     /* of files that were asked for: index in files */
     struct viewer_source_file *files;
     size_t count, cap;
+    uint64_t bytes;              /* of all texts that are kept */
     struct viewer_source source; /* of viewer_sources_view */
 };
 /* False with errno: it is no folder that can be entered. */

@@ -59,29 +59,66 @@ bool viewer_store_begin(const char *data, const char *name, struct strbuf *out)
     return mkdtemp(out->s) != NULL;
 }
 
-/* It has files only: nobody else knows its name. */
-void viewer_store_remove(const char *folder)
+void viewer_store_remove(const char *path)
 {
-    DIR *d = opendir(folder);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
     const struct dirent *e;
 
-    while (d && (e = readdir(d)) != NULL)
+    if (!d) { /* a link is not followed */
+        if (fd >= 0)
+            (void)close(fd);
+        (void)unlink(path);
+        return;
+    }
+    while ((e = readdir(d)) != NULL)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        (void)closedir(d);
-    (void)rmdir(folder);
+            (void)unlinkat(fd, e->d_name, 0);
+    (void)closedir(d);
+    (void)rmdir(path);
 }
 
-/* folder and path swap their names, or folder gets it when there is no path. */
-static bool put_in_place(const char *folder, const char *path)
+/* A file system that has no way to swap names: what is there gets a name that nobody else has, and
+ * is gone for a moment. */
+static bool move_aside(const char *folder, const char *path, bool replace)
 {
-    if (renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
-        return true;
-    return errno == ENOENT && renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_NOREPLACE) == 0;
+    struct strbuf aside = {0};
+    struct stat st;
+    bool ok;
+
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT && rename(folder, path) == 0;
+    if (!replace) {
+        errno = EEXIST;
+        return false;
+    }
+    strbuf_printf(&aside, "%s.old", folder);
+    if (aside.failed)
+        errno = ENOMEM;
+    ok = !aside.failed && rename(path, aside.s) == 0 && rename(folder, path) == 0;
+    if (ok)
+        viewer_store_remove(aside.s);
+    strbuf_fini(&aside);
+    return ok;
 }
 
-bool viewer_store_end(const char *data, const char *name, const char *folder)
+/* folder gets the name; what had it is removed. */
+static bool put_in_place(const char *folder, const char *path, bool replace)
+{
+    if (renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno == EINVAL)
+        return move_aside(folder, path, replace);
+    if (errno != EEXIST || !replace)
+        return false;
+    if (renameat2(AT_FDCWD, folder, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
+        viewer_store_remove(folder);
+        return true;
+    }
+    return errno == EINVAL && move_aside(folder, path, replace);
+}
+
+bool viewer_store_end(const char *data, const char *name, const char *folder, bool replace)
 {
     struct strbuf path = {0};
     bool ok = chmod(folder, 0755) == 0; /* mkdtemp made it for its owner only */
@@ -92,9 +129,10 @@ bool viewer_store_end(const char *data, const char *name, const char *folder)
         errno = ENOMEM;
         ok = false;
     }
-    ok = ok && put_in_place(folder, path.s);
+    ok = ok && put_in_place(folder, path.s, replace);
     e = errno;
-    viewer_store_remove(folder);
+    if (!ok)
+        viewer_store_remove(folder);
     strbuf_fini(&path);
     errno = e;
     return ok;
@@ -102,11 +140,24 @@ bool viewer_store_end(const char *data, const char *name, const char *folder)
 
 /* ---- what is kept ---- */
 
-static int is_kept(const struct dirent *e)
+static int is_named(const struct dirent *e)
 {
     size_t n = strlen(e->d_name), m = strlen(VIEWER_STORE_SUFFIX);
 
     return e->d_name[0] != '.' && n > m && strcmp(e->d_name + n - m, VIEWER_STORE_SUFFIX) == 0;
+}
+
+/* A folder, and no link to one: nothing else is served. */
+static bool is_folder_in(const char *folder, const char *name)
+{
+    struct strbuf path = {0};
+    struct stat st;
+    bool is;
+
+    strbuf_printf(&path, "%s/%s", folder, name);
+    is = !path.failed && lstat(path.s, &st) == 0 && S_ISDIR(st.st_mode);
+    strbuf_fini(&path);
+    return is;
 }
 
 bool viewer_store_list(const char *data, struct viewer_store_list *ret)
@@ -118,12 +169,16 @@ bool viewer_store_list(const char *data, struct viewer_store_list *ret)
 
     *ret = (struct viewer_store_list){0};
     viewer_store_folder(data, &folder);
-    n = folder.failed ? -1 : scandir(folder.s, &entries, is_kept, alphasort);
+    n = folder.failed ? -1 : scandir(folder.s, &entries, is_named, alphasort);
     if (n < 0)
         ok = !folder.failed && errno == ENOENT;
     for (int i = 0; i < n; i++) {
         char *name = entries[i]->d_name;
 
+        if (!is_folder_in(folder.s, name)) {
+            free(entries[i]);
+            continue;
+        }
         name[strlen(name) - strlen(VIEWER_STORE_SUFFIX)] = '\0';
         if (ok && mem_grow((void **)&ret->names, &ret->cap, ret->count + 1, sizeof(char *)))
             ok = (ret->names[ret->count] = mem_strdup(name)) != NULL && ++ret->count;

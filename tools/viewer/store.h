@@ -16,10 +16,12 @@ void viewer_store_path(const char *data, const char *name, struct strbuf *out);
 bool viewer_store_default(struct strbuf *out);
 /* A new folder beside the one of that name, to be filled. False with errno. */
 bool viewer_store_begin(const char *data, const char *name, struct strbuf *out);
-/* Puts it in place of the one of that name, at once for those who look; or removes it. False with
- * errno; then it is removed. */
-bool viewer_store_end(const char *data, const char *name, const char *folder);
-void viewer_store_remove(const char *folder);
+/* Puts it in place of the one of that name, at once for those who look. False with errno, EEXIST
+ * where there is one and it is not to be replaced; then the new one is removed. A link of that name
+ * is replaced, not followed. */
+bool viewer_store_end(const char *data, const char *name, const char *folder, bool replace);
+/* A folder with files, or what else has that path. */
+void viewer_store_remove(const char *path);
 /* The names of all profiles that are kept, in order; free with viewer_store_list_fini. False with
  * errno; a folder that is not there has none. */
 struct viewer_store_list {
