@@ -16,6 +16,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 try:
     from kubelet import Kubelet, container, field, pod, varint
+    import google.protobuf  # noqa: F401
     import grpc
 except ImportError as missing:
     print('SKIP: %s' % missing)
@@ -25,6 +26,7 @@ from tools import Site, Worker, proves  # noqa: E402
 
 MONITOR, PROMETHEUS, K8S, LIB, OPENNRT = sys.argv[1:6]
 CORE, DEVICE, ALIAS = 'aws.amazon.com/neuroncore', 'aws.amazon.com/neurondevice', 'aws.amazon.com/neuron'
+os.environ['no_proxy'] = '*'  # this host's servers are not looked for behind a proxy
 KEYS = {'period', 'neuroncores_k8s_info', 'neurondevices_k8s_info', 'error'}
 
 
@@ -114,12 +116,12 @@ def documents(site, path, kubelet):
 
 def hostile(p, kubelet):
     """Bytes that are no answer are an error of the object, and nothing else."""
-    seed = random.randrange(1 << 30)
-    print('seed %d' % seed, flush=True)
+    seed = int(os.environ.get('OPENNRT_SEED') or random.randrange(1 << 30))
+    print('OPENNRT_SEED=%d' % seed, flush=True)
     draw = random.Random(seed)
     whole = PODS[0][0]
     wrong = [whole[:-1], field(1, b'\x0a\xff'), field(1, field(1, b'\xff\xfe')), varint(1 << 3 | 2) + varint(1 << 40),
-             bytes(draw.randrange(256) for _ in range(64)) + b'\xff']
+             b'\x07' + bytes(draw.randrange(256) for _ in range(64))]  # there is no wire type 7
     for answer in wrong:
         kubelet.answer = b''
         until(p, lambda info: info['error'] == '')

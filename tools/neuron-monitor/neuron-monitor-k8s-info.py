@@ -14,6 +14,7 @@ import os
 import queue
 import socket
 import stat
+import struct
 import sys
 import threading
 import time
@@ -175,8 +176,11 @@ class Way:
         try:
             if self.socket is None:
                 self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.settimeout(PATIENCE)
+                self.socket.settimeout(1)  # a program that does not take its answers has to do without
                 self.socket.connect(self.address)
+                uid = struct.unpack('3i', self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+                if uid not in (0, os.geteuid()):  # anybody may listen at such an address
+                    raise PermissionError(uid)
             self.socket.sendall(json.dumps(info).encode() + b'\n')
         except OSError:  # nobody there wants it, or not now
             self.socket.close()

@@ -199,7 +199,13 @@ class After:
 
 def follower(state):
     """The program behind this one, if there is a pipe that leads to it."""
-    return After(state) if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode) else None
+    if not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        return None
+    try:
+        return After(state)
+    except OSError as e:  # somebody else answers to that pipe's name
+        print('%s: nobody is asked for pods: %s' % (NAME, e), file=sys.stderr)
+        return None
 
 
 def main():
@@ -216,7 +222,10 @@ def main():
     after = follower(state) if args.enable_k8s_info else None
     for line in sys.stdin.buffer:
         try:
-            state.take(json.loads(line))
+            doc = json.loads(line)
+            state.take(doc)
+            if 'neuron_k8s_info' in doc:  # who adds it stands before this one: the pipe leads elsewhere
+                after = None
         except Exception as e:  # whatever is wrong with it, the next one may be right
             left_out(e)
         try:
