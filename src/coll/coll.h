@@ -121,8 +121,7 @@ void coll_plan_refuse(struct coll_comm *comm);
 NRT_STATUS coll_plan_create_alone(struct coll_comm *comm, const struct sched *s, enum dtype dtype,
                                   enum kernel_combine reduce, const struct device_extent *own,
                                   struct coll_plan **ret, struct err *err);
-/* Device memory that operations of the communicator may use even after its owner has died; freed by
- * device_free. NRT_RESOURCE. */
+/* Device memory for it, accounted as that of collectives; freed by device_free. NRT_RESOURCE. */
 NRT_STATUS coll_buffers_alloc(struct coll_comm *comm, uint64_t size, struct device_extent *ret,
                               struct err *err);
 bool coll_sched_has_buffers(const struct sched *s); /* of channels, at any rank */

@@ -52,17 +52,8 @@ NRT_STATUS coll_buffers_alloc(struct coll_comm *c, uint64_t size, struct device_
                              .size = size,
                              .align = 4096,
                              .name = "channel buffers"};
-    struct err ignored = {0};
-    NRT_STATUS st = device_alloc(c->cfg.in, &a, ret, err);
 
-    if (st)
-        return st;
-    st = device_lease_add(c->cfg.in, c->lease, ret, err);
-    if (st) {
-        (void)device_free(c->cfg.in, ret, &ignored);
-        *ret = (struct device_extent){0};
-    }
-    return st;
+    return device_alloc(c->cfg.in, &a, ret, err);
 }
 
 static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
@@ -73,8 +64,10 @@ static NRT_STATUS buffers_make(struct coll_plan *p, struct err *err)
     if (size == 0)
         return NRT_SUCCESS;
     st = coll_buffers_alloc(p->comm, size, &p->buffers, err);
-    p->have_buffers = !st;
-    return st;
+    if (st)
+        return st;
+    p->have_buffers = true;
+    return device_lease_add(p->comm->cfg.in, p->comm->lease, &p->buffers, err);
 }
 
 bool coll_sched_has_buffers(const struct sched *s)
@@ -90,13 +83,17 @@ bool coll_sched_has_buffers(const struct sched *s)
  * same plan. */
 static NRT_STATUS offers_none(struct coll_plan *p, const struct device_extent *own, struct err *err)
 {
-    uint64_t size = buffers_size(p, p->comm->me);
+    const struct coll_comm *c = p->comm;
+    uint64_t size = buffers_size(p, c->me);
+    struct device_extent held = {0};
 
     if (size > (own ? own->size : 0))
         return err_set(err, NRT_INVALID,
                        "a plan made alone has channel buffers of %" PRIu64 " bytes", size);
-    p->buffer_addr[p->comm->me] = own ? own->addr : 0;
-    return NRT_SUCCESS;
+    if (size == 0)
+        return NRT_SUCCESS;
+    p->buffer_addr[c->me] = own->addr;
+    return device_lease_hold(c->cfg.in, c->lease, own->addr, own->size, &held, err);
 }
 
 static NRT_STATUS offers_exchange(struct coll_comm *c, const struct coll_offer *mine,

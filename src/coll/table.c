@@ -228,11 +228,6 @@ enum kernel_combine coll_combine(enum neff_coll_reduce r)
                                   : KERNEL_COMBINE_SUM;
 }
 
-static uint64_t ps_of(double ns)
-{
-    return ns < 1e15 ? (uint64_t)(ns * 1e3) : UINT64_MAX;
-}
-
 /* What an entry takes on devices, for records of device time and the log. That it is not known is
  * no reason to fail. */
 static void time_find(struct maker *m, const struct draft *d, const struct coll_wish *wish)
@@ -250,8 +245,8 @@ static void time_find(struct maker *m, const struct draft *d, const struct coll_
              m->cfg->neff->graphs[d->core].coll_member, d->index, err.text);
         return;
     }
-    e->lasts_ps = ps_of(t.ns);
-    e->engines_ps = ps_of(t.engines_ns);
+    e->lasts_ps = time_ps_of_ns(t.ns);
+    e->engines_ps = time_ps_of_ns(t.engines_ns);
     e->packet_ps = m->cfg->packet_ps[e->stream];
     for (int i = 0; i < TIME_RATE_COUNT; i++)
         if (t.unknown >> i & 1)

@@ -51,7 +51,11 @@ static NRT_STATUS places_make(struct coll_entry *e, struct coll_varies *v, struc
     const struct topo_group *g = coll_comm_group(e->comm->comm);
     uint64_t block = (e->c->out[0].size + 63) / 64 * 64, size;
 
-    if (e->c->op != NEFF_COLL_REDUCE_SCATTER_V || g->nodes == 1 || block == 0)
+    if (e->c->op != NEFF_COLL_REDUCE_SCATTER_V)
+        return NRT_SUCCESS;
+    if (!kernel_combine_can(e->c->dtype))
+        return err_set(err, NRT_INVALID, "%s cannot be reduced", dtype_name(e->c->dtype));
+    if (g->nodes == 1 || block == 0)
         return NRT_SUCCESS;
     if (u64_mul_over(block, v->n, &size))
         return err_set(err, NRT_INVALID, "an output of %" PRIu64 " bytes is too large", block);

@@ -43,6 +43,7 @@ struct stream {
     size_t printed_count, printed_cap;
     char *text; /* stdout_size bytes; NULL: none yet */
     uint32_t text_len;
+    bool text_lost;
 };
 
 struct debug_streams {
@@ -335,7 +336,9 @@ static void text_put(struct debug_streams *d, struct stream *s, const struct mod
     if (!s->text)
         s->text = mem_alloc(d->stdout_size);
     if (!s->text) {
-        LOGE(d->log, LOG_NRT, "debug_stream", "no host memory for text that a program prints");
+        if (!s->text_lost)
+            LOGE(d->log, LOG_NRT, "debug_stream", "no host memory for text that a program prints");
+        s->text_lost = true; /* said once */
         return;
     }
     if (n > room)

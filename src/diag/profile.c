@@ -6,10 +6,12 @@
 #include "diag/profile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -370,6 +372,26 @@ static NRT_STATUS target_check(const struct profiler *p, const struct model *m, 
     return NRT_SUCCESS;
 }
 
+/* Whether the file can be written, before anything is taken for it. It stays as it is. */
+static NRT_STATUS path_check(const char *path, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX] = ".";
+
+    if (fd >= 0) {
+        (void)close(fd);
+        return NRT_SUCCESS;
+    }
+    if (errno != ENOENT)
+        return err_set(err, NRT_INVALID, "%s: %s", path, strerror(errno));
+    if (slash)
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path + 1), path);
+    if (access(folder, W_OK | X_OK) != 0)
+        return err_set(err, NRT_INVALID, "%s: %s", path, strerror(errno));
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char *path,
                           struct err *err)
 {
@@ -378,6 +400,8 @@ NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char 
 
     pthread_mutex_lock(&p->change);
     status = target_check(p, m, path, err);
+    if (status == NRT_SUCCESS)
+        status = path_check(path, err);
     if (status != NRT_SUCCESS)
         goto out_unlock;
     t = target_new(p, m, path);

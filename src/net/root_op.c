@@ -329,8 +329,11 @@ void root_op_enter(struct root_ops *o, uint32_t rank, const struct msg_op *m, ui
         op_fail(o, op, NRT_INVALID, rank);
     if (op->failed)
         tell_failure(o, op, rank);
-    if (i == op->n) /* in nobody's list: not counted */
+    if (i == op->n) { /* in nobody's list: not counted */
+        if (op->failed)
+            failed_trim(o);
         return;
+    }
     if (!op->failed && !part_keep(op, i, &m->part)) {
         o->fail(o->arg, NRT_RESOURCE, 0, "the root is out of memory");
         return;

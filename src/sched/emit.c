@@ -564,29 +564,21 @@ void sched_emit_block(struct sched_iter *it, struct sched_ref src, struct sched_
     step->dst[0] = dst;
 }
 
-void sched_emit_block_reduce(struct sched_iter *it, const struct sched_ref *src, uint32_t nsrc,
+void sched_emit_block_reduce(struct sched_iter *it, const struct sched_ref *src, unsigned nsrc,
                              struct sched_ref dst, uint64_t count)
 {
-    bool chained = false;
+    struct sched_step *step;
 
     if (nsrc == 1 || count == 0) {
         sched_emit_block(it, src[0], dst, count);
         return;
     }
-    while (nsrc > 0) {
-        uint32_t room = SCHED_REFS_MAX - chained, n = nsrc < room ? nsrc : room;
-        struct sched_step *step = push_data(it, SCHED_REDUCE, count);
-
-        if (chained)
-            step->src[step->nsrc++] = dst;
-        for (uint32_t i = 0; i < n; i++)
-            step->src[step->nsrc++] = src[i];
-        step->ndst = 1;
-        step->dst[0] = dst;
-        src += n;
-        nsrc -= n;
-        chained = true;
-    }
+    step = push_data(it, SCHED_REDUCE, count);
+    step->nsrc = (uint8_t)nsrc;
+    for (unsigned i = 0; i < nsrc; i++)
+        step->src[i] = src[i];
+    step->ndst = 1;
+    step->dst[0] = dst;
 }
 
 void sched_emit_block_send(struct sched_iter *it, struct sched_ref src, uint32_t rank,

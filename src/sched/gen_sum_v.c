@@ -104,12 +104,18 @@ static void sum_receive(const struct sched_where *w, uint64_t i, struct sched_it
 
 static void sum_add(const struct sched_where *w, uint64_t i, struct sched_iter *it)
 {
-    struct sched_ref src[SCHED_MESH_MAX], out = {SCHED_OUT, 0, w->me, 0, 0};
+    struct sched_ref src[SCHED_REFS_MAX], out = {SCHED_OUT, 0, w->me, 0, 0};
+    uint32_t n = w->s->n, count = 0;
 
     (void)i;
-    for (uint32_t r = 0; r < w->s->n; r++)
-        src[r] = sched_is_net(w, r) ? place_of(w, r) : block_of(w, r, w->me);
-    sched_emit_block_reduce(it, src, w->s->n, out, sum_len(w, w->me));
+    for (uint32_t r = 0; r < n; r++) {
+        src[count++] = sched_is_net(w, r) ? place_of(w, r) : block_of(w, r, w->me);
+        if (count < SCHED_REFS_MAX && r + 1 < n)
+            continue;
+        sched_emit_block_reduce(it, src, count, out, sum_len(w, w->me));
+        src[0] = out; /* the sum so far */
+        count = 1;
+    }
 }
 
 static void sum_done(const struct sched_where *w, uint64_t i, struct sched_iter *it)
@@ -130,17 +136,8 @@ static void sum_close(const struct sched_where *w, uint64_t i, struct sched_iter
         sched_emit_wait(it, w, SCHED_SEM_IN_DONE, to);
 }
 
-static NRT_STATUS sum_check(const struct sched *s, const struct sched_stage *st, struct err *err)
-{
-    (void)st;
-    if (s->n > SCHED_MESH_MAX)
-        return err_set(err, NRT_FAILURE, "%u ranks; a mesh ends at %u", s->n, SCHED_MESH_MAX);
-    return NRT_SUCCESS;
-}
-
 const struct sched_algorithm sched_sum_v = {
     .name = "sum_v",
-    .check = sum_check,
     .needs = sum_needs,
     .phases = {{"sum save", save_count, sum_save},
                {"sum open", sched_peers, sum_open},

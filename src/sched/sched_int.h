@@ -210,9 +210,8 @@ void sched_emit_block_send(struct sched_iter *it, struct sched_ref src, uint32_t
                            uint64_t count);
 void sched_emit_block_post(struct sched_iter *it, struct sched_ref dst, uint32_t rank,
                            uint64_t count);
-/* src[0] op src[1] op ... into dst, in as many steps as sources need; the sum so far stands in dst,
- * which no source but the first may be. One source is copied. */
-void sched_emit_block_reduce(struct sched_iter *it, const struct sched_ref *src, uint32_t nsrc,
+/* src[0] op src[1] op ... into dst, at most SCHED_REFS_MAX; one source is copied. */
+void sched_emit_block_reduce(struct sched_iter *it, const struct sched_ref *src, unsigned nsrc,
                              struct sched_ref dst, uint64_t count);
 void sched_emit_arrive_block(struct sched_iter *it, const struct sched_where *w, uint32_t peer);
 

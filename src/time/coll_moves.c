@@ -102,8 +102,8 @@ static bool keep(struct noted *n, const struct costs *c, uint32_t channel, doubl
         return false;
     m = &moves->move[moves->count++];
     *m = move_of(n, c, channel, step);
-    m->start_ps = (uint64_t)(start_ns * 1e3);
-    m->end_ps = (uint64_t)(end_ns * 1e3);
+    m->start_ps = time_ps_of_ns(start_ns);
+    m->end_ps = time_ps_of_ns(end_ns);
     return true;
 }
 

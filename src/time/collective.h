@@ -94,6 +94,12 @@ struct time_collective {
     uint64_t steps;   /* walked */
 };
 
+/* Nanoseconds of a model as picoseconds of a record; what is too long to count is UINT64_MAX. */
+static inline uint64_t time_ps_of_ns(double ns)
+{
+    return ns < 1e15 ? (uint64_t)(ns * 1e3) : UINT64_MAX;
+}
+
 /* How long the operation lasts from the moment when its last rank has come. rates: NULL takes those
  * of the group's instance type. NRT_INVALID: not a staged schedule (the others are ours; nothing is
  * known of them on devices). NRT_RESOURCE: memory. */

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "time/time.h"
 
+#define KEPT_EVENTS 65536u /* of an execution with more, only the last one is kept */
+
 static bool is_kept(const struct time_kept *t, const struct time_program *const *progs,
                     unsigned cores, const struct time_events *events)
 {
@@ -60,6 +62,8 @@ NRT_STATUS time_keeper_replay(struct time_keeper *k, const struct time_program *
             t = &k->kept[i];
     if (t == NULL || (spans && t->spans == NULL)) {
         if (t == NULL) {
+            if (events->count > KEPT_EVENTS)
+                time_keeper_drop(k);
             t = &k->kept[k->oldest];
             k->oldest = (k->oldest + 1) % TIME_KEPT;
         }

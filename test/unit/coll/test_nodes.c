@@ -349,6 +349,49 @@ static void a_plan_alone_waits_for_nobody(void **state)
     (void)state;
 }
 
+/* Memory that a plan made alone was given is its owner's: freed, it is free at once, though the
+ * communicator goes on. */
+static const char *plans_come_and_go(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct op_case c = case_of(SCHED_REDUCE_SCATTER_V, SCHED_MESH, *(uint64_t *)r->arg, r->n);
+    struct device_usage before, after;
+    NRT_STATUS st;
+
+    c.alone = true;
+    c.counts[0] = 4000;
+    err = (struct err){0};
+    st = coll_comm_greet(r->comm, &err);
+    for (unsigned i = 0; i < 4 && !st; i++) {
+        struct case_kit k;
+
+        if (device_usage_core(r->in, r->core, &before))
+            return "no account";
+        st = case_open(r, &k, &c, &err);
+        if (!st && k.own.size == 0)
+            return "there are no buffers";
+        if (!st)
+            st = case_run_once(r, &k, i, &err);
+        rank_memory_free(r);
+        case_close(&k);
+        if (!st && (device_usage_core(r->in, r->core, &after) ||
+                    after.bytes[DEVICE_CAT_COLL] != before.bytes[DEVICE_CAT_COLL]))
+            return "a plan's memory is not free";
+    }
+    return st ? err.text : NULL;
+}
+
+static void plans_made_alone_leave_nothing(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    uint64_t salt = draw_mix(seed + 600);
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 120000, plans_come_and_go, &salt);
+
+    if (text)
+        fail_msg("seed %llu: %s", (unsigned long long)seed, text);
+    (void)state;
+}
+
 struct big {
     struct op_case c;
     uint64_t bytes;
@@ -584,6 +627,7 @@ int main(void)
         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
         cmocka_unit_test(plans_are_made_while_operations_run),
         cmocka_unit_test(a_plan_alone_waits_for_nobody),
+        cmocka_unit_test(plans_made_alone_leave_nothing),
     };
     const char *env = getenv("OPENNRT_SEED");
 
