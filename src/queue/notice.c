@@ -32,6 +32,9 @@ static void tell(struct queue *q)
     struct queue_notice **at = &q->notices, *n;
     bool thread = false;
 
+    /* Of what nobody is told, `finished` is raised first. Who has waited finds it complete. */
+    if (finished > completed)
+        finished = completed;
     while ((n = *at)) {
         if (n->num > (n->fd >= 0 ? completed : finished)) {
             at = &n->next;

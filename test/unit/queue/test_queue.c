@@ -604,6 +604,23 @@ static void threads_of_ours_block_signals(void **state)
                 sigismember(&set, SIGSEGV) && sigismember(&set, SIGALRM));
 }
 
+/* What a thread has waited for is complete, and its descriptor readable. */
+static void what_was_drained_is_complete(void **state)
+{
+    for (unsigned i = 0; i < 3000; i++) {
+        uint64_t seq;
+        int fd;
+
+        assert_int_equal(push(0, QUEUE_COMPUTE, 0, (struct job){0}, NULL, &seq), NRT_SUCCESS);
+        assert_int_equal(queue_notice_fd(s, seq, &fd, NULL), NRT_SUCCESS);
+        queue_drain(s, 0, QUEUE_COMPUTE, 0);
+        assert_true(completed(seq));
+        assert_true(ready_by_poll(fd));
+        close(fd);
+    }
+    (void)state;
+}
+
 /* ---- faults ---- */
 
 /* What every call of the room does once, on two units, one of which waits for the other. */
@@ -713,6 +730,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(handles_never_miss, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_carries_out_what_is_there, setup, teardown),
         cmocka_unit_test_setup_teardown(stopping_meets_callers, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_drained_is_complete, setup, teardown),
         cmocka_unit_test_setup_teardown(threads_of_ours_block_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(every_transition_survives_faults, setup, teardown),
     };
