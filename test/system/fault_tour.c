@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "models.h"
+#include "nrt/nrt.h"
 
 const char *const tour_points[] = {"alloc",  "mmap",  "file",     "lock",       "backing",
                                    "thread", "queue", "hbm-full", "queue-full", "net-loss"};
@@ -74,4 +75,12 @@ unsigned tour_covers(const char *header, const char *const *but)
     }
     free(text);
     return found;
+}
+
+int tour_end_session(void **state)
+{
+    (void)state;
+    fault_disarm();
+    nrt_close();
+    return 0;
 }

@@ -42,6 +42,9 @@ void tour_note(const char *call);
 /* What a fault of this point may make of a tour, by docs/spec/api.md 3.1. */
 bool tour_status_may_be(enum fault_point p, NRT_STATUS status);
 
+/* A teardown: ends what a failed test has left. */
+int tour_end_session(void **state);
+
 /* Ends the test when a function that the header declares was not called, unless its name begins
  * with one of `but` (which ends with NULL). How many it declares. */
 unsigned tour_covers(const char *header, const char *const *but);

@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "coll_ranks.h"
 #include "driven_world.h"
+#include "fault_tour.h"
 #include "models.h"
 
 #define RANKS_MAX 2u
@@ -227,20 +228,11 @@ static int setup(void **state)
     return coll_setup(state);
 }
 
-/* What a failed test has left. */
-static int end_session(void **state)
-{
-    (void)state;
-    fault_disarm();
-    nrt_close();
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(every_point_may_fail, end_session),
-        cmocka_unit_test_teardown(every_transition_may_be_met, end_session)};
+        cmocka_unit_test_teardown(every_point_may_fail, tour_end_session),
+        cmocka_unit_test_teardown(every_transition_may_be_met, tour_end_session)};
 
     if (runner_emulated()) {
         print_message("NOT RUN: emulated, the memories of many cores are slow to map\n");

@@ -357,19 +357,10 @@ static int teardown(void **state)
     return system(cmd);
 }
 
-/* What a failed test has left. */
-static int end_session(void **state)
-{
-    (void)state;
-    fault_disarm();
-    nrt_close();
-    return 0;
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(calls_survive_every_fault, end_session),
+        cmocka_unit_test_teardown(calls_survive_every_fault, tour_end_session),
         cmocka_unit_test(the_tours_make_every_call)};
 
     runner_watchdog(580);
