@@ -115,8 +115,9 @@ NRT_STATUS nrt_async_drain_queued_execs(int32_t vnc);
 NRT_STATUS nrt_trace_start(bool trace_mem);
 
 /* End that capture and write its events to a file, in the form of nrt_sys_trace_fetch_events; what
- * was there is replaced. NRT_FAILURE: no capture of nrt_trace_start runs, or the file cannot be
- * written; NRT_INVALID: it cannot be made: the capture goes on; NRT_RESOURCE. */
+ * was there is replaced. NRT_FAILURE: no capture of nrt_trace_start runs. When the file cannot be
+ * written (NRT_FAILURE) or made (NRT_INVALID), or memory is out (NRT_RESOURCE), the capture goes on
+ * with all of its events. */
 NRT_STATUS nrt_trace_stop(const char *filename);
 
 /* Copy to device memory mapped into this process (nrt_tensor_get_va, nrt_get_hbm_mmap_va). size 0:

@@ -28,8 +28,8 @@ extern "C" {
 NRT_STATUS nrt_profile_start(nrt_model_t *model, const char *filename);
 
 /* End that, and write the file (docs/spec/ntff.md). NRT_INVALID: no profile was started for this
- * name; NRT_FAILURE: the file cannot be written. Unloading the model ends its profile without a
- * file. */
+ * name; NRT_FAILURE: the file cannot be written, NRT_RESOURCE: the profile goes on. Unloading the
+ * model ends its profile without a file. */
 NRT_STATUS nrt_profile_stop(const char *filename);
 
 /* ---- continuous: the latest execution of each core, on demand ---- */
@@ -71,7 +71,7 @@ NRT_STATUS nrt_profile_continuous_stop(void);
 NRT_STATUS nrt_inspect_begin(void);
 
 /* End the capture and write its files; nothing happens when none is on. NRT_FAILURE: a file cannot
- * be written. */
+ * be written, NRT_RESOURCE: the capture goes on. */
 NRT_STATUS nrt_inspect_stop(void);
 
 typedef struct nrt_inspect_config nrt_inspect_config_t;

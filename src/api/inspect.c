@@ -151,7 +151,7 @@ static NRT_STATUS begin_env(const char *func, const struct diag_sink *sink, bool
     return status;
 }
 
-static NRT_STATUS end(const char *func, bool exiting)
+static NRT_STATUS end(const char *func, enum inspect_end how)
 {
     struct err err = {0};
     NRT_STATUS status;
@@ -159,8 +159,8 @@ static NRT_STATUS end(const char *func, bool exiting)
 
     pthread_mutex_lock(&change_);
     was = inspect_on(api_.inspect);
-    status = inspect_stop(api_.inspect, exiting, &err);
-    if (was)
+    status = inspect_stop(api_.inspect, how, &err);
+    if (was && !inspect_on(api_.inspect))
         signals_give(api_.inspect);
     pthread_mutex_unlock(&change_);
     return status == NRT_SUCCESS ? status : api_fail(func, status, "%s", err.text);
@@ -179,7 +179,7 @@ void api_inspect_init(const struct diag_sink *sink)
 
 void api_inspect_close(void)
 {
-    (void)end("nrt_close", false);
+    (void)end("nrt_close", INSPECT_CLOSE);
 }
 
 void api_inspect_resume(int sig)
@@ -198,7 +198,7 @@ void api_inspect_forget(void)
 __attribute__((destructor)) static void at_exit(void)
 {
     if (api_ready() && api_.inspect && inspect_on(api_.inspect))
-        (void)end("exit", true);
+        (void)end("exit", INSPECT_EXIT);
 }
 
 static bool copy_config(struct inspect_config *to, const struct inspect_config *from)
@@ -271,7 +271,7 @@ API_EXPORT NRT_STATUS nrt_inspect_stop(void)
 
     API_NEED_READY();
     run_caller_enter(&caller);
-    status = end(__func__, false);
+    status = end(__func__, INSPECT_STOP);
     run_caller_leave(&caller);
     return status;
 }

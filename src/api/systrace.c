@@ -223,23 +223,20 @@ API_EXPORT NRT_STATUS nrt_trace_start(bool trace_mem)
     return begin(__func__, TRACE_BY_API_TRACE, &c);
 }
 
+/* The events stay in their rings until they are in the file: there is another try. */
 static NRT_STATUS finish(const char *filename, struct err *err)
 {
     struct strbuf out = {0};
-    NRT_STATUS status;
-    int fd;
+    NRT_STATUS status = trace_document(&api_.trace, TRACE_BY_API_TRACE, &out, err);
+    int fd = -1;
 
-    fd = fault_hit(FAULT_FILE)
-             ? -1
-             : fd_keep(open(filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (fd < 0)
-        return err_set(err, NRT_INVALID, "%s: %s", filename, strerror(errno));
-    status = trace_fetch(&api_.trace, TRACE_BY_API_TRACE, TRACE_ALL, TRACE_ALL, &out, err);
-    if (status == NRT_SUCCESS && (fault_hit(FAULT_FILE) || !fd_write_all(fd, out.s, out.len)))
+    if (status == NRT_SUCCESS && !fault_hit(FAULT_FILE))
+        fd = fd_keep(open(filename, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (status == NRT_SUCCESS && fd < 0)
+        status = err_set(err, NRT_INVALID, "%s: %s", filename, strerror(errno));
+    if (status == NRT_SUCCESS && !fd_file_end(fd, out.s, out.len))
         status = err_set(err, NRT_FAILURE, "%s: %s", filename, strerror(errno));
     strbuf_fini(&out);
-    if (close(fd) != 0 && status == NRT_SUCCESS)
-        status = err_set(err, NRT_FAILURE, "%s: %s", filename, strerror(errno));
     return status;
 }
 

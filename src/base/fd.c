@@ -118,16 +118,34 @@ bool fd_folders_make(const char *path)
     return S_ISDIR(sb.st_mode);
 }
 
+bool fd_file_end(int fd, const void *data, size_t size)
+{
+    bool ok = !fault_hit(FAULT_FILE) && fd_write_all(fd, data, size);
+    int saved = errno;
+
+    if (ok)
+        return close(fd) == 0;
+    if (ftruncate(fd, 0) != 0) /* not of a file: it had nothing to give back */
+        errno = saved;
+    (void)close(fd);
+    errno = saved;
+    return false;
+}
+
 bool fd_file_write(const char *path, const void *data, size_t size, bool fresh)
 {
-    int fd;
-    bool ok;
+    int fd, saved;
 
     if (fault_hit(FAULT_FILE))
         return false;
     fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (fresh ? O_EXCL : O_TRUNC), 0644));
     if (fd < 0)
         return false;
-    ok = !fault_hit(FAULT_FILE) && fd_write_all(fd, data, size);
-    return close(fd) == 0 && ok;
+    if (fd_file_end(fd, data, size))
+        return true;
+    saved = errno;
+    if (fresh)
+        (void)unlink(path);
+    errno = saved;
+    return false;
 }

@@ -101,7 +101,7 @@ static void ring_drop(struct trace_ring *r)
     pthread_mutex_lock(&r->lock);
     mem_free(r->ev);
     r->ev = NULL;
-    r->cap = r->first = r->count = r->stored = r->dropped = 0;
+    r->cap = r->first = r->count = r->stored = r->dropped = r->seen = 0;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -135,7 +135,8 @@ void trace_forget(struct trace *t)
 {
     tid_ = 0;
     __atomic_store_n(&t->on, 0, __ATOMIC_SEQ_CST);
-    pthread_mutex_init(&t->lock, NULL); /* a thread that is not here may have held it */
+    pthread_mutex_init(&t->fetch, NULL); /* a thread that is not here may have held them */
+    pthread_mutex_init(&t->lock, NULL);
     t->rings = NULL;
     t->names = NULL;
     t->name_count = t->cores = 0;
@@ -165,6 +166,7 @@ NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct tra
     NRT_STATUS status = NRT_SUCCESS;
     uint32_t made = 0;
 
+    pthread_mutex_lock(&t->fetch);
     pthread_mutex_lock(&t->lock);
     if (__atomic_load_n(&t->on, __ATOMIC_SEQ_CST)) {
         status = err_set(err, NRT_FAILURE, "a capture of trace events is running already");
@@ -194,6 +196,7 @@ NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct tra
 
 out_unlock:
     pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->fetch);
     return status;
 }
 
@@ -206,12 +209,14 @@ NRT_STATUS trace_stop(struct trace *t, enum trace_owner owner, struct err *err)
 {
     NRT_STATUS status = NRT_SUCCESS;
 
+    pthread_mutex_lock(&t->fetch);
     pthread_mutex_lock(&t->lock);
     if (__atomic_load_n(&t->on, __ATOMIC_SEQ_CST) && t->owner == owner)
         rings_drop(t);
     else
         status = not_running(err);
     pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->fetch);
     return status;
 }
 
@@ -323,22 +328,23 @@ static bool batch_room(struct trace_batch *b, uint64_t more)
     return true;
 }
 
-/* Move the oldest events of a ring; they stay there when there is no memory for them. */
-static bool ring_take(struct trace_ring *r, uint32_t core, uint64_t max, struct trace_batch *b)
+/* Copy the oldest events of a ring. */
+static bool ring_look(struct trace_ring *r, uint32_t core, uint64_t max, struct trace_batch *b)
 {
-    uint64_t n;
+    uint64_t n, at;
     bool ok;
 
     pthread_mutex_lock(&r->lock);
     n = r->count < max ? r->count : max;
+    at = r->first;
     ok = batch_room(b, n);
     for (uint64_t i = 0; ok && i < n; i++) {
-        b->ev[b->count] = r->ev[r->first];
+        b->ev[b->count] = r->ev[at];
         b->core[b->count++] = core;
-        r->first = r->first + 1 == r->cap ? 0 : r->first + 1;
+        at = at + 1 == r->cap ? 0 : at + 1;
     }
     if (ok) {
-        r->count -= n;
+        r->seen = r->stored - r->count + n;
         b->stored += r->stored;
         b->dropped += r->dropped;
     }
@@ -346,8 +352,29 @@ static bool ring_take(struct trace_ring *r, uint32_t core, uint64_t max, struct 
     return ok;
 }
 
-NRT_STATUS trace_take(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
-                      struct trace_batch *ret, struct err *err)
+/* Take what was looked at, but for events that the ring has pushed out since. */
+static void ring_take_seen(struct trace_ring *r)
+{
+    uint64_t first, n;
+
+    pthread_mutex_lock(&r->lock);
+    first = r->stored - r->count;
+    n = r->seen > first ? r->seen - first : 0;
+    if (n > 0) {
+        r->first = (r->first + n) % r->cap;
+        r->count -= n;
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+static bool is_of(const struct trace *t, uint32_t ring, uint64_t core)
+{
+    return core == TRACE_ALL || (core == ring && ring < t->cores);
+}
+
+/* fetch is held. */
+static NRT_STATUS look(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
+                       struct trace_batch *ret, struct err *err)
 {
     bool ok = true;
 
@@ -355,12 +382,23 @@ NRT_STATUS trace_take(struct trace *t, enum trace_owner owner, uint64_t core, ui
     if (trace_running(t, owner, err) != NRT_SUCCESS)
         return NRT_FAILURE;
     for (uint32_t i = 0; ok && i <= t->cores; i++)
-        if (core == TRACE_ALL || (core == i && i < t->cores))
-            ok = ring_take(&t->rings[i], i < t->cores ? i : TRACE_NO_CORE, max, ret);
+        if (is_of(t, i, core))
+            ok = ring_look(&t->rings[i], i < t->cores ? i : TRACE_NO_CORE, max, ret);
     if (ok)
         return NRT_SUCCESS;
     trace_batch_fini(ret);
     return err_set(err, NRT_RESOURCE, "no host memory to fetch trace events");
+}
+
+NRT_STATUS trace_look(struct trace *t, enum trace_owner owner, struct trace_batch *ret,
+                      struct err *err)
+{
+    NRT_STATUS status;
+
+    pthread_mutex_lock(&t->fetch);
+    status = look(t, owner, TRACE_ALL, TRACE_ALL, ret, err);
+    pthread_mutex_unlock(&t->fetch);
+    return status;
 }
 
 void trace_batch_fini(struct trace_batch *b)
@@ -403,11 +441,12 @@ void trace_event_json(struct trace *t, const struct trace_event *e, uint32_t cor
     strbuf_put(out, "}}");
 }
 
-NRT_STATUS trace_fetch(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
-                       struct strbuf *out, struct err *err)
+/* fetch is held. */
+static NRT_STATUS document(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
+                           struct strbuf *out, struct err *err)
 {
     struct trace_batch b;
-    NRT_STATUS status = trace_take(t, owner, core, max, &b, err);
+    NRT_STATUS status = look(t, owner, core, max, &b, err);
 
     if (status != NRT_SUCCESS)
         return status;
@@ -422,4 +461,29 @@ NRT_STATUS trace_fetch(struct trace *t, enum trace_owner owner, uint64_t core, u
     if (!out->failed)
         return NRT_SUCCESS;
     return err_set(err, NRT_RESOURCE, "no host memory for the text of trace events");
+}
+
+NRT_STATUS trace_fetch(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
+                       struct strbuf *out, struct err *err)
+{
+    NRT_STATUS status;
+
+    pthread_mutex_lock(&t->fetch);
+    status = document(t, owner, core, max, out, err);
+    for (uint32_t i = 0; status == NRT_SUCCESS && i <= t->cores; i++)
+        if (is_of(t, i, core))
+            ring_take_seen(&t->rings[i]);
+    pthread_mutex_unlock(&t->fetch);
+    return status;
+}
+
+NRT_STATUS trace_document(struct trace *t, enum trace_owner owner, struct strbuf *out,
+                          struct err *err)
+{
+    NRT_STATUS status;
+
+    pthread_mutex_lock(&t->fetch);
+    status = document(t, owner, TRACE_ALL, TRACE_ALL, out, err);
+    pthread_mutex_unlock(&t->fetch);
+    return status;
 }

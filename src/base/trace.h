@@ -64,6 +64,7 @@ struct trace_ring {
     uint64_t cap;             /* of ev */
     uint64_t first, count;    /* oldest event, events that are there */
     uint64_t stored, dropped; /* since the capture began: all that came, those that went unseen */
+    uint64_t seen;            /* of stored: the events before this number are in somebody's batch */
 };
 
 struct trace {
@@ -71,6 +72,8 @@ struct trace {
     uint32_t on;
     uint64_t next_id;
     uint64_t types_off[(TRACE_TYPE_COUNT + 63) / 64];
+    pthread_mutex_t
+        fetch; /* one look at the rings at a time, until what it saw is taken; before lock */
     pthread_mutex_t lock; /* start and stop, and the names */
     uint32_t owner;       /* of the capture that runs */
     uint32_t cores;
@@ -80,9 +83,9 @@ struct trace {
     uint32_t name_count;
 };
 
-#define TRACE_INIT                        \
-    {                                     \
-        .lock = PTHREAD_MUTEX_INITIALIZER \
+#define TRACE_INIT                                                            \
+    {                                                                         \
+        .fetch = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER \
     }
 
 /* What a capture holds. */
@@ -117,19 +120,23 @@ NRT_STATUS trace_running(struct trace *t, enum trace_owner owner, struct err *er
 
 /* Take at most max events of each ring, oldest first, of core (TRACE_ALL: of all, and those of the
  * process), as a document of JSON appended to out. NRT_FAILURE: no capture of this owner runs;
- * NRT_RESOURCE. */
+ * NRT_RESOURCE: the events stay. */
 NRT_STATUS trace_fetch(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
                        struct strbuf *out, struct err *err);
+/* The document of all events, which stay, for a file that may fail. As trace_fetch. */
+NRT_STATUS trace_document(struct trace *t, enum trace_owner owner, struct strbuf *out,
+                          struct err *err);
 
-/* The same events as they are, for other forms. ret: mem_free; *ret_core of each event in cores. */
+/* All events as they are, for other forms; they stay. ret: trace_batch_fini. NRT_FAILURE: no
+ * capture of this owner runs; NRT_RESOURCE. */
 struct trace_batch {
     struct trace_event *ev;
     uint32_t *core; /* TRACE_NO_CORE: the process's */
     uint64_t count;
     uint64_t stored, dropped; /* of the rings looked at, since the capture began */
 };
-NRT_STATUS trace_take(struct trace *t, enum trace_owner owner, uint64_t core, uint64_t max,
-                      struct trace_batch *ret, struct err *err);
+NRT_STATUS trace_look(struct trace *t, enum trace_owner owner, struct trace_batch *ret,
+                      struct err *err);
 void trace_batch_fini(struct trace_batch *b);
 /* One event as JSON. */
 void trace_event_json(struct trace *t, const struct trace_event *e, uint32_t core,

@@ -149,7 +149,7 @@ static void trace_write(struct inspect *i, struct err *err)
     struct strbuf out = {0}, text = {0};
     struct trace_batch b;
 
-    if (trace_take(i->h.trace, TRACE_BY_INSPECT, TRACE_ALL, TRACE_ALL, &b, err) != NRT_SUCCESS)
+    if (trace_look(i->h.trace, TRACE_BY_INSPECT, &b, err) != NRT_SUCCESS)
         return;
     for (uint64_t k = 0; k < b.count; k++)
         event_put(&out, i->h.trace, &b.ev[k], b.core[k], &text);
@@ -225,23 +225,26 @@ void inspect_loaded(struct inspect *i, const struct model *m, const void *neff, 
 /* ---- the end ---- */
 
 /* Everything but the thread; the lock is held. */
-static NRT_STATUS finish(struct inspect *i, bool exiting, struct err *err)
+static NRT_STATUS finish(struct inspect *i, enum inspect_end how, struct err *err)
 {
     struct err ignored = {0};
 
-    atomic_store(&i->on, false);
     if (has(i, INSPECT_CPU) || has(i, INSPECT_HOST_MEMORY))
         sample_take(i);
-    if (has(i, INSPECT_SYSTEM)) {
+    if (has(i, INSPECT_SYSTEM))
         trace_write(i, err);
-        (void)trace_stop(i->h.trace, TRACE_BY_INSPECT, &ignored);
-    }
-    profiler_capture_stop(i->h.profiler, !exiting);
+    (void)profiler_capture_write(i->h.profiler, err);
     if (has(i, INSPECT_CPU))
         samples_write(i, true, err);
     if (has(i, INSPECT_HOST_MEMORY))
         samples_write(i, false, err);
     info_write(i, err);
+    if (err->status != NRT_SUCCESS && how == INSPECT_STOP)
+        return err->status;
+    atomic_store(&i->on, false);
+    if (has(i, INSPECT_SYSTEM))
+        (void)trace_stop(i->h.trace, TRACE_BY_INSPECT, &ignored);
+    profiler_capture_stop(i->h.profiler, how != INSPECT_EXIT);
     samples_drop(i);
     return err->status;
 }
@@ -256,15 +259,16 @@ static void thread_end(struct inspect *i)
     i->threaded = false;
 }
 
-NRT_STATUS inspect_stop(struct inspect *i, bool exiting, struct err *err)
+NRT_STATUS inspect_stop(struct inspect *i, enum inspect_end how, struct err *err)
 {
     NRT_STATUS status = NRT_SUCCESS;
 
     pthread_mutex_lock(&i->lock);
     if (atomic_load(&i->on))
-        status = finish(i, exiting, err);
+        status = finish(i, how, err);
     pthread_mutex_unlock(&i->lock);
-    thread_end(i); /* it may be waiting for the lock, to do the same for a signal */
+    if (!atomic_load(&i->on))
+        thread_end(i); /* it may be waiting for the lock, to do the same for a signal */
     return status;
 }
 
@@ -291,10 +295,11 @@ static void *thread_main(void *arg)
             struct err err = {0};
 
             pthread_mutex_lock(&i->lock);
-            if (atomic_load(&i->on) && finish(i, true, &err) != NRT_SUCCESS)
+            if (atomic_load(&i->on) && finish(i, INSPECT_EXIT, &err) != NRT_SUCCESS)
                 LOGE(i->h.log, LOG_NRT, "nrt_inspect_stop", "%s", err.text);
             pthread_mutex_unlock(&i->lock);
             i->h.resume(sig);
+            profiler_capture_stop(i->h.profiler, true); /* the program has survived it */
         }
         if (atomic_load(&i->quit))
             return NULL;

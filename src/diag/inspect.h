@@ -66,9 +66,15 @@ void inspect_destroy(struct inspect *i); /* after inspect_stop; NULL is fine */
 /* c is copied. NRT_FAILURE: a capture is on, or of system traces or device profiles, or the folder
  * cannot be made; NRT_RESOURCE. Nothing to capture: NRT_SUCCESS, and inspect_on stays false. */
 NRT_STATUS inspect_start(struct inspect *i, const struct inspect_config *c, struct err *err);
-/* Write the files; nothing happens when no capture is on. exiting: the process is about to end, the
- * cores are left as they are. NRT_FAILURE: a file could not be written. */
-NRT_STATUS inspect_stop(struct inspect *i, bool exiting, struct err *err);
+/* Write the files and end the capture; nothing happens when none is on. NRT_FAILURE: a file could
+ * not be written, NRT_RESOURCE; with INSPECT_STOP the capture then goes on, and another call writes
+ * all of it again. */
+enum inspect_end {
+    INSPECT_STOP,  /* the program asks for it */
+    INSPECT_CLOSE, /* it ends, whatever can be written */
+    INSPECT_EXIT   /* the same, and the process is about to end: the cores are left as they are */
+};
+NRT_STATUS inspect_stop(struct inspect *i, enum inspect_end how, struct err *err);
 bool inspect_on(const struct inspect *i);
 
 /* A model was loaded from these bytes: a copy goes to the folder. */

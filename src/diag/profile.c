@@ -123,7 +123,7 @@ void profiler_forget(struct profiler *p, const struct model *m)
         pthread_mutex_unlock(&p->change);
         return;
     }
-    t = profiler_target_take(p, m, NULL);
+    t = profiler_target_take(p, m);
     if (t) {
         LOGW(p->cfg.log, LOG_NRT, "nrt_unload", "the profile for %s ends without being written",
              t->path);

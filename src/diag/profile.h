@@ -43,8 +43,8 @@ void profiler_destroy(struct profiler *p); /* nothing is written; NULL is fine *
  * NRT_RESOURCE: no room for the profile buffers. */
 NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char *path,
                           struct err *err);
-/* Write the file. NRT_INVALID: no profile of that name; NRT_FAILURE: it cannot be written, and the
- * profile has ended. */
+/* Write the file, and end the profile. NRT_INVALID: no profile of that name; NRT_FAILURE: it cannot
+ * be written, NRT_RESOURCE: the profile goes on. */
 NRT_STATUS profiler_stop(struct profiler *p, const char *path, struct err *err);
 /* The model goes: its profile ends without a file, its latest execution is kept. */
 void profiler_forget(struct profiler *p, const struct model *m);
@@ -67,8 +67,12 @@ enum profiler_capture {
 /* NRT_FAILURE: a capture or continuous profiling is on; NRT_RESOURCE. */
 NRT_STATUS profiler_capture_start(struct profiler *p, unsigned what, const char *folder,
                                   int session, struct err *err);
-/* Write what is to be written. quiesce: wait for the executions under way; false: leave the cores
- * as they are, at the end of the process. */
+/* Write what a session's capture holds, which stays. NRT_FAILURE: a file cannot be written;
+ * NRT_RESOURCE. The others are tried all the same. */
+NRT_STATUS profiler_capture_write(struct profiler *p, struct err *err);
+/* The capture ends, and nothing more is written. quiesce: wait for the executions under way and
+ * give back the cores; false: leave them as they are, when the process is likely to end: another
+ * call, with quiesce, gives them back if it did not. */
 void profiler_capture_stop(struct profiler *p, bool quiesce);
 
 /* The first 16 bytes of a NEFF's hash, as file names carry them. */

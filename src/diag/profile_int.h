@@ -44,10 +44,11 @@ struct target {
     struct profile_doc *doc;
 };
 
-/* A model that a capture has on file already. */
+/* A model that a capture has on file, or tries to have with every execution. */
 struct on_file {
     const struct model *m;
     uint32_t instance;
+    bool written;
 };
 
 struct profiler {
@@ -66,6 +67,7 @@ struct profiler {
     struct profile_doc **session_docs; /* [vnc_count], while capture & PROFILER_SESSION */
     struct on_file *on_file;
     size_t on_file_count, on_file_cap;
+    bool cores_left; /* a capture has ended, and did not wait for its cores */
 };
 
 /* ---- profile_core.c ---- */
@@ -82,9 +84,8 @@ void profiler_room(const struct profiler *p, struct profile_room *ret);
 
 /* The lock is held. */
 struct target *profiler_target_of(struct profiler *p, const struct model *m);
-/* Out of the list, the model's (or, with m NULL, that of the file); NULL: it is not there. change
- * is held. */
-struct target *profiler_target_take(struct profiler *p, const struct model *m, const char *path);
+/* The model's, out of the list, its cores given back; NULL: there is none. change is held. */
+struct target *profiler_target_take(struct profiler *p, const struct model *m);
 void profiler_target_free(struct target *t);
 
 /* ---- profile_continuous.c ---- */

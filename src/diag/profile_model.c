@@ -76,6 +76,14 @@ static NRT_STATUS path_check(const char *path, struct err *err)
     return NRT_SUCCESS;
 }
 
+static void target_link(struct profiler *p, struct target *t)
+{
+    pthread_mutex_lock(&p->lock);
+    t->next = p->targets;
+    p->targets = t;
+    pthread_mutex_unlock(&p->lock);
+}
+
 NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char *path,
                           struct err *err)
 {
@@ -101,10 +109,7 @@ NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char 
         status = err_set(err, NRT_INVALID, "%s: %s", path, strerror(errno));
         goto out_give;
     }
-    pthread_mutex_lock(&p->lock);
-    t->next = p->targets;
-    p->targets = t;
-    pthread_mutex_unlock(&p->lock);
+    target_link(p, t);
     goto out_unlock;
 
 out_give:
@@ -116,8 +121,8 @@ out_unlock:
     return status;
 }
 
-/* Out of the list; NULL: it is not there. change is held. */
-struct target *profiler_target_take(struct profiler *p, const struct model *m, const char *path)
+/* Out of the list, so that runs add nothing; NULL: it is not there. change is held. */
+static struct target *target_unlink(struct profiler *p, const struct model *m, const char *path)
 {
     struct target **at = &p->targets, *t;
 
@@ -128,8 +133,20 @@ struct target *profiler_target_take(struct profiler *p, const struct model *m, c
     if (t)
         *at = t->next;
     pthread_mutex_unlock(&p->lock);
+    return t;
+}
+
+static void cores_give(struct profiler *p, const struct target *t)
+{
+    profiler_cores_give(p, model_vnc(t->m, 0), model_instance_count(t->m));
+}
+
+struct target *profiler_target_take(struct profiler *p, const struct model *m)
+{
+    struct target *t = target_unlink(p, m, NULL);
+
     if (t)
-        profiler_cores_give(p, model_vnc(t->m, 0), model_instance_count(t->m));
+        cores_give(p, t);
     return t;
 }
 
@@ -139,11 +156,20 @@ NRT_STATUS profiler_stop(struct profiler *p, const char *path, struct err *err)
     NRT_STATUS status;
 
     pthread_mutex_lock(&p->change);
-    t = profiler_target_take(p, NULL, path);
-    pthread_mutex_unlock(&p->change);
-    if (!t)
-        return err_set(err, NRT_INVALID, "no profile was started for %s", path);
+    t = target_unlink(p, NULL, path);
+    if (!t) {
+        status = err_set(err, NRT_INVALID, "no profile was started for %s", path);
+        goto out_unlock;
+    }
     status = profile_doc_write(t->doc, path, false, err);
-    profiler_target_free(t);
+    if (status == NRT_SUCCESS) {
+        cores_give(p, t);
+        profiler_target_free(t);
+    } else {
+        target_link(p, t); /* there is another try */
+    }
+
+out_unlock:
+    pthread_mutex_unlock(&p->change);
     return status;
 }

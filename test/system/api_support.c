@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -107,4 +108,19 @@ void api_log_clear(void)
         mark = ftell(f);
         fclose(f);
     }
+}
+
+size_t api_disk_full(bool full)
+{
+    struct rlimit limit;
+    size_t room;
+
+    api_log_clear();
+    room = (size_t)mark + 1024;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0)
+        abort();
+    limit.rlim_cur = full ? (rlim_t)room : limit.rlim_max;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        abort();
+    return room;
 }

@@ -22,6 +22,10 @@ unsigned api_log_errors(void);
 bool api_log_has(const char *text);
 void api_log_clear(void);
 
+/* On: as on a full disk, files cannot grow; beyond some bytes that the log may still need, which
+ * are returned. Off: as before. */
+size_t api_disk_full(bool full);
+
 /* The call returned status and wrote exactly one line at ERROR that names the function. */
 #define assert_fails(call, status, func)                            \
     do {                                                            \

@@ -155,6 +155,15 @@ static void work(int vnc, unsigned times)
     assert_ok(nrt_unload(m));
 }
 
+/* Whether a file can be made in the folder of this process: else it is away. */
+static void files_forbidden(bool on)
+{
+    char other[300];
+
+    snprintf(other, sizeof(other), "%s.away", tree);
+    assert_int_equal(on ? rename(tree, other) : rename(other, tree), 0);
+}
+
 static uint64_t execs(const char *path)
 {
     struct ntff n;
@@ -395,6 +404,69 @@ static void calls_begin_and_stop(void **state)
     nrt_close();
 }
 
+/* A disk that is full costs nothing of a capture: the next stop writes all of it. nrt_close ends it
+ * whatever can be written. */
+static void a_full_disk_ends_no_capture(void **state)
+{
+    enum { TIMES = 40 };
+    char path[512];
+
+    env("ENABLE", "1", "DEVICE_PROFILE", "session", "CPU_UTIL", "1", NULL);
+    assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+    work(0, TIMES);
+    api_disk_full(true);
+    assert_fails(nrt_inspect_stop(), NRT_FAILURE, "nrt_inspect_stop");
+    api_disk_full(false);
+    assert_fails(nrt_inspect_begin(), NRT_FAILURE, "nrt_inspect_begin"); /* it goes on */
+    work(0, 1);
+    assert_ok(nrt_inspect_stop());
+    assert_int_equal(traced("device_exec", 0), 2 * (TIMES + 1));
+    assert_int_equal(files("profile_nc_0_session_1.ntff", path), 1);
+    assert_int_equal(execs(path), TIMES + 1);
+    assert_int_equal(files("cpu_util.pb", NULL), 1);
+
+    assert_ok(nrt_inspect_begin());
+    work(0, TIMES);
+    api_disk_full(true);
+    api_log_clear();
+    nrt_close();
+    api_disk_full(false);
+    assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+    work(0, 1);
+    nrt_close();
+    assert_int_equal(execs(path), 1);
+}
+
+/* A model whose first profile cannot be written has its next one written; the log has one line. */
+static void a_full_disk_delays_a_models_profile(void **state)
+{
+    struct io io;
+    nrt_model_t *m;
+    char path[512];
+
+    env("ENABLE", "1", "DEVICE_PROFILE", "1", NULL);
+    assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+    m = load_at(neff_add(16), 0, 1);
+    io_init(&io);
+    io_add(&io, true, "a", DEV, 0, 64);
+    io_add(&io, true, "b", DEV, 0, 64);
+    io_add(&io, false, "c", DEV, 0, 64);
+    files_forbidden(true);
+    api_log_clear();
+    for (int i = 0; i < 3; i++)
+        assert_ok(nrt_execute(m, io.in, io.out));
+    files_forbidden(false);
+    assert_int_equal(api_log_errors(), 1);
+    assert_int_equal(files("_vnc_0.ntff", NULL), 0);
+    assert_ok(nrt_execute(m, io.in, io.out));
+    assert_ok(nrt_execute(m, io.in, io.out));
+    assert_int_equal(files("_vnc_0.ntff", path), 1);
+    assert_int_equal(execs(path), 1);
+    io_fini(&io);
+    assert_ok(nrt_unload(m));
+    nrt_close();
+}
+
 static void options_have_defaults(void **state)
 {
     static const char *const all[] = {"system_profile", "device_profile", "host_memory",
@@ -539,10 +611,45 @@ static void send_to_self(int sig)
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+/* Bytes of device memory that core 0 has given out. */
+static uint64_t used(void)
+{
+    nrt_vnc_memory_stats_t stats;
+    size_t n;
+
+    if (nrt_get_vnc_memory_stats(0, &stats, sizeof(stats), &n) != NRT_SUCCESS)
+        _exit(94);
+    return stats.bytes_used;
+}
+
+/* A program that lives on behind the signal: the capture is over, and has left nothing of its own
+ * on the cores; another one may begin, and gives back what it took. */
+static void child_survives(int sig)
+{
+    uint64_t before, during;
+
+    work(0, 1);
+    before = used();
+    setenv("NEURON_RT_INSPECT_ENABLE", "1", 1);
+    assert_ok(nrt_inspect_begin());
+    during = used();
+    work(0, 2);
+    send_to_self(sig);
+    assert_ok(nrt_inspect_stop()); /* it is over; this waits for its thread */
+    if (during <= before || used() != before)
+        _exit(95);
+    assert_ok(nrt_inspect_begin());
+    if (used() != during)
+        _exit(96);
+    assert_ok(nrt_inspect_stop());
+    _exit(used() == before ? 8 : 97);
+}
+
 enum ending {
     END_EXIT,
     END_SIGNAL,
     END_OWN,        /* with a handler of its own from before nrt_init, after which it exits */
+    END_NOT,        /* with one after which it goes on */
     END_OVER,       /* with one that was put over the capture's */
     END_OVER_LATER, /* when the capture is over */
     END_OVER_AGAIN, /* in another capture */
@@ -556,10 +663,14 @@ static void child_main(int sig, enum ending how)
     alarm(100);               /* a signal that goes round and round is an end as well */
     signal(SIGTERM, SIG_DFL); /* whoever runs the test in the background may ignore them */
     signal(SIGINT, SIG_DFL);
-    if (how == END_OWN && sigaction(sig, &act, NULL) != 0)
+    if ((how == END_OWN || how == END_NOT) && sigaction(sig, &act, NULL) != 0)
         _exit(90);
+    if (how == END_NOT)
+        unsetenv("NEURON_RT_INSPECT_ENABLE"); /* not from the beginning */
     if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS)
         _exit(91);
+    if (how == END_NOT)
+        child_survives(sig);
     work(0, 2);
     if (how == END_EXIT)
         exit(0);
@@ -623,6 +734,20 @@ static void process_ends_and_data_are_there(void **state)
     assert_int_equal(traced("device_exec", 0), 4);
 }
 
+static void a_capture_leaves_a_program_that_survives(void **state)
+{
+    static const int ends[] = {SIGTERM, SIGINT};
+
+    for (unsigned i = 0; i < 2; i++) {
+        int status;
+
+        env("ENABLE", "1", "DEVICE_PROFILE", "1", NULL);
+        status = child(ends[i], END_NOT);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 8)
+            fail_msg("signal %d: status %#x", ends[i], (unsigned)status);
+    }
+}
+
 /* An action that the program puts over the handler of a capture, and which calls it, stays, and the
  * signal ends the process as it would without the runtime: in the capture, behind it, and in
  * another one. */
@@ -662,13 +787,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(process_ends_and_data_are_there), /* forks: before there is a session */
-        cmocka_unit_test(handlers_over_the_captures_stay), /* as well */
+        cmocka_unit_test(a_capture_leaves_a_program_that_survives), /* as well */
+        cmocka_unit_test(handlers_over_the_captures_stay),          /* as well */
         cmocka_unit_test(environment_turns_it_on),
         cmocka_unit_test(environment_chooses_device_profiles),
         cmocka_unit_test(environment_filters_events),
         cmocka_unit_test(failures_leave_profiles),
         cmocka_unit_test(options_have_defaults),
         cmocka_unit_test(calls_begin_and_stop),
+        cmocka_unit_test(a_full_disk_ends_no_capture),
+        cmocka_unit_test(a_full_disk_delays_a_models_profile),
         cmocka_unit_test(begin_may_come_before_init),
     };
 

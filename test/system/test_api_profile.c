@@ -177,6 +177,37 @@ static void profile_holds_every_event(void **state)
     job_fini(&j);
 }
 
+/* A disk that is full costs no execution: the next stop has all of them, and those since. */
+static void a_full_disk_ends_no_profile(void **state)
+{
+    enum { TIMES = 40 };
+    const char *path = path_of("full.ntff");
+    struct stat st;
+    struct file f;
+    struct job j;
+    size_t room;
+
+    (void)state;
+    job_init(&j, 0);
+    assert_ok(nrt_profile_start(j.m, path));
+    job_run(&j, TIMES);
+    room = api_disk_full(true);
+    assert_fails(nrt_profile_stop(path), NRT_FAILURE, "nrt_profile_stop");
+    api_disk_full(false);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    assert_fails(nrt_profile_start(j.m, path), NRT_INVALID, "nrt_profile_start"); /* it goes on */
+    job_run(&j, 2);
+    assert_ok(nrt_profile_stop(path));
+    assert_fails(nrt_profile_stop(path), NRT_INVALID, "nrt_profile_stop");
+    assert_int_equal(stat(path, &st), 0);
+    assert_true((size_t)st.st_size > room);
+    file_open(&f, path);
+    assert_int_equal(f.n.exec_count, TIMES + 2);
+    free(f.bytes);
+    job_fini(&j);
+}
+
 /* A profile that does not begin, here since its buffers have no room, leaves the file as it was. */
 static void a_file_is_emptied_only_by_a_profile_that_begins(void **state)
 {
@@ -453,6 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(profile_holds_every_event),
+        cmocka_unit_test(a_full_disk_ends_no_profile),
         cmocka_unit_test(a_file_is_emptied_only_by_a_profile_that_begins),
         cmocka_unit_test(profile_refuses_wrong_names),
         cmocka_unit_test(continuous_keeps_the_latest),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -738,6 +739,42 @@ static void api_trace_writes_a_file(void **state)
     }
 }
 
+/* A disk that is full costs no event: the next try has all of them, and those since. */
+static void api_trace_outlives_a_full_disk(void **state)
+{
+    enum { TIMES = 40 };
+    char path[64];
+    struct fetched f;
+    struct stat st;
+    struct job j;
+    size_t room;
+
+    snprintf(path, sizeof(path), "/tmp/test-api-full-%d.json", (int)getpid());
+    assert_ok(nrt_trace_start(false));
+    job_init(&j, 0); /* which runs it once */
+    job_run(&j, TIMES - 1);
+    room = api_disk_full(true);
+    assert_fails(nrt_trace_stop(path), NRT_FAILURE, "nrt_trace_stop");
+    api_disk_full(false);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 0);
+    assert_fails(nrt_trace_stop("/dev/full"), NRT_FAILURE, "nrt_trace_stop");
+    assert_fails(nrt_trace_start(false), NRT_FAILURE, "nrt_trace_start"); /* it goes on */
+    job_run(&j, 1);
+    assert_ok(nrt_trace_stop(path));
+    assert_fails(nrt_trace_stop(path), NRT_FAILURE, "nrt_trace_stop");
+    f.text = read_file(path, &f.size);
+    assert_true(f.size > room);
+    f.text = realloc(f.text, f.size + 1);
+    f.text[f.size] = '\0';
+    doc_read(&f);
+    assert_int_equal(count(&f, "device_exec", "stop"), TIMES + 1);
+    json_doc_fini(&f.doc);
+    free(f.text);
+    assert_int_equal(unlink(path), 0);
+    job_fini(&j);
+}
+
 static void calls_need_init(void **state)
 {
     char *buf = NULL;
@@ -786,6 +823,7 @@ int main(void)
         cmocka_unit_test(threads_share_the_rings),
         cmocka_unit_test(fork_leaves_the_capture_to_the_parent),
         cmocka_unit_test(api_trace_writes_a_file),
+        cmocka_unit_test(api_trace_outlives_a_full_disk),
     };
     int failed;
 

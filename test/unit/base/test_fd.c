@@ -115,6 +115,36 @@ static void write_beyond_the_file_limit_is_a_status(void)
     NEED(lseek(fd, 0, SEEK_END) == 1500);
 }
 
+/* A file that cannot be written whole leaves no part of itself: a new one is not there, another one
+ * is empty. */
+static void files_are_whole_or_give_their_room_back(void)
+{
+    char top[] = "/tmp/opennrt-fd-XXXXXX", path[64], text[1000] = {0};
+    struct rlimit limit = {500, RLIM_INFINITY};
+    struct stat sb;
+
+    NEED(mkdtemp(top) != NULL);
+    snprintf(path, sizeof(path), "%s/file", top);
+    NEED(fd_file_write(path, text, sizeof(text), true));
+    NEED(stat(path, &sb) == 0 && sb.st_size == sizeof(text));
+    NEED(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    errno = 0;
+    NEED(!fd_file_write(path, text, sizeof(text), true) && errno == EEXIST);
+    NEED(stat(path, &sb) == 0 && sb.st_size == sizeof(text));
+    errno = 0;
+    NEED(!fd_file_write(path, text, sizeof(text), false) && errno == EFBIG);
+    NEED(stat(path, &sb) == 0 && sb.st_size == 0);
+    NEED(unlink(path) == 0);
+    errno = 0;
+    NEED(!fd_file_write(path, text, sizeof(text), true) && errno == EFBIG);
+    NEED(stat(path, &sb) != 0 && errno == ENOENT);
+    NEED(fd_file_write(path, text, 500, true));
+    errno = 0;
+    NEED(!fd_file_write("/dev/full", text, 1, false) && errno == ENOSPC);
+    NEED(stat("/dev/full", &sb) == 0 && S_ISCHR(sb.st_mode));
+    NEED(unlink(path) == 0 && rmdir(top) == 0);
+}
+
 static volatile sig_atomic_t ticks;
 
 static void tick(int sig)
@@ -202,6 +232,7 @@ CASE(keeps_above_the_standard_ones)
 CASE(keep_without_room_closes)
 CASE(write_to_a_closed_pipe_is_a_status)
 CASE(write_beyond_the_file_limit_is_a_status)
+CASE(files_are_whole_or_give_their_room_back)
 CASE(write_goes_on_after_an_interruption)
 CASE(folders_are_folders)
 
@@ -212,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_keep_without_room_closes),
         cmocka_unit_test(test_write_to_a_closed_pipe_is_a_status),
         cmocka_unit_test(test_write_beyond_the_file_limit_is_a_status),
+        cmocka_unit_test(test_files_are_whole_or_give_their_room_back),
         cmocka_unit_test(test_write_goes_on_after_an_interruption),
         cmocka_unit_test(test_folders_are_folders),
     };
