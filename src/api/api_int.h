@@ -52,6 +52,7 @@ struct api {
     uint32_t first_vnc, vnc_count; /* owned logical cores */
     NRT_STATUS dump_inputs_on;     /* 0: off */
     struct dump_config dump;       /* of core dumps */
+    struct dump_later dumps;       /* of the dead */
     unsigned inflight;             /* of the implicit mode; 0: off */
     struct handle_table tensors, sets, models, comms, requests, trackers, contexts;
 };

@@ -23,7 +23,8 @@ struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
                    .comms = HANDLE_TABLE_INIT(HANDLE_COMM),
                    .requests = HANDLE_TABLE_INIT(HANDLE_REQUEST),
                    .trackers = HANDLE_TABLE_INIT(HANDLE_TRACKER),
-                   .contexts = HANDLE_TABLE_INIT(HANDLE_CONTEXT)};
+                   .contexts = HANDLE_TABLE_INIT(HANDLE_CONTEXT),
+                   .dumps = DUMP_LATER_INIT};
 
 /* ---- messages ---- */
 
@@ -100,6 +101,7 @@ static void forked_child(void)
     }
     trace_forget(&api_.trace);
     api_inspect_forget();
+    dump_later_forget(&api_.dumps);
     queue_forget();
     atomic_store(&api_.state, API_UNINIT);
     pthread_mutex_init(&api_.lock, NULL);
@@ -231,7 +233,14 @@ static void dead_process(void *lg, struct device_instance *in, int pid, const ui
         coll_flight_dead(in, cores[i], pid,
                          settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", DUMPDIR_DEFAULT), lg);
     dump_config_env(&dump, in, lg);
+    dump.later = &api_.dumps;
     dump_dead(&dump, pid, cores, count);
+}
+
+/* The process ends without nrt_close: what is to be told of others that are dead is told. */
+__attribute__((destructor)) static void at_exit(void)
+{
+    dump_later_wait(&api_.dumps);
 }
 
 /* Where the programs of the session print. */
@@ -418,6 +427,7 @@ API_EXPORT NRT_STATUS nrt_init(nrt_framework_type_t framework, const char *fw_ve
     status = session_open(lg, &err, &where);
     if (status != NRT_SUCCESS) {
         LOGE(lg, LOG_NRT, where, "%s", err.text);
+        dump_later_wait(&api_.dumps);
         log_close(lg);
         goto out_unlock;
     }
@@ -476,6 +486,7 @@ API_EXPORT void nrt_close(void)
     debug_streams_destroy(api_.debug);
     coll_world_destroy(api_.world);
     device_instance_close(api_.in);
+    dump_later_wait(&api_.dumps);
     trace_close(&api_.trace);
     LOGI(api_.log, LOG_NRT, __func__, "closed");
     log_close(api_.log);

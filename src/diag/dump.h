@@ -4,7 +4,8 @@
  * of neuron-dump, which adds what it knows of the host. docs/spec/behaviour.md 16.
  *
  *   execution fails:  dump_begin, dump_core for each physical core, dump_log, dump_tool
- *   process is gone:  dump_dead, by whoever reclaims its cores, from their live pages
+ *   process is gone:  dump_dead, by whoever reclaims its cores, from their live pages; neuron-dump
+ *                     then runs behind its back
  *   signal:           dump_begin with quick, dump_core
  *
  * Nothing here fails a caller: what goes wrong is logged as a warning and counts for nothing.
@@ -14,6 +15,7 @@
 #ifndef DIAG_DUMP_H
 #define DIAG_DUMP_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,10 +29,26 @@ struct log;
 /* Where neuron-dump is, as published. */
 #define DUMP_TOOL "/opt/aws/neuron/bin/neuron-dump"
 
+/* Runs of neuron-dump for the dead, one after another on a thread of their own, which is there
+ * while there are any. Any thread; forget: in the child of a fork. */
+struct dump_later {
+    pthread_mutex_t lock;
+    struct dump_run *first;
+    pthread_t thread;
+    bool running, joinable; /* the thread takes from first · and nobody joins it yet */
+};
+#define DUMP_LATER_INIT                   \
+    {                                     \
+        .lock = PTHREAD_MUTEX_INITIALIZER \
+    }
+void dump_later_wait(struct dump_later *l); /* until all have run; nobody adds any */
+void dump_later_forget(struct dump_later *l);
+
 /* Fixed for a session. */
 struct dump_config {
     struct device_instance *in; /* borrowed */
     struct log *log;            /* borrowed, may be NULL */
+    struct dump_later *later;   /* borrowed; NULL: dump_dead waits for neuron-dump */
     char dir[DUMPDIR_MAX];      /* pattern; "": no files of ours */
     char s3[DUMPDIR_MAX];       /* pattern; meaningful with has_s3 */
     char tool[DUMPDIR_MAX];
@@ -77,7 +95,8 @@ void dump_log(struct dump *d);
 void dump_tool(struct dump *d);
 
 /* For device_config.on_dead: what the cores of a process that is gone were at, those that were in
- * an execution or in a collective operation. One dump, and one neuron-dump, for all of a job. */
+ * an execution or in a collective operation. One dump, and one neuron-dump, for all of a job, which
+ * may still be to run: cfg->later. */
 void dump_dead(const struct dump_config *cfg, int pid, const uint32_t *cores, unsigned count);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "base/plain.h"
 #include "device/flight.h"
-#include "diag/dump.h"
+#include "diag/dump_int.h"
 
 /* Processes that end without nrt_close while their cores are idle leave nothing worth a file. */
 static bool worth_a_dump(const struct device_live_page *p)
@@ -47,7 +47,7 @@ static void dump_job(const struct dump_config *cfg, int pid, const uint32_t *cor
         worth[i] = false;
     }
     worth[first] = false; /* whatever its page says by now */
-    dump_tool(&d);
+    dump_tool_later(&d);
     dump_end(&d);
 }
 

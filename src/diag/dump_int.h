@@ -53,6 +53,9 @@ struct dump_raiser {
 void dump_raises(struct dump_out *o, const struct device_live_page *waiting,
                  const struct dump_raiser *from, unsigned count);
 
+/* dump_later.c: dump_tool, now or behind the caller's back. */
+void dump_tool_later(struct dump *d);
+
 /* dump_cc.c */
 void dump_cc(struct dump *d, uint32_t core);
 

@@ -563,6 +563,7 @@ def deaths():
         assert got['files'][0]['neff_name'] == 'endless' and '-pid-%d-' % rank.p.pid in one_file(folder)
     dead_memory(endless)
     dead_pair()
+    dead_many(endless)
     # Idle: nothing to tell.
     env['NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY'] = folder = where()
     rank = Rank(assembled(good), **env)
@@ -620,6 +621,41 @@ def dead_pair():
         runs = f.read().splitlines()
     assert len(runs) == 1 and '--pid %d ' % rank.p.pid in runs[0], runs
     subprocess.run([OPENNRT, 'reset', '--instance', NAME + 'pair'], env=environment(**env), capture_output=True, check=True)
+
+
+def dead_many(endless):
+    """Of many dead processes the snapshots are there when the next one is ready; neuron-dump, here one that does not end before it
+    is told to, runs behind its back, for one after another, and nrt_close waits for it."""
+    folder, tool = where(), os.path.join(where(), 'neuron-dump')
+    with open(tool, 'w', encoding='utf-8') as f:
+        f.write('#!/bin/sh\necho $$ >>"$0.begun"\nuntil [ -e "$0.go" ]; do sleep 0.05; done\necho "$@" >>"$0.ended"\n')
+    os.chmod(tool, 0o755)
+    env = {'NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY': folder, 'OPENNRT_INSTANCE': NAME + 'many', 'OPENNRT_NEURON_DUMP': tool,
+           'OPENNRT_INSTANCE_TYPE': 'trn1.32xlarge'}
+    ranks = [Rank(endless, NEURON_RT_VISIBLE_CORES=str(c), NEURON_RT_EXEC_TIMEOUT='0', **env) for c in range(3)]
+    for rank in ranks:
+        assert rank.do('begin') == 'begun'
+    for rank in ranks:
+        executing(rank)
+    for rank in ranks:
+        rank.kill()
+    nxt = Rank(assembled(HANG.replace('wait never >= 1: nop', 'nop')), NEURON_RT_VISIBLE_CORES='5', **env)
+    assert nxt.do('run') == 'status 0'
+    assert not os.path.exists(tool + '.ended')
+    if os.path.exists(tool + '.begun'):
+        with open(tool + '.begun', encoding='utf-8') as f:
+            pids = f.read().split()
+        assert len(pids) == 1, pids
+        os.kill(int(pids[0]), 0)  # it was not waited for until it was ended
+    got = sorted(f for f in os.listdir(folder) if '-lid-' in f)
+    assert len(got) == 3 and all(any('-pid-%d-' % r.p.pid in f for f in got) for r in ranks), got
+    with open(tool + '.go', 'w', encoding='utf-8'):
+        pass
+    nxt.end()
+    with open(tool + '.ended', encoding='utf-8') as f:
+        ended = f.read().splitlines()
+    assert sorted(re.search(r'--pid (\d+) ', e).group(1) for e in ended) == sorted(str(r.p.pid) for r in ranks), ended
+    subprocess.run([OPENNRT, 'reset', '--instance', NAME + 'many'], env=environment(**env), capture_output=True, check=True)
 
 
 def signals():
