@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kill -9 at every store of the control block's critical sections: one run per store, each in a
  * child of its own; the parent, attached all the time, then looks at the table. */
-#include "audit.h"
+#include "kill_scenes.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -17,8 +17,6 @@ static void fuse_point(void *arg)
     if (f->left && --f->left == 0)
         raise(SIGKILL);
 }
-
-typedef int scenario(const struct device_config *cfg);
 
 /* Runs the scenario in a child that dies at point n; true if it died. */
 static bool run_until(scenario *fn, const struct device_config *cfg, uint64_t n)
@@ -43,110 +41,6 @@ static bool run_until(scenario *fn, const struct device_config *cfg, uint64_t n)
     return false;
 }
 
-#define TRY(expr)                                         \
-    do {                                                  \
-        if ((expr) != NRT_SUCCESS)                        \
-            return __LINE__ & 0xff ? __LINE__ & 0xff : 1; \
-    } while (0)
-
-/* Allocations in several places, growth, frees in another order, a lease, a NEFF, cores. */
-static int scenario_alloc(const struct device_config *cfg)
-{
-    struct device_instance *in;
-    struct device_extent x[6];
-    uint64_t lease;
-    uint32_t first, self;
-    void *p;
-
-    TRY(device_instance_open(cfg, &in, NULL));
-    TRY(device_cores_claim_run(in, 1, &first, NULL));
-    TRY(device_neff_add(in, first, 1001, "toy", NULL, NULL));
-    for (int i = 0; i < 6; i++) {
-        struct device_alloc a = want(i % 2, (enum device_cat)i, (uint64_t)(i + 1) << 20);
-
-        a.flags = i == 2 ? DEVICE_ALLOC_BACK : 0;
-        TRY(device_alloc(in, &a, &x[i], NULL));
-    }
-    TRY(device_map(in, x[5].addr, x[5].size, DEVICE_RW, &p, NULL));
-    memset(p, 0x5a, x[5].size);
-    self = device_slot(in);
-    TRY(device_lease_open(in, &self, 1, &lease, NULL));
-    TRY(device_lease_add(in, lease, &x[1], NULL));
-    TRY(device_free(in, &x[1], NULL));
-    TRY(device_free(in, &x[0], NULL));
-    TRY(device_free(in, &x[4], NULL));
-    TRY(device_extent_grow(in, &x[5], x[5].size + (3u << 20), NULL));
-    TRY(device_extent_grow(in, &x[5], 1u << 20, NULL));
-    TRY(device_free(in, &x[5], NULL));
-    TRY(device_lease_leave(in, lease, NULL));
-    device_neff_remove(in, first, 1001);
-    device_instance_close(in);
-    return 0;
-}
-
-#define SMALL          65536u
-#define SURVIVOR_BYTES ((3u << 20) + 24 * SMALL)
-
-struct survivor {
-    struct device_instance *in;
-    struct device_extent x[2];
-};
-
-static void survivor_open(struct fixture *f, struct survivor *s)
-{
-    s->in = fixture_open(f);
-    for (int i = 0; i < 2; i++) {
-        struct device_alloc a = want(i, DEVICE_CAT_TENSOR, 3u << 20);
-        void *p;
-
-        assert_int_equal(device_alloc(s->in, &a, &s->x[i], NULL), NRT_SUCCESS);
-        assert_int_equal(device_map(s->in, s->x[i].addr, s->x[i].size, DEVICE_RW, &p, NULL),
-                         NRT_SUCCESS);
-        memset(p, 0x11 * (i + 1), s->x[i].size);
-    }
-    for (int i = 0; i < 48; i++) { /* so that the trees have some depth */
-        struct device_alloc a = want(i % 2, DEVICE_CAT_RUNTIME, SMALL);
-        struct device_extent x;
-
-        a.flags = DEVICE_ALLOC_AT;
-        a.at = (8u << 20) + (uint64_t)i * 2 * SMALL;
-        assert_int_equal(device_alloc(s->in, &a, &x, NULL), NRT_SUCCESS);
-    }
-}
-
-/* Only the survivor's memory is left, with its bytes, and all else agrees. */
-static void survivor_check(struct survivor *s)
-{
-    device_reclaim(s->in);
-    audit(s->in);
-    for (int i = 0; i < 2; i++) {
-        unsigned char *p;
-
-        assert_true(used_on(s->in, i) == SURVIVOR_BYTES);
-        assert_int_equal(
-            device_map(s->in, s->x[i].addr, s->x[i].size, DEVICE_READ, (void **)&p, NULL),
-            NRT_SUCCESS);
-        assert_int_equal(p[0], 0x11 * (i + 1));
-        assert_int_equal(memcmp(p, p + 1, s->x[i].size - 1), 0);
-    }
-    assert_int_equal(device_cores_free_count(s->in), 2);
-}
-
-/* Everything outside the survivor's extents that an allocation returns reads as zero. */
-static void fresh_memory_is_zero(struct survivor *s)
-{
-    struct device_alloc a = want(1, DEVICE_CAT_TENSOR, 16u << 20);
-    struct device_extent x;
-    unsigned char *p;
-
-    assert_int_equal(device_alloc(s->in, &a, &x, NULL), NRT_SUCCESS);
-    assert_int_equal(device_map(s->in, x.addr, x.size, DEVICE_READ, (void **)&p, NULL),
-                     NRT_SUCCESS);
-    assert_int_equal(p[0], 0);
-    assert_int_equal(memcmp(p, p + 1, x.size - 1), 0);
-    assert_int_equal(device_free(s->in, &x, NULL), NRT_SUCCESS);
-}
-
 static void kill_in_the_allocator(void **state)
 {
     struct fixture *f = fixture_new("trn1.2xlarge");
@@ -168,48 +62,6 @@ static void kill_in_the_allocator(void **state)
     device_instance_close(s.in);
     (void)state;
     fixture_free(f);
-}
-
-/* A process that has reserves, leases to the survivor and cores, and dies. */
-static int scenario_die_holding(const struct device_config *cfg)
-{
-    struct device_instance *in;
-    uint64_t lease;
-    uint32_t members[2] = {0, 0};
-
-    TRY(device_instance_open(cfg, &in, NULL));
-    TRY(device_cores_claim(in, 0, 2, NULL));
-    TRY(device_neff_add(in, 0, 1001, "toy", NULL, NULL));
-    members[1] = device_slot(in);
-    TRY(device_lease_open(in, members, 2, &lease, NULL));
-    for (int i = 0; i < 4; i++) {
-        struct device_alloc a = want(i % 2, DEVICE_CAT_COLL, 5u << 20);
-        struct device_extent x;
-
-        a.flags = DEVICE_ALLOC_BACK;
-        TRY(device_alloc(in, &a, &x, NULL));
-        if (i == 3)
-            TRY(device_lease_add(in, lease, &x, NULL));
-    }
-    return 0; /* no close */
-}
-
-static int scenario_reclaim(const struct device_config *cfg)
-{
-    struct device_instance *in;
-
-    TRY(device_instance_open(cfg, &in, NULL));
-    device_instance_close(in);
-    return 0;
-}
-
-/* The one open generation, left by the survivor. */
-static void survivor_leaves(struct survivor *s)
-{
-    for (uint32_t g = 0; g < CTL_GEN_MAX; g++) {
-        if (ctl_gen(s->in, g)->state == GEN_OPEN)
-            assert_int_equal(device_lease_leave(s->in, ctl_gen(s->in, g)->id, NULL), NRT_SUCCESS);
-    }
 }
 
 static void kill_in_the_reclaimer(void **state)
@@ -239,23 +91,6 @@ static void kill_in_the_reclaimer(void **state)
     device_instance_close(s.in);
     (void)state;
     fixture_free(f);
-}
-
-/* The first process of an instance: it also makes the memory of an HBM. */
-static int scenario_first(const struct device_config *cfg)
-{
-    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 3u << 20);
-    struct device_instance *in;
-    struct device_extent x;
-    void *p;
-
-    TRY(device_instance_open(cfg, &in, NULL));
-    TRY(device_alloc(in, &a, &x, NULL));
-    TRY(device_map(in, x.addr, x.size, DEVICE_RW, &p, NULL));
-    memset(p, 0x77, x.size);
-    TRY(device_free(in, &x, NULL));
-    device_instance_close(in);
-    return 0;
 }
 
 static void kill_during_creation(void **state)
