@@ -660,7 +660,7 @@ static void child_main(int sig, enum ending how)
 {
     struct sigaction act = {.sa_handler = own_handler};
 
-    alarm(100);               /* a signal that goes round and round is an end as well */
+    alarm(1000);              /* a signal that goes round and round is an end as well */
     signal(SIGTERM, SIG_DFL); /* whoever runs the test in the background may ignore them */
     signal(SIGINT, SIG_DFL);
     if ((how == END_OWN || how == END_NOT) && sigaction(sig, &act, NULL) != 0)

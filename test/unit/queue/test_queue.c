@@ -492,7 +492,7 @@ static void handles_never_miss(void **state)
         assert_int_equal(push(i % CORES, QUEUE_TENSOR_WRITE, i % 2, (struct job){0}, NULL, &seq),
                          NRT_SUCCESS);
         assert_int_equal(queue_notice_fd(s, seq, &p.fd, NULL), NRT_SUCCESS);
-        assert_int_equal(poll(&p, 1, 20000), 1);
+        assert_int_equal(poll(&p, 1, RUNNER_WAIT_MS), 1);
         assert_true(completed(seq));
         close(p.fd);
         if (i == 9) {
