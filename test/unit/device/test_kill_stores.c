@@ -6,7 +6,8 @@
  *
  *     test_device_kill_stores [stride]
  *
- * Each run ends at one store; of `stride` (64) neighbours one is drawn, with 1 all are taken. */
+ * Each run ends at one store; of `stride` (64, sanitized
+ * 256) neighbours one is drawn, with 1 all are taken. */
 #include "kill_scenes.h"
 
 #include <signal.h>
@@ -24,7 +25,8 @@ static struct {
     uint64_t seen, last; /* stores; the process ends before number `last`, counted from 1 */
 } watched;
 
-static uint64_t stride = 64, first; /* stores first, first + stride, ... are taken */
+static uint64_t stride = FIXTURE_SANITIZED ? 256 : 64,
+                first; /* stores first, first + stride, ... are taken */
 
 static void protect(int access)
 {
