@@ -124,6 +124,16 @@ void driven_rank_start(struct runner_proc *p, const char *helper, unsigned rank,
         (const char *[]){cores, "NEURON_RT_NUM_CORES", per_node ? instance : NULL, NULL}));
 }
 
+bool driven_rank_join(char **argv, unsigned *ret_rank, unsigned *ret_ranks,
+                      nrta_error_tracker_t **ret_tracker)
+{
+    *ret_rank = (unsigned)atoi(argv[1]);
+    *ret_ranks = (unsigned)atoi(argv[2]);
+    return nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") == NRT_SUCCESS &&
+           nrt_cc_global_comm_init(0, *ret_rank, *ret_ranks) == NRT_SUCCESS &&
+           nrta_error_tracker_create(0, ret_tracker) == NRT_SUCCESS;
+}
+
 void driven_nodes_remove(void)
 {
     bool removed;

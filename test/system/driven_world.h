@@ -28,6 +28,10 @@ void driven_finish_all(const struct driven_run *r, unsigned ranks);
  */
 void driven_rank_start(struct runner_proc *p, const char *helper, unsigned rank, unsigned ranks,
                        unsigned per_node, const char *arg);
+/* In such a helper: a session, which joins the world as argv[1] of argv[2] ranks, with a tracker.
+ * false: one of these calls failed. */
+bool driven_rank_join(char **argv, unsigned *ret_rank, unsigned *ret_ranks,
+                      nrta_error_tracker_t **ret_tracker);
 /* The instances of two nodes. */
 void driven_nodes_remove(void);
 

@@ -115,12 +115,11 @@ static void many_sizes(void **state)
  * members on each). */
 static int case_helper(int argc, char **argv)
 {
-    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
     uint64_t first = strtoull(argv[3], NULL, 0);
     nrta_error_tracker_t *t;
+    unsigned rank, ranks;
 
-    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") || nrt_cc_global_comm_init(0, rank, ranks) ||
-        nrta_error_tracker_create(0, &t))
+    if (!driven_rank_join(argv, &rank, &ranks, &t))
         return 1;
     for (unsigned k = 0; k < 20; k++) {
         struct driven_case c = driven_draw(first + k, ranks);

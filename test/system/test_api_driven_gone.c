@@ -143,16 +143,16 @@ static void differing_operations_name_the_rank(void **state)
 /* Each rank sums another number of elements. argv: rank, ranks. */
 static int differs_helper(int argc, char **argv)
 {
-    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
-    struct driven_case c = driven_sum_of(seed, ranks, 30000 * (rank + 1));
     nrta_error_tracker_t *t;
+    struct driven_case c;
     struct driven_run r;
+    unsigned rank, ranks;
     nrta_seq_t seq;
     uint64_t status;
 
-    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") || nrt_cc_global_comm_init(0, rank, ranks) ||
-        nrta_error_tracker_create(0, &t))
+    if (!driven_rank_join(argv, &rank, &ranks, &t))
         return 1;
+    c = driven_sum_of(seed, ranks, 30000 * (rank + 1));
     driven_make(&r, &c, rank, 0);
     driven_schedule(&r, t);
     async_finish(r.seq);
@@ -199,16 +199,16 @@ static void a_rank_that_does_not_come_is_named(void **state)
  * that fails as it should, or waits for its end. argv: rank, ranks, "" or "victim". */
 static int killed_helper(int argc, char **argv)
 {
-    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
-    struct driven_case c = driven_sum_of(seed, ranks, 1000);
     nrta_error_tracker_t *t;
+    struct driven_case c;
     struct driven_run r;
+    unsigned rank, ranks;
     nrta_seq_t seq;
     char line[16];
 
-    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") || nrt_cc_global_comm_init(0, rank, ranks) ||
-        nrta_error_tracker_create(0, &t))
+    if (!driven_rank_join(argv, &rank, &ranks, &t))
         return 1;
+    c = driven_sum_of(seed, ranks, 1000);
     driven_make(&r, &c, rank, 0);
     driven_schedule(&r, t);
     async_finish(r.seq);
