@@ -45,6 +45,7 @@ static void parse(const uint8_t *data, size_t size)
     struct topo_group g = group_of(4);
     struct tell_head head;
     struct err err = {0};
+    char why[COLL_WHY_MAX + 1];
     volatile uint64_t sink = 0;
     uint8_t *copy = malloc(size ? size : 1); /* exact, for the address sanitizer */
     uint32_t me = size ? data[0] % g.n : 0;
@@ -57,7 +58,7 @@ static void parse(const uint8_t *data, size_t size)
     if (tell_msg_read(&g, me, copy, size, &head, &err)) {
         if (err.status != NRT_INVALID || err.text[0] == 0)
             abort();
-        head.count = 0;
+        head.count = head.kind = 0;
     } else if (head.rank >= g.n || g.node[head.rank] == g.node[me] || head.count > g.per_node) {
         abort();
     }
@@ -66,6 +67,8 @@ static void parse(const uint8_t *data, size_t size)
 
         sink = sink + said.started + said.wait;
     }
+    if (head.kind == TELL_FAILURE)
+        tell_msg_why(&g, copy, why);
     free(copy);
     topo_group_fini(&g);
 }

@@ -31,6 +31,7 @@ struct comm_head {
 struct comm_entry {
     uint64_t signature;
     uint32_t graph, entry;
+    struct agree_words words;
 };
 
 /* A communicator as a rank wants it. */
@@ -180,7 +181,7 @@ static bool comm_put(struct strbuf *b, const struct agree_comm *c)
 
     strbuf_putn(b, (const char *)&head, sizeof(head));
     for (size_t i = 0; i < c->count; i++) {
-        struct comm_entry e = {c->signature[i], c->graph[i], c->entry[i]};
+        struct comm_entry e = {c->signature[i], c->graph[i], c->entry[i], c->words[i]};
 
         strbuf_putn(b, (const char *)&e, sizeof(e));
     }
@@ -252,6 +253,11 @@ static struct comm_entry entry_at(const struct wanted *w, size_t i)
 
 /* ---- tables: comparing ---- */
 
+static void words_text(const struct agree_words *w, char text[WHY_MAX + 1])
+{
+    reason_text((const uint8_t *)w->text, strnlen(w->text, sizeof(w->text)), text);
+}
+
 static const char *member_of(const struct agreement *a, uint32_t graph)
 {
     const char *name = graph < a->neff->graph_count ? a->neff->graphs[graph].coll_member : NULL;
@@ -272,13 +278,17 @@ static NRT_STATUS pair_check(const struct agreement *a, const struct wanted *x,
                        y->head.count, a->model[x->rank], x->head.count);
     for (size_t i = 0; i < x->head.count; i++) {
         struct comm_entry mine = entry_at(x, i), theirs = entry_at(y, i);
+        char here[WHY_MAX + 1], there[WHY_MAX + 1];
 
-        if ((mine.signature ^ theirs.signature) & ~SHARED_IN_PLACE)
-            return err_set(a->err, NRT_INVALID,
-                           "%s: [%u]: rank %u has another operation, size, type or algorithm here "
-                           "than rank %u",
-                           member_of(a, mine.graph), mine.entry, a->model[y->rank],
-                           a->model[x->rank]);
+        if (((mine.signature ^ theirs.signature) & ~SHARED_IN_PLACE) == 0)
+            continue;
+        words_text(&mine.words, here);
+        words_text(&theirs.words, there);
+        return err_set(a->err, NRT_INVALID,
+                       "%s: [%u]: rank %u has another operation, size, type or algorithm here than "
+                       "rank %u: %s, and not %s",
+                       member_of(a, mine.graph), mine.entry, a->model[y->rank], a->model[x->rank],
+                       there, here);
     }
     return NRT_SUCCESS;
 }

@@ -20,7 +20,7 @@
 
 #define COLL_MAGIC UINT64_C(0x31616572616c6c6f) /* "ollarea1" */
 /* Of what ranks tell each other when a communicator opens, and of the messages between nodes. */
-#define COLL_VERSION   1u
+#define COLL_VERSION   2u
 #define COLL_LINE_DATA 56u /* payload bytes of a line */
 #define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
 #define COLL_LINE_SETS 2u
@@ -49,15 +49,23 @@ struct coll_line {
 };
 static_assert(sizeof(struct coll_line) == 64, "payload and flag travel together");
 
+/* What an operation is, as its rank announces it (differ.c): enough to say how two differ. */
+struct coll_op {
+    uint64_t mark; /* sequence number in the upper half, signature in the lower; 0: none */
+    uint64_t what; /* op, alg, dtype, bytes */
+    uint64_t how;  /* the signature again, that readers see what belongs together; the rest */
+};
+
 /* What the owner of the area publishes. */
 struct coll_publish {
     _Atomic uint64_t started, ended; /* operations */
-    _Atomic uint64_t what;           /* op, alg, dtype, bytes: see what_pack */
-    _Atomic uint64_t signature;      /* sequence number and signature of `started` */
     _Atomic uint64_t steps;
-    _Atomic uint64_t wait;                  /* 0: none; else for what: see wait_pack */
-    _Atomic uint32_t wait_for;              /* value of the counter, or number of the line */
-    _Atomic uint32_t cpu;                   /* 1 + where it ran at its last look; 0: not known */
+    _Atomic uint64_t wait;     /* 0: none; else for what: see wait_pack */
+    _Atomic uint32_t wait_for; /* value of the counter, or number of the line */
+    _Atomic uint32_t cpu;      /* 1 + where it ran at its last look; 0: not known */
+    struct {
+        _Atomic uint64_t mark, what, how;   /* as in struct coll_op */
+    } op[2];                                /* the last two; index is the parity of the number */
     _Atomic uint64_t in[SCHED_TENSORS_MAX]; /* device addresses of the tensors of `started` */
     _Atomic uint64_t out[SCHED_TENSORS_MAX];
 };
@@ -67,6 +75,14 @@ struct coll_entered {
     _Atomic uint64_t seq, ps;
 };
 
+/* Why a rank has failed, in its own words: of its owner, or what another node has told of. */
+#define COLL_WHY_MAX 184u
+struct coll_why {
+    _Atomic uint32_t size; /* of the text; written last, once; 0: none */
+    uint32_t culprit;
+    char text[COLL_WHY_MAX];
+};
+
 struct coll_area {
     uint64_t magic;
     uint32_t n, channels;
@@ -74,6 +90,7 @@ struct coll_area {
     _Atomic uint32_t sleeping; /* the owner looks at the bell before it sleeps */
     _Alignas(
         64) _Atomic uint64_t failure; /* status << 32 | 1 + culprit; 0: none. First one stays */
+    struct coll_why why;              /* by the owner, before it hands a failure on */
     _Alignas(64) struct coll_publish publish;
     _Alignas(64) struct coll_entered entered[COLL_ENTERED]; /* by seq modulo their count */
     /* then, at offsets that n and channels give: counters [channels][n], lines
@@ -109,6 +126,7 @@ struct coll_spread {
 struct coll_offer {
     uint64_t buffers;
     uint32_t signature, channels;
+    struct coll_op op; /* the same in words, for messages */
 };
 #define COLL_CHANNELS_NONE UINT32_MAX /* the member cannot make the plan */
 
@@ -146,6 +164,7 @@ struct coll_comm {
     struct device_flight_group flight;
     struct device_flight_at flying; /* record of the operation under way, or of the last one */
     const uint32_t *faults;         /* device_faults_armed */
+    char why[COLL_WHY_MAX + 1]; /* the cause of the failure, in the culprit's words; "": unknown */
     /* Written after err by the thread of the operations; a load of another model reads it. */
     _Atomic NRT_STATUS status;
     struct err err;
@@ -166,7 +185,8 @@ static inline size_t coll_counter_at(const struct coll_comm *c, uint32_t peer, u
 
 /* What ranks tell of themselves: in the same words on this node and between nodes. */
 struct coll_said {
-    uint64_t started, ended, what, steps, wait; /* as in struct coll_publish */
+    uint64_t started, ended, steps, wait; /* as in struct coll_publish */
+    struct coll_op op[2];
 };
 
 /* Whether the rank is on my node. */
@@ -194,9 +214,25 @@ void coll_yield(struct coll_comm *c);
 #define COLL_STAY UINT32_MAX
 uint32_t coll_spread_to(const uint16_t *count, uint32_t mine, const struct run_cpus *allowed);
 
-/* Whether a rank does the same operation as I, as far as a word with a sequence number and a
- * signature tells: it may be ahead or behind. False: the communicator is broken now. */
-bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature);
+/* ---- operations that differ (differ.c) ---- */
+
+#define COLL_OP_TEXT 128
+/* What a plan's operations are; the mark has no number yet. */
+struct coll_op coll_op_of(const struct coll_plan *p);
+/* In words; of anything that a peer may have said. */
+void coll_op_text(const struct coll_op *op, char text[COLL_OP_TEXT]);
+/* Whether what the rank has announced for the operation under way here is another one; *ret is
+ * that. False also when nothing is known of it, or none is under way. */
+bool coll_op_differs(const struct coll_comm *c, uint32_t rank, struct coll_op *ret);
+/* "; rank 0 has all_reduce ..., rank 1 has all_gather ...": how the operation under way here
+ * differs from that of the rank, or else from that of any other one; "" where it does not. */
+#define COLL_DIFFER_MAX 352
+void coll_differ_text(const struct coll_comm *c, uint32_t rank, char text[COLL_DIFFER_MAX]);
+/* The rank does another operation, whose mark was seen; the communicator is broken now. */
+void coll_differ_fail(struct coll_comm *c, uint32_t rank, uint64_t mark);
+/* Whether a rank does the same operation as I, as far as a mark tells: it may be ahead or behind.
+ * False: the communicator is broken now. */
+bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t mark);
 /* Wake peers that sleep, among those raised since the last call. */
 void coll_bells_ring(struct coll_comm *c);
 /* What a rank published last. False: nothing is known of it. */
@@ -330,7 +366,7 @@ struct coll_plan {
     uint32_t elem;
     uint32_t signature;  /* equal on all members that do the same */
     uint32_t what;       /* for the flight recorder: device_flight_what */
-    uint64_t said;       /* for peers: see what_pack */
+    struct coll_op said; /* for peers; without the number */
     uint64_t step_count; /* of all channels */
     uint32_t channel_count;
     size_t lines_first; /* of the only channel: steps that put lines, before the first other one */
@@ -354,7 +390,8 @@ struct coll_plan {
     uint64_t *buffer_addr; /* [n]: device address of every member's buffers */
 };
 
-/* tensors.c: at the end of compiling; false: no memory. */
+/* tensors.c: before compiling, how many tensors of how many bytes; at its end; false: no memory. */
+void coll_tensors_measure(struct coll_plan *p);
 bool coll_tensors_open(struct coll_plan *p);
 void coll_tensors_free(struct coll_plan *p);
 /* An operation begins: mine are mapped, backed and leased, and the bases say where; those of peers
@@ -444,11 +481,16 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
  * operation, and one that cannot be made is named. Who has been greeted costs nothing. */
 NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
                            struct err *err);
-void coll_tell_drop(struct coll_comm *c);    /* gives back what the network has */
-void coll_tell_free(struct coll_comm *c);    /* after the link has settled */
-void coll_tell_state(struct coll_comm *c);   /* how the ranks of this node stand */
+void coll_tell_drop(struct coll_comm *c);  /* gives back what the network has */
+void coll_tell_free(struct coll_comm *c);  /* after the link has settled */
+void coll_tell_state(struct coll_comm *c); /* how the ranks of this node stand */
+/* The same, to be answered by the other nodes: waits until it is known that the rank, of another
+ * node, does another operation than this one, but no longer than a failure may take to tell. */
+void coll_tell_ask(struct coll_comm *c, uint32_t rank);
 void coll_tell_failure(struct coll_comm *c); /* bounded */
 unsigned coll_tell_progress(struct coll_comm *c);
 bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret);
+/* What another node has said of the cause of a failure; "" if nothing. */
+void coll_told_why(const struct coll_comm *c, char text[COLL_WHY_MAX + 1]);
 
 #endif

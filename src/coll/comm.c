@@ -439,6 +439,44 @@ void coll_bells_ring(struct coll_comm *c)
 
 /* ---- failures ---- */
 
+/* What is printed of a text that peers may have written. */
+static void why_copy(char to[COLL_WHY_MAX + 1], const char *from, uint32_t size)
+{
+    size = size < COLL_WHY_MAX ? size : COLL_WHY_MAX;
+    for (uint32_t i = 0; i < size; i++)
+        to[i] = (char)(from[i] < 0x20 || from[i] > 0x7e ? '?' : from[i]);
+    to[size] = '\0';
+}
+
+/* Why the culprit has failed: as it says itself, or as the first of my node has heard it. */
+static void why_find(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1])
+{
+    text[0] = '\0';
+    for (uint32_t i = 0; i < c->near_count && !text[0]; i++) {
+        const struct coll_why *w = &c->peers[c->near[i]].area->why;
+        uint32_t size = atomic_load_explicit(&w->size, memory_order_acquire);
+
+        if (size && w->culprit == culprit)
+            why_copy(text, w->text, size);
+    }
+    if (!text[0] && c->net && c->net->tell)
+        coll_told_why(c, text);
+    why_copy(text, text, (uint32_t)strlen(text));
+}
+
+/* Before the failure is handed on. */
+static void why_publish(struct coll_comm *c, uint32_t culprit)
+{
+    struct coll_why *w = &c->peers[c->me].area->why;
+    uint32_t size = (uint32_t)strlen(c->why);
+
+    if (size == 0 || atomic_load_explicit(&w->size, memory_order_relaxed))
+        return;
+    w->culprit = culprit;
+    memcpy(w->text, c->why, size);
+    atomic_store_explicit(&w->size, size, memory_order_release);
+}
+
 static void failure_spread(struct coll_comm *c, NRT_STATUS status, uint32_t culprit)
 {
     uint64_t word = (uint64_t)status << 32 | (culprit + UINT64_C(1)), none;
@@ -463,6 +501,9 @@ NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, c
     va_end(ap);
     if (c->cfg.log)
         LOGE(c->cfg.log, LOG_NRT, "coll_wait", "%s", c->err.text);
+    if (culprit == c->me)
+        why_copy(c->why, c->err.text, (uint32_t)strlen(c->err.text));
+    why_publish(c, culprit);
     failure_spread(c, status, culprit);
     if (c->net && c->net->tell) {
         coll_tell_failure(c);
@@ -476,13 +517,17 @@ void coll_failure_take(struct coll_comm *c, uint64_t word)
 {
     uint32_t culprit = (uint32_t)word - 1;
     NRT_STATUS status = (NRT_STATUS)(word >> 32);
-    char where[COLL_WHERE_MAX];
+    char where[COLL_WHERE_MAX], differ[COLL_DIFFER_MAX];
 
     coll_where(c, where, sizeof(where));
+    coll_differ_text(c, culprit < c->n ? culprit : c->me, differ);
     if (status != NRT_NETWORK_PROXY_FAILURE)
         status = NRT_EXEC_HW_ERR_COLLECTIVES;
     if (culprit < c->n)
-        coll_fail(c, status, culprit, "%s, was stopped: rank %u failed", where, culprit);
+        why_find(c, culprit, c->why);
+    if (culprit < c->n)
+        coll_fail(c, status, culprit, "%s, was stopped: rank %u failed%s%s%s", where, culprit,
+                  c->why[0] ? ": " : "", c->why, differ);
     else
-        coll_fail(c, status, culprit, "%s, was stopped by another rank", where);
+        coll_fail(c, status, culprit, "%s, was stopped by another rank%s", where, differ);
 }

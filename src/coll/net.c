@@ -315,14 +315,18 @@ uint32_t coll_net_culprit(const struct coll_comm *c, uint32_t otherwise)
 /* NRT_NETWORK_PROXY_FAILURE, in words that say where. */
 static void proxy_check(struct coll_comm *c, const struct coll_connector *k)
 {
-    char where[COLL_WHERE_MAX];
+    char where[COLL_WHERE_MAX], differ[COLL_DIFFER_MAX];
     struct err why = {0};
 
     if (!net_proxy_state(k->proxy, &why))
         return;
+    /* where nobody was lost the peer may do something else: it is asked what */
+    if (coll_net_culprit(c, c->n) == c->n)
+        coll_tell_ask(c, k->peer);
     coll_where(c, where, sizeof(where));
-    coll_fail(c, NRT_NETWORK_PROXY_FAILURE, coll_net_culprit(c, k->peer), "%s: %s", where,
-              why.text);
+    coll_differ_text(c, k->peer, differ);
+    coll_fail(c, NRT_NETWORK_PROXY_FAILURE, coll_net_culprit(c, k->peer), "%s: %s%s", where,
+              why.text, differ);
 }
 
 bool coll_net_post(struct coll_comm *c, const struct plan_step *step)

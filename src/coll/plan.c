@@ -121,13 +121,29 @@ void coll_comm_set_unfit(struct coll_comm *c)
     c->unfit = true;
 }
 
+static NRT_STATUS offers_differ(const struct coll_comm *c, uint32_t rank,
+                                const struct coll_offer *mine, const struct coll_offer *theirs,
+                                struct err *err)
+{
+    char here[COLL_OP_TEXT], there[COLL_OP_TEXT];
+
+    coll_op_text(&mine->op, here);
+    coll_op_text(&theirs->op, there);
+    return err_set(
+        err, NRT_INVALID,
+        "rank %u plans %s on %u channels, rank %u plans %s on %u channels: they differ in "
+        "operation, size, type, algorithm or channels",
+        coll_job_rank(c, c->me), here, mine->channels, coll_job_rank(c, rank), there,
+        theirs->channels);
+}
+
 /* made: why this rank has no buffers, or NRT_SUCCESS; the others must not wait for it. */
 static NRT_STATUS offers_take(struct coll_plan *p, NRT_STATUS made, struct err *err)
 {
     struct coll_comm *c = p->comm;
     struct err of_others = {0};
     struct coll_offer mine = {p->have_buffers ? p->buffers.addr : 0, p->signature,
-                              made ? COLL_CHANNELS_NONE : sched_channels(p->s)};
+                              made ? COLL_CHANNELS_NONE : sched_channels(p->s), p->said};
     NRT_STATUS st = offers_exchange(c, &mine, &of_others);
 
     for (uint32_t r = 0; r < c->n && !st && !made; r++) {
@@ -138,11 +154,7 @@ static NRT_STATUS offers_take(struct coll_plan *p, NRT_STATUS made, struct err *
             st = err_set(&of_others, NRT_FAILURE, "rank %u has no memory for %s",
                          coll_job_rank(c, r), sched_op_name(sched_request_of(p->s)->op));
         else if (o->signature != p->signature || o->channels != mine.channels)
-            st = err_set(&of_others, NRT_INVALID,
-                         "%s of rank %u differs from that of rank %u in size, type, algorithm or "
-                         "channels",
-                         sched_op_name(sched_request_of(p->s)->op), coll_job_rank(c, r),
-                         coll_job_rank(c, c->me));
+            st = offers_differ(c, r, &mine, o, &of_others);
     }
     if (made)
         return made;
@@ -445,15 +457,6 @@ static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, e
     return NRT_SUCCESS;
 }
 
-/* What a rank publishes of an operation of the plan. */
-static uint64_t what_pack(const struct coll_plan *p)
-{
-    const struct sched_request *r = sched_request_of(p->s);
-
-    return (uint64_t)r->op << 60 | (uint64_t)r->alg << 56 | (uint64_t)p->dtype << 48 |
-           (p->bytes & ((UINT64_C(1) << 48) - 1));
-}
-
 /* Steps that put lines, before anything else is done; they are not all that there is. */
 static size_t lines_first(const struct coll_plan *p)
 {
@@ -505,6 +508,8 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
     p->means = sched_tuning_choose(&c->tuning, sched_request_of(s)->op, c->crowded,
                                    sched_request_bytes(sched_request_of(s)));
     p->signature = signature_of(p);
+    coll_tensors_measure(p);
+    p->said = coll_op_of(p);
     st = plan_fill(p, own, err);
     if (st) {
         if (c->cfg.log)
@@ -515,7 +520,6 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
     plan_log(p);
     p->step_count = coll_plan_steps(p);
     p->lines_first = lines_first(p);
-    p->said = what_pack(p);
     p->what = device_flight_what(sched_request_of(s)->op, sched_request_of(s)->alg,
                                  sched_request_of(s)->variant, dtype);
     *ret = p;

@@ -24,17 +24,11 @@ static void counter_raise(struct coll_comm *c, const struct plan_step *step, uin
     peer_rung(c, step->peer);
 }
 
-bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t signature)
+bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t mark)
 {
-    const struct coll_plan *p = c->run->plan;
-
-    if (signature >> 32 != (uint32_t)c->seq || (uint32_t)signature == p->signature)
+    if (mark >> 32 != (uint32_t)c->seq || (uint32_t)mark == c->run->plan->signature)
         return true;
-    coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, rank,
-              "operation %llu of the communicator is %s with %s here (rank %u), but another "
-              "operation, size, type or algorithm at rank %u",
-              (unsigned long long)c->seq, sched_op_name(sched_request_of(p->s)->op),
-              dtype_name(p->dtype), c->me, rank);
+    coll_differ_fail(c, rank, mark);
     return false;
 }
 
@@ -123,14 +117,16 @@ static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64
                     const uint64_t *out)
 {
     struct coll_publish *pub = &c->peers[c->me].area->publish;
+    unsigned i = c->seq & 1;
 
     for (uint32_t t = 0; t < p->tensors; t++) {
         /* read by peers after a signal of this operation, which releases them */
         atomic_store_explicit(&pub->in[t], in[t], memory_order_relaxed);
         atomic_store_explicit(&pub->out[t], out[t], memory_order_relaxed);
     }
-    atomic_store_explicit(&pub->what, p->said, memory_order_relaxed);
-    atomic_store_explicit(&pub->signature, (uint64_t)(uint32_t)c->seq << 32 | p->signature,
+    atomic_store_explicit(&pub->op[i].what, p->said.what, memory_order_relaxed);
+    atomic_store_explicit(&pub->op[i].how, p->said.how, memory_order_relaxed);
+    atomic_store_explicit(&pub->op[i].mark, (uint64_t)(uint32_t)c->seq << 32 | p->signature,
                           memory_order_relaxed);
     atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
     c->flying = device_flight_begin(&c->flight, c->seq, p->what, p->bytes, p->step_count);

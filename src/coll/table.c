@@ -2,6 +2,7 @@
 /* The collectives of a model on one rank: who takes part in each entry, with which communicator,
  * and the plan that carries it out. All ranks of a model walk their tables in the same order, and
  * so meet in the same order. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,6 +170,23 @@ static uint64_t signature_of(const struct maker *m, const struct draft *d)
     for (const char *p = c->algorithm; p && *p; p++)
         h = mix(h, (uint8_t)*p);
     return (h & ~SHARED_IN_PLACE) | (in_place(d) ? SHARED_IN_PLACE : 0);
+}
+
+/* The same in words. */
+static void words_make(const struct neff_coll *c, struct agree_words *ret)
+{
+    static const char *const reduce[] = {"", " (add)", " (min)", " (max)"};
+    uint64_t in = 0, out = 0;
+    const char *type = dtype_name(c->dtype);
+
+    for (uint32_t i = 0; i < c->in_count; i++)
+        in += c->in[i].size;
+    for (uint32_t i = 0; i < c->out_count; i++)
+        out += c->out[i].size;
+    snprintf(ret->text, sizeof(ret->text), "%s%s of %s, %llu to %llu bytes%s%s",
+             neff_coll_op_name(c->op), reduce[c->reduce], type ? type : "no type",
+             (unsigned long long)in, (unsigned long long)out, c->algorithm ? " by " : "",
+             c->algorithm ? c->algorithm : "");
 }
 
 /* ---- plans ---- */
@@ -386,9 +404,10 @@ static NRT_STATUS comm_want(struct maker *m, size_t first)
         .n = head->n, .me = head->me, .stream = head->e->stream, .ranks = head->ranks};
     uint32_t *graph = arena_calloc(&m->scratch, m->count, sizeof(*graph));
     uint32_t *entry = arena_calloc(&m->scratch, m->count, sizeof(*entry));
+    struct agree_words *words = arena_calloc(&m->scratch, m->count, sizeof(*words));
 
     c.signature = arena_calloc(&m->scratch, m->count, sizeof(*c.signature));
-    if (!graph || !entry || !c.signature ||
+    if (!graph || !entry || !words || !c.signature ||
         !mem_grow((void **)&m->comms, &m->comm_cap, m->comm_count + 1, sizeof(*m->comms)))
         return no_memory(m);
     for (size_t i = first; i < m->count; i++) {
@@ -399,10 +418,12 @@ static NRT_STATUS comm_want(struct maker *m, size_t first)
         d->wanted = true;
         graph[c.count] = d->core;
         entry[c.count] = d->index;
+        words_make(d->e->c, &words[c.count]);
         c.signature[c.count++] = d->signature;
     }
     c.graph = graph;
     c.entry = entry;
+    c.words = words;
     m->comms[m->comm_count++] = c;
     return NRT_SUCCESS;
 }

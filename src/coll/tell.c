@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ranks of different nodes tell each other about their communicator: that they are there, when
- * it opens; where the ranks of a node stand, while one of them waits for long; that it has failed.
- * A rank talks to those with its index on the other nodes. What it learns of a failure it writes
- * into the areas of its node, where the others find it, so everybody learns of it even if some
- * ranks have stopped.
+ * it opens; where the ranks of a node stand, while one of them waits for long, or finds that
+ * somebody does something else; that it has failed. A rank talks to those with its index on the
+ * other nodes. What it learns of a failure it writes into the areas of its node, where the others
+ * find it, so everybody learns of it even if some ranks have stopped.
  *
  * The bytes, and what is checked of those that come, are in tell_msg.c. */
 #include <string.h>
@@ -21,6 +21,7 @@ struct tell_out {
     struct net_request **requests; /* [nodes] */
     bool *due;                     /* [nodes]: not posted yet */
     uint32_t left;                 /* nodes that it is not over for */
+    uint32_t reached;              /* nodes that it went to */
 };
 
 struct tell_greeting {
@@ -34,7 +35,9 @@ struct coll_tell {
     size_t size; /* of the longest message */
     uint8_t *in;
     struct net_request *receive; /* NULL: to be posted */
-    struct tell_out state, failure;
+    struct tell_out state, failure, ask;
+    bool asked;                     /* a node waits for a TELL_STATE */
+    char why[COLL_WHY_MAX + 1];     /* of the failure that was heard of first */
     struct coll_said *said;         /* [n] */
     bool *heard;                    /* [n]: said is there */
     struct tell_head hello;         /* what everybody is greeted with */
@@ -58,12 +61,26 @@ static NRT_STATUS out_make(struct coll_tell *t, struct tell_out *o)
     return o->buf && o->requests && o->due ? NRT_SUCCESS : NRT_RESOURCE;
 }
 
-static void out_begin(struct coll_tell *t, struct tell_out *o, const struct tell_head *head,
-                      size_t size)
+/* A message with how the ranks of this node stand. */
+static void out_begin(struct coll_comm *c, struct tell_out *o, struct tell_head head)
 {
-    memcpy(o->buf, head, sizeof(*head));
-    o->entry = (struct net_entry){.data = o->buf, .size = (uint32_t)size};
+    struct coll_tell *t = c->net->tell;
+    const struct topo_group *g = c->cfg.group;
+
+    head.count = g->per_node;
+    memcpy(o->buf, &head, sizeof(head));
+    for (uint32_t y = 0; y < g->per_node; y++) {
+        struct coll_said said;
+
+        (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said);
+        tell_msg_say(o->buf, y, &said);
+    }
+    if (head.kind == TELL_FAILURE)
+        tell_msg_say_why(g, o->buf, c->why);
+    o->entry = (struct net_entry){.data = o->buf,
+                                  .size = (uint32_t)tell_msg_size(g, (enum tell_kind)head.kind)};
     o->left = t->nodes - 1;
+    o->reached = 0;
     for (uint32_t x = 0; x < t->nodes; x++)
         o->due[x] = x != t->node;
 }
@@ -91,6 +108,7 @@ static void out_progress(struct coll_comm *c, struct tell_out *o)
             NRT_STATUS st = t->wire.test(t->wire.arg, o->requests[x], &over, &size, &ignored);
 
             over = over || st;
+            o->reached += over && !st;
             if (over)
                 o->requests[x] = NULL;
         }
@@ -100,19 +118,10 @@ static void out_progress(struct coll_comm *c, struct tell_out *o)
 
 static void state_send(struct coll_comm *c)
 {
-    struct coll_tell *t = c->net->tell;
-    const struct topo_group *g = c->cfg.group;
-    struct tell_head head = tell_head_make(TELL_STATE, c->me);
+    struct tell_out *o = &c->net->tell->state;
 
-    head.count = g->per_node;
-    for (uint32_t y = 0; y < g->per_node; y++) {
-        struct coll_said said;
-
-        (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said);
-        tell_msg_say(t->state.buf, y, &said);
-    }
-    out_begin(t, &t->state, &head, t->size);
-    out_progress(c, &t->state);
+    out_begin(c, o, tell_head_make(TELL_STATE, c->me));
+    out_progress(c, o);
 }
 
 void coll_tell_state(struct coll_comm *c)
@@ -130,7 +139,7 @@ void coll_tell_failure(struct coll_comm *c)
     uint64_t end = run_now_ns() + TELL_NS;
 
     head.failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-    out_begin(c->net->tell, o, &head, sizeof(head)); /* used by this thread only */
+    out_begin(c, o, head); /* used by this thread only */
     do {
         pthread_mutex_lock(&c->net->lock);
         out_progress(c, o);
@@ -168,12 +177,16 @@ static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
 
     if (tell_msg_read(c->cfg.group, c->me, t->in, size, &h, &news->lost))
         return;
-    if (h.kind == TELL_HELLO)
+    heard_state(c, &h);
+    if (h.kind == TELL_HELLO) {
         t->greeting[h.rank].heard = true;
-    else if (h.kind == TELL_STATE)
-        heard_state(c, &h);
-    else
+    } else if (h.kind == TELL_FAILURE) {
         news->failure = h.failure;
+        if (!t->why[0]) /* the first one counts */
+            tell_msg_why(c->cfg.group, t->in, t->why);
+    } else if (h.kind == TELL_ASK) {
+        t->asked = true;
+    }
 }
 
 static bool receive_post(struct coll_comm *c, struct err *err)
@@ -192,6 +205,10 @@ static void look(struct coll_comm *c, struct tell_news *news)
 
     if (t->state.left)
         out_progress(c, &t->state);
+    if (t->asked && t->state.left == 0) { /* what was on its way may be older than the question */
+        t->asked = false;
+        state_send(c);
+    }
     if (t->receive && t->wire.test(t->wire.arg, t->receive, &done, &size, &news->lost)) {
         t->receive = NULL;
         return;
@@ -231,8 +248,30 @@ unsigned coll_tell_progress(struct coll_comm *c)
     return news.count + (news.lost.status != NRT_SUCCESS);
 }
 
-/* The same by a load, whose thread is not that of the operations: a failure is left in my area,
- * where that one finds it. */
+/* Two ranks that find out at the same time ask each other, and neither waits for the answer: the
+ * question says how the other one stands, as does the message about the failure. */
+void coll_tell_ask(struct coll_comm *c, uint32_t rank)
+{
+    struct tell_out *o = &c->net->tell->ask;
+    uint64_t end = run_now_ns() + TELL_NS;
+    struct tell_news news = {0};
+    struct coll_op theirs;
+    bool nobody = false;
+
+    out_begin(c, o, tell_head_make(TELL_ASK, c->me)); /* used by this thread only */
+    while (!coll_op_differs(c, rank, &theirs) && !nobody && !news.failure && !news.lost.status &&
+           run_now_ns() < end) {
+        pthread_mutex_lock(&c->net->lock);
+        out_progress(c, o);
+        nobody = o->left == 0 && o->reached == 0;
+        pthread_mutex_unlock(&c->net->lock);
+        (void)net_link_progress(c->cfg.link, 16);
+        news = look_locked(c);
+    }
+}
+
+/* What coll_tell_progress does, by a load, whose thread is not that of the operations: a failure is
+ * left in my area, where that one finds it. */
 static unsigned progress_of_load(struct coll_comm *c)
 {
     struct tell_news news = look_locked(c);
@@ -255,6 +294,13 @@ bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
     heard = c->net->tell->heard[rank];
     pthread_mutex_unlock(&c->net->lock);
     return heard;
+}
+
+void coll_told_why(const struct coll_comm *c, char text[COLL_WHY_MAX + 1])
+{
+    pthread_mutex_lock(&c->net->lock);
+    memcpy(text, c->net->tell->why, sizeof(c->net->tell->why));
+    pthread_mutex_unlock(&c->net->lock);
 }
 
 /* ---- opening and closing ---- */
@@ -348,15 +394,15 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
     t->node = g->node[c->me];
     t->index = g->index[c->me];
     t->wire = net_link_wire(c->cfg.link);
-    t->size = tell_msg_size(g);
+    t->size = tell_msg_size(g, TELL_FAILURE);
     t->in = mem_zalloc(t->size);
     t->said = mem_calloc(c->n, sizeof(*t->said));
     t->heard = mem_calloc(c->n, sizeof(*t->heard));
     t->hello = tell_head_make(TELL_HELLO, c->me);
     t->greeting = mem_calloc(c->n, sizeof(*t->greeting));
     others = mem_calloc(t->nodes, sizeof(*others));
-    if (out_make(t, &t->state) || out_make(t, &t->failure) || !t->in || !t->said || !t->heard ||
-        !t->greeting || !others) {
+    if (out_make(t, &t->state) || out_make(t, &t->failure) || out_make(t, &t->ask) || !t->in ||
+        !t->said || !t->heard || !t->greeting || !others) {
         mem_free(others);
         return err_set(err, NRT_RESOURCE, "no memory for a communicator");
     }
@@ -388,6 +434,7 @@ void coll_tell_drop(struct coll_comm *c)
     t->receive = NULL;
     out_drop(t, &t->state);
     out_drop(t, &t->failure);
+    out_drop(t, &t->ask);
     for (uint32_t r = 0; t->greeting && r < c->n; r++)
         if (t->greeting[r].request) {
             t->wire.drop(t->wire.arg, t->greeting[r].request);
@@ -410,6 +457,7 @@ void coll_tell_free(struct coll_comm *c)
         return;
     out_free(&t->state);
     out_free(&t->failure);
+    out_free(&t->ask);
     mem_free(t->in);
     mem_free(t->said);
     mem_free(t->heard);

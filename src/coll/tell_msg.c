@@ -11,9 +11,11 @@ struct tell_head tell_head_make(enum tell_kind kind, uint32_t rank)
         .magic = TELL_MAGIC, .version = COLL_VERSION, .rank = rank, .kind = kind};
 }
 
-size_t tell_msg_size(const struct topo_group *g)
+size_t tell_msg_size(const struct topo_group *g, enum tell_kind kind)
 {
-    return sizeof(struct tell_head) + g->per_node * sizeof(struct coll_said);
+    return sizeof(struct tell_head) +
+           (kind == TELL_HELLO ? 0 : g->per_node * sizeof(struct coll_said)) +
+           (kind == TELL_FAILURE ? COLL_WHY_MAX : 0);
 }
 
 /* What every version has: a message of another one is refused by its name, whatever else it is. */
@@ -63,8 +65,8 @@ NRT_STATUS tell_msg_read(const struct topo_group *g, uint32_t me, const void *p,
                        "rank %" PRIu32 " sends a message of kind %" PRIu32
                        " about the communicator",
                        ret->rank, ret->kind);
-    count = ret->kind == TELL_STATE ? g->per_node : 0;
-    if (ret->count != count || size != sizeof(*ret) + count * sizeof(struct coll_said))
+    count = ret->kind == TELL_HELLO ? 0 : g->per_node;
+    if (ret->count != count || size != tell_msg_size(g, (enum tell_kind)ret->kind))
         return err_set(err, NRT_INVALID,
                        "rank %" PRIu32 " tells how %" PRIu64
                        " ranks stand, in %zu bytes, where %" PRIu64 " should be told of",
@@ -84,4 +86,20 @@ struct coll_said tell_msg_said(const void *p, uint32_t index)
 void tell_msg_say(void *p, uint32_t index, const struct coll_said *said)
 {
     memcpy((uint8_t *)p + sizeof(struct tell_head) + index * sizeof(*said), said, sizeof(*said));
+}
+
+static size_t why_at(const struct topo_group *g)
+{
+    return tell_msg_size(g, TELL_FAILURE) - COLL_WHY_MAX;
+}
+
+void tell_msg_why(const struct topo_group *g, const void *p, char text[COLL_WHY_MAX + 1])
+{
+    memcpy(text, (const uint8_t *)p + why_at(g), COLL_WHY_MAX);
+    text[COLL_WHY_MAX] = '\0';
+}
+
+void tell_msg_say_why(const struct topo_group *g, void *p, const char text[COLL_WHY_MAX + 1])
+{
+    memcpy((uint8_t *)p + why_at(g), text, COLL_WHY_MAX);
 }

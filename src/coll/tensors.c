@@ -44,7 +44,7 @@ static bool bases_list(struct coll_plan *p)
     return true;
 }
 
-bool coll_tensors_open(struct coll_plan *p)
+void coll_tensors_measure(struct coll_plan *p)
 {
     p->tensors = tensor_count(p);
     for (uint32_t t = 0; t < p->tensors; t++) {
@@ -52,6 +52,10 @@ bool coll_tensors_open(struct coll_plan *p)
 
         p->bytes += in > out ? in : out;
     }
+}
+
+bool coll_tensors_open(struct coll_plan *p)
+{
     if (!bases_list(p))
         return false;
     for (unsigned i = 0; i < PLAN_SETS; i++) {

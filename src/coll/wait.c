@@ -119,19 +119,26 @@ bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *re
     *ret = (struct coll_said){
         .started = atomic_load_explicit(&pub->started, memory_order_relaxed),
         .ended = atomic_load_explicit(&pub->ended, memory_order_relaxed),
-        .what = atomic_load_explicit(&pub->what, memory_order_relaxed),
         .steps = atomic_load_explicit(&pub->steps, memory_order_relaxed),
         .wait = atomic_load_explicit(&pub->wait, memory_order_relaxed),
     };
+    for (unsigned i = 0; i < 2; i++)
+        ret->op[i] = (struct coll_op){
+            .mark = atomic_load_explicit(&pub->op[i].mark, memory_order_relaxed),
+            .what = atomic_load_explicit(&pub->op[i].what, memory_order_relaxed),
+            .how = atomic_load_explicit(&pub->op[i].how, memory_order_relaxed),
+        };
     return true;
 }
 
 void coll_comm_view(struct coll_comm *c, uint32_t rank, struct coll_view *ret)
 {
     struct coll_said said;
+    uint64_t what;
     bool live = true;
 
     (void)coll_said_by(c, rank, &said);
+    what = said.op[said.started & 1].what;
     if (coll_near(c, rank) && rank != c->me)
         (void)device_lease_look(c->cfg.in, c->lease, &c->peers[rank].slot, 1, &live, NULL);
     *ret = (struct coll_view){
@@ -139,10 +146,10 @@ void coll_comm_view(struct coll_comm *c, uint32_t rank, struct coll_view *ret)
         .live = live,
         .started = said.started,
         .ended = said.ended,
-        .op = (uint8_t)(said.what >> 60),
-        .alg = (uint8_t)(said.what >> 56 & 15),
-        .dtype = (uint8_t)(said.what >> 48),
-        .bytes = said.what & ((UINT64_C(1) << 48) - 1),
+        .op = (uint8_t)(what >> 60),
+        .alg = (uint8_t)(what >> 56 & 15),
+        .dtype = (uint8_t)(what >> 48),
+        .bytes = what & ((UINT64_C(1) << 48) - 1),
         .steps = said.steps,
         .waits = said.wait != 0,
         .sem = (uint8_t)(said.wait >> 32),
@@ -220,8 +227,8 @@ void coll_where(const struct coll_comm *c, char *text, size_t size)
     } else if (!p) { /* a failure that is met between two */
         (void)coll_said_by(c, c->me, &said);
         snprintf(text, size, "after operation %" PRIu64 " (%s by %s), rank %u", c->seq,
-                 sched_op_name((enum sched_op)(said.what >> 60)),
-                 sched_alg_name((enum sched_alg)(said.what >> 56 & 15)), c->me);
+                 sched_op_name((enum sched_op)(said.op[c->seq & 1].what >> 60)),
+                 sched_alg_name((enum sched_alg)(said.op[c->seq & 1].what >> 56 & 15)), c->me);
     } else {
         snprintf(text, size,
                  "operation %" PRIu64 " (%s by %s), rank %u in \"%s\" after %" PRIu64 " steps",
@@ -245,6 +252,19 @@ static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why
 
 /* ---- sleeping ---- */
 
+/* What ranks of other nodes have told, which finds operations whose messages never meet. */
+static NRT_STATUS look_afar(struct coll_comm *c)
+{
+    struct coll_op theirs;
+
+    for (uint32_t r = 0; c->net && r < c->n; r++)
+        if (!coll_near(c, r) && coll_op_differs(c, r, &theirs)) {
+            coll_differ_fail(c, r, theirs.mark);
+            return c->status;
+        }
+    return NRT_SUCCESS;
+}
+
 /* The lease knows who is gone; the slot alone would not, since a new process may have it by now. A
  * rank that is gone is missed only if it had not ended this operation: who has ended it may leave
  * while others still work. */
@@ -260,7 +280,8 @@ static NRT_STATUS look_around(struct coll_comm *c)
         /* who sends lines and who raises counters never meet each other's signatures */
         if (!coll_same_operation(
                 c, r,
-                atomic_load_explicit(&c->peers[r].area->publish.signature, memory_order_relaxed)))
+                atomic_load_explicit(&c->peers[r].area->publish.op[c->seq & 1].mark,
+                                     memory_order_relaxed)))
             return c->status;
         if (c->near_live[i])
             continue;
@@ -371,7 +392,7 @@ static NRT_STATUS watch_look(struct coll_comm *c)
             w->told = now;
         }
     }
-    if (look_around(c))
+    if (look_around(c) || look_afar(c))
         return c->status;
     if (now - w->since < c->cfg.timeout_ns)
         return NRT_SUCCESS;

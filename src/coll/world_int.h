@@ -56,6 +56,7 @@ struct coll_varies;
 struct coll_entry {
     const struct neff_coll *c;
     enum entry_kind kind;
+    uint64_t run; /* number of the run that has triggered it last */
     uint8_t stream;
     bool in_place;
     bool tiles; /* its tensors lie in SBUF (tile.c) */
@@ -112,6 +113,7 @@ struct coll_streams {
     struct trace *trace;      /* NULL: none */
     uint32_t vnc;             /* whose ring takes the events */
     struct coll_table *table; /* of the run */
+    uint64_t runs;            /* number of this one */
     uint64_t timeout_ns;
     uint32_t busy; /* bit per stream with operations to be carried out */
     uint64_t beats;
@@ -252,6 +254,11 @@ NRT_STATUS agree_leave(struct coll_rank *r, const uint32_t *model, uint32_t n, c
  * another one has told. */
 NRT_STATUS agree_done(struct coll_rank *r, const uint32_t *model, uint32_t n, struct err *err);
 
+/* A collective in words, for messages: NUL-terminated, or full. */
+struct agree_words {
+    char text[88];
+};
+
 struct agree_comm { /* a communicator that this rank's table wants */
     uint32_t n, me, stream;
     const uint32_t *ranks;
@@ -260,6 +267,7 @@ struct agree_comm { /* a communicator that this rank's table wants */
     size_t count;
     uint64_t *signature;
     const uint32_t *graph, *entry;
+    const struct agree_words *words;
     uint64_t key,
         order; /* filled: name of the communicator, and its place among all of the model */
 };

@@ -29,7 +29,8 @@ static void tables_that_differ_are_refused_at_load_by_name(void **state)
     assert_int_equal(k[0].loaded, NRT_INVALID);
     assert_int_equal(k[1].loaded, NRT_INVALID);
     assert_true(api_log_has("sg00/collectives.json: [0]: rank 1 has another operation, size, type "
-                            "or algorithm here than rank 0"));
+                            "or algorithm here than rank 0: all_reduce (add) of float32, 60 to 60 "
+                            "bytes, and not all_reduce (add) of float32, 64 to 64 bytes"));
     coll_nothing_held(2);
 
     /* nothing is left of it */
@@ -77,7 +78,7 @@ static void whatever_differs_is_refused_at_load_by_name(void **state)
 {
     static const struct declared same = {"all_reduce", "add", "float32", "mesh", {0, 1}, 2, 1, 64};
     static const char another[] = "sg00/collectives.json: [0]: rank 1 has another operation, size, "
-                                  "type or algorithm here than rank 0";
+                                  "type or algorithm here than rank 0: ";
     static const char apart[] =
         "sg00/collectives.json: [0]: of its group of 2, whose first is rank ";
     static const struct {

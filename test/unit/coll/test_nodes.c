@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "cases.h"
+#include "coll/coll_int.h"
 #include "draw.h"
 #include "proves.h"
 #include "ranks.h"
@@ -541,18 +542,42 @@ static void an_operation_does_not_hold_up_greetings(void **state)
 
 /* ---- failures ---- */
 
-/* Rank 0 does an operation of the same size that is another one. */
+/* The ranks of the first node do an operation of the same size that is another one: every rank says
+ * what it had announced, and what the other node had. */
+struct mismatch {
+    struct op_case here, there;
+    const char *text_here, *text_there;
+};
+
+static const struct mismatch mismatches[] = {
+    {{.op = SCHED_ALL_REDUCE, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {3000}},
+     {.op = SCHED_ALL_REDUCE,
+      .alg = SCHED_MESH,
+      .dtype = DT_FP32,
+      .reduce = KERNEL_COMBINE_MAX,
+      .tensors = 1,
+      .counts = {3000}},
+     "all_reduce (sum) by mesh (staged) of 12000 bytes of float32",
+     "all_reduce (max) by mesh (staged) of 12000 bytes of float32"},
+    {{.op = SCHED_ALL_TO_ALL, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {4000}},
+     {.op = SCHED_ALL_TO_ALL, .alg = SCHED_MESH, .dtype = DT_INT32, .tensors = 1, .counts = {4000}},
+     "all_to_all by mesh (staged) of 16000 bytes of float32",
+     "all_to_all by mesh (staged) of 16000 bytes of int32"},
+};
+
 static const char *mismatch_body(struct rank *r)
 {
     static _Thread_local struct err err;
-    struct op_case other = small_reduce;
-    struct case_kit a, b;
+    const struct mismatch *m = r->arg;
+    struct case_kit a, b, *mine = r->group->node[r->me] == 0 ? &b : &a;
 
     err = (struct err){0};
-    other.reduce = KERNEL_COMBINE_MAX;
-    if (case_open(r, &a, &small_reduce, &err) || case_open(r, &b, &other, &err))
+    if (case_open(r, &a, &m->here, &err) || case_open(r, &b, &m->there, &err))
         return err.text;
-    (void)case_run_once(r, r->me == 0 ? &b : &a, 1, &err);
+    if (coll_begin(mine->plan, mine->ts.in_addr, mine->ts.out_addr, &err))
+        return err.text;
+    ranks_barrier(r); /* who has not begun has announced nothing */
+    (void)coll_wait(r->comm, &err);
     ranks_barrier(r);
     case_close(&a);
     case_close(&b);
@@ -560,16 +585,21 @@ static const char *mismatch_body(struct rank *r)
         return "the difference was not found";
     if (!strstr(err.text, "does another operation") && !strstr(err.text, "was stopped: rank"))
         return err.text;
-    return NULL;
+    return strstr(err.text, m->text_here) && strstr(err.text, m->text_there) ? NULL : err.text;
 }
 
 static void another_operation(void **state)
 {
-    struct ranks_nodes w = {.nodes = 2, .per_node = 1};
-    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, mismatch_body, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        struct ranks_nodes w = {.nodes = 2, .per_node = 1 + i};
+        struct mismatch m = mismatches[i];
+        const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, mismatch_body, &m);
 
-    if (text)
-        fail_msg("%s", text);
+        if (!text)
+            text = ranks_run_nodes(RANKS_PROCESSES, &w, 120000, mismatch_body, &m);
+        if (text)
+            fail_msg("%s", text);
+    }
     PROVES("inter-025"); /* the status of every rank */
     PROVES("api-154");
     (void)state;
@@ -613,6 +643,47 @@ static void absent_rank(void **state)
     (void)state;
 }
 
+/* Rank 3 gives up before it begins its operation: the others, of its node and of the other one, are
+ * told at once, and why. The limit is longer than any test may take. */
+static const char *gives_up_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct op_case c = small_reduce;
+    struct case_kit k;
+
+    err = (struct err){0};
+    c.alg = SCHED_HIER;
+    c.intra = SCHED_RING;
+    c.inter = SCHED_RING;
+    if (case_open(r, &k, &c, &err))
+        return err.text;
+    if (r->me == 3)
+        (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, 3, "its own reason, \x7f of %d", 7);
+    else
+        (void)case_run_once(r, &k, 1, &err);
+    ranks_barrier(r);
+    case_close(&k);
+    if (r->me == 3)
+        return NULL;
+    if (err.status != NRT_EXEC_HW_ERR_COLLECTIVES)
+        return "not the documented status";
+    return strstr(err.text, "was stopped: rank 3 failed: its own reason, ? of 7") ? NULL : err.text;
+}
+
+static void a_rank_that_gives_up_says_why(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+
+    for (unsigned kind = 0; kind < 2; kind++) {
+        const char *text = ranks_run_nodes(kind ? RANKS_PROCESSES : RANKS_THREADS, &w, 3600000,
+                                           gives_up_body, NULL);
+
+        if (text)
+            fail_msg("%s", text);
+    }
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -624,6 +695,7 @@ int main(void)
         cmocka_unit_test(an_operation_does_not_hold_up_greetings),
         cmocka_unit_test(another_operation),
         cmocka_unit_test(absent_rank),
+        cmocka_unit_test(a_rank_that_gives_up_says_why),
         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
         cmocka_unit_test(plans_are_made_while_operations_run),
         cmocka_unit_test(a_plan_alone_waits_for_nobody),

@@ -263,6 +263,8 @@ static const char *between_body(struct rank *r)
     else if (r->me == 0 && !strstr(err.text, "after operation 1 (all_reduce by ring), rank 0, was "
                                              "stopped: rank 1 failed"))
         bad = "the operation before the failure is not named";
+    else if (r->me == 0 && !strstr(err.text, "rank 1 failed: on demand"))
+        bad = "the cause is not named";
     ranks_barrier(r);
     case_close(&k);
     return bad;
@@ -315,6 +317,25 @@ static bool untouched(const uint8_t *p, uint64_t size)
     return true;
 }
 
+/* A case as messages name it. */
+static void case_text(const struct op_case *c, char *text, size_t size)
+{
+    static const char *const reduce[] = {"sum", "min", "max"};
+
+    snprintf(text, size, "%s (%s) by %s (%s) of %llu bytes of %s", sched_op_name(c->op),
+             reduce[c->reduce], sched_alg_name(c->alg), sched_variant_name(c->variant),
+             (unsigned long long)(c->counts[0] * dtype_size(c->dtype)), dtype_name(c->dtype));
+}
+
+static bool both_sides(const struct err *err, const struct pair *p)
+{
+    char a[120], b[120];
+
+    case_text(&p->a, a, sizeof(a));
+    case_text(&p->b, b, sizeof(b));
+    return strstr(err->text, a) && strstr(err->text, b);
+}
+
 /* Found when the ranks meet, before any memory that is not of the operation is touched: what lies
  * between and behind the tensors stays as it is. */
 static const char *different_body(struct rank *r)
@@ -340,6 +361,8 @@ static const char *different_body(struct rank *r)
     ranks_barrier(r);
     if (err.status != NRT_EXEC_HW_ERR_COLLECTIVES || atomic_load(found) == 0)
         return "the difference was not found";
+    if (!both_sides(&err, p) && !strstr(err.text, "before its first operation"))
+        return "a rank does not say what each side had announced";
     for (unsigned i = 0; i < 3; i++)
         if (!untouched(guard[i], GUARD))
             return "memory beside the tensors has changed";
