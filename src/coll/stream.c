@@ -331,6 +331,7 @@ static NRT_STATUS outside_trigger(void *arg, const struct core_trigger *t, struc
     op = stream_op(st, st->count++);
     op->t = *t;
     op->e = e;
+    e->run = s->runs;
     op->arrival_ps = 0;
     s->busy |= 1u << e->stream;
     if (!s->failed)
@@ -421,7 +422,7 @@ static bool members_within(const struct shared_comm *c, const struct shared_comm
 /* Nobody must wait for what was accepted here, whether it has begun or waits for the operation
  * before it. Where that was refused on all its members alike, none of them has begun what follows.
  */
-static void stream_abandon(const struct coll_streams *s, struct stream *st)
+static void stream_abandon(const struct coll_streams *s, struct stream *st, const char *why)
 {
     for (uint32_t i = st->ended; i < st->count; i++) {
         struct shared_comm *c = stream_op(st, i)->e->comm;
@@ -429,18 +430,18 @@ static void stream_abandon(const struct coll_streams *s, struct stream *st)
 
         if (c && (begun || !s->refused || !members_within(c, s->refused)))
             (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me,
-                            "the execution of rank %u ended before its operation", c->me);
+                            "the execution of rank %u ended before its operation: %s", c->me, why);
     }
 }
 
-static void outside_abandon(void *arg)
+static void outside_abandon(void *arg, const char *why)
 {
     struct coll_streams *s = arg;
 
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++) {
         struct stream *st = &s->stream[i];
 
-        stream_abandon(s, st);
+        stream_abandon(s, st, why);
         st->first = st->ended = st->count = 0;
         st->running = false;
     }
@@ -520,11 +521,26 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     struct coll_streams *s = &t->rank->streams;
 
     s->table = t;
+    s->runs++;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->told = s->suspected = false;
     s->refused = NULL;
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++)
         s->stream[i].free_ps = 0;
+}
+
+void coll_table_failed(struct coll_table *t, const char *why)
+{
+    for (unsigned core = 0; core < CORE_MAX; core++)
+        for (uint32_t i = 0; i < t->count[core]; i++) {
+            const struct coll_entry *e = &t->entry[core][i];
+
+            if (e->kind == ENTRY_IDLE || e->run == t->rank->streams.runs || e->comm->n == 1)
+                continue;
+            (void)coll_fail(e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, e->comm->me,
+                            "the execution of rank %u ended before its %s: %s", e->comm->me,
+                            neff_coll_op_name(e->c->op), why);
+        }
 }
 
 bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret)

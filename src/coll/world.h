@@ -124,6 +124,11 @@ void coll_table_destroy(struct coll_table *t);
 /* The next run of the core is of this model: called by the thread that drives the core, before
  * core_start. timeout_ns: of that run (0: none). */
 void coll_table_use(struct coll_table *t, uint64_t timeout_ns);
+/* The run has failed, for a reason of its own (a line of text): members that wait for operations
+ * which it has not begun, or will, are told now, and not by their limit. Their communicators are
+ * broken. What it has begun at least once is taken for begun. By the thread that drives the core,
+ * after core_finish. */
+void coll_table_failed(struct coll_table *t, const char *why);
 /* Why the collectives of the model cannot be executed any more: what broke one of its
  * communicators. NRT_SUCCESS: nothing did. By the thread that drives the core. */
 NRT_STATUS coll_table_status(const struct coll_table *t, struct err *err);

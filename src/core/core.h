@@ -118,9 +118,9 @@ struct core_outside {
     /* Sleep until progress or take may find something, at most limit_ns (UINT64_MAX: the outside's
      * own limit; it may always return early). NULL: core_run polls without pause. */
     void (*wait)(void *arg, uint64_t limit_ns);
-    /* The run ended while operations were outstanding: none of them may touch memory of this run or
-     * signal any more when this returns. */
-    void (*abandon)(void *arg);
+    /* The run ended while operations were outstanding, for the reason `why` (a line): none of them
+     * may touch memory of this run or signal any more when this returns. */
+    void (*abandon)(void *arg, const char *why);
 };
 
 /* ---- programs ---- */

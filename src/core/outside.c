@@ -257,8 +257,29 @@ void outside_wait(struct core *core)
     x->outside->wait(x->outside->arg, limit);
 }
 
+/* For what lies outside, before the report is made. */
+static const char *end_text(enum core_end end)
+{
+    switch (end) {
+    case CORE_END_HANG:
+        return "nothing outstanding can wake an engine that waits";
+    case CORE_END_TIMEOUT:
+        return "its device time is over";
+    case CORE_END_OOB:
+        return "an access out of bounds";
+    case CORE_END_CANCELLED:
+        return "it was cancelled";
+    case CORE_END_STALL:
+        return "what it waits for did nothing for the time that it has";
+    default:
+        return "it has failed";
+    }
+}
+
 void outside_end(struct core_exec *x)
 {
+    const char *why = x->report->err.text;
+
     if (x->outside->outstanding(x->outside->arg))
-        x->outside->abandon(x->outside->arg);
+        x->outside->abandon(x->outside->arg, why[0] != '\0' ? why : end_text(x->end));
 }

@@ -178,8 +178,22 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         if (f->report.end != CORE_END_DONE)
             for (uint32_t c = 0; c < in->stage_count; c++)
                 core_reset(in->stage[c].phys->core);
+        if (in->colls && f->report.end != CORE_END_DONE && f->report.end != CORE_END_CHECK)
+            coll_table_failed(in->colls, err->text); /* CHECK: the program has ended */
     }
     return status;
+}
+
+/* A node of the host has failed before the core's program has begun: other ranks must not wait for
+ * operations that nobody will trigger. */
+static void colls_fail(struct model *m, struct instance *in, const struct err *err)
+{
+    if (!m->solo)
+        (void)owner_take(m, in->lc);
+    coll_table_use(in->colls, m->env.timeout_ns);
+    coll_table_failed(in->colls, err->text);
+    if (!m->solo)
+        run_owner_give(&in->lc->owner);
 }
 
 /* A numerical error does not end the walk: the outputs are complete. */
@@ -187,6 +201,7 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
                             const struct model_call *call, struct err *err)
 {
     NRT_STATUS ret = NRT_SUCCESS;
+    bool core_ran = false;
 
     for (uint32_t i = 0; i < m->node_count; i++) {
         NRT_STATUS status;
@@ -198,6 +213,8 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
             f->host_ns += run_now_ns() - start;
             if (status != NRT_SUCCESS)
                 LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
+            if (status != NRT_SUCCESS && in->colls && !core_ran)
+                colls_fail(m, in, err);
         } else if (m->solo) {
             status = run_core_node(m, in, f, i, call, err);
         } else {
@@ -205,6 +222,7 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
             status = run_core_node(m, in, f, i, call, err);
             run_owner_give(&in->lc->owner);
         }
+        core_ran = core_ran || !m->nodes[i].n->is_cpu;
         if (status != NRT_SUCCESS) {
             ret = status;
             if (status != NRT_EXEC_COMPLETED_WITH_NUM_ERR)

@@ -96,14 +96,82 @@ static void who_stands_behind_a_failed_operation_is_told(void **state)
     assert_true(api_log_has("nothing moves any more"));
     api_log_clear();
     assert_int_equal(coll_run(&k[2], 1), NRT_EXEC_HW_ERR_COLLECTIVES);
-    assert_true(api_log_has("was stopped: rank 0 failed"));
-    assert_false(api_log_has("nothing moves any more"));
+    assert_true(api_log_has("was stopped: rank 0 failed: the execution of rank 0 ended before its "
+                            "operation: nothing moves any more")); /* which is rank 0's reason */
+    assert_false(api_log_has("  nothing moves any more"));
     for (unsigned r = 0; r < 3; r++) {
         assert_ok(nrt_unload(k[r].m));
         neff_free(&f[r]);
     }
     coll_nothing_held(3);
     nrt_close();
+}
+
+/* An all_reduce of two; rank 1's engine also waits for a semaphore that nobody raises, before it
+ * starts the operation or after that has ended. */
+static struct bytes hanging_neff(uint32_t rank, bool before)
+{
+    struct neff_build *b = neff_build_create("hanging");
+    uint32_t list[2] = {0, 1};
+    uint64_t count = 16;
+    struct neff_build_coll_group group = {list, 2};
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &count), 0, 64};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &count), 0, 64};
+    struct neff_build_coll c = coll_floats("all_reduce", &group, &in, &out);
+    struct prog p;
+
+    neff_build_collective(b, 0, &c);
+    prog_init(&p, ISA_SP);
+    for (unsigned i = 0; i < 2; i++) {
+        if (i == (before ? 1 : 0)) {
+            coll_prog(&p, 0, 1);
+        } else if (rank == 1) {
+            prog_op(&p, ISA_OP_NOP);
+            prog_wait(&p, 9, 1);
+        }
+    }
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+static void hanging_run(struct coll_caller *k, bool before)
+{
+    struct bytes f[2] = {hanging_neff(0, before), hanging_neff(1, before)};
+
+    memset(k, 0, 2 * sizeof(*k));
+    api_log_clear();
+    coll_callers_run(k, 2, f);
+    for (unsigned r = 0; r < 2; r++) {
+        assert_int_equal(k[r].loaded, NRT_SUCCESS);
+        neff_free(&f[r]);
+    }
+    assert_int_equal(k[1].ran, NRT_TIMEOUT); /* a local hang, seen at once */
+    coll_nothing_held(2);
+}
+
+/* Rank 1's run fails before it triggers the operation that rank 0 waits for: it is told why, long
+ * before the limit. Where the run fails after all its operations, nobody is told anything. */
+static void a_run_that_fails_before_its_operation_tells_the_others(void **state)
+{
+    struct coll_caller k[2];
+
+    setenv("NEURON_RT_EXEC_TIMEOUT", "3600", 1);
+    coll_session(2);
+    hanging_run(k, true);
+    assert_int_equal(k[0].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_int_equal(k[0].again, NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_true(api_log_has("the execution of rank 1 ended before its all_reduce: "));
+    assert_true(
+        api_log_has("rank 1 failed: the execution of rank 1 ended before its all_reduce: "));
+    assert_false(api_log_has("  nothing moves any more"));
+
+    hanging_run(k, false); /* the next load works, too */
+    assert_int_equal(k[0].ran, NRT_SUCCESS);
+    assert_int_equal(k[0].again, NRT_SUCCESS);
+    assert_int_equal(k[1].again, NRT_TIMEOUT);
+    assert_true(k[0].got == 3);
+    nrt_close();
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
 }
 
 /* ---- streams and engines ---- */
@@ -483,6 +551,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
         cmocka_unit_test(who_stands_behind_a_failed_operation_is_told),
+        cmocka_unit_test(a_run_that_fails_before_its_operation_tells_the_others),
         cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
         cmocka_unit_test(four_streams_of_two_cores_each_in_order),
         cmocka_unit_test(more_streams_than_cc_cores_are_refused),

@@ -98,10 +98,11 @@ static void o_wait(void *arg, uint64_t limit_ns)
     o->beat += o->beating;
 }
 
-static void o_abandon(void *arg)
+static void o_abandon(void *arg, const char *why)
 {
     struct outside *o = arg;
 
+    assert_true(why[0] != '\0');
     o->abandons++;
     o->count = 0;
     o->done = 0;
