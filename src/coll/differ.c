@@ -119,8 +119,7 @@ void coll_differ_fail(struct coll_comm *c, uint32_t rank, uint64_t mark)
         coll_op_text(&theirs, there);
     coll_fail(c, NRT_EXEC_HW_ERR_COLLECTIVES, rank,
               "operation %" PRIu64 " of the communicator is %s here (rank %" PRIu32
-              "), but another operation at rank %" PRIu32 ": %s%s",
-              c->seq, here, c->me, rank,
-              told ? there : "its size, type or algorithm differ, and it has not said how",
+              "), but another operation, size, type or algorithm at rank %" PRIu32 ": %s%s",
+              c->seq, here, c->me, rank, told ? there : "it has not said which",
               told ? unsaid(here, there) : "");
 }
