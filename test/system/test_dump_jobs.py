@@ -130,9 +130,19 @@ sp: trigger_collective %s, done
 """
 
 
+def earlier_job(name):
+    """Two ranks of one node only: from now on its communicators have other numbers than those of the other node."""
+    root = '127.0.0.1:%d' % port_kept()
+    job = [Rank(assembled(ALLREDUCE % 2), r, 2, OPENNRT_INSTANCE=name, NEURON_RT_ROOT_COMM_ID=root,
+                NEURON_RT_VISIBLE_CORES=str(r)) for r in range(2)]
+    assert all_run(job) == ['status 0'] * 2
+    end(job)
+
+
 def mismatch():
     """A rank that does its operations in another order than all others; loading cannot see it."""
     folder = where()
+    earlier_job(OTHER)
     job = nodes_job(2, folder, lambda r: TWO % (('second', 'first') if r == 2 else ('first', 'second')))
     for r in (0, 1, 3):
         job[r].say('run')

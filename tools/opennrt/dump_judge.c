@@ -347,28 +347,48 @@ static struct part what_of(const struct dump_op *o)
     return part_of(o->text, "#", ' ', ", communicator");
 }
 
-/* Operations of the same number of the same group of ranks, which so are to be the same. */
+/* Operations of the same number of the same group of ranks, which so are to be the same. The number
+ * of a communicator tells nothing: each node counts its own. */
 static bool same_place(const struct dump_op *a, const struct dump_op *b)
 {
     static const char comm[] = ", communicator ";
 
     return a->sequence == b->sequence &&
-           part_equal(part_of(a->text, comm, 'c', ", "), part_of(b->text, comm, 'c', ", ")) &&
            part_equal(part_of(a->text, comm, '(', ")"), part_of(b->text, comm, '(', ")"));
 }
 
-/* How many ranks do in the place of `o` the same, and how many something else. */
-static void count_same(const struct dump_set *s, const struct dump_op *o, unsigned *ret_same,
-                       unsigned *ret_others)
+/* How many operations a rank has begun in the place of `o`: a group may have several communicators.
+ * *ret_same: one of them is what `o` is. */
+static unsigned count_in_place(const struct dump_file *f, const struct dump_op *o, bool *ret_same)
 {
+    unsigned n = 0;
+
+    *ret_same = false;
+    for (unsigned k = 0; k < f->ops; k++) {
+        if (!same_place(o, &f->op[k]))
+            continue;
+        n++;
+        *ret_same = *ret_same || part_equal(what_of(o), what_of(&f->op[k]));
+    }
+    return n;
+}
+
+/* How many ranks do in the place of `o`, of file `mine`, the same, and how many something else. Who
+ * has begun fewer there may still come to it. */
+static void count_same(const struct dump_set *s, const struct dump_file *mine,
+                       const struct dump_op *o, unsigned *ret_same, unsigned *ret_others)
+{
+    bool same;
+    unsigned own = count_in_place(mine, o, &same), n;
+
     *ret_same = *ret_others = 0;
-    for (unsigned i = 0; i < s->n; i++)
-        for (unsigned k = 0; s->file[i].of == DUMP_OF_CC && k < s->file[i].ops; k++) {
-            if (!same_place(o, &s->file[i].op[k]))
-                continue;
-            ++*(part_equal(what_of(o), what_of(&s->file[i].op[k])) ? ret_same : ret_others);
-            break; /* one of a rank: two cores of a logical one tell the same */
-        }
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->file[i].of != DUMP_OF_CC)
+            continue;
+        n = count_in_place(&s->file[i], o, &same);
+        *ret_same += same;
+        *ret_others += !same && n >= own;
+    }
 }
 
 /* The rank that does something else than most do in the same place: who compared first, and with
@@ -383,7 +403,7 @@ static const struct dump_file *odd_one(const struct dump_set *s, unsigned *ret_o
 
         if (!o || what_of(o).len == 0)
             continue;
-        count_same(s, o, &same, &others);
+        count_same(s, &s->file[i], o, &same, &others);
         if (same >= others || (odd && same >= least))
             continue;
         odd = &s->file[i];
