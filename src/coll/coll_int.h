@@ -242,11 +242,14 @@ bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *re
 #define COLL_WHERE_MAX 192
 void coll_where(const struct coll_comm *c, char *text, size_t size);
 /* Break the communicator on all members; the first failure stays. Logs once here. Returns its
- * status. */
+ * status. Of a culprit that is this rank itself the text is handed on as its reason. */
 NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* The same for what another member wrote into an area or sent. */
 void coll_failure_take(struct coll_comm *c, uint64_t word);
+/* Why the culprit has failed: as it says itself, or as the first of my node has heard it; "" where
+ * nobody knows. */
+void coll_why_find(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1]);
 /* A failure that another member announced. False: none. */
 static inline bool coll_failed_elsewhere(struct coll_comm *c)
 {
@@ -490,7 +493,7 @@ void coll_tell_ask(struct coll_comm *c, uint32_t rank);
 void coll_tell_failure(struct coll_comm *c); /* bounded */
 unsigned coll_tell_progress(struct coll_comm *c);
 bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret);
-/* What another node has said of the cause of a failure; "" if nothing. */
-void coll_told_why(const struct coll_comm *c, char text[COLL_WHY_MAX + 1]);
+/* What another node has said of why the culprit has failed; "" if nothing. */
+void coll_told_why(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1]);
 
 #endif

@@ -448,8 +448,7 @@ static void why_copy(char to[COLL_WHY_MAX + 1], const char *from, uint32_t size)
     to[size] = '\0';
 }
 
-/* Why the culprit has failed: as it says itself, or as the first of my node has heard it. */
-static void why_find(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1])
+void coll_why_find(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1])
 {
     text[0] = '\0';
     for (uint32_t i = 0; i < c->near_count && !text[0]; i++) {
@@ -460,7 +459,7 @@ static void why_find(const struct coll_comm *c, uint32_t culprit, char text[COLL
             why_copy(text, w->text, size);
     }
     if (!text[0] && c->net && c->net->tell)
-        coll_told_why(c, text);
+        coll_told_why(c, culprit, text);
     why_copy(text, text, (uint32_t)strlen(text));
 }
 
@@ -490,6 +489,20 @@ static void failure_spread(struct coll_comm *c, NRT_STATUS status, uint32_t culp
     }
 }
 
+/* What follows when c->status, c->err and c->why are there. */
+static void fail_finish(struct coll_comm *c, uint32_t culprit)
+{
+    if (c->cfg.log)
+        LOGE(c->cfg.log, LOG_NRT, "coll_wait", "%s", c->err.text);
+    why_publish(c, culprit);
+    failure_spread(c, c->status, culprit);
+    if (c->net && c->net->tell) {
+        coll_tell_failure(c);
+        coll_net_stop(c);
+    }
+    coll_flight_fail(c, culprit);
+}
+
 NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
 {
     va_list ap;
@@ -499,35 +512,31 @@ NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, c
     va_start(ap, fmt);
     c->status = err_vset(&c->err, status, fmt, ap);
     va_end(ap);
-    if (c->cfg.log)
-        LOGE(c->cfg.log, LOG_NRT, "coll_wait", "%s", c->err.text);
     if (culprit == c->me)
         why_copy(c->why, c->err.text, (uint32_t)strlen(c->err.text));
-    why_publish(c, culprit);
-    failure_spread(c, status, culprit);
-    if (c->net && c->net->tell) {
-        coll_tell_failure(c);
-        coll_net_stop(c);
-    }
-    coll_flight_fail(c, culprit);
+    fail_finish(c, culprit);
     return status;
 }
 
+/* Whom others have found guilty has no reason of its own to tell. */
 void coll_failure_take(struct coll_comm *c, uint64_t word)
 {
     uint32_t culprit = (uint32_t)word - 1;
     NRT_STATUS status = (NRT_STATUS)(word >> 32);
     char where[COLL_WHERE_MAX], differ[COLL_DIFFER_MAX];
 
+    if (c->status)
+        return;
     coll_where(c, where, sizeof(where));
     coll_differ_text(c, culprit < c->n ? culprit : c->me, differ);
     if (status != NRT_NETWORK_PROXY_FAILURE)
         status = NRT_EXEC_HW_ERR_COLLECTIVES;
-    if (culprit < c->n)
-        why_find(c, culprit, c->why);
-    if (culprit < c->n)
-        coll_fail(c, status, culprit, "%s, was stopped: rank %u failed%s%s%s", where, culprit,
-                  c->why[0] ? ": " : "", c->why, differ);
-    else
-        coll_fail(c, status, culprit, "%s, was stopped by another rank%s", where, differ);
+    if (culprit < c->n) {
+        coll_why_find(c, culprit, c->why);
+        c->status = err_set(&c->err, status, "%s, was stopped: rank %u failed%s%s%s", where,
+                            culprit, c->why[0] ? ": " : "", c->why, differ);
+    } else {
+        c->status = err_set(&c->err, status, "%s, was stopped by another rank%s", where, differ);
+    }
+    fail_finish(c, culprit);
 }

@@ -37,7 +37,8 @@ struct coll_tell {
     struct net_request *receive; /* NULL: to be posted */
     struct tell_out state, failure, ask;
     bool asked;                     /* a node waits for a TELL_STATE */
-    char why[COLL_WHY_MAX + 1];     /* of the failure that was heard of first */
+    char why[COLL_WHY_MAX + 1];     /* of the failure that was heard of first with a reason */
+    uint32_t why_of;                /* the culprit of that */
     struct coll_said *said;         /* [n] */
     bool *heard;                    /* [n]: said is there */
     struct tell_head hello;         /* what everybody is greeted with */
@@ -75,8 +76,6 @@ static void out_begin(struct coll_comm *c, struct tell_out *o, struct tell_head 
         (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said);
         tell_msg_say(o->buf, y, &said);
     }
-    if (head.kind == TELL_FAILURE)
-        tell_msg_say_why(g, o->buf, c->why);
     o->entry = (struct net_entry){.data = o->buf,
                                   .size = (uint32_t)tell_msg_size(g, (enum tell_kind)head.kind)};
     o->left = t->nodes - 1;
@@ -137,9 +136,12 @@ void coll_tell_failure(struct coll_comm *c)
     struct tell_out *o = &c->net->tell->failure;
     struct tell_head head = tell_head_make(TELL_FAILURE, c->me);
     uint64_t end = run_now_ns() + TELL_NS;
+    char why[COLL_WHY_MAX + 1];
 
     head.failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-    out_begin(c, o, head); /* used by this thread only */
+    out_begin(c, o, head);                             /* used by this thread only */
+    coll_why_find(c, (uint32_t)head.failure - 1, why); /* another of my node may have been first */
+    tell_msg_say_why(c->cfg.group, o->buf, why);
     do {
         pthread_mutex_lock(&c->net->lock);
         out_progress(c, o);
@@ -182,8 +184,10 @@ static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
         t->greeting[h.rank].heard = true;
     } else if (h.kind == TELL_FAILURE) {
         news->failure = h.failure;
-        if (!t->why[0]) /* the first one counts */
+        if (!t->why[0]) { /* the first one counts */
+            t->why_of = (uint32_t)h.failure - 1;
             tell_msg_why(c->cfg.group, t->in, t->why);
+        }
     } else if (h.kind == TELL_ASK) {
         t->asked = true;
     }
@@ -296,10 +300,14 @@ bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
     return heard;
 }
 
-void coll_told_why(const struct coll_comm *c, char text[COLL_WHY_MAX + 1])
+void coll_told_why(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1])
 {
+    const struct coll_tell *t = c->net->tell;
+
+    text[0] = '\0';
     pthread_mutex_lock(&c->net->lock);
-    memcpy(text, c->net->tell->why, sizeof(c->net->tell->why));
+    if (t->why_of == culprit)
+        memcpy(text, t->why, sizeof(t->why));
     pthread_mutex_unlock(&c->net->lock);
 }
 
