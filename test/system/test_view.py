@@ -965,6 +965,33 @@ class View(unittest.TestCase):
             self.assertEqual(s.ask('/profile/it/summary.txt')[0], 200)
             self.assertEqual(s.end(), 0)
 
+    @unittest.skipUnless(SERVES, 'built without libmicrohttpd')
+    def test_server_is_not_kept_busy(self):
+        """Clients that come and say nothing, more than there is room for, keep nobody out: the oldest of them are sent away, and
+        not those in the middle of an answer."""
+        size = 64 << 20
+        with tempfile.TemporaryDirectory() as data:
+            self.view('-s', self.first('matmul')[0], '--data-path', data, '--ingest-only', '--display-name', 'it')
+            with open(os.path.join(self.kept(data, 'it'), 'summary.txt'), 'r+b') as f:
+                f.truncate(size)
+            s = Server(self, '--data-path', data)
+            slow = http.client.HTTPConnection('127.0.0.1', s.port, timeout=100)
+            self.addCleanup(slow.close)
+            slow.request('GET', '/profile/it/summary.txt')
+            answer = slow.getresponse()
+            self.assertEqual((answer.status, len(answer.read(1000))), (200, 1000))
+            silent = []
+            for _ in range(100):
+                silent.append(socket.create_connection(('127.0.0.1', s.port), timeout=100))
+                self.addCleanup(silent[-1].close)
+            silent[99].sendall(b'GET / HT')
+            self.assertEqual(json.loads(s.ask('/profiles.json')[1]), ['it'])
+            self.assertEqual([c.recv(1) for c in silent[:30]], [b''] * 30)
+            silent[99].sendall(b'TP/1.1\r\nHost: localhost\r\n\r\n')
+            self.assertEqual(silent[99].recv(12), b'HTTP/1.1 200')
+            self.assertEqual(1000 + len(answer.read()), size)
+            self.assertEqual(s.end(), 0)
+
     def test_ingest_only(self):
         """Kept without a server, under a name; the same profile again, and another under its name."""
         path, neff = self.first('matmul')

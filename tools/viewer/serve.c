@@ -23,10 +23,21 @@
 #include <microhttpd.h>
 
 #define CLIENTS_MAX 64u
-#define SILENT_S    60u /* a client that says nothing for so long is sent away */
+#define SILENT_S    120u /* a client that says nothing for so long is sent away */
+
+/* A connection. Nobody keeps others out by silence: who comes when there is room for no more sends
+ * away whoever has been there longest without a request under way. Used by the server's thread. */
+struct client {
+    int fd; /* -1: none; the library closes it */
+    uint64_t number;
+    bool busy; /* a request is under way */
+    bool sent_away;
+};
 
 struct server {
     const char *data;
+    struct client clients[CLIENTS_MAX];
+    uint64_t next;
 };
 
 typedef enum MHD_Result answer_t;
@@ -193,6 +204,67 @@ static answer_t file_send(const struct server *s, struct MHD_Connection *c, cons
     return send_and_free(c, MHD_HTTP_OK, r, type_of(file));
 }
 
+/* ---- connections ---- */
+
+static void silent_send_away(struct server *s)
+{
+    struct client *oldest = NULL;
+
+    for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+        struct client *c = &s->clients[i];
+
+        if (c->fd < 0 || c->sent_away)
+            return; /* there is room, or there will be */
+        if (!c->busy && (!oldest || c->number < oldest->number))
+            oldest = c;
+    }
+    if (!oldest)
+        return;
+    oldest->sent_away = true;
+    (void)shutdown(oldest->fd, SHUT_RDWR); /* the library sees the end of it, and closes */
+}
+
+static void connection_notice(void *arg, struct MHD_Connection *c, void **context,
+                              enum MHD_ConnectionNotificationCode code)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct server *s = arg;
+    struct client *mine = *context;
+
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        if (mine)
+            mine->fd = -1;
+        return;
+    }
+    *context = NULL;
+    for (unsigned i = 0; i < CLIENTS_MAX && info && !*context; i++)
+        if (s->clients[i].fd < 0) {
+            s->clients[i] = (struct client){.fd = info->connect_fd, .number = s->next++};
+            *context = &s->clients[i];
+        }
+    silent_send_away(s);
+}
+
+static void busy_set(struct MHD_Connection *c, bool busy)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct client *mine = info ? info->socket_context : NULL;
+
+    if (mine)
+        mine->busy = busy;
+}
+
+static void request_over(void *arg, struct MHD_Connection *c, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)arg;
+    (void)state;
+    (void)code;
+    busy_set(c, false);
+}
+
 /* ---- requests ---- */
 
 /* Whether the request was made to a name of this host alone. */
@@ -220,6 +292,7 @@ static answer_t request_take(void *arg, struct MHD_Connection *c, const char *ur
     (void)version;
     (void)body;
     (void)state;
+    busy_set(c, true);
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return word_send(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
     *body_size = 0;
@@ -277,11 +350,13 @@ static void announce(unsigned port, const char *name)
 
 int viewer_serve(const char *tool, const char *data, unsigned port, const char *name)
 {
-    struct server s = {data};
+    struct server s = {.data = data};
     struct MHD_Daemon *d;
     sigset_t set;
     int fd, got;
 
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        s.clients[i].fd = -1;
     (void)signal(SIGPIPE, SIG_IGN); /* a client that goes away while a file is sent */
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGINT);
@@ -295,7 +370,8 @@ int viewer_serve(const char *tool, const char *data, unsigned port, const char *
     d = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
                          request_take, &s, MHD_OPTION_LISTEN_SOCKET, fd,
                          MHD_OPTION_CONNECTION_LIMIT, CLIENTS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                         SILENT_S, MHD_OPTION_END);
+                         SILENT_S, MHD_OPTION_NOTIFY_CONNECTION, connection_notice, &s,
+                         MHD_OPTION_NOTIFY_COMPLETED, request_over, &s, MHD_OPTION_END);
     if (!d) {
         (void)close(fd);
         fprintf(stderr, "%s: port %u: the server could not be started\n", tool, port);
