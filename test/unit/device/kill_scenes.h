@@ -6,7 +6,24 @@
 
 #include "audit.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 typedef int scenario(const struct device_config *cfg);
+
+/* Whether the child was killed; else it ended without a failure. */
+static inline bool was_killed(pid_t pid)
+{
+    int status = 0;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status)) {
+        assert_int_equal(WTERMSIG(status), SIGKILL);
+        return true;
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+    return false;
+}
 
 #define TRY(expr)                                         \
     do {                                                  \

@@ -4,7 +4,6 @@
 #include "kill_scenes.h"
 
 #include <signal.h>
-#include <sys/wait.h>
 
 struct fuse {
     uint64_t left; /* points until the end; 0: never */
@@ -22,7 +21,6 @@ static void fuse_point(void *arg)
 static bool run_until(scenario *fn, const struct device_config *cfg, uint64_t n)
 {
     pid_t pid = fork();
-    int status = 0;
 
     if (pid == 0) {
         struct fuse fuse = {n};
@@ -32,13 +30,7 @@ static bool run_until(scenario *fn, const struct device_config *cfg, uint64_t n)
         c.store_point_arg = &fuse;
         _exit(fn(&c));
     }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (WIFSIGNALED(status)) {
-        assert_int_equal(WTERMSIG(status), SIGKILL);
-        return true;
-    }
-    assert_int_equal(WEXITSTATUS(status), 0);
-    return false;
+    return was_killed(pid);
 }
 
 static void kill_in_the_allocator(void **state)
