@@ -28,29 +28,42 @@ struct proof_random proof_seed(const char *who)
 
 /* ---- groups ---- */
 
-void proof_group_init(struct proof_group *g, const struct proof_world *w, struct proof_random *r)
+void proof_group_list(struct proof_group *g, const struct proof_world *w, const uint32_t *list,
+                      uint32_t n)
 {
     struct err err = {0};
-    uint32_t n, *list = NULL;
 
     memset(g, 0, sizeof(*g));
     if (topo_fabric_init(&g->fabric, topo_instance_find(w->type), w->servers ? w->servers : 1,
                          &err) != NRT_SUCCESS ||
-        topo_world_init(&g->world, &g->fabric, w->lnc, w->nodes, w->per_node, &err) != NRT_SUCCESS)
+        topo_world_init(&g->world, &g->fabric, w->lnc, w->nodes, w->per_node, &err) !=
+            NRT_SUCCESS ||
+        topo_group_init(&g->group, &g->world, list, n, &err) != NRT_SUCCESS)
         fail_msg("%s: %s", w->type, err.text);
-    n = g->world.ranks;
-    list = malloc(n * sizeof(*list));
-    assert_non_null(list);
-    for (uint32_t i = 0; i < n; i++)
-        list[i] = i;
-    for (uint32_t i = n; w->shuffled && i > 1; i--) {
+}
+
+void proof_list_shuffle(uint32_t *list, uint32_t n, struct proof_random *r)
+{
+    for (uint32_t i = n; i > 1; i--) {
         uint32_t k = proof_draw(r, i), t = list[i - 1];
 
         list[i - 1] = list[k];
         list[k] = t;
     }
-    if (topo_group_init(&g->group, &g->world, list, n, &err) != NRT_SUCCESS)
-        fail_msg("%s: %s", w->type, err.text);
+}
+
+void proof_group_init(struct proof_group *g, const struct proof_world *w, struct proof_random *r)
+{
+    uint32_t n = w->nodes * (w->servers ? w->servers : 1) * w->per_node;
+    uint32_t *list = malloc(n * sizeof(*list));
+
+    assert_non_null(list);
+    for (uint32_t i = 0; i < n; i++)
+        list[i] = i;
+    if (w->shuffled)
+        proof_list_shuffle(list, n, r);
+    proof_group_list(g, w, list, n);
+    assert_int_equal(g->world.ranks, n);
     free(list);
 }
 
@@ -135,6 +148,20 @@ static void pairs_fill(struct proof_case *c, uint32_t n, unsigned size)
     c->req.pairs = c->pairs;
     c->req.pair_count = size % 3 == 2 ? n / 2 / 2 * 2 : n; /* some ranks are in no pair */
     c->req.tensors = 1;
+}
+
+void proof_request_vary(struct sched_request *req, struct proof_random *r)
+{
+    static const uint8_t sizes[] = {1, 2, 4, 8};
+
+    req->elem_size = sizes[proof_draw(r, 4)];
+    req->channels = proof_draw(r, 2);
+    if (proof_draw(r, 2)) { /* several rounds */
+        req->chunk_bytes = 64u << proof_draw(r, 3);
+        req->slices = 1 + proof_draw(r, 3);
+        req->slots = req->slices + 1 + proof_draw(r, 3);
+    }
+    req->pipeline = proof_draw(r, 5);
 }
 
 void proof_case_init(struct proof_case *c, const struct sched_request *req, unsigned size,

@@ -27,8 +27,12 @@ struct proof_group {
     struct topo_world world;
     struct topo_group group;
 };
-/* Fails the test when there is no such group. */
+/* All ranks of the world. Fails the test when there is no such group. */
 void proof_group_init(struct proof_group *g, const struct proof_world *w, struct proof_random *r);
+/* Those of a list, in its order; per_node 0: of a world with a rank on every logical core. */
+void proof_group_list(struct proof_group *g, const struct proof_world *w, const uint32_t *list,
+                      uint32_t n);
+void proof_list_shuffle(uint32_t *list, uint32_t n, struct proof_random *r);
 void proof_group_fini(struct proof_group *g);
 
 #define PROOF_TENSORS 3
@@ -39,6 +43,8 @@ struct proof_case {
     uint32_t *table; /* of variable forms and pairs */
     struct topo_pair *pairs;
 };
+/* What the caller of sched_create may choose: size of elements, channels, slots, slices. */
+void proof_request_vary(struct sched_request *req, struct proof_random *r);
 /* How large: index into sizes around N, around slots, over several rounds. */
 #define PROOF_SIZES 9
 /* Fill counts, tables and pairs for req->op, whose other members are set. A variable form gets

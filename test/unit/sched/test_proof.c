@@ -176,19 +176,9 @@ static void case_prove(const struct sched_request *req, unsigned size)
     proof_case_fini(&c);
 }
 
-/* Parameters that the caller of sched_create may choose: drawn. */
 static void case_vary(struct sched_request req, unsigned size)
 {
-    static const uint8_t sizes[] = {1, 2, 4, 8};
-
-    req.elem_size = sizes[proof_draw(&run.random, 4)];
-    req.channels = proof_draw(&run.random, 2);
-    if (proof_draw(&run.random, 2)) { /* several rounds */
-        req.chunk_bytes = 64u << proof_draw(&run.random, 3);
-        req.slices = 1 + proof_draw(&run.random, 3);
-        req.slots = req.slices + 1 + proof_draw(&run.random, 3);
-    }
-    req.pipeline = proof_draw(&run.random, 5);
+    proof_request_vary(&req, &run.random);
     case_prove(&req, size);
 }
 
