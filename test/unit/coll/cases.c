@@ -9,9 +9,6 @@
 
 /* ---- drawing ---- */
 
-static const enum dtype dtypes[] = {DT_FP32,  DT_BF16,   DT_FP16,   DT_INT32,  DT_UINT8,
-                                    DT_INT64, DT_UINT16, DT_FP8_E4, DT_FP8_E5, DT_INT8};
-
 /* Operations that have one algorithm only get it most of the time: else few of them would run. */
 static void draw_way(struct op_case *c, uint64_t salt)
 {
@@ -29,11 +26,16 @@ static void draw_way(struct op_case *c, uint64_t salt)
         c->alg = SCHED_MESH;
 }
 
+bool case_sum_is_exact(enum dtype t, uint32_t n)
+{
+    return !(t >= DT_FP8_E3 && t <= DT_FP8_E5) || n <= 4;
+}
+
 struct op_case case_draw(uint64_t salt, uint32_t n)
 {
     static const uint64_t sizes[] = {0, 1, 7, 14, 15, 64, 100, 1000, 4099, 70001};
     struct op_case c = {.op = (enum sched_op)(draw_mix(salt) % SCHED_OP_COUNT),
-                        .dtype = dtypes[draw_mix(salt + 3) % 10],
+                        .dtype = (enum dtype)(CASE_TYPE_FIRST + draw_mix(salt + 3) % CASE_TYPES),
                         .reduce = (enum kernel_combine)(draw_mix(salt + 4) % 3),
                         .tensors = 1 + (uint32_t)(draw_mix(salt + 5) % CASE_TENSORS),
                         .in_place = draw_mix(salt + 6) % 2,
@@ -49,8 +51,7 @@ struct op_case case_draw(uint64_t salt, uint32_t n)
         if (c.op == SCHED_ALL_TO_ALL)
             c.counts[t] *= n;
     }
-    /* sums of more than four small values are not exact with two or three bits of mantissa */
-    if ((c.dtype == DT_FP8_E4 || c.dtype == DT_FP8_E5) && n > 4)
+    if (!case_sum_is_exact(c.dtype, n))
         c.reduce = KERNEL_COMBINE_MAX;
     if (c.op == SCHED_SENDRECV || c.op == SCHED_PERMUTE || sched_op_varies(c.op))
         c.tensors = 1;

@@ -10,6 +10,9 @@
 
 #define CASE_TENSORS 3
 
+#define CASE_TYPE_FIRST DT_UINT64 /* the codes of nrt_dtype_t */
+#define CASE_TYPES      (DT_FP8_E5 - CASE_TYPE_FIRST + 1)
+
 struct op_case {
     enum sched_op op;
     enum sched_alg alg;
@@ -25,6 +28,9 @@ struct op_case {
     uint32_t chunk_bytes;
     uint64_t salt; /* of tables and pairs */
 };
+/* Values are 0 to 2. Floats of eight bits hold their sums exactly for a few ranks only; for more,
+ * the largest value is what they can do. */
+bool case_sum_is_exact(enum dtype t, uint32_t n);
 /* Any operation; not every algorithm has it (case_open then says NRT_FAILURE, on all ranks). */
 struct op_case case_draw(uint64_t salt, uint32_t n);
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Collectives between nodes: named instances, each with its ranks, and links over loopback. Every
  * operation by every algorithm between nodes against plain loops (cases.h), ranks as threads and as
- * processes. */
+ * processes.
+ *
+ *     test_coll_nodes [all]      OPENNRT_SEED replays what is drawn
+ *
+ * `all`: every number of nodes and ranks, four times, and KangaRing inside. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -122,7 +126,9 @@ static bool must_run(enum sched_op op, unsigned way, uint32_t per_node)
     if (way < SCHED_ALG_COUNT)
         return false;
     way -= SCHED_ALG_COUNT;
-    return (way / SCHED_HIER == SCHED_RING || way / SCHED_HIER == SCHED_MESH) &&
+    return (way / SCHED_HIER == SCHED_RING || way / SCHED_HIER == SCHED_MESH ||
+            way / SCHED_HIER == SCHED_RDH ||
+            (way / SCHED_HIER == SCHED_KANGARING && per_node == 8)) &&
            (way % SCHED_HIER == SCHED_RING || way % SCHED_HIER == SCHED_MESH ||
             way % SCHED_HIER == SCHED_RDH);
 }
@@ -182,6 +188,31 @@ static void ways_as_processes(void **state)
 
     for (unsigned i = 0; i < sizeof(where) / sizeof(where[0]); i++)
         sweep(RANKS_PROCESSES, &where[i]);
+    (void)state;
+}
+
+/* KangaRing needs two whole chips of each node. */
+static void kangaring_inside(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 8};
+
+    sweep(RANKS_PROCESSES, &w);
+    (void)state;
+}
+
+static void every_shape(void **state)
+{
+    uint64_t first = seed;
+
+    for (unsigned round = 0; round < 4; round++)
+        for (uint32_t nodes = 2; nodes <= 4; nodes++)
+            for (uint32_t per = 1; per <= 4; per *= 2)
+                for (int kind = RANKS_THREADS; kind <= RANKS_PROCESSES; kind++) {
+                    seed = first + round;
+                    sweep((enum ranks_kind)kind,
+                          &(struct ranks_nodes){.nodes = nodes, .per_node = per});
+                }
+    seed = first;
     (void)state;
 }
 
@@ -684,8 +715,10 @@ static void a_rank_that_gives_up_says_why(void **state)
     (void)state;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest all[] = {cmocka_unit_test(every_shape),
+                                     cmocka_unit_test(kangaring_inside)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ways_as_threads),
         cmocka_unit_test(ways_as_processes),
@@ -709,5 +742,6 @@ int main(void)
     }
     seed = env ? strtoull(env, NULL, 0) : 7;
     printf("seed %llu\n", (unsigned long long)seed);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return argc > 1 && strcmp(argv[1], "all") == 0 ? cmocka_run_group_tests(all, NULL, NULL)
+                                                   : cmocka_run_group_tests(tests, NULL, NULL);
 }
