@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the distribution packages that a group of commands needs (Debian 12, Ubuntu 24.04):
-#     scripts/setup.sh [build] [test] [bench] [fuzz] [cross]        (default: build test)
+#     scripts/setup.sh [build] [test] [slurm] [bench] [fuzz] [cross]        (default: build test)
 # Does nothing, quickly, when all are there. Needs root or sudo when something is missing.
 # OPENNRT_SETUP=0 skips it: the machine's owner has seen to the packages.
 set -eu
@@ -10,6 +10,8 @@ build="gcc g++ meson ninja-build pkg-config make python3 python3-numpy
        libarchive-dev libyajl-dev zlib1g-dev libssl-dev libhwloc-dev libsleef-dev libfabric-dev libncurses-dev libfuse3-dev
        libmicrohttpd-dev libcurl4-openssl-dev"
 test="libcmocka-dev valgrind openmpi-bin spin fuse3 python3-grpcio python3-protobuf"
+# A test starts a Slurm of its own where this is installed; elsewhere stand-ins for its commands are used.
+slurm="slurmctld slurmd slurm-client"
 bench="libopenblas-dev libdnnl-dev libxsmm-dev pocl-opencl-icd ocl-icd-opencl-dev opencl-c-headers
        libopenmpi-dev openmpi-bin libmpich-dev mpich libgloo-dev"
 fuzz="clang llvm libclang-rt-dev"
@@ -29,11 +31,12 @@ for group in "$@"; do
     case $group in
     build) want="$want $build" ;;
     test) want="$want $build $test" ;;
+    slurm) want="$want $slurm" ;;
     bench) want="$want $build $bench" ;;
     fuzz) want="$want $build $fuzz" ;;
     ci) want="$want $build $test $ci" ;;
     cross) want="$want $build $cross $arm64" arch=arm64 ;;
-    *) echo "setup.sh: unknown group $group (build test bench fuzz ci cross)" >&2; exit 2 ;;
+    *) echo "setup.sh: unknown group $group (build test slurm bench fuzz ci cross)" >&2; exit 2 ;;
     esac
 done
 

@@ -6,8 +6,7 @@ that print what the page says they print.
 
     test_start.py <build folder> <docs/net.md>
 
-srun is a stand-in that sets what Slurm documents for its tasks, unless a real one is installed and can run a
-task here; then it is both.
+srun is a stand-in that sets what Slurm documents for its tasks; test_slurm.py takes the real one.
 """
 import os
 import re
@@ -87,18 +86,6 @@ def example(name, text, path=None):
     print("%s: 4 ranks" % name)
 
 
-def real_srun():
-    path = shutil.which("srun")
-    if not path:
-        print("NOT RUN: srun of Slurm: it is not installed")
-        return False
-    probe = subprocess.run([path, "-n", "1", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                           timeout=120)
-    if probe.returncode != 0:
-        print("NOT RUN: srun of Slurm: %s" % probe.stderr.strip())
-    return probe.returncode == 0
-
-
 def the_page():
     page = blocks()
     # the page's port may be in use here; all else of its first block is run as it is
@@ -117,8 +104,6 @@ def the_page():
         f.write(SRUN)
     os.chmod(f.name, 0o755)
     example("srun (a stand-in)", page["srun"], stand_in)
-    if real_srun():
-        example("srun of Slurm", page["srun"])
 
 
 # ---- started wrongly ----
