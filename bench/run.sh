@@ -69,6 +69,7 @@ if row "recording profile"; then
     looked "recording device time, one instruction" "device time" ns 100 <"$work/one"
     looked "recording device time, digits" "device time" % 20 <"$work/digits"
     looked "device profile, digits" "device profile" % 5 <"$work/digits"
+    looked "system trace, digits" "system trace" % 5 <"$work/digits"
     if [ -n "${BENCH_PYTHON:-}" ]; then
         "$BENCH_PYTHON" "$here/../examples/overlap/overlap.py" "$build" --recording 11 --times 20 >"$work/overlap"
         looked "recording device time, overlap" "device time" % 20 <"$work/overlap"
