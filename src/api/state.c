@@ -143,6 +143,13 @@ static void warn_log(void *arg, const char *text)
     LOGW((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
 }
 
+/* Of a variable that asks for a failure: who mistypes it takes the program's silence for success.
+ */
+static void error_log(void *arg, const char *text)
+{
+    LOGE((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
+}
+
 static void debug_log(void *arg, const char *text)
 {
     LOGD((struct log *)arg, LOG_NRT, "nrt_init", "%s", text);
@@ -359,7 +366,7 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
         goto out_queues;
     if (settings_bool("NEURON_RT_RESET_CORES", true, &sink))
         device_cores_reset(in); /* the memories of a core are the process's own: new */
-    device_fault_env(in, &sink);
+    device_fault_env(in, &(struct diag_sink){.warn = error_log, .arg = lg});
     api_.inflight = (unsigned)settings_int("NEURON_RT_ASYNC_EXEC_MAX_INFLIGHT_REQUESTS", 0, 0,
                                            INT32_MAX, &sink);
     if (api_.inflight > 0)

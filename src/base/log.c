@@ -165,6 +165,7 @@ static void route_set(struct log_route *r, const struct log_ask *ask, int syslog
         r->top = r->file;
 }
 
+/* Of the log's own variables: errors, since who mistypes one would else not see that either. */
 static void notes_flush(struct log *lg, struct log_notes *notes)
 {
     char *save = NULL, *line;
@@ -172,7 +173,7 @@ static void notes_flush(struct log *lg, struct log_notes *notes)
     if (notes->text.s != NULL && !notes->text.failed) {
         for (line = strtok_r(notes->text.s, "\n", &save); line != NULL;
              line = strtok_r(NULL, "\n", &save))
-            log_msg(lg, LOG_NRT, LOG_WARN, "nrt_init", "%s", line);
+            log_msg(lg, LOG_NRT, LOG_ERROR, "nrt_init", "%s", line);
     }
     strbuf_fini(&notes->text);
 }

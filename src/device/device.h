@@ -635,7 +635,7 @@ NRT_STATUS device_faults_add(struct device_instance *in, const char *items, stru
 void device_faults_clear(struct device_instance *in);
 /* How many have struck since the instance was opened; hits of fault points do not count. */
 uint64_t device_faults_struck(struct device_instance *in);
-/* OPENNRT_FAULT: each item for itself; one that is none is ignored with a warning. */
+/* OPENNRT_FAULT: each item for itself; one that is none is ignored, and told to sink->warn. */
 void device_fault_env(struct device_instance *in, const struct diag_sink *sink);
 /* For device_faults_any, by whoever executes; valid while the instance is open. */
 const uint32_t *device_faults_armed(const struct device_instance *in);

@@ -168,7 +168,7 @@ def variable(site):
            'net-loss:0', 'hbm:seed=1=2', 'hbm:what=1', 'hbm:=1']
     worker = Watched(site, 'bad', NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=','.join(bad + ['hbm:0:3']))
     text = log_of(worker.log)
-    assert text.count('OPENNRT_FAULT: ') == len(bad), (text.count('OPENNRT_FAULT: '), text)
+    assert len(re.findall(' ERROR .*OPENNRT_FAULT: ', text)) == text.count('OPENNRT_FAULT: ') == len(bad), text
     for item in bad:  # by name; a long one as far as its first 80 bytes
         assert not item.isprintable() or 'OPENNRT_FAULT: "%s' % item[:40] in text, (item, text)
     worker.w.ok('load 0', 'run 3')
