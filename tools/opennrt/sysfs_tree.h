@@ -17,7 +17,7 @@ struct sysfs_entry {
     bool counter;  /* writing clears it, poll tells of changes */
     char link[64]; /* target */
     struct sysfs_source {
-        unsigned what; /* enum sysfs_what in the .c file */
+        unsigned what; /* enum sysfs_what */
         unsigned which, part;
         uint32_t dev, core;
     } source;
