@@ -174,6 +174,11 @@ NRT_STATUS api_strings(const char *func, const char *const *texts, size_t n, con
                        size_t *ret_count);
 void api_strings_free(const char **texts, size_t n); /* NULL is fine */
 
+/* Whether a capture holds events of the type of this name; logs for func. NRT_INVALID: c or the
+ * name is NULL, or there is no such type. */
+NRT_STATUS api_trace_type_set(const char *func, struct trace_config *c, const char *event_type,
+                              bool enabled);
+
 /* Selection of cores from the environment (behaviour.md 2). */
 struct cores_wish {
     bool fixed;            /* NEURON_RT_VISIBLE_CORES: exactly [first, first + count) */

@@ -349,14 +349,7 @@ API_EXPORT NRT_STATUS nrt_inspect_config_set_capture_enabled_for_nc(nrt_inspect_
 API_EXPORT NRT_STATUS nrt_inspect_config_set_capture_enabled_for_event_type_string(
     nrt_inspect_config_t *options, const char *event_type, bool enabled)
 {
-    enum trace_type t;
-
-    API_NEED(options && event_type, "options or event_type is NULL");
-    t = trace_type_find(event_type);
-    if (t == TRACE_NONE)
-        return api_fail(__func__, NRT_INVALID, "\"%s\" is not a type of event", event_type);
-    trace_config_type(&options->c.trace, t, enabled);
-    return NRT_SUCCESS;
+    return api_trace_type_set(__func__, options ? &options->c.trace : NULL, event_type, enabled);
 }
 
 API_EXPORT NRT_STATUS nrt_inspect_config_set_enable_inspect(nrt_inspect_config_t *options,

@@ -59,17 +59,24 @@ API_EXPORT void nrt_sys_trace_config_set_capture_enabled_for_nc(nrt_sys_trace_co
         trace_config_core(&options->c, nc_idx, enabled);
 }
 
-API_EXPORT NRT_STATUS nrt_sys_trace_config_set_capture_enabled_for_event_type(
-    nrt_sys_trace_config_t *options, const char *event_type, bool enabled)
+NRT_STATUS api_trace_type_set(const char *func, struct trace_config *c, const char *event_type,
+                              bool enabled)
 {
     enum trace_type t;
 
-    API_NEED(options && event_type, "options or event_type is NULL");
+    if (!c || !event_type)
+        return api_fail(func, NRT_INVALID, "options or event_type is NULL");
     t = trace_type_find(event_type);
     if (t == TRACE_NONE)
-        return api_fail(__func__, NRT_INVALID, "\"%s\" is not a type of event", event_type);
-    trace_config_type(&options->c, t, enabled);
+        return api_fail(func, NRT_INVALID, "\"%s\" is not a type of event", event_type);
+    trace_config_type(c, t, enabled);
     return NRT_SUCCESS;
+}
+
+API_EXPORT NRT_STATUS nrt_sys_trace_config_set_capture_enabled_for_event_type(
+    nrt_sys_trace_config_t *options, const char *event_type, bool enabled)
+{
+    return api_trace_type_set(__func__, options ? &options->c : NULL, event_type, enabled);
 }
 
 static NRT_STATUS type_names(const char *func, const struct trace_config *c, const char ***ret,
