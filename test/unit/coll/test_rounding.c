@@ -46,7 +46,7 @@ static float value(enum dtype t, uint64_t salt, uint32_t r, uint64_t i)
 
 /* ---- one sum, by each algorithm ---- */
 
-/* left to right, rounded once, 16 sources to a step: the sum so far is the first of the next. */
+/* Left to right, rounded once, 16 sources to a step: the sum so far is the first of the next. */
 static float sum_of(enum dtype t, const float *x, uint32_t n)
 {
     float acc = x[0];
@@ -86,7 +86,8 @@ static float mesh(enum dtype t, const float *x, uint32_t n, uint32_t per_chip)
     return sum_of(t, part, n / per_chip);
 }
 
-/* 6.5: chips first, then the label's bits from the lowest. */
+/* 6.5: chips first, then the label's bits from the lowest. Devices 0 to 3 of a row have the routing
+ * ids 0, 8, 9 and 1 (4), whose bits 0 and 3 are the label. */
 static float rdh(enum dtype t, const float *x, uint32_t n, uint32_t per_chip)
 {
     static const uint32_t label[][4] = {{0}, {0, 1}, {0}, {0, 2, 3, 1}}; /* by chips - 1 */
@@ -210,7 +211,7 @@ static float expected(const struct op_case *c, const struct shape *s, uint32_t m
         x[r] = value(c->dtype, c->salt, r, i);
     if (s->per_node == 1)
         return between(c->dtype, c, c->alg, x, n, owner);
-    /* 4: four devices of a row have a cycle and its reverse, fewer one channel */
+    /* 4: four devices of a row have a cycle and its reverse, the others here one channel */
     back = n == 16 && at >= part_len(chunk, 2, size);
     if (s->nodes == 1)
         return inside(c, c->alg, x, n, owner, back);
@@ -348,7 +349,7 @@ static void ranks_of_a_node(void **state)
     static const struct {
         uint32_t n;
         unsigned algs;
-    } runs[] = {{2, 4}, {3, 4}, {4, 4}, {5, 3}, {8, 5}, {16, 5}};
+    } runs[] = {{2, 4}, {3, 4}, {4, 4}, {5, 3}, {8, 5}, {16, 5}, {20, 3}};
 
     for (unsigned i = 0; i < sizeof(runs) / sizeof(runs[0]); i++)
         shape_run((struct shape){1, runs[i].n}, algs, runs[i].algs);
