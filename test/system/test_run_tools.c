@@ -61,14 +61,14 @@ static int run(const char *const *argv, char *out, size_t size)
 }
 #define RUN(out, ...) run((const char *const[]){__VA_ARGS__, NULL}, out, sizeof(out))
 
-/* An array of four elements of four bytes. */
-static void npy_four(const char *name, enum dtype t, unsigned ndim, const uint64_t *shape,
-                     const void *v)
+/* An array of `size` bytes. */
+static void npy_put(const char *name, enum dtype t, unsigned ndim, const uint64_t *shape,
+                    const void *v, size_t size)
 {
     struct strbuf b = {0};
 
     assert_true(npy_write_header(&b, t, ndim, shape));
-    strbuf_putn(&b, v, 16);
+    strbuf_putn(&b, v, size);
     put(name, b.s, b.len);
     strbuf_fini(&b);
 }
@@ -83,7 +83,7 @@ static void opennrt_run_reads_and_writes_npy(void **state)
     size_t n;
 
     put_neff("add.neff", neff_add(4));
-    npy_four("a.npy", DT_FP32, 1, &four, a);
+    npy_put("a.npy", DT_FP32, 1, &four, a, 16);
     put("b.bin", b, sizeof(b)); /* raw */
     assert_int_equal(RUN(out, OPENNRT, "run", "add.neff", "--input", "a=a.npy", "--input",
                          "b=b.bin", "--output", "results", "--repeat", "3"),
@@ -124,11 +124,36 @@ static void opennrt_run_takes_arrays_that_fit(void **state)
 
     put_neff("add.neff", neff_add(4));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        npy_four("x.npy", rows[i].t, rows[i].ndim, rows[i].shape, v);
+        npy_put("x.npy", rows[i].t, rows[i].ndim, rows[i].shape, v, 16);
         if (RUN(out, OPENNRT, "run", "add.neff", "-i", "a=x.npy") != rows[i].rc)
             fail_msg("row %zu: %s", i, out);
         if (rows[i].rc == 0)
             assert_non_null(strstr(out, "  c = 1 2 3 4\n"));
+    }
+}
+
+/* The sizes of a matrix, one by one: what is transposed or cut into other rows has as many. */
+static void opennrt_run_takes_matrices_that_fit(void **state)
+{
+    static const char text[] = "var a: input f32[4, 8]\nvar c: output f32[4, 8]\n"
+                               "queue q: data owner=sp n=16\nsem moved\nsp:\n"
+                               "    dma on q -> moved: c <- a\n    wait moved >= 16: end\n";
+    static const struct {
+        unsigned ndim;
+        uint64_t shape[4];
+        int rc;
+    } rows[] = {{2, {4, 8}, 0}, {4, {1, 4, 1, 8}, 0}, {2, {8, 4}, 1},   {2, {2, 16}, 1},
+                {1, {32}, 1},   {3, {4, 2, 4}, 1},    {3, {4, 8, 1}, 0}};
+    static const float v[32] = {1};
+    char out[4096];
+
+    (void)state;
+    put("matrix.nasm", text, sizeof(text) - 1);
+    assert_int_equal(RUN(out, OPENNRT, "asm", "matrix.nasm", "-o", "matrix.neff"), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        npy_put("x.npy", DT_FP32, rows[i].ndim, rows[i].shape, v, sizeof(v));
+        if (RUN(out, OPENNRT, "run", "matrix.neff", "-i", "a=x.npy") != rows[i].rc)
+            fail_msg("row %zu: %s", i, out);
     }
 }
 
@@ -201,7 +226,8 @@ static int teardown(void **state)
 {
     static const char *const names[] = {"add.neff",    "a.npy",       "b.bin",      "results/c.npy",
                                         "results",     "short.bin",   "graph.neff", "my.neff",
-                                        "input_1.bin", "input_2.bin", "c.out"};
+                                        "input_1.bin", "input_2.bin", "c.out",      "x.npy",
+                                        "matrix.nasm", "matrix.neff"};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         remove(names[i]);
@@ -217,6 +243,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opennrt_run_reads_and_writes_npy),
         cmocka_unit_test(opennrt_run_takes_arrays_that_fit),
+        cmocka_unit_test(opennrt_run_takes_matrices_that_fit),
         cmocka_unit_test(opennrt_run_refuses_what_is_wrong),
         cmocka_unit_test(run_neff_has_the_guides_command_line),
     };
