@@ -411,6 +411,43 @@ static void a_host_that_is_full_is_no_answer(void **state)
     question_close(&q);
 }
 
+/* The contiguous scratchpad has no room to grow: that is the HBM's limit, not the host's. */
+static void a_scratchpad_that_cannot_grow_does_not_fit(void **state)
+{
+    static const uint64_t sizes[] = {UINT64_C(1) << 20, UINT64_C(17) << 30}; /* of 16 GiB */
+    struct question q;
+
+    (void)state;
+    question_open(&q);
+    setenv("NEURON_RT_CONTIGUOUS_SCRATCHPAD", "1", 1);
+    for (unsigned i = 0; i < 2; i++) {
+        struct neff_build *b = neff_build_create("virtual");
+        uint64_t n = 4;
+        struct bytes f;
+        struct prog p;
+
+        neff_build_input(b, 0, "a", "uint8", 1, &n);
+        neff_build_virtual(b, 0, "v", sizes[i], NULL, 0);
+        prog_init(&p, ISA_SP);
+        prog_done(&p, b, 0);
+        f = neff_finish(b, NULL);
+        put_file(&q, i, &f);
+        neff_free(&f);
+    }
+    for (unsigned k = 0; k < 2; k++) {
+        snprintf(q.words, sizeof(q.words), "--instance trn1.2xlarge 0.neff%s", k ? " 1.neff" : "");
+        ask(&q);
+        if (q.code != (int)k || !strstr(q.answer, k ? "they do not fit\n" : "they fit\n"))
+            fail_msg("%s: %d\n%s", q.words, q.code, q.answer);
+        if (k && !strstr(q.answer, "the contiguous scratchpad cannot grow"))
+            fail_msg("%s", q.answer);
+        free(q.answer);
+        q.answer = NULL;
+    }
+    unsetenv("NEURON_RT_CONTIGUOUS_SCRATCHPAD");
+    question_close(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +456,7 @@ int main(void)
         cmocka_unit_test(the_edge_is_where_the_load_has_it),
         cmocka_unit_test(wrong_words_are_refused),
         cmocka_unit_test(a_host_that_is_full_is_no_answer),
+        cmocka_unit_test(a_scratchpad_that_cannot_grow_does_not_fit),
     };
 
     runner_watchdog(300);
