@@ -10,6 +10,7 @@
 #include <string.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -170,6 +171,10 @@ static void write_goes_on_after_an_interruption(void)
         pid_t parent = getppid();
 
         close(p[1]);
+        for (int i = 0; i < 1000; i++) { /* of a full pipe, too: nothing is written meanwhile */
+            kill(parent, SIGUSR1);
+            sched_yield();
+        }
         while (got < sizeof(in)) {
             ssize_t n;
 
