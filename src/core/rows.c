@@ -18,8 +18,9 @@
 #include "run/run.h"
 
 /* Bytes of one operand that a step of the chain may cover. Some such stay in the second-level
- * cache; fewer would fit the first one, but entering an op takes as long as some hundred bytes. */
-#define STEP_BYTES 65536u
+ * cache; fewer would fit the first one, but entering an op takes as long as some hundred bytes.
+ * Twice as many are slower (docs/benchmarks.md). */
+#define STEP_BYTES 131072u
 
 /* Partitions of a plan's SBUF side, if its outermost loop goes from partition to partition and the
  * others stay inside one. */
