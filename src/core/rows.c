@@ -240,6 +240,30 @@ static bool unrelated(const struct core_rows *r, unsigned count)
     return true;
 }
 
+/* Whether every op shares itself out between host threads, as large transfers do: row by row is one
+ * thread's work. */
+static bool shared_out(const struct core_rows *r, unsigned count)
+{
+    if (run_pool_size(r->where.core->kc.pool) == 1)
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        const struct kernel_op *op = r->entry[i].op;
+
+        if (op != NULL && (!op->shares || (uint64_t)op->rows * op->row_bytes < RUN_SHARE_BYTES))
+            return false;
+    }
+    return true;
+}
+
+/* All rows of an entry, by all host threads if they are many bytes. */
+static void entry_run_whole(const struct core_rows *r, const struct core_row_entry *e)
+{
+    if (e->op != NULL)
+        entry_run(r, e, r->first, r->end);
+    else if (!e->spared)
+        dma_plan_run(e->plan, &r->where);
+}
+
 void rows_flush(struct core_exec *x)
 {
     struct core_rows *r = &x->rows;
@@ -251,10 +275,9 @@ void rows_flush(struct core_exec *x)
     for (unsigned i = 0; i < count; i++)
         if (r->entry[i].plan != NULL)
             spare(r, i, count);
-    if (unrelated(r, count)) { /* large ones are shared out between host threads */
+    if (unrelated(r, count) || shared_out(r, count)) {
         for (unsigned i = 0; i < count; i++)
-            if (!r->entry[i].spared)
-                dma_plan_run(r->entry[i].plan, &r->where);
+            entry_run_whole(r, &r->entry[i]);
         return;
     }
     step = r->row_bytes >= STEP_BYTES ? 1 : STEP_BYTES / r->row_bytes;

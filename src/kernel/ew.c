@@ -125,6 +125,7 @@ NRT_STATUS k_lower_tensor_copy(struct k_lower *l)
 
     if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS)
         return st;
+    l->op->shares = move && rec->t[0].contig && rec->t[1].contig;
     k_offer_rows(l, rec, 1);
     return NRT_SUCCESS;
 }

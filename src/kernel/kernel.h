@@ -76,6 +76,7 @@ struct kernel_op {
      * largest operand in a partition. */
     uint8_t part, rows;
     uint8_t row_writes; /* bit per operand that is written */
+    bool shares;        /* all rows at once, if they are many bytes, keep all host threads busy */
     uint32_t row_bytes;
     uint64_t priv[28]; /* 256 bytes in all */
 };

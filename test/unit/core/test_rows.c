@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "run/run.h"
+
 #define COLUMNS       160  /* floats of a partition that steps touch */
 #define WIDE          5120 /* the same where instructions begin to be put off without a transfer */
 #define LARGE         2048 /* floats of a tile that does so: 1 MiB on 128 partitions */
@@ -24,11 +26,12 @@
 #define PROGRAMS      600
 #define WIDE_PROGRAMS 12
 
-enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, MEMSET, KINDS };
+enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, COPY, MEMSET, KINDS };
 
 static struct fx F;
 static unsigned V;
-static unsigned columns; /* COLUMNS or WIDE */
+static unsigned columns;         /* COLUMNS or WIDE */
+static struct run_pool *threads; /* NULL: one host thread; else steps are transfers and copies */
 static float sbuf[ISA_PARTITIONS][WIDE], hbm[HBM];
 
 static int setup(void **state)
@@ -120,6 +123,18 @@ static void model_binary(unsigned op, const struct tile *d, const struct tile *a
     }
 }
 
+static void model_copy(const struct tile *d, const struct tile *a)
+{
+    for (unsigned k = 0; k < d->rows; k++) {
+        float v[LARGE];
+
+        for (unsigned i = 0; i < d->n; i++)
+            v[i] = *cell(a, k, i);
+        for (unsigned i = 0; i < d->n; i++)
+            *cell(d, k, i) = v[i];
+    }
+}
+
 /* Rows of t and of the variable, which begin at float `at`, step apart. */
 static void put_transfer(enum step_kind kind, unsigned id, const struct tile *t, unsigned at,
                          unsigned step)
@@ -197,10 +212,13 @@ static void step_fold(struct fx_rng *r, struct isa_compute *c, const struct tile
 static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, struct tile *last)
 {
     static const unsigned ops[] = {ISA_ALU_ADD, ISA_ALU_SUBTRACT, ISA_ALU_MAX};
-    static const unsigned codes[KINDS] = {
-        [BINARY] = ISA_OP_TENSOR_TENSOR,      [SCALAR] = ISA_OP_TENSOR_SCALAR,
-        [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR, [REDUCE] = ISA_OP_TENSOR_REDUCE,
-        [FOLD] = ISA_OP_TENSOR_SCALAR_REDUCE, [MEMSET] = ISA_OP_MEMSET};
+    static const unsigned codes[KINDS] = {[BINARY] = ISA_OP_TENSOR_TENSOR,
+                                          [SCALAR] = ISA_OP_TENSOR_SCALAR,
+                                          [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR,
+                                          [REDUCE] = ISA_OP_TENSOR_REDUCE,
+                                          [FOLD] = ISA_OP_TENSOR_SCALAR_REDUCE,
+                                          [COPY] = ISA_OP_TENSOR_COPY,
+                                          [MEMSET] = ISA_OP_MEMSET};
     bool again = fx_below(r, 3) == 0; /* on what the step before wrote */
     struct tile d = again ? *last : draw_tile(r, draw_width(r)), a = draw_other(r, &d);
     struct tile b = draw_other(r, &d), s = draw_other(r, &d);
@@ -209,7 +227,7 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
     unsigned op = ops[fx_below(r, 3)];
     float scalar = (float)(int)fx_below(r, 16) - 8;
 
-    c->op0 = kind == MEMSET ? 0 : (uint8_t)op;
+    c->op0 = kind == MEMSET || kind == COPY ? 0 : (uint8_t)op;
     c->op1 = ISA_ALU_NONE;
     c->t[0] = operand(&d);
     c->t[1] = operand(&a);
@@ -240,6 +258,8 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
         }
     } else if (kind == FOLD) {
         step_fold(r, c, &d, &a, scalar, last);
+    } else if (kind == COPY) {
+        model_copy(&d, &a);
     } else {
         memset(&c->t[1], 0, sizeof(c->t[1]));
         c->s[0].kind = ISA_SC_I32; /* bits */
@@ -256,13 +276,16 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
 /* Each step waits for the one before it. */
 static void draw_program(struct fx_rng *r)
 {
-    static const uint8_t often[] = {IN,     IN,     IN,          OUT,    OUT, BINARY,
-                                    BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD};
+    static const uint8_t often[] = {IN,     IN,     IN,          OUT,    OUT,  BINARY,
+                                    BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, COPY};
+    static const uint8_t copies[] = {IN, IN, OUT, OUT, COPY, COPY};
     struct tile last = draw_tile(r, 64);
 
     for (unsigned i = 0; i < STEPS; i++) {
-        enum step_kind kind =
-            fx_below(r, 30) == 0 ? MEMSET : (enum step_kind)often[fx_below(r, sizeof(often))];
+        enum step_kind kind = fx_below(r, 30) == 0 ? MEMSET
+                              : threads != NULL
+                                  ? (enum step_kind)copies[fx_below(r, sizeof(copies))]
+                                  : (enum step_kind)often[fx_below(r, sizeof(often))];
         struct isa_record *rec;
 
         if (kind == IN || kind == OUT) {
@@ -320,11 +343,28 @@ static void large_instructions(void **state)
     compare("large_instructions", WIDE_PROGRAMS);
 }
 
+/* Large copies are shared out between host threads, and with them what was put off before. */
+static void copies_of_two_threads(void **state)
+{
+    (void)state;
+    threads = run_pool_new(2);
+    assert_non_null(threads);
+    core_kernel(F.c[0].core)->pool = threads;
+    run_pool_begin(threads);
+    columns = WIDE;
+    compare("copies_of_two_threads", WIDE_PROGRAMS);
+    run_pool_end(threads);
+    core_kernel(F.c[0].core)->pool = NULL;
+    run_pool_free(threads);
+    threads = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(chains, setup, teardown),
         cmocka_unit_test_setup_teardown(large_instructions, setup, teardown),
+        cmocka_unit_test_setup_teardown(copies_of_two_threads, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
