@@ -15,6 +15,8 @@
  * itself. What the chain leaves in SBUF is what it would leave otherwise. */
 #include "core/exec.h"
 
+#include <stdlib.h>
+
 #include "run/run.h"
 
 /* Bytes of one operand that a step of the chain may cover. Some such stay in the second-level
@@ -103,6 +105,9 @@ static bool twin_make(const struct core_rows *r, const struct core_row_entry *e,
     *ret = (struct twin){e->part, e->rows, plan_range(r, plan),
                          r->where.b->var[far->var].host + far->off,
                          plan->to.sbuf ? rows->src : rows->dst};
+    /* Where rows that are written overlap, HBM does not hold all of SBUF's bytes. */
+    if (!plan->to.sbuf && llabs(ret->step) < ret->at.hi - ret->at.lo)
+        return false;
     return ret->at.whole && ((uintptr_t)ret->row0 | (uintptr_t)ret->step) % 4 == 0;
 }
 

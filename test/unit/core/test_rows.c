@@ -170,9 +170,9 @@ static void step_transfer(struct fx_rng *r, enum step_kind kind, unsigned id, st
             t.rows = o.rows;
         }
     }
-    step = kind == IN && fx_below(r, 4) == 0 ? 16 * fx_below(r, 3)
-           : fx_below(r, 2)                  ? PITCH
-                                             : t.n + 16 * fx_below(r, 3);
+    step = fx_below(r, 4) == 0 ? 16 * fx_below(r, 3)
+           : fx_below(r, 2)    ? PITCH
+                               : t.n + 16 * fx_below(r, 3);
     at = step == PITCH && fx_below(r, 8) != 0
              ? MATRIX * fx_below(r, HBM / MATRIX) + 16 * fx_below(r, (PITCH - t.n) / 16 + 1)
              : fx_below(r, HBM - step * (t.rows - 1) - t.n);
