@@ -276,6 +276,10 @@ NRT_STATUS device_extent_grow(struct device_instance *in, struct device_extent *
 /* Zero [off, off + size) of the extent where blocks are backed (holes read as zero already). */
 NRT_STATUS device_extent_zero(struct device_instance *in, const struct device_extent *x,
                               uint64_t off, uint64_t size, struct err *err);
+/* Whether an extent lives and is the very one that was once described by index and generation: by
+ * any process, so they may be anything. What was read from it before the call, with an acquire
+ * fence between the two, was its owner's then. No lock, two loads. */
+bool device_extent_is(const struct device_instance *in, uint32_t index, uint64_t generation);
 /* Free everything this slot holds for (core, neff), as unload does; returns the number of extents.
  */
 unsigned device_free_neff(struct device_instance *in, uint32_t core, uint32_t neff);

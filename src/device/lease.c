@@ -320,21 +320,22 @@ void lease_watches_free(struct device_instance *in)
     }
 }
 
-/* Whether the extent is still the one that *h remembers. Its lease and its size last as long as it
- * does. */
-static bool is_still(const struct ctl_extent *x, const struct device_extent *h)
+bool device_extent_is(const struct device_instance *in, uint32_t index, uint64_t generation)
 {
+    const struct ctl_extent *x = ctl_extent(in, index);
+
     return x && atomic_load_explicit(&x->state, memory_order_acquire) == EXT_LIVE &&
-           atomic_load_explicit(&x->generation, memory_order_relaxed) == h->generation;
+           atomic_load_explicit(&x->generation, memory_order_relaxed) == generation;
 }
 
-/* Whether the range lies in the extent that *h remembers. */
+/* Whether the range lies in the extent that *h remembers, and which is still the same one. Its
+ * lease lasts as long as it does. */
 static bool holds_already(const struct device_instance *in, uint64_t addr, uint64_t size,
                           const struct device_extent *h)
 {
     const struct ctl_extent *x = ctl_extent(in, h->index);
 
-    return h->generation && addr >= h->addr && is_still(x, h) &&
+    return h->generation && addr >= h->addr && device_extent_is(in, h->index, h->generation) &&
            range_ok(addr - h->addr, size, atomic_load_explicit(&x->size, memory_order_relaxed));
 }
 
@@ -342,7 +343,7 @@ bool device_lease_holds(const struct device_instance *in, const struct device_ex
                         unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (held[i].generation && !is_still(ctl_extent(in, held[i].index), &held[i]))
+        if (held[i].generation && !device_extent_is(in, held[i].index, held[i].generation))
             return false;
     return true;
 }
