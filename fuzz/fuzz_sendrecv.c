@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What comes to the bootstrap port of send and receive, byte for byte, over a real socket. The
  * first byte chooses: 0, a stranger; 1, a sender that has been accepted, to a core with receives
- * under way; 2, a receiver that has accepted, to a core with sends under way. Nothing may crash,
- * hang, write outside the receives' memory, or keep a transfer without end. */
+ * under way; 2, a receiver that has accepted, to a core with sends under way. With 3 and 4 the same
+ * two ends talk through memory, and the bytes are what their page holds: first it is what a right
+ * peer would write, then pieces of it (a place in two bytes, a length in one, the bytes) become
+ * what the input says. Nothing may crash, hang, write outside the receives' memory, or keep a
+ * transfer without end. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -15,6 +18,7 @@
 #include "device/device.h"
 #include "net/pair.h"
 #include "net/net_int.h"
+#include "net/pair_share.h"
 
 #define LIMIT_NS  1000000000u
 #define TRANSFERS 3
@@ -59,6 +63,9 @@ struct scene {
     uint64_t clock;
     int listen_fd, fd; /* ours: fd talks to the set */
     uint16_t port;
+    bool share;
+    struct device_extent mine; /* our page */
+    struct share_page *page;
 };
 
 static void turns(struct scene *s)
@@ -95,6 +102,7 @@ static void set_open(struct scene *s)
                                    .key_dirs = {"/tmp"},
                                    .unkeyed = NET_UNKEYED_ALWAYS,
                                    .by_hand = true,
+                                   .share = s->share,
                                    .now = fuzz_now,
                                    .now_arg = &s->clock};
     int fd = socket_at(0, true, &cfg.port);
@@ -125,6 +133,61 @@ static void say(const struct scene *s, const struct msg *m)
     frame_drop(f);
 }
 
+/* Our page, told of and still without a message. */
+static void page_offer(struct scene *s)
+{
+    struct device_alloc a = {.neff = DEVICE_NONE,
+                             .cat = DEVICE_CAT_COLL,
+                             .flags = DEVICE_ALLOC_BACK,
+                             .size = sizeof(*s->page)};
+    struct msg m = {.type = MSG_SHARE};
+    void *p;
+
+    if (device_alloc(in_, &a, &s->mine, NULL) != NRT_SUCCESS ||
+        device_map(in_, s->mine.addr, sizeof(*s->page), DEVICE_RW, &p, NULL) != NRT_SUCCESS)
+        abort();
+    s->page = p;
+    m.u.share = (struct msg_share){
+        .addr = s->mine.addr, .generation = s->mine.generation, .extent = s->mine.index};
+    say(s, &m);
+}
+
+/* What a right sender or receiver would say of all transfers; messages lie in the page itself. */
+static void page_fill(struct scene *s, bool send)
+{
+    for (unsigned i = 0; i < TRANSFERS && send; i++) {
+        struct share_have *e = &s->page->ring.have[i];
+
+        e->size = ROOM - i;
+        e->addr = s->mine.addr;
+        e->generation = s->mine.generation;
+        e->extent = s->mine.index;
+        e->how = i == 1 ? SHARE_STAGED : SHARE_DEVICE;
+        e->put = ROOM / 2;
+        e->number = i + 1;
+    }
+    for (unsigned i = 0; i < TRANSFERS && !send; i++) {
+        s->page->ring.got[i].room = SHARE_TAKEN;
+        s->page->ring.got[i].number = i + 1;
+    }
+}
+
+static void page_change(struct scene *s, const uint8_t *data, size_t size)
+{
+    while (size >= 4) {
+        size_t at = (data[0] | (size_t)data[1] << 8) % sizeof(*s->page), n = data[2];
+
+        data += 3;
+        size -= 3;
+        n = n < size ? n : size;
+        n = n < sizeof(*s->page) - at ? n : sizeof(*s->page) - at;
+        memcpy((uint8_t *)s->page + at, data, n);
+        data += n;
+        size -= n;
+        turns(s);
+    }
+}
+
 static void post(struct scene *s)
 {
     for (unsigned i = 0; i < TRANSFERS; i++) {
@@ -140,6 +203,8 @@ static void connected(struct scene *s)
 {
     bool done = false;
 
+    if (s->share)
+        page_offer(s);
     turns(s);
     if (net_pair_state(s->pair, &done, NULL) != NRT_SUCCESS || !done)
         abort();
@@ -228,19 +293,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > 16384)
         return 0;
     instance_begin();
+    s.share = data[0] % 5 > 2;
     set_open(&s);
-    if (data[0] % 3 == 0)
+    if (data[0] % 5 == 0)
         s.fd = socket_at(s.port, false, NULL);
-    else if (data[0] % 3 == 1)
+    else if (data[0] % 5 % 2 == 1)
         be_sender(&s);
     else
         be_receiver(&s);
     turns(&s);
-    (void)!send(s.fd, data + 1, size - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (s.share) {
+        page_fill(&s, data[0] % 5 == 3);
+        page_change(&s, data + 1, size - 1);
+    } else {
+        (void)!send(s.fd, data + 1, size - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     turns(&s);
     s.clock += 2 * (uint64_t)LIMIT_NS; /* nothing more comes */
     turns(&s);
     check_and_end(&s);
+    if (s.page != NULL)
+        (void)device_free(in_, &s.mine, NULL);
     close(s.fd);
     if (s.listen_fd >= 0)
         close(s.listen_fd);

@@ -125,6 +125,7 @@ static NRT_STATUS pairs_make(struct err *err)
             (uint64_t)settings_int("NEURON_RT_EXEC_TIMEOUT", TIMEOUT_S, 0, INT32_MAX, &sink) *
             1000000000u,
         .key = settings_str("OPENNRT_JOB_KEY", NULL),
+        .share = true,
         .fabric = true};
 
     proxy_cpus(&cfg.cpus);
@@ -452,6 +453,8 @@ static NRT_STATUS memory_of(const struct tensor *t, size_t offset, size_t length
     if (tensor_is_device(slice)) {
         ret->device = true;
         ret->addr = slice->store->mem.addr + slice->off;
+        ret->generation = slice->store->mem.generation;
+        ret->extent = slice->store->mem.index;
     }
     return NRT_SUCCESS;
 }

@@ -246,7 +246,7 @@ static void get_transfer(struct reader *r, enum msg_type type, struct msg_transf
     if (type == MSG_GOT || type == MSG_KEPT)
         return;
     m->size = get_num(r, 8);
-    if (type == MSG_WANT)
+    if (type == MSG_WANT || type == MSG_ENDED)
         return;
     m->how = (uint8_t)get_num(r, 1);
     if (m->how >= MSG_HOW_END)
@@ -297,13 +297,19 @@ static void get_body(struct reader *r, struct msg *m)
     case MSG_HAVE:
     case MSG_GOT:
     case MSG_KEPT:
+    case MSG_ENDED:
         get_transfer(r, m->type, &m->u.transfer);
         break;
     case MSG_FABRIC:
         m->u.fabric.provider = get_text(r, MSG_PROVIDER_MAX - 1);
         m->u.fabric.address = get_bytes(r, MSG_ADDRESS_MAX);
         break;
-    default: /* MSG_BYE has no body */
+    case MSG_SHARE:
+        m->u.share.addr = get_num(r, 8);
+        m->u.share.generation = get_num(r, 8);
+        m->u.share.extent = (uint32_t)get_num(r, 4);
+        break;
+    default: /* MSG_BYE and MSG_LOOK have no body */
         break;
     }
 }
@@ -521,7 +527,7 @@ static void put_transfer(struct writer *w, enum msg_type type, const struct msg_
     if (type == MSG_GOT || type == MSG_KEPT)
         return;
     put_num(w, m->size, 8);
-    if (type == MSG_WANT)
+    if (type == MSG_WANT || type == MSG_ENDED)
         return;
     put_num(w, m->how, 1);
     put_num(w, m->addr, 8);
@@ -569,11 +575,17 @@ static void put_body(struct writer *w, const struct msg *m)
     case MSG_HAVE:
     case MSG_GOT:
     case MSG_KEPT:
+    case MSG_ENDED:
         put_transfer(w, m->type, &m->u.transfer);
         break;
     case MSG_FABRIC:
         put_text(w, &m->u.fabric.provider);
         put_bytes(w, &m->u.fabric.address);
+        break;
+    case MSG_SHARE:
+        put_num(w, m->u.share.addr, 8);
+        put_num(w, m->u.share.generation, 8);
+        put_num(w, m->u.share.extent, 4);
         break;
     default:
         break;

@@ -48,6 +48,9 @@ enum msg_type {
     MSG_GOT,    /* receiver: I have it */
     MSG_KEPT,   /* sender: it was mine while you read it */
     MSG_FABRIC, /* either, first: my address on the network of the bytes */
+    MSG_SHARE,  /* either, first: where my page lies in the instance's memory */
+    MSG_LOOK,   /* either: look at my page, you said that you sleep */
+    MSG_ENDED,  /* receiver, before it goes: how a message ended; its page says so no longer */
     MSG_TYPE_END
 };
 
@@ -169,7 +172,12 @@ struct msg_fabric {
     struct msg_bytes address;
 };
 
-struct msg_transfer { /* WANT, HAVE; GOT and KEPT have the index only */
+struct msg_share {
+    uint64_t addr, generation; /* device address and its extent; generation 0: none */
+    uint32_t extent;
+};
+
+struct msg_transfer { /* WANT, HAVE, ENDED; GOT and KEPT have the index only */
     uint64_t index;   /* of the message in its pair, from 0 */
     uint64_t size;
     uint8_t how;   /* enum msg_how; HAVE only */
@@ -193,6 +201,7 @@ struct msg {
         struct msg_home paired;
         struct msg_transfer transfer;
         struct msg_fabric fabric;
+        struct msg_share share;
     } u;
 };
 

@@ -23,6 +23,12 @@
 #define SLEEP_MAX_NS   UINT64_C(250000000)
 #define FABRIC_NAP_MIN UINT64_C(10000)
 #define FABRIC_NAP_MAX UINT64_C(1000000)
+/* Of the thread while others look. */
+#define NAP_MIN            UINT64_C(100000)
+#define NAP_MAX            UINT64_C(1000000)
+#define FRUITLESS          16u  /* looks before it need not doze any more */
+#define LOOKS_IN_VAIN      64u  /* before a look gives its CPU away */
+#define LOOKS_PER_PROGRESS 256u /* in memory for one at the descriptors, which is a system call */
 
 struct pair_core *pairs_core(const struct net_pairs *s, uint32_t core)
 {
@@ -119,6 +125,8 @@ static bool tick(struct net_pairs *s, unsigned *done)
     for (struct pair_core *c = s->cores; c != NULL; c = c->next) {
         core_tick(c, now);
         for (struct net_pair *p = c->pairs; p != NULL; p = p->next) {
+            if (p->share != NULL && !p->more && pair_share_move(p))
+                p->more = true;
             if (p->more || pair_fabric_busy(p)) {
                 pair_move(p);
                 ++*done;
@@ -183,6 +191,87 @@ static uint64_t next_timer(const struct net_pairs *s)
     return at;
 }
 
+/* --- looking, dozing -----------------------------------------------------------------------------
+ *
+ * While threads of the program test transfers again and again, they are the progress: the set's own
+ * thread naps, and looks whether they still do. When they have not for a nap it takes over, and
+ * dozes on the descriptors: from then on other ends must tell, which costs them a system call and
+ * this process a switch. A thread that looks in vain for some time while it dozes ends that. */
+
+/* Somebody looks. */
+static void rouse(struct net_pairs *s)
+{
+    s->dozing = false;
+    s->fruitless = 0;
+    for (struct net_pair *p = s->watched; p != NULL; p = pair_share_next(p))
+        pair_share_rouse(p);
+}
+
+/* Nobody does. True: there is something to do. */
+static bool doze(struct net_pairs *s)
+{
+    bool more = false;
+
+    s->dozing = true;
+    s->fruitless = 0;
+    for (struct net_pair *p = s->watched; p != NULL; p = pair_share_next(p))
+        more |= pair_share_doze(p);
+    return more;
+}
+
+/* By the thread, after progress: whether somebody has looked since the last time. *more: there is
+ * something to do at once, which is whoever looks for to do. */
+static bool looked_at(struct net_pairs *s, bool *more)
+{
+    uint32_t looks = atomic_load_explicit(&s->looks, memory_order_relaxed);
+    bool looked = looks != s->looks_seen;
+
+    s->looks_seen = looks;
+    if (!looked) {
+        *more |= doze(s);
+        s->nap_ns = 0;
+        return false;
+    }
+    if (s->dozing)
+        rouse(s);
+    *more = false;
+    s->nap_ns = s->nap_ns * 2 < NAP_MIN   ? NAP_MIN
+                : s->nap_ns * 2 > NAP_MAX ? NAP_MAX
+                                          : s->nap_ns * 2;
+    return true;
+}
+
+/* A transfer has been looked at and is not over: makes progress, unless another thread does. */
+static void look(struct net_pair *p)
+{
+    struct net_pairs *s = p->set;
+    uint32_t looks = atomic_fetch_add_explicit(&s->looks, 1, memory_order_relaxed);
+    bool more, moved, idle, roused = false;
+
+    if (s->cfg.by_hand)
+        return;
+    if (atomic_load_explicit(&s->others, memory_order_relaxed) > 0 ||
+        pthread_mutex_trylock(&s->lock) != 0) {
+        sched_yield();
+        return;
+    }
+    if (p->share == NULL || looks % LOOKS_PER_PROGRESS == 0)
+        moved = progress_locked(s, 1, &more) > 0;
+    else
+        moved = pairs_share_look(s);
+    s->vain = moved ? 0 : s->vain + 1;
+    idle = s->vain > LOOKS_IN_VAIN;
+    if (s->dozing && ++s->fruitless == FRUITLESS) {
+        rouse(s);
+        roused = true;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (roused)
+        wake(s); /* its thread naps from now on */
+    if (idle)
+        sched_yield(); /* whoever it waits for may want this CPU */
+}
+
 /* No descriptor tells when the provider has something: while bytes are on their way the thread
  * naps, and longer and longer when none have come for a while. It does not poll: who waits for the
  * transfer does, and a thread that wakes is let in before one that polls. */
@@ -198,19 +287,23 @@ static uint64_t sleep_most(const struct net_pairs *s, uint64_t now)
 static void *thread_main(void *arg)
 {
     struct net_pairs *s = arg;
-    struct pollfd fd = {.fd = s->s.epoll_fd, .events = POLLIN};
 
     (void)prctl(PR_SET_TIMERSLACK, 1000ul); /* naps last as long as they say */
     while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
+        struct pollfd fd = {.fd = s->s.epoll_fd, .events = POLLIN};
         uint64_t now, timer, ns;
         struct timespec ts;
         bool more;
 
-        pthread_mutex_lock(&s->lock);
+        pairs_lock(s);
         progress_locked(s, EVENTS, &more);
         now = pairs_now(s);
         timer = next_timer(s);
         ns = sleep_most(s, now);
+        if (looked_at(s, &more)) {
+            fd.fd = s->wake_fd;
+            ns = ns < s->nap_ns ? ns : s->nap_ns;
+        }
         pthread_mutex_unlock(&s->lock);
         if (atomic_load_explicit(&s->others, memory_order_relaxed) > 0)
             sched_yield();
@@ -263,13 +356,16 @@ NRT_STATUS net_pairs_listen(struct net_pairs *s, uint32_t core, struct err *err)
 static void pair_leave(struct net_pair *p, struct net_pairs_left *ret)
 {
     struct msg bye = {.type = MSG_BYE};
-    int state = atomic_load_explicit(&p->state, memory_order_relaxed);
+    int state;
 
+    pair_share_settle(p);
+    state = atomic_load_explicit(&p->state, memory_order_relaxed);
     if (state == PAIR_MEETING)
         ret->unconnected++;
     for (const struct net_transfer *t = p->first; t != NULL; t = t->next)
         ret->in_flight++;
     if (state == PAIR_CONNECTED && p->first == NULL) {
+        pair_share_farewell(p);
         line_send(p->set, p->line, msg_build(&bye, NULL, NULL));
         if (p->line != NULL)
             p->line->bye = true;
@@ -354,11 +450,39 @@ void net_pair_free(struct net_pair *p)
     mem_free(p);
 }
 
+/* Takes what is new out of the inbox at once, if nobody makes progress now. */
+static void announce(struct net_pairs *s, struct net_pair *p)
+{
+    bool needed = true;
+
+    if (!s->cfg.by_hand && atomic_load_explicit(&s->others, memory_order_relaxed) == 0 &&
+        pthread_mutex_trylock(&s->lock) == 0) {
+        inbox_take(s);
+        if (p->share == NULL && !p->send && p->more)
+            pair_move(p);
+        needed = s->dozing && p->more;
+        pthread_mutex_unlock(&s->lock);
+    }
+    if (needed)
+        wake(s);
+}
+
+static NRT_STATUS stage_get(struct net_pair *p, struct err *err)
+{
+    NRT_STATUS st;
+
+    pairs_lock(p->set);
+    st = pair_share_stage(p, err);
+    pthread_mutex_unlock(&p->set->lock);
+    return st;
+}
+
 NRT_STATUS net_transfer_start(struct net_pair *p, const struct net_pair_memory *m,
                               struct net_transfer **ret, struct err *err)
 {
     struct net_pairs *s = p->set;
     struct net_transfer *t;
+    NRT_STATUS st = NRT_SUCCESS;
     bool done = false;
 
     if (net_pair_state(p, &done, err) != NRT_SUCCESS)
@@ -372,9 +496,14 @@ NRT_STATUS net_transfer_start(struct net_pair *p, const struct net_pair_memory *
                        NET_PAIR_PENDING_MAX);
     }
     t = mem_zalloc(sizeof(*t));
-    if (t == NULL) {
+    if (t == NULL)
+        st = err_set(err, NRT_RESOURCE, "out of memory for a request");
+    else if (!m->device && m->size > 0 && atomic_load_explicit(&p->stage_due, memory_order_relaxed))
+        st = stage_get(p, err);
+    if (st != NRT_SUCCESS) {
         atomic_fetch_sub_explicit(&p->pending, 1, memory_order_relaxed);
-        return err_set(err, NRT_RESOURCE, "out of memory for a request");
+        mem_free(t);
+        return st;
     }
     t->pair = p;
     t->m = *m;
@@ -382,8 +511,8 @@ NRT_STATUS net_transfer_start(struct net_pair *p, const struct net_pair_memory *
     *s->new_transfers_last = t;
     s->new_transfers_last = &t->next;
     pthread_mutex_unlock(&s->inbox_lock);
-    wake(s);
     *ret = t;
+    announce(s, p);
     return NRT_SUCCESS;
 }
 
@@ -392,6 +521,10 @@ NRT_STATUS net_transfer_test(const struct net_transfer *t, bool *ret_done, uint6
 {
     int state = atomic_load_explicit(&t->state, memory_order_acquire);
 
+    if (state == TRANSFER_RUNS) {
+        look(t->pair);
+        state = atomic_load_explicit(&t->state, memory_order_acquire);
+    }
     if (state == TRANSFER_FAILED)
         return err_set(err, t->failure.status, "%s", t->failure.text);
     *ret_done = state == TRANSFER_DONE;
@@ -500,6 +633,7 @@ void net_pairs_close(struct net_pairs *s)
     inbox_take(s);
     while (s->cores != NULL)
         core_leave(s, &s->cores, &left);
+    pairs_share_free(s, true);
     if (s->wake_fd >= 0)
         close(s->wake_fd);
     if (s->s.epoll_fd >= 0)

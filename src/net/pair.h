@@ -48,10 +48,15 @@ struct net_pairs_config {
     struct log *log;      /* may be NULL */
     uint64_t handshake_ms;
     unsigned half_open_max;
+    bool share;   /* ends inside the instance talk through its memory, where both say so */
     bool fabric;  /* bytes between instances go over libfabric, where both ends have it */
     bool by_hand; /* no thread: net_pairs_progress */
     uint64_t (*now)(void *arg); /* nanoseconds; NULL: the monotonic clock */
     void *now_arg;
+    /* Tests: called after every store that the other end of a pair can see (kill tests). NULL in
+     * production. */
+    void (*store_point)(void *arg);
+    void *store_point_arg;
 };
 
 /* NRT_INVALID, NRT_FAILURE: the key; NRT_RESOURCE: memory, descriptors, the thread. */
@@ -99,9 +104,10 @@ void net_pair_free(struct net_pair *p);
 struct net_pair_memory {
     void *p; /* in this process; may be NULL when size is 0 */
     uint64_t size;
-    bool device;   /* of the instance's HBM: addr is its device address, and it stays allocated
-                      until release */
-    uint64_t addr; /* device address */
+    bool device; /* of the instance's HBM: addr is its device address, and it stays allocated
+                    until release, in the extent described by the other two */
+    uint64_t addr, generation;
+    uint32_t extent;
     void (*release)(void *arg);
     void *arg;
 };

@@ -59,7 +59,7 @@ static bool turn_is_another(const struct pair_core *c, const struct net_pair *p)
         if (q->send && atomic_load_explicit(&q->state, memory_order_relaxed) == PAIR_MEETING &&
             q->peer_core == p->peer_core && q->peer.len == p->peer.len &&
             memcmp(&q->peer.sa, &p->peer.sa, p->peer.len) == 0 &&
-            (q->line == NULL || q->line->phase != LINE_QUEUED))
+            (q->line == NULL || q->line->phase < LINE_QUEUED))
             return true;
     }
     return false;
@@ -226,7 +226,10 @@ static void too_long(struct pair_core *c, struct net_pair *p)
     if (c->calls != NULL)
         snprintf(other, sizeof(other), " (logical core %u at %s, port %u, has, and waits)",
                  c->calls->from, c->calls->peer_text, c->calls->port);
-    if (!p->send)
+    if (p->line != NULL && p->line->phase == LINE_PAIRED)
+        pair_fail(p, NRT_TIMEOUT, "%s has met this end and said nothing more for %llu ms", p->name,
+                  ms);
+    else if (!p->send)
         pair_fail(p, NRT_TIMEOUT,
                   "%s has not connected within %llu ms%s: it must call "
                   "nrt_async_sendrecv_connect for logical core %u",

@@ -71,9 +71,6 @@ void pair_fabric_offer(struct net_pair *p)
     uint8_t address[NET_ADDRESS_MAX];
     struct msg m = {.type = MSG_FABRIC, .u.fabric.provider = msg_text_of("")};
 
-    if (atomic_load_explicit(&p->state, memory_order_relaxed) != PAIR_CONNECTED ||
-        p->line->serial == device_instance_serial(p->set->cfg.in))
-        return;
     if (p->set->cfg.fabric)
         fabric_open_for(p);
     if (p->fabric != NULL)

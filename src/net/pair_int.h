@@ -77,6 +77,9 @@ struct net_pair {
     uint64_t ended;                      /* index of `first` */
     uint64_t wants;                      /* sender: WANTs that have come; receiver: HAVEs */
     uint64_t want[NET_PAIR_PENDING_MAX]; /* sender: their sizes, by index */
+    struct pair_share *share;            /* NULL: ends do not talk through memory */
+    _Atomic bool stage_due;              /* the first message out of host memory needs some */
+    bool share_heard;                    /* the other end has said where its page is */
     struct pair_fabric *fabric;          /* NULL: bytes go over the connection */
     bool fabric_heard;                   /* the other end's offer has come */
     unsigned kept_due; /* sender: KEPTs to be sent, the last of them index kept_next - 1 */
@@ -121,8 +124,16 @@ struct net_pairs {
     unsigned half_count;
     uint64_t strangers;
     bool warned_unkeyed, warned_fabric;
-    bool fabric_busy;      /* some pair has bytes on their way over libfabric */
-    uint64_t fabric_moved; /* when any of them did last */
+    struct pair_share *kept;  /* of pairs that are no more */
+    struct net_pair *watched; /* with a page and transfers under way */
+    _Atomic uint32_t looks;   /* of threads that test transfers, which were not over */
+    uint32_t looks_seen;      /* by the thread */
+    uint64_t nap_ns;          /* its last one */
+    bool dozing;              /* nobody looks: the thread waits for descriptors, others must tell */
+    unsigned fruitless;       /* looks while it does */
+    unsigned vain;            /* looks in a row that found nothing */
+    bool fabric_busy;         /* some pair has bytes on their way over libfabric */
+    uint64_t fabric_moved;    /* when any of them did last */
     char host[NET_HOST_MAX];
     struct net_pair *new_pairs, **new_pairs_last;             /* inbox_lock */
     struct net_transfer *new_transfers, **new_transfers_last; /* inbox_lock */
@@ -196,14 +207,42 @@ void call_challenged(struct net_pairs *s, struct line *k, const struct msg_chall
 void call_welcomed(struct net_pairs *s, struct line *k, const struct msg_welcome *w);
 void call_rejected(struct line *k, const struct msg_reject *m);
 
-/* --- pair_move.c: transfers --------------------------------------------------------------------
+/* --- pair_share.c: transfers inside an instance --------------------------------------------------
  */
+
+/* The pair has met, and both ends are on one instance: gets a page and tells the other end. False:
+ * there is none, and both talk over the connection. */
+bool pair_share_offer(struct net_pair *p);
+/* The other end's page, or that it has none. False: it lies nowhere. */
+bool pair_share_offered(struct net_pair *p, const struct msg_share *m);
+/* Memory for messages out of the host's, before the first of them; nothing where none is needed.
+ * NRT_RESOURCE. */
+NRT_STATUS pair_share_stage(struct net_pair *p, struct err *err);
+/* Tells of a transfer that has just been added. */
+void pair_share_post(struct net_pair *p, const struct net_transfer *t);
+/* One piece of work; false: there was none, or the pair has failed. */
+bool pair_share_move(struct net_pair *p);
+/* Of a sender: what the other end has got by now is over. */
+void pair_share_settle(struct net_pair *p);
+/* pair_share_move for all pairs with transfers under way. */
+bool pairs_share_look(struct net_pairs *s);
+/* Nobody looks from now on: the other end must tell. True: look once more, there is something. */
+bool pair_share_doze(struct net_pair *p);
+void pair_share_rouse(struct net_pair *p);                  /* somebody does again */
+struct net_pair *pair_share_next(const struct net_pair *p); /* of the set's watched ones */
+void pair_share_ended(struct net_pair *p, const struct msg_transfer *m);
+/* What the page says and the other end may not have seen, over the connection. */
+void pair_share_farewell(struct net_pair *p);
+void pair_share_end(struct net_pair *p);
+/* Gives back memory of pairs that have ended, if that could not be done then. last: the set ends,
+ * and what still cannot be given back goes with the process's slot. */
+void pairs_share_free(struct net_pairs *s, bool last);
 
 /* --- pair_fabric.c: bytes over libfabric ---------------------------------------------------------
  */
 
-/* The pair has met: opens an endpoint for it, unless both ends are on one instance, and tells the
- * other end. What cannot be had is logged once, and bytes go over the connection. */
+/* The pair has met: opens an endpoint for it, and tells the other end. What cannot be had is logged
+ * once, and bytes go over the connection. */
 void pair_fabric_offer(struct net_pair *p);
 /* The other end's offer. False: it does not belong there. */
 bool pair_fabric_offered(struct net_pair *p, const struct msg_fabric *m);
@@ -220,10 +259,16 @@ void pair_fabric_end(struct net_pair *p);
 /* --- pair_move.c: transfers ---------------------------------------------------------------------
  */
 
+/* The first transfer of the pair is over. */
+void pair_first_over(struct net_pair *p, NRT_STATUS status, const char *why);
+void pair_protocol_fail(struct net_pair *p, const char *what);
 /* It is over: everything under way fails with the status, the peer is told, the line goes. */
 void pair_fail(struct net_pair *p, NRT_STATUS status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void pair_paired(struct net_pair *p, struct line *k);
+/* Afterwards: how bytes will travel. It is connected, or will be when the other end has answered.
+ */
+void pair_offer(struct net_pair *p);
 void pair_add(struct net_pair *p, struct net_transfer *t);
 /* A line of a pair can be read or written. */
 void pair_event(struct net_pair *p);

@@ -183,7 +183,7 @@ static bool handle(struct net_pairs *s, struct line *k, const struct msg *m)
     else if (k->phase == LINE_QUEUED && m->type == MSG_PAIRED) {
         line_home_keep(k, &m->u.paired);
         pair_paired(k->pair, k);
-        pair_fabric_offer(k->pair);
+        pair_offer(k->pair);
     } else
         return false;
     return true;

@@ -233,7 +233,8 @@ void core_match(struct pair_core *c)
         struct msg m = {.type = MSG_PAIRED, .u.paired = pairs_home(s)};
         struct line *k = c->calls;
 
-        if (p->send || atomic_load_explicit(&p->state, memory_order_relaxed) != PAIR_MEETING)
+        if (p->send || p->line != NULL ||
+            atomic_load_explicit(&p->state, memory_order_relaxed) != PAIR_MEETING)
             continue;
         while (k != NULL && !call_fits(p, k))
             k = k->next;
@@ -244,7 +245,8 @@ void core_match(struct pair_core *c)
         k->pair = p;
         pair_paired(p, k);
         line_send(s, k, msg_build(&m, NULL, NULL));
-        pair_fabric_offer(p);
+        if (p->line != NULL)
+            pair_offer(p);
     }
 }
 

@@ -33,7 +33,7 @@ static void memory_release(struct net_transfer *t)
 }
 
 /* The first transfer of the pair is over. From the store on it belongs to whoever tests it. */
-static void first_over(struct net_pair *p, NRT_STATUS status, const char *why)
+void pair_first_over(struct net_pair *p, NRT_STATUS status, const char *why)
 {
     struct net_transfer *t = p->first;
 
@@ -68,22 +68,29 @@ void pair_fail(struct net_pair *p, NRT_STATUS status, const char *fmt, ...)
 
         /* In the middle of a message only the end of the stream can be said. */
         if (p->line->phase == LINE_PAIRED && !p->line->bye && !inside) {
+            pair_share_farewell(p);
             m.u.fail.text = msg_text_of(p->failure.text);
             (void)conn_send(&p->line->c, msg_build(&m, NULL, NULL));
         }
         line_kill(p->set, p->line);
     }
     pair_fabric_end(p);
+    pair_share_end(p);
     p->busy = NULL;
     while (p->first != NULL)
-        first_over(p, status, p->failure.text);
+        pair_first_over(p, status, p->failure.text);
     atomic_store_explicit(&p->state, PAIR_FAILED, memory_order_release);
 }
 
-static void protocol_fail(struct net_pair *p, const char *what)
+void pair_protocol_fail(struct net_pair *p, const char *what)
 {
     pair_fail(p, NRT_FAILURE, "%s (host %s, pid %u) broke the protocol: %s", p->name, p->line->host,
               p->line->pid, what);
+}
+
+static bool same_instance(const struct net_pair *p)
+{
+    return p->line->serial == device_instance_serial(p->set->cfg.in);
 }
 
 void pair_paired(struct net_pair *p, struct line *k)
@@ -93,12 +100,17 @@ void pair_paired(struct net_pair *p, struct line *k)
     snprintf(p->name + strlen(p->name), sizeof(p->name) - strlen(p->name), " (host %.40s, pid %u)",
              k->host, k->pid);
     p->moved_at = pairs_now(p->set);
-    atomic_store_explicit(&p->state, PAIR_CONNECTED, memory_order_release);
 }
 
-static bool same_instance(const struct net_pair *p)
+/* The receiver says first that they have met. */
+void pair_offer(struct net_pair *p)
 {
-    return p->line->serial == device_instance_serial(p->set->cfg.in);
+    if (!same_instance(p))
+        pair_fabric_offer(p);
+    else if (pair_share_offer(p))
+        return; /* connected when the other end has answered */
+    if (p->line != NULL)
+        atomic_store_explicit(&p->state, PAIR_CONNECTED, memory_order_release);
 }
 
 /* --- sending -----------------------------------------------------------------------------------
@@ -119,6 +131,12 @@ static bool connected(const struct net_pair *p)
     return atomic_load_explicit(&p->state, memory_order_relaxed) == PAIR_CONNECTED;
 }
 
+/* Or it has met the other end and waits for its page. */
+static bool moving(const struct net_pair *p)
+{
+    return atomic_load_explicit(&p->state, memory_order_relaxed) != PAIR_FAILED;
+}
+
 /* A transfer that the receiver has no room for: it fails on both sides, and what follows does not.
  * Those before it end first, since transfers end in order. */
 static void too_long(struct net_pair *p, struct net_transfer *t)
@@ -132,7 +150,7 @@ static void too_long(struct net_pair *p, struct net_transfer *t)
     p->told++;
     say_transfer(p, MSG_HAVE, t->index, t->size, MSG_HOW_TOO_LONG, 0);
     if (connected(p))
-        first_over(p, NRT_FAILURE, why);
+        pair_first_over(p, NRT_FAILURE, why);
 }
 
 /* Whether the receiver may still be taking a message over libfabric. */
@@ -207,7 +225,7 @@ static bool send_fabric(struct net_pair *p)
     t->all = true;
     p->busy = NULL;
     if (t->acked)
-        first_over(p, NRT_SUCCESS, NULL);
+        pair_first_over(p, NRT_SUCCESS, NULL);
     return true;
 }
 
@@ -228,7 +246,7 @@ static bool send_some(struct net_pair *p)
 static void got_want(struct net_pair *p, const struct msg_transfer *m)
 {
     if (m->index != p->wants || m->index >= p->ended + NET_PAIR_PENDING_MAX) {
-        protocol_fail(p, "it wants messages out of order, or too many");
+        pair_protocol_fail(p, "it wants messages out of order, or too many");
         return;
     }
     p->want[m->index % NET_PAIR_PENDING_MAX] = m->size;
@@ -241,7 +259,7 @@ static void got_got(struct net_pair *p, const struct msg_transfer *m)
 
     if (t == NULL || m->index != t->index || m->index >= p->told || t->acked ||
         (t == p->busy && !t->fabric)) {
-        protocol_fail(p, "it has what was not sent");
+        pair_protocol_fail(p, "it has what was not sent");
         return;
     }
     if (t == p->busy) { /* the provider has not said yet that it is sent */
@@ -257,7 +275,7 @@ static void got_got(struct net_pair *p, const struct msg_transfer *m)
         if (!connected(p))
             return;
     }
-    first_over(p, NRT_SUCCESS, NULL);
+    pair_first_over(p, NRT_SUCCESS, NULL);
 }
 
 /* --- receiving ---------------------------------------------------------------------------------
@@ -287,7 +305,7 @@ static struct net_transfer *transfer_at(const struct net_pair *p, uint64_t index
 static void receives_end(struct net_pair *p)
 {
     while (p->first != NULL && p->first->all && !p->first->reads)
-        first_over(p, NRT_SUCCESS, NULL);
+        pair_first_over(p, NRT_SUCCESS, NULL);
 }
 
 /* Messages over libfabric may be announced while one before them is under way. */
@@ -331,23 +349,23 @@ static void got_have(struct net_pair *p, const struct msg_transfer *m)
 
     /* wants counts HAVEs here: each is the answer to one WANT */
     if (t == NULL || m->index != p->wants || m->index >= p->told) {
-        protocol_fail(p, "it sent what nobody wants");
+        pair_protocol_fail(p, "it sent what nobody wants");
         return;
     }
     p->wants++;
     if (m->how == MSG_HOW_TOO_LONG) {
         if (t != p->first || m->size <= t->m.size) {
-            protocol_fail(p, "it gave up a message that would have been possible");
+            pair_protocol_fail(p, "it gave up a message that would have been possible");
             return;
         }
         snprintf(why, sizeof(why), "%s sent %" PRIu64 " bytes where %" PRIu64 " fit", p->name,
                  m->size, t->m.size);
-        first_over(p, NRT_FAILURE, why);
+        pair_first_over(p, NRT_FAILURE, why);
         return;
     }
     if (m->size > t->m.size || (m->how == MSG_HOW_DEVICE && !same_instance(p)) ||
         (m->how == MSG_HOW_FABRIC ? !pair_fabric_agreed(p) : pair_fabric_busy(p))) {
-        protocol_fail(p, "it sent more than fits, or by a way that was not agreed");
+        pair_protocol_fail(p, "it sent more than fits, or by a way that was not agreed");
         return;
     }
     t->size = m->size;
@@ -369,10 +387,10 @@ static void got_kept(struct net_pair *p, const struct msg_transfer *m)
     struct net_transfer *t = p->first;
 
     if (t == NULL || t->index != m->index || !t->reads || !t->all) {
-        protocol_fail(p, "it kept what was not read");
+        pair_protocol_fail(p, "it kept what was not read");
         return;
     }
-    first_over(p, NRT_SUCCESS, NULL);
+    pair_first_over(p, NRT_SUCCESS, NULL);
     receives_end(p); /* in order: what came over the connection has waited for it */
 }
 
@@ -385,7 +403,7 @@ static void read_some(struct net_pair *p)
     void *src;
 
     if (t->from > UINT64_MAX - t->at) {
-        protocol_fail(p, "its message is at no address");
+        pair_protocol_fail(p, "its message is at no address");
         return;
     }
     from = t->from + t->at;
@@ -440,6 +458,29 @@ static void got_fail(struct net_pair *p, const struct msg_fail *m)
     pair_fail(p, NRT_FAILURE, "%s gave up: %s", p->name, text);
 }
 
+/* The other end says where its page is, once, before anything that belongs to a transfer. */
+static void got_share(struct net_pair *p, const struct msg_share *m)
+{
+    if (!same_instance(p) || p->share_heard || (p->send ? p->told : p->wants) > 0 ||
+        !pair_share_offered(p, m)) {
+        pair_protocol_fail(p, "its page is nowhere, or comes too late");
+        return;
+    }
+    p->share_heard = true;
+    atomic_store_explicit(&p->state, PAIR_CONNECTED, memory_order_release);
+}
+
+/* Of two ends that talk through memory. What is not said is done by looking. */
+static void handle_shared(struct net_pair *p, const struct msg *m)
+{
+    if (m->type == MSG_SHARE)
+        got_share(p, &m->u.share);
+    else if (p->send && m->type == MSG_ENDED && connected(p))
+        pair_share_ended(p, &m->u.transfer);
+    else if (m->type != MSG_LOOK || !connected(p))
+        pair_protocol_fail(p, "a message that does not belong there");
+}
+
 static void handle(struct net_pair *p, const struct msg *m)
 {
     p->moved_at = pairs_now(p->set);
@@ -448,9 +489,13 @@ static void handle(struct net_pair *p, const struct msg *m)
     } else if (m->type == MSG_BYE) {
         p->line->bye = true;
         pair_fail(p, NRT_FAILURE, "%s has closed its side", p->name);
+    } else if (p->share != NULL) {
+        handle_shared(p, m);
+    } else if (m->type == MSG_SHARE) {
+        got_share(p, &m->u.share);
     } else if (m->type == MSG_FABRIC) {
         if (!pair_fabric_offered(p, &m->u.fabric))
-            protocol_fail(p, "it tells its address on the network too late");
+            pair_protocol_fail(p, "it tells its address on the network too late");
     } else if (p->send && m->type == MSG_WANT) {
         got_want(p, &m->u.transfer);
     } else if (p->send && m->type == MSG_GOT) {
@@ -460,7 +505,7 @@ static void handle(struct net_pair *p, const struct msg *m)
     } else if (!p->send && m->type == MSG_KEPT) {
         got_kept(p, &m->u.transfer);
     } else {
-        protocol_fail(p, "a message that does not belong there");
+        pair_protocol_fail(p, "a message that does not belong there");
     }
 }
 
@@ -472,18 +517,21 @@ static bool message_some(struct net_pair *p)
     bool have;
 
     if (conn_next(&p->line->c, &m, &have, &why) != NRT_SUCCESS) {
-        protocol_fail(p, why.text);
+        pair_protocol_fail(p, why.text);
         return false;
     }
     if (have)
         handle(p, &m);
-    return have && connected(p);
+    return have && moving(p);
 }
 
 static void lost(struct net_pair *p)
 {
     int error = p->line->c.error;
 
+    pair_share_settle(p); /* it may have said in its page that it has them */
+    if (p->line == NULL)
+        return;
     pair_fail(p, NRT_FAILURE,
               "RX, connection closed by remote peer: %s has died or was cut off (%s)", p->name,
               error != 0 ? strerror(error) : "end of stream");
@@ -492,6 +540,11 @@ static void lost(struct net_pair *p)
 /* Input: bytes of a message under way, else messages. */
 static bool input_some(struct net_pair *p)
 {
+    if (p->share != NULL) {
+        bool moved = message_some(p);
+
+        return moving(p) && ((connected(p) && p->share != NULL && pair_share_move(p)) || moved);
+    }
     if (!p->send && pair_fabric_busy(p)) {
         bool moved = take_fabric(p);
 
@@ -511,21 +564,23 @@ static bool move_once(struct net_pair *p)
 {
     bool more = input_some(p);
 
+    if (p->share != NULL)
+        return more && moving(p);
     if (connected(p) && p->send)
         more |= send_some(p);
     else if (connected(p))
         announce_wants(p);
-    return more && connected(p);
+    return more && moving(p);
 }
 
 void pair_move(struct net_pair *p)
 {
     uint64_t end = pairs_now(p->set) + TURN_NS;
 
-    p->more = connected(p);
+    p->more = moving(p);
     while (p->more && pairs_now(p->set) < end)
         p->more = move_once(p);
-    if (!connected(p))
+    if (!moving(p))
         return;
     if (!p->more && p->line->c.ended)
         lost(p);
@@ -535,7 +590,7 @@ void pair_move(struct net_pair *p)
 
 void pair_event(struct net_pair *p)
 {
-    bool reading = !p->send && p->busy != NULL && !p->busy->fabric;
+    bool reading = !p->send && p->busy != NULL && !p->busy->fabric && p->share == NULL;
     struct err why = {0};
 
     conn_flush(&p->line->c);
@@ -560,12 +615,16 @@ void pair_add(struct net_pair *p, struct net_transfer *t)
         p->moved_at = pairs_now(p->set);
     *p->last = t;
     p->last = &t->next;
-    if (p->fresh == NULL)
-        p->fresh = t;
-    p->more = true;
+    if (connected(p) && p->share != NULL) {
+        pair_share_post(p, t);
+    } else {
+        if (p->fresh == NULL)
+            p->fresh = t;
+        p->more = true;
+    }
     if (!connected(p)) {
         while (p->first != NULL)
-            first_over(p, NRT_FAILURE, p->failure.text);
+            pair_first_over(p, NRT_FAILURE, p->failure.text);
     }
 }
 

@@ -144,7 +144,7 @@ static struct msg a_call(void)
 }
 
 /* One of each kind. */
-static unsigned samples(struct frame *out[19])
+static unsigned samples(struct frame *out[22])
 {
     struct msg_bytes parts[2] = {{(const uint8_t *)"ab", 2}, {NULL, 0}};
     struct net_rank ranks[2] = {{.host = "a", .node = "n", .instance = "i", .pid = 1},
@@ -181,7 +181,11 @@ static unsigned samples(struct frame *out[19])
         {.type = MSG_GOT, .u.transfer = {.index = 3}},
         {.type = MSG_KEPT, .u.transfer = {.index = 3}},
         {.type = MSG_FABRIC,
-         .u.fabric = {.provider = msg_text_of("tcp;ofi_rxm"), .address = {.p = nonce, .n = 16}}}};
+         .u.fabric = {.provider = msg_text_of("tcp;ofi_rxm"), .address = {.p = nonce, .n = 16}}},
+        {.type = MSG_SHARE,
+         .u.share = {.addr = (uint64_t)5 << 40, .generation = (uint64_t)7 << 32, .extent = 9}},
+        {.type = MSG_LOOK},
+        {.type = MSG_ENDED, .u.transfer = {.index = 3, .size = (uint64_t)5 << 30}}};
     unsigned n = 0;
 
     ranks[0].blob = "xyz";
@@ -195,7 +199,7 @@ static unsigned samples(struct frame *out[19])
 
 static void every_prefix_is_refused(void **state)
 {
-    struct frame *f[19];
+    struct frame *f[22];
     unsigned n = samples(f);
 
     for (unsigned i = 0; i < n; i++) {
@@ -223,7 +227,7 @@ static void every_prefix_is_refused(void **state)
 
 static void damage_is_survived(void **state)
 {
-    struct frame *f[19];
+    struct frame *f[22];
     unsigned n = samples(f), refused = 0, taken = 0;
 
     for (unsigned i = 0; i < n; i++) {
