@@ -94,6 +94,9 @@ void coll_comm_close(struct coll_comm *comm); /* NULL is fine */
 const struct topo_group *coll_comm_group(const struct coll_comm *comm);
 /* NRT_SUCCESS, or why the communicator is broken. Any thread. */
 NRT_STATUS coll_comm_status(const struct coll_comm *comm);
+/* Whether it may be used again: nor has the rank's link lost the endpoint that it was opened with,
+ * which the next operation would find out. Any thread. */
+bool coll_comm_works(const struct coll_comm *comm);
 
 /* Algorithm and variant of a request for this communicator, whose algorithm the documented table
  * chose, become what stands for them here (sched/tune.h): the same on all members. Not for an

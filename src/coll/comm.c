@@ -415,6 +415,13 @@ NRT_STATUS coll_comm_status(const struct coll_comm *c)
     return c->status;
 }
 
+bool coll_comm_works(const struct coll_comm *c)
+{
+    return c->status == NRT_SUCCESS &&
+           (!c->net ||
+            net_link_group_serves(c->cfg.link, c->net->first_channel / NET_LINK_GROUP_CHANNELS));
+}
+
 /* ---- bells ---- */
 
 /* A waiter says that it sleeps, then looks once more; a raiser raises, then looks whether somebody

@@ -69,7 +69,7 @@ static NRT_STATUS agree_check(const struct shared_want *want, const struct coll_
 static NRT_STATUS agree(struct coll_rank *r, const struct shared_want *want,
                         const struct shared_comm *have, uint64_t *ret_fresh, struct err *err)
 {
-    bool works = have && coll_comm_status(have->comm) == NRT_SUCCESS;
+    bool works = have && coll_comm_works(have->comm);
     struct agree mine = {.id = works ? have->id : 0, .next = ++r->comm_ids, .failed = want->failed};
     struct coll_parts all;
     NRT_STATUS st = members_gather(r, want, &mine, sizeof(mine), &all, err);
@@ -170,15 +170,11 @@ static NRT_STATUS link_open(struct coll_rank *r, struct err *err)
     struct net_job_config jc = {0};
 
     if (r->link)
-        return NRT_SUCCESS;
+        return net_link_renew(r->link, err);
     net_job_config_env(&jc, &r->w->cfg.sink);
     cfg.root = jc.root;
     (void)run_place_proxy(device_place(in), topo_core_device(device_topo(in), r->core),
                           r->w->cfg.first_vnc + r->vnc, &cfg.cpus);
-    if (!r->linked)
-        r->linked = mem_calloc(r->count, sizeof(*r->linked));
-    if (!r->linked)
-        return err_set(err, NRT_RESOURCE, "no memory for %u ranks", r->count);
     return net_link_open(&cfg, &r->link, err);
 }
 
@@ -213,15 +209,9 @@ static NRT_STATUS members_link(struct shared_comm *c, const struct coll_parts *a
     struct coll_rank *r = c->rank;
     NRT_STATUS st = NRT_SUCCESS;
 
-    for (uint32_t i = 0; i < c->n && !st; i++) {
-        uint32_t rank = c->ranks[i];
-
-        if (r->linked[rank])
-            continue;
-        st = net_link_peer(r->link, rank, all->data + all->off[i] + 1,
+    for (uint32_t i = 0; i < c->n && !st; i++)
+        st = net_link_peer(r->link, c->ranks[i], all->data + all->off[i] + 1,
                            all->off[i + 1] - all->off[i] - 1, err);
-        r->linked[rank] = !st;
-    }
     if (!st)
         net_link_watch(r->link, coll_meet_job(c->meet));
     return st;

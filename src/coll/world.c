@@ -168,7 +168,6 @@ static void driver_fini(struct coll_driver *d)
         if (d->scratch[i].size)
             (void)device_free(d->rank.w->cfg.in, &d->scratch[i], &ignored);
     net_link_close(d->rank.link);
-    mem_free(d->rank.linked);
     pthread_mutex_destroy(&d->rank.lock);
 }
 
@@ -177,7 +176,6 @@ static void rank_fini(struct coll_rank *r)
     net_link_close(r->link);
     coll_meet_close(r->meet);
     coll_meet_close(r->alone);
-    mem_free(r->linked);
     mem_free(r->global);
     mem_free(r->places);
     mem_free(r->place_alone);

@@ -144,7 +144,6 @@ struct coll_rank {
     uint32_t id, count;
     struct coll_meet *alone; /* for models of one rank */
     struct net_link *link;   /* to other nodes; NULL: not needed yet */
-    bool *linked;            /* [count]: ranks whose address the link has */
     struct topo_world topo, topo_alone;
     struct topo_place *places, *place_alone; /* of the two */
     struct shared_comm *comms;

@@ -188,4 +188,5 @@ void link_early_free(struct net_link *l)
     while (l->early.first != NULL)
         mem_free(unlink_after(&l->early, NULL));
     mem_free(l->early.buf);
+    l->early.buf = NULL;
 }

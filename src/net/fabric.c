@@ -44,9 +44,12 @@ struct fabric {
     struct fid_cq *cq;
     struct fid_ep *ep;
     uint64_t next_key;
+    uint32_t memories; /* registered */
+    bool retired;
 };
 
 struct fabric_memory {
+    struct fabric *f;
     struct fid_mr *mr;
 };
 
@@ -260,6 +263,14 @@ void fabric_stop(struct fabric *f)
     f->ep = NULL;
 }
 
+void fabric_retire(struct fabric *f)
+{
+    fabric_stop(f);
+    f->retired = true;
+    if (f->memories == 0)
+        fabric_close(f);
+}
+
 const char *fabric_provider(const struct fabric *f)
 {
     return f->info->fabric_attr->prov_name;
@@ -321,14 +332,21 @@ NRT_STATUS fabric_register(struct fabric *f, void *p, size_t size, struct fabric
         return err_set(err, NRT_RESOURCE, "provider %s registers no %zu bytes: %s",
                        fabric_provider(f), size, f->lib.strerror(-rc));
     }
+    m->f = f;
+    f->memories++;
     *ret = m;
     return NRT_SUCCESS;
 }
 
 void fabric_unregister(struct fabric_memory *m)
 {
+    struct fabric *f = m->f;
+
     fi_close(&m->mr->fid);
     mem_free(m);
+    f->memories--;
+    if (f->retired && f->memories == 0)
+        fabric_close(f);
 }
 
 /* --- messages ----------------------------------------------------------------------------------

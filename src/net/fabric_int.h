@@ -28,9 +28,11 @@ struct fabric_completion {
 NRT_STATUS fabric_open(const struct addr *local, const char *only, char *why_not, size_t why_size,
                        struct fabric **ret, struct err *err);
 void fabric_close(struct fabric *f);
-/* The endpoint alone: nothing is moved any more, and nothing completes. Only close may follow, and
- * unregister. */
+/* The endpoint alone: nothing is moved any more, and nothing completes. Only close or retire may
+ * follow, and unregister. */
 void fabric_stop(struct fabric *f);
+/* Stops it; what is left of it goes with the last memory that is registered with it. */
+void fabric_retire(struct fabric *f);
 const char *fabric_provider(const struct fabric *f);
 NRT_STATUS fabric_address(struct fabric *f, uint8_t buf[256], size_t *ret_size, struct err *err);
 NRT_STATUS fabric_peer(struct fabric *f, const void *address, size_t size, uint64_t *ret,

@@ -4,13 +4,10 @@
  * leaves nothing that a late completion could hurt. */
 #include "net/link.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/base.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "net/link_int.h"
 #include "run/run.h"
@@ -58,7 +55,7 @@ void link_request_free_if_over(struct net_link *l, struct net_request *r)
     l->free = r;
 }
 
-static void request_fail(struct net_link *l, struct net_request *r, const char *why)
+void link_request_fail(struct net_link *l, struct net_request *r, const char *why)
 {
     if (r->done)
         return;
@@ -81,7 +78,7 @@ void link_lose_locked(struct net_link *l, uint32_t rank, const char *why)
     for (struct net_request *r = l->busy; r != NULL; r = r->next) {
         if (r->done || (r->peer == NET_NO_RANK ? rank != NET_NO_RANK : !l->peers[r->peer].lost))
             continue;
-        request_fail(l, r, l->why);
+        link_request_fail(l, r, l->why);
         if (r->in_provider)
             fabric_cancel(l->f, r);
     }
@@ -105,11 +102,11 @@ static void owned_over(struct net_link *l, struct net_request *r, const struct f
         char why[96];
 
         snprintf(why, sizeof(why), "it sent more than the %u bytes that were posted", r->size);
-        request_fail(l, r, why);
+        link_request_fail(l, r, why);
     } else if (c->error != 0) {
-        request_fail(l, r, strerror(c->error));
+        link_request_fail(l, r, strerror(c->error));
     } else if (!r->send && (c->tag & TAG_STAMP) != r->stamp) {
-        request_fail(l, r, "it does another operation");
+        link_request_fail(l, r, "it does another operation");
     } else if (!r->done) {
         if (!r->send)
             r->size = (uint32_t)c->size;
@@ -140,6 +137,24 @@ static enum fabric_result receive(struct net_link *l, uint64_t tag, uint64_t ign
     return FABRIC_DONE;
 }
 
+/* Why no message can be posted; NULL: it can. */
+static const char *refusal(const struct net_link *l, bool send, uint32_t channel, uint32_t rank)
+{
+    const struct link_peer *p = rank < l->world ? &l->peers[rank] : NULL;
+    uint32_t group = channel / NET_LINK_GROUP_CHANNELS;
+    bool anybody = rank == NET_NO_RANK && !send;
+
+    if (l->stopped || (anybody && l->job_lost) || (p != NULL && p->lost))
+        return l->why;
+    if (group < l->oldest)
+        return LINK_STOP_TEXT;
+    if (anybody)
+        return NULL;
+    if (p == NULL || !p->known)
+        return "its address is not known";
+    return group < p->oldest ? LINK_MOVED_TEXT : NULL;
+}
+
 static enum net_posted post_locked(struct net_link *l, bool send, uint32_t channel,
                                    const struct net_entry *e, uint32_t size,
                                    struct net_request **ret, struct err *err)
@@ -149,14 +164,14 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     bool anybody = e->peer == NET_NO_RANK;
     struct net_request *r;
     enum fabric_result how;
+    const char *why;
     int error = 0;
 
     if (!send)
         link_early_end(l);
-    if (l->stopped || (anybody ? send || l->job_lost : p == NULL || !p->known || p->lost)) {
-        err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer,
-                l->stopped || l->job_lost || (p != NULL && p->lost) ? l->why
-                                                                    : "its address is not known");
+    why = refusal(l, send, channel, e->peer);
+    if (why != NULL) {
+        err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer, why);
         return NET_FAILED;
     }
     r = link_request_new(l);
@@ -261,7 +276,8 @@ static void received_count(struct net_link *l, const struct fabric_completion *c
 {
     uint32_t from = (uint32_t)(c->tag >> 48), channel = (uint32_t)(c->tag >> 16);
 
-    if ((c->error == 0 || c->truncated) && from < l->world && channel != OWN_CHANNEL)
+    if ((c->error == 0 || c->truncated) && from < l->world && channel != OWN_CHANNEL &&
+        channel / NET_LINK_GROUP_CHANNELS >= l->peers[from].oldest)
         l->peers[from].received++;
 }
 
@@ -350,45 +366,6 @@ void net_link_look(struct net_link *l)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* The link's own have no owner, and one of them is always under way. */
-static bool dropped_under_way(const struct net_link *l)
-{
-    for (const struct net_request *r = l->busy; r != NULL; r = r->next) {
-        if (!r->owned && !r->own && r->in_provider)
-            return true;
-    }
-    return false;
-}
-
-static void stop_locked(struct net_link *l)
-{
-    struct net_request *next;
-
-    snprintf(l->why, sizeof(l->why),
-             "the endpoint was closed, because a peer stopped in the middle of a message");
-    fabric_stop(l->f);
-    l->stopped = true;
-    l->early.take = NULL;
-    for (struct net_request *r = l->busy; r != NULL; r = next) {
-        next = r->next;
-        r->in_provider = false;
-        request_fail(l, r, l->why);
-        link_request_free_if_over(l, r);
-    }
-}
-
-void net_link_settle(struct net_link *l, uint64_t limit_ns)
-{
-    uint64_t end = run_now_ns() + limit_ns;
-
-    pthread_mutex_lock(&l->lock);
-    while (!l->stopped && dropped_under_way(l) && run_now_ns() < end)
-        (void)link_progress_locked(l, FABRIC_BATCH);
-    if (!l->stopped && dropped_under_way(l))
-        stop_locked(l);
-    pthread_mutex_unlock(&l->lock);
-}
-
 void net_link_expect(struct net_link *l, bool waits)
 {
     pthread_mutex_lock(&l->lock);
@@ -399,25 +376,8 @@ void net_link_expect(struct net_link *l, bool waits)
     pthread_mutex_unlock(&l->lock);
 }
 
-uint32_t net_link_group_free(struct net_link *l)
-{
-    uint32_t n;
-
-    pthread_mutex_lock(&l->lock);
-    n = l->group_free;
-    pthread_mutex_unlock(&l->lock);
-    return n;
-}
-
-void net_link_group_hold(struct net_link *l, uint32_t number)
-{
-    pthread_mutex_lock(&l->lock);
-    if (number >= l->group_free)
-        l->group_free = number + 1;
-    pthread_mutex_unlock(&l->lock);
-}
-
-/* --- memory and peers --------------------------------------------------------------------------
+/* --- memory, job and counters
+ * ----------------------------------------------------------------------
  */
 
 NRT_STATUS net_memory_register(struct net_link *l, void *p, size_t size, struct net_memory **ret,
@@ -442,34 +402,11 @@ void net_memory_release(struct net_link *l, struct net_memory *m)
     pthread_mutex_unlock(&l->lock);
 }
 
-NRT_STATUS net_link_peer(struct net_link *l, uint32_t rank, const void *address, size_t size,
-                         struct err *err)
-{
-    NRT_STATUS st = NRT_SUCCESS;
-
-    pthread_mutex_lock(&l->lock);
-    if (rank >= l->world || l->peers[rank].known)
-        st = err_set(err, NRT_INVALID, "rank %u has an address already, or is not in the world",
-                     rank);
-    else
-        st = fabric_peer(l->f, address, size, &l->peers[rank].at, err);
-    if (st == NRT_SUCCESS)
-        l->peers[rank].known = true;
-    pthread_mutex_unlock(&l->lock);
-    return st;
-}
-
 void net_link_watch(struct net_link *l, struct net_job *job)
 {
     pthread_mutex_lock(&l->lock);
     l->job = job;
     pthread_mutex_unlock(&l->lock);
-}
-
-size_t net_link_address(const struct net_link *l, uint8_t buf[NET_ADDRESS_MAX])
-{
-    memcpy(buf, l->address, l->address_size);
-    return l->address_size;
 }
 
 const char *net_link_provider(const struct net_link *l)
@@ -539,44 +476,6 @@ static void proxy_end(struct net_link *l)
 /* --- making and ending -------------------------------------------------------------------------
  */
 
-/* The local address from which the root is reached; a datagram socket tells without sending. */
-static NRT_STATUS local_for(const char *root, struct addr *ret, struct err *err)
-{
-    struct addr to;
-    int fd;
-    NRT_STATUS st = addr_parse(root != NULL ? root : "127.0.0.1:1", &to, err);
-
-    if (st != NRT_SUCCESS)
-        return st;
-    fd = fd_keep(socket(to.sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    ret->len = sizeof(ret->sa);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&to.sa, to.len) != 0 ||
-        getsockname(fd, (struct sockaddr *)&ret->sa, &ret->len) != 0)
-        st = err_set(err, NRT_INVALID,
-                     "No interface found in the same subnet as remote address %s: %s", root,
-                     strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return st;
-}
-
-static NRT_STATUS link_start(struct net_link *l, const struct net_link_config *cfg, struct err *err)
-{
-    char why_not[512];
-    struct addr local;
-    NRT_STATUS st = local_for(cfg->root, &local, err);
-
-    if (st == NRT_SUCCESS)
-        st = fabric_open(&local, cfg->provider, why_not, sizeof(why_not), &l->f, err);
-    if (st == NRT_SUCCESS)
-        st = fabric_address(l->f, l->address, &l->address_size, err);
-    if (st != NRT_SUCCESS)
-        return st;
-    LOGI(l->log, LOG_NRT, "net_link", "rank %u uses libfabric provider %s%s%s", l->rank,
-         fabric_provider(l->f), why_not[0] != '\0' ? "; not " : "", why_not);
-    return NRT_SUCCESS;
-}
-
 NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **ret, struct err *err)
 {
     struct net_link *l = mem_zalloc(sizeof(*l));
@@ -601,7 +500,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
     else if (l->peers == NULL)
         st = err_set(&why, NRT_RESOURCE, "out of memory for %u peers", cfg->world);
     else
-        st = link_start(l, cfg, &why);
+        st = link_endpoint_open(l, cfg->root, cfg->provider, &why);
     if (st == NRT_SUCCESS && !cfg->by_hand) {
         link_own_receive(l);
         st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
@@ -642,15 +541,7 @@ void net_link_close(struct net_link *l)
     if (l->have_proxy)
         link_farewell(l);
     proxy_end(l);
-    /* The endpoint first: after that nothing completes any more. */
-    if (l->forgotten_memory != NULL)
-        fabric_unregister(l->forgotten_memory);
-    if (l->early.memory != NULL)
-        fabric_unregister(l->early.memory);
-    if (l->f != NULL)
-        fabric_close(l->f);
-    mem_free(l->forgotten);
-    link_early_free(l);
+    link_endpoint_close(l); /* first: after that nothing completes any more */
     requests_free(l->busy);
     requests_free(l->free);
     mem_free(l->peers);

@@ -54,12 +54,20 @@ void net_link_close(struct net_link *l);
 void net_link_give_up(struct net_link *l);
 const char *net_link_provider(const struct net_link *l);
 
-/* This end's address, for the job's blob; at most NET_ADDRESS_MAX bytes. */
-size_t net_link_address(const struct net_link *l, uint8_t buf[NET_ADDRESS_MAX]);
-/* Where a rank is: bytes that its net_link_address gave. Twice for one rank is refused.
- * NRT_INVALID. */
+/* This end's address, for the job's blob or the members of a communicator; at most NET_ADDRESS_MAX
+ * bytes. It changes with net_link_renew only. */
+size_t net_link_address(struct net_link *l, uint8_t buf[NET_ADDRESS_MAX]);
+/* Where a rank is: bytes that its net_link_address gave. The same again changes nothing. Others
+ * say that it has a new endpoint: what is under way with it fails, and so does what communicators
+ * post that were held before. NRT_INVALID; NRT_RESOURCE; NRT_NETWORK_PROXY_FAILURE: this link's
+ * endpoint is closed. */
 NRT_STATUS net_link_peer(struct net_link *l, uint32_t rank, const void *address, size_t size,
                          struct err *err);
+/* Before a communicator is opened: a new endpoint of the same provider, where net_link_settle had
+ * to close the last one; else nothing. Its peers have to be told of again, and to be told. What was
+ * posted before, or is posted for communicators that were held before, fails. NRT_FAILURE,
+ * NRT_RESOURCE: there is none, and the link stays closed. Logs. */
+NRT_STATUS net_link_renew(struct net_link *l, struct err *err);
 /* Watches a job and makes progress of it, now and then: when it has lost a rank, everything under
  * way fails with the job's words. Rank 0 leaving in order is no loss. The job must outlive the
  * link. */
@@ -81,7 +89,10 @@ void net_memory_release(struct net_link *l, struct net_memory *m); /* NULL is fi
 #define NET_LINK_GROUP_CHANNELS 64u
 #define NET_LINK_GROUP_MAX      (UINT32_MAX / NET_LINK_GROUP_CHANNELS)
 uint32_t net_link_group_free(struct net_link *l);
-void net_link_group_hold(struct net_link *l, uint32_t number); /* and all below it */
+/* And all below it. */
+void net_link_group_hold(struct net_link *l, uint32_t number);
+/* False: its messages fail, because the endpoint for which it was held is closed. */
+bool net_link_group_serves(struct net_link *l, uint32_t number);
 
 /* Nobody here receives on the communicator's channels any more, nor ever will: what still comes is
  * taken and forgotten, so that no peer that leaves waits for somebody to read it. */
@@ -94,8 +105,8 @@ struct net_wire net_link_wire(struct net_link *l);
 
 /* After requests were dropped: until the provider has let go of their memory. One that it still
  * holds after limit_ns (a message half way, from a peer that has stopped) costs the endpoint: it is
- * closed, and everything on this link fails. Either way nobody reads or writes that memory any
- * more. */
+ * closed, and everything on this link fails until net_link_renew. Either way nobody reads or writes
+ * that memory any more. */
 void net_link_settle(struct net_link *l, uint64_t limit_ns);
 
 /* Somebody waits for a message from anybody, a greeting of a peer, until he says that he does no

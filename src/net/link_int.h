@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Private to the net room: a link from the inside, for its files: requests, peers and progress
- * (link.c), messages that come too early (early.c), and how links part (farewell.c). */
+ * (link.c), the endpoint and the peers' addresses (endpoint.c), messages that come too early
+ * (early.c), and how links part (farewell.c). */
 #ifndef NET_LINK_INT_H
 #define NET_LINK_INT_H
 
@@ -40,8 +41,15 @@ struct net_request {
     struct err failure;
 };
 
+/* Why messages fail: this rank's endpoint has gone, or the peer's. */
+#define LINK_STOP_TEXT  "the endpoint was closed, because a peer stopped in the middle of a message"
+#define LINK_MOVED_TEXT "it has another endpoint since the communicator was opened"
+
 struct link_peer {
-    uint64_t at; /* the provider's name for it */
+    uint64_t at;      /* the provider's name for it */
+    uint8_t *address; /* what it has told; NULL: nothing yet */
+    size_t address_size;
+    uint32_t oldest; /* number of the first communicator that uses its endpoint */
     bool known, lost;
     bool talked;             /* something was posted for it */
     bool leaving, answered;  /* it has said farewell; it has answered ours */
@@ -75,6 +83,7 @@ struct net_link {
     struct fabric *f;
     struct log *log;
     uint32_t rank, world;
+    struct addr local; /* of the interface that leads to the root */
     uint8_t address[NET_ADDRESS_MAX];
     size_t address_size;
     struct link_peer *peers; /* world */
@@ -85,7 +94,9 @@ struct net_link {
     struct link_early early;
     struct net_job *job;
     bool job_lost;
-    bool stopped;                /* the endpoint is closed */
+    bool stopped;                /* the endpoint is closed, until the next communicator */
+    uint32_t endpoints;          /* how many it has had */
+    uint32_t oldest;             /* number of the first communicator that uses the endpoint */
     bool hurry;                  /* no farewell */
     bool leaves;                 /* says farewell itself: it receives nothing more */
     bool owes;                   /* some peer is owed an answer */
@@ -106,12 +117,21 @@ struct net_link {
 struct net_request *link_request_new(struct net_link *l);
 /* Neither the provider nor the owner has it any more: it is gone. */
 void link_request_free_if_over(struct net_link *l, struct net_request *r);
+/* Its owner finds it failed at the next test. Without effect on one that is done. */
+void link_request_fail(struct net_link *l, struct net_request *r, const char *why);
 /* Everything under way with the rank, or with every rank (NET_NO_RANK), fails; the provider is
  * asked to let go. */
 void link_lose_locked(struct net_link *l, uint32_t rank, const char *why);
 unsigned link_progress_locked(struct net_link *l, unsigned budget);
 /* A request of the link's own, which nobody owns; NULL: out of memory. */
 struct net_request *link_own_new(struct net_link *l, uint32_t peer);
+
+/* The first endpoint, of a link that has none. Without the lock, as the next. NRT_INVALID: root;
+ * NRT_FAILURE; NRT_RESOURCE. */
+NRT_STATUS link_endpoint_open(struct net_link *l, const char *root, const char *provider,
+                              struct err *err);
+/* And the end of the last one, with all that the link has for its own messages. */
+void link_endpoint_close(struct net_link *l);
 
 /* A turn in which nothing has come: takes the message at the head of a connection, if something is
  * under way and nothing has come for long. */
@@ -125,7 +145,7 @@ bool link_early_over(struct net_link *l, const struct fabric_completion *c);
 struct early_message *link_early_find(struct net_link *l, uint64_t tag, uint64_t ignore);
 /* Forgets those of a communicator that is closed. */
 void link_early_drop(struct net_link *l, uint32_t number);
-/* After the endpoint has been closed: what is left, and the buffer. Without the lock. */
+/* After the endpoint has been closed: what is left, and the buffer. */
 void link_early_free(struct net_link *l);
 
 /* One more receive for what peers' links say to this one. Without any, farewells stay unanswered:
