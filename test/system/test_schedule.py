@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 
 TOOL = sys.argv.pop(1)
 SVG = "{http://www.w3.org/2000/svg}"
+TABLE = ["--op", "all_gather_v", "--alg", "mesh", "--ranks", "3", "--table"]
 RING = ["--op", "all_gather", "--alg", "ring", "--ranks", "4", "--count", "64", "--channels", "1"]
 
 
@@ -50,6 +51,31 @@ class Schedule(unittest.TestCase):
         self.assertEqual([x.split()[1:] for x in flows],
                          [[str(r), str((r + 1) % 4), str(3 * 64)] for r in range(4)])
 
+    def moved(self, op, *args):
+        """(from, to) -> elements, of ranks that send each other some."""
+        rc, out, err = run("--op", op, "--alg", "mesh", "--ranks", "3", "--counts", "--check", *args)
+        self.assertEqual((rc, err), (0, ""))
+        self.assertIn("proved: 3 ranks", out)
+        flows = {}
+        for x in out.split("\n\n")[1].splitlines()[1:]:
+            if x.startswith("proved"):
+                continue
+            _, source, to, elements = map(int, x.split())
+            flows[source, to] = flows.get((source, to), 0) + elements
+        return {k: n for k, n in flows.items() if n}
+
+    def test_tables(self):
+        pairs = [(s, d) for s in range(3) for d in range(3) if s != d]
+        given = [5, 0, 7]
+        self.assertEqual(self.moved("all_gather_v", "--table", "5,0,7"),
+                         {(s, d): given[s] for s, d in pairs if given[s]})
+        self.assertEqual(self.moved("reduce_scatter_v", "--table", "5,0,7"),
+                         {(s, d): given[d] for s, d in pairs if given[d]})
+        rows = [[1, 2, 3], [4, 5, 0], [7, 8, 9]]
+        self.assertEqual(self.moved("all_to_all_v", "--table", "1,2,3,4,5,0,7,8,9"),
+                         {(s, d): rows[s][d] for s, d in pairs if rows[s][d]})
+        self.assertEqual(self.moved("all_to_all_v", "--count", "6"), {k: 6 for k in pairs})
+
     def test_picture(self):
         with tempfile.TemporaryDirectory() as d:
             path = os.path.join(d, "x.svg")
@@ -82,6 +108,12 @@ class Schedule(unittest.TestCase):
                 ((*RING, "--count", "12x"), "--count wants a number"),
                 ((*RING, "--count", "99999999999999999999"), "--count wants a number"),
                 ((*RING, "--rank", "4"), "--rank 4: there are 4 ranks"),
+                ((*RING, "--table", "1,2,3,4"), "--table: all_gather has blocks of one length"),
+                ((*TABLE, "1,2"), "--table wants 3 numbers"),
+                ((*TABLE, "1,2,3,4"), "number 3 is \"3,4\""),
+                ((*TABLE, "1,,3"), "number 2 is \",3\""),
+                ((*TABLE, "1,2,4294967296"), "number 3 is"),
+                ((*TABLE, "4294967295,4294967295,1"), "exceed 2^32"),
                 ((*RING, "extra"), "usage:"),
                 ((*RING, "--what"), "usage:")):
             rc, out, err = run(*args)

@@ -3,6 +3,7 @@
  * executed: only the pure rooms work here. */
 #include "group.h"
 #include "opennrt.h"
+#include "schedule_table.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -23,7 +24,8 @@ static void help(FILE *to)
             "usage: opennrt schedule --op OP --alg ALG [--ranks N] [options]\n\n"
             "Prints what every rank does, step by step (docs/modules/sched.md has the form).\n\n"
             "      --op OP           all_gather, reduce_scatter, all_reduce, all_to_all, permute,\n"
-            "                        sendrecv, barrier\n"
+            "                        sendrecv, barrier, all_gather_v, reduce_scatter_v,\n"
+            "                        all_to_all_v\n"
             "      --alg ALG         ring, mesh, mesh_one, mesh_two, kangaring, rdh, hier,\n"
             "                        flat_ring, pairs\n"
             "      --intra ALG       inside a node, with --alg hier (default ring)\n"
@@ -34,6 +36,9 @@ static void help(FILE *to)
             "      --instance TYPE   of the nodes (default trn2.48xlarge)\n"
             "      --lnc N           logical core size (default: of the type)\n"
             "      --count N         elements, as the operation counts them (default 1024)\n"
+            "      --table N,N,...   of the variable forms: elements of the block of every rank;\n"
+            "                        all_to_all_v: those that rank 0 sends, then of rank 1, ...\n"
+            "                        (default: --count for all)\n"
             "      --dtype BYTES     size of an element: 1, 2, 4 (default) or 8\n"
             "      --in-place        input and output share memory\n"
             "      --channels N      0: what the topology offers (default)\n"
@@ -45,7 +50,7 @@ static void help(FILE *to)
 }
 
 struct job {
-    const char *op, *alg, *intra, *inter, *variant, *instance, *svg;
+    const char *op, *alg, *intra, *inter, *variant, *instance, *svg, *table;
     uint64_t ranks, nodes, lnc, count, elem_size, channels, rank;
     bool in_place, one_rank, check, counts;
 };
@@ -172,15 +177,13 @@ static int proof_print(const struct sched *s, const struct sched_request *req,
     return EXIT_OK;
 }
 
-static int schedule_show(const struct job *job, const struct topo_group *g,
-                         struct sched_request *req)
+static int schedule_show(const struct job *job, const struct sched_request *req)
 {
     struct sched_check_source source;
     struct sched *s;
     struct err err = {0};
     int rc = EXIT_OK;
 
-    req->group = g;
     if (sched_create(req, &s, &err) != NRT_SUCCESS)
         return failed(&err);
     if (job->one_rank && job->rank >= sched_ranks(s)) {
@@ -199,7 +202,7 @@ static int schedule_show(const struct job *job, const struct topo_group *g,
     if (rc == EXIT_OK && job->svg)
         rc = picture_write(s, req, &source, job);
     if (!job->check && !job->counts && !job->svg)
-        rc = steps_print(s, g, job);
+        rc = steps_print(s, req->group, job);
     sched_check_close(&source);
     sched_destroy(s);
     return rc;
@@ -211,6 +214,7 @@ static int job_run(const struct job *job, struct sched_request *req)
     struct topo_world world;
     struct topo_group g;
     struct topo_pair *pairs = NULL;
+    uint32_t *cells = NULL;
     int rc = group_open("opennrt schedule", &place, &world, &g);
 
     if (rc != EXIT_OK)
@@ -220,7 +224,12 @@ static int job_run(const struct job *job, struct sched_request *req)
         req->pairs = pairs;
         req->pair_count = pairs ? g.n : 0;
     }
-    rc = schedule_show(job, &g, req);
+    req->group = &g;
+    if (sched_op_varies(req->op) && !schedule_table_fill(job->table, job->count, req, &cells))
+        rc = EXIT_USAGE;
+    else
+        rc = schedule_show(job, req);
+    free(cells);
     free(pairs);
     topo_group_fini(&g);
     return rc;
@@ -250,9 +259,12 @@ static bool request_make(const struct job *job, struct sched_request *req)
                                   .in_place = job->in_place,
                                   .channels = (uint32_t)job->channels};
     req->tensors = req->op == SCHED_BARRIER ? 0 : 1;
-    if (req->op == SCHED_OP_COUNT || sched_op_varies(req->op)) {
-        fprintf(stderr, "opennrt schedule: --op: unknown operation \"%s\", or one with tables\n",
-                job->op);
+    if (req->op == SCHED_OP_COUNT) {
+        fprintf(stderr, "opennrt schedule: --op: unknown operation \"%s\"\n", job->op);
+        return false;
+    }
+    if (job->table && !sched_op_varies(req->op)) {
+        fprintf(stderr, "opennrt schedule: --table: %s has blocks of one length\n", job->op);
         return false;
     }
     if (req->variant == SCHED_VARIANT_COUNT) {
@@ -263,25 +275,17 @@ static bool request_make(const struct job *job, struct sched_request *req)
            alg_named("inter", job->inter, &req->inter);
 }
 
-static const struct option options[] = {{"op", required_argument, NULL, 'o'},
-                                        {"alg", required_argument, NULL, 'a'},
-                                        {"intra", required_argument, NULL, 'y'},
-                                        {"inter", required_argument, NULL, 'x'},
-                                        {"variant", required_argument, NULL, 'v'},
-                                        {"instance", required_argument, NULL, 'i'},
-                                        {"svg", required_argument, NULL, 's'},
-                                        {"ranks", required_argument, NULL, 'n'},
-                                        {"nodes", required_argument, NULL, 'N'},
-                                        {"lnc", required_argument, NULL, 'l'},
-                                        {"count", required_argument, NULL, 'c'},
-                                        {"dtype", required_argument, NULL, 'd'},
-                                        {"channels", required_argument, NULL, 'k'},
-                                        {"rank", required_argument, NULL, 'r'},
-                                        {"in-place", no_argument, NULL, 'p'},
-                                        {"check", no_argument, NULL, 'C'},
-                                        {"counts", no_argument, NULL, 'T'},
-                                        {"help", no_argument, NULL, 'h'},
-                                        {NULL, 0, NULL, 0}};
+static const struct option options[] = {
+    {"op", required_argument, NULL, 'o'},      {"alg", required_argument, NULL, 'a'},
+    {"intra", required_argument, NULL, 'y'},   {"inter", required_argument, NULL, 'x'},
+    {"variant", required_argument, NULL, 'v'}, {"instance", required_argument, NULL, 'i'},
+    {"svg", required_argument, NULL, 's'},     {"ranks", required_argument, NULL, 'n'},
+    {"nodes", required_argument, NULL, 'N'},   {"lnc", required_argument, NULL, 'l'},
+    {"count", required_argument, NULL, 'c'},   {"table", required_argument, NULL, 't'},
+    {"dtype", required_argument, NULL, 'd'},   {"channels", required_argument, NULL, 'k'},
+    {"rank", required_argument, NULL, 'r'},    {"in-place", no_argument, NULL, 'p'},
+    {"check", no_argument, NULL, 'C'},         {"counts", no_argument, NULL, 'T'},
+    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
 
 /* One option; false: wrong, and said so. */
 static bool option_take(struct job *job, int c, const char *arg)
@@ -316,6 +320,9 @@ static bool option_take(struct job *job, int c, const char *arg)
         return number("lnc", arg, 2, &job->lnc);
     case 'c':
         return number("count", arg, UINT64_MAX, &job->count);
+    case 't':
+        job->table = arg;
+        return true;
     case 'd':
         return number("dtype", arg, 8, &job->elem_size);
     case 'k':
