@@ -208,6 +208,6 @@ const struct sched_algorithm sched_ring = {
     .key = ring_key,
     .needs = ring_needs,
     .phases = {{"ring open", ring_open_count, ring_open},
-               {"ring hop", ring_hops_count, ring_hop},
+               {"ring hop", ring_hops_count, ring_hop, .one_way = true},
                {"ring close", NULL, ring_close}},
 };

@@ -229,6 +229,10 @@ void sched_iter_rewind(struct sched_iter *it);
  * NRT_SUCCESS or NRT_RESOURCE (memory ran out; the stream is not complete). */
 const struct sched_step *sched_iter_next(struct sched_iter *it);
 NRT_STATUS sched_iter_status(const struct sched_iter *it);
+/* For who counts routes only: leaves out what is left of the phase under way, if all that it writes
+ * to other ranks goes to one (a ring's hops). Numbers of later steps are not those of a whole walk.
+ * False: the phase is not such a one, nothing is left out. */
+bool sched_iter_skip(struct sched_iter *it);
 
 /* ---- names ---- */
 

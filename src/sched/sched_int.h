@@ -288,6 +288,7 @@ struct sched_phase {
     const char *name;
     uint64_t (*count)(const struct sched_where *w); /* iterations; NULL: one */
     void (*body)(const struct sched_where *w, uint64_t i, struct sched_iter *it);
+    bool one_way; /* all bodies of a rank and channel write to one other rank */
 };
 
 #define SCHED_PHASES_MAX 8

@@ -92,20 +92,21 @@ uint64_t sched_hold_elems(const struct sched_where *w)
     return s->g->nodes * sched_span_len(sched_span_cut(all, s->req.elem_size, s->channels, 0));
 }
 
+/* A cut has parts of one length, then at most one shorter, then empty ones; a channel's share of the
+ * shorter one may be longer than that of the others. */
 uint64_t sched_chunk_len_max(const struct sched_where *w)
 {
-    uint64_t max = 0;
+    const struct sched *s = w->s;
+    uint64_t max = sched_chunk_len(w, 0), elems = s->prefix[s->req.tensors], part, len;
+    uint32_t n = w->st->shape->n;
 
-    if (!whole_vector(w->s))
-        return sched_chunk_len(w, 0);
-    for (uint32_t q = 0; q < w->st->shape->n; q++) {
-        uint64_t len = sched_chunk_len(w, q);
-
-        max = len > max ? len : max;
-        if (len == 0)
-            break; /* cut: none follows */
-    }
-    return max;
+    if (!whole_vector(s) || w->st->undivided || w->st->scope == SCHED_INTER || elems == 0)
+        return max;
+    part = sched_span_len(sched_cut(elems, s->req.elem_size, n, 0));
+    if (elems / part >= n)
+        return max;
+    len = sched_chunk_len(w, (uint32_t)(elems / part));
+    return len > max ? len : max;
 }
 
 void sched_pieces_begin(struct sched_pieces *p, const struct sched_where *w, struct sched_range r)

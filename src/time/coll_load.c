@@ -126,6 +126,8 @@ static NRT_STATUS rank_walk(struct load *l, const struct sched *tiny, uint32_t r
                 ok = transfer_count(l, rank, step, &place);
             else if (!net && far_chip(l->g, rank, step, &chip))
                 (void)load_run(&place, step->phase, chip);
+            if (ok && step->count > 0 && (net || far_chip(l->g, rank, step, &chip)))
+                (void)sched_iter_skip(it); /* the rest adds no run and no sender */
         }
         if (!st) {
             st = ok ? sched_iter_status(it) : NRT_RESOURCE;
