@@ -173,6 +173,24 @@ static void ring_hop(const struct sched_where *w, uint64_t i, struct sched_iter 
         gather_hop(w, &r, hop - r.scatter_hops, round, slice, arrival, it);
 }
 
+/* Hops between the first and the last of the scatter, or of the gather, are alike where they send
+ * chunks of one length, and post receives of such: these are for hops ahead. */
+static uint64_t ring_alike(const struct sched_where *w, uint64_t i)
+{
+    struct ring r = ring_of(w);
+    uint32_t equal = sched_chunks_equal(w), hop = (uint32_t)(i / r.slices % r.hops), at = hop;
+    bool scatter = hop < r.scatter_hops;
+    uint32_t end = scatter ? r.scatter_hops : r.hops - 1;
+    uint32_t ahead = w->s->req.slots / r.slices + 2;
+
+    if (hop == 0 || i % r.slices != 0 || (w->st->scatter && hop == r.scatter_hops) ||
+        w->s->req.tensors > 1) /* whose borders cut chunks into pieces */
+        return 0;
+    while (at < end && chunk_behind(w, &r, scatter ? at + 1 : at - r.scatter_hops) < equal)
+        at++;
+    return at - hop > ahead ? (uint64_t)(at - hop - ahead) * r.slices : 0;
+}
+
 static void ring_close(const struct sched_where *w, uint64_t i, struct sched_iter *it)
 {
     struct ring r = ring_of(w);
@@ -208,6 +226,6 @@ const struct sched_algorithm sched_ring = {
     .key = ring_key,
     .needs = ring_needs,
     .phases = {{"ring open", ring_open_count, ring_open},
-               {"ring hop", ring_hops_count, ring_hop, .one_way = true},
+               {"ring hop", ring_hops_count, ring_hop, true, ring_alike},
                {"ring close", NULL, ring_close}},
 };

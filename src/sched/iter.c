@@ -187,12 +187,3 @@ NRT_STATUS sched_iter_status(const struct sched_iter *it)
 {
     return it->status;
 }
-
-bool sched_iter_skip(struct sched_iter *it)
-{
-    if (!it->phase || !it->phase->one_way)
-        return false;
-    it->i = it->n;
-    it->pos = it->count;
-    return true;
-}

@@ -229,10 +229,31 @@ void sched_iter_rewind(struct sched_iter *it);
  * NRT_SUCCESS or NRT_RESOURCE (memory ran out; the stream is not complete). */
 const struct sched_step *sched_iter_next(struct sched_iter *it);
 NRT_STATUS sched_iter_status(const struct sched_iter *it);
-/* For who counts routes only: leaves out what is left of the phase under way, if all that it writes
- * to other ranks goes to one (a ring's hops). Numbers of later steps are not those of a whole walk.
- * False: the phase is not such a one, nothing is left out. */
+
+/* ---- rows of equal bodies ----
+ * A phase emits its steps in bodies, a few at a time. In a phase of one way, as the hops of a ring,
+ * all that a rank and channel writes to others goes to one. */
+
+/* For who counts routes only: leaves out what is left of the phase under way, if it is of one way.
+ * Numbers of later steps are not those of a whole walk. False: it is not, nothing is left out. */
 bool sched_iter_skip(struct sched_iter *it);
+
+struct sched_body {
+    uint32_t part;   /* a phase, in its turn */
+    uint64_t number; /* of the next body in it */
+};
+/* Where the iterator stands; false: in the middle of a body, or not in a phase of one way. */
+bool sched_iter_body(const struct sched_iter *it, struct sched_body *ret);
+/* A copy of an iterator that stands between two bodies. NRT_RESOURCE. */
+NRT_STATUS sched_iter_clone(const struct sched_iter *it, struct sched_iter **ret);
+/* Bodies from here on that do the same row of steps but for names of chunks; may be 0. The row has
+ * a body for each slice (sched_request.slices). */
+uint64_t sched_iter_alike(const struct sched_iter *it);
+/* Whether the bodies since `before`, a copy of the same iterator, can be repeated: every slot has
+ * been used equally often. */
+bool sched_iter_repeats(const struct sched_iter *it, const struct sched_iter *before);
+/* As if these bodies had been done `times` more often; those in front are to be alike. */
+void sched_iter_repeat(struct sched_iter *it, const struct sched_iter *before, uint64_t times);
 
 /* ---- names ---- */
 

@@ -127,6 +127,8 @@ uint32_t sched_key_source(uint32_t i);
  * chunk run from 0 to this length and are the same at every rank and place. */
 uint64_t sched_chunk_len(const struct sched_where *w, uint32_t q);
 uint64_t sched_chunk_len_max(const struct sched_where *w);
+/* How many chunks, from chunk 0 on, are as long as chunk 0 at least. */
+uint32_t sched_chunks_equal(const struct sched_where *w);
 /* Elements of SITE_HOLD for one channel. */
 uint64_t sched_hold_elems(const struct sched_where *w);
 
@@ -289,6 +291,8 @@ struct sched_phase {
     uint64_t (*count)(const struct sched_where *w); /* iterations; NULL: one */
     void (*body)(const struct sched_where *w, uint64_t i, struct sched_iter *it);
     bool one_way; /* all bodies of a rank and channel write to one other rank */
+    /* Bodies from i on that do the same row of steps, but for names of chunks; NULL: not known. */
+    uint64_t (*alike)(const struct sched_where *w, uint64_t i);
 };
 
 #define SCHED_PHASES_MAX 8

@@ -92,20 +92,30 @@ uint64_t sched_hold_elems(const struct sched_where *w)
     return s->g->nodes * sched_span_len(sched_span_cut(all, s->req.elem_size, s->channels, 0));
 }
 
-/* A cut has parts of one length, then at most one shorter, then empty ones; a channel's share of the
- * shorter one may be longer than that of the others. */
-uint64_t sched_chunk_len_max(const struct sched_where *w)
+/* A cut has parts of one length, then at most one shorter, then empty ones. */
+uint32_t sched_chunks_equal(const struct sched_where *w)
 {
     const struct sched *s = w->s;
-    uint64_t max = sched_chunk_len(w, 0), elems = s->prefix[s->req.tensors], part, len;
+    uint64_t elems = s->prefix[s->req.tensors], part;
     uint32_t n = w->st->shape->n;
 
-    if (!whole_vector(s) || w->st->undivided || w->st->scope == SCHED_INTER || elems == 0)
-        return max;
+    if (!whole_vector(s) || w->st->undivided || elems == 0)
+        return n;
+    if (w->st->scope == SCHED_INTER)
+        elems = sched_span_len(section(w, s->g->index[w->rank]));
     part = sched_span_len(sched_cut(elems, s->req.elem_size, n, 0));
-    if (elems / part >= n)
+    return part == 0 || elems / part >= n ? n : (uint32_t)(elems / part);
+}
+
+/* A channel's share of the shorter chunk may be longer than that of the others. */
+uint64_t sched_chunk_len_max(const struct sched_where *w)
+{
+    uint32_t equal = sched_chunks_equal(w);
+    uint64_t max = sched_chunk_len(w, 0), len;
+
+    if (equal == w->st->shape->n)
         return max;
-    len = sched_chunk_len(w, (uint32_t)(elems / part));
+    len = sched_chunk_len(w, equal);
     return len > max ? len : max;
 }
 

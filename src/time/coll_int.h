@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of collective times share. coll_load.c counts who shares links and interfaces,
- * coll_cost.c costs one step, coll_match.c keeps what signals were sent when, collective.c walks.
- */
+ * coll_cost.c costs one step, coll_match.c keeps what signals were sent when, collective.c walks,
+ * coll_repeat.c goes over what repeats itself. */
 #ifndef TIME_COLL_INT_H
 #define TIME_COLL_INT_H
 
@@ -119,5 +119,63 @@ bool match_loosen(struct match *m, uint32_t sequencer, unsigned sem, uint32_t pe
 /* As match_wait, of signals that the sequencer itself sends to a rank. */
 const struct moment *match_own(const struct match *m, uint32_t sequencer, unsigned sem,
                                uint32_t peer, uint32_t value);
+
+/* By how much a sequencer, its queue and its interface got later in a period of a long row of equal
+ * hops. */
+struct steps {
+    struct moment now, queue, nic;
+};
+/* By which of them `was` has become `is`, or by nothing; NULL: by something else. */
+const struct moment *moment_step_of(const struct moment *was, const struct moment *is,
+                                    const struct steps *steps);
+void moment_later(struct moment *m, const struct moment *step, uint64_t times);
+
+/* Signals sent by every row, for match_repeats; *ret is the caller's to free. False: no memory. */
+bool match_counts(const struct match *m, size_t **ret, size_t *ret_rows);
+/* Whether every row has either sent nothing since `counts` was taken, or its last signals are those
+ * of then, a step of its sequencer later: as many as were sent since, and `more`. */
+bool match_repeats(const struct match *m, const size_t *counts, size_t rows, size_t more,
+                   const struct steps *steps);
+/* As if what was sent since had been sent `times` more often; older signals are forgotten. */
+void match_repeat(struct match *m, const size_t *counts, size_t more, const struct steps *steps,
+                  uint64_t times);
+
+/* ---- the walk (collective.c) ---- */
+
+struct sequencer {
+    uint32_t id, rank, channel;
+    struct sched_iter *it;
+    const struct sched_step *step; /* that it waits at, or NULL */
+    bool ended, waited;            /* waited: stood still since its last transfer */
+    struct moment now;
+    struct moment queue;                /* the DMA queue is free */
+    struct moment nic;                  /* the interface is free */
+    struct moment done;                 /* all transfers so far are complete */
+    struct moment own[SCHED_BUF_COUNT]; /* its last write to this buffer of its own rank is */
+    struct load_place place;
+    double engines;  /* ns of all DMA engines of the rank that its transfers take */
+    double from, to; /* its last transfer: on its queue or the interface */
+};
+
+struct walk {
+    struct costs c;
+    struct match *match;
+    struct sequencer *seq;
+    uint32_t count;
+    bool memory; /* it has not run out */
+    struct time_collective *ret;
+    struct noted *noted;   /* NULL: nobody asked */
+    struct repeat *repeat; /* NULL: no long rows of equal hops */
+};
+
+/* ---- rows of equal hops (coll_repeat.c) ---- */
+
+/* *ret is NULL where there are none that are worth it. NRT_RESOURCE. */
+NRT_STATUS repeat_make(const struct walk *w, struct repeat **ret);
+void repeat_free(struct repeat *r); /* NULL is fine */
+/* Whether the sequencer, which is between two steps, has to stand until the others are there. */
+bool repeat_parks(struct repeat *r, const struct sequencer *q);
+/* Nobody can go on. False: none of them stands because of repeat_parks. */
+bool repeat_turn(struct repeat *r, struct walk *w);
 
 #endif

@@ -66,6 +66,14 @@ static bool far_chip(const struct topo_group *g, uint32_t rank, const struct sch
     return false;
 }
 
+static bool writes_out(uint32_t rank, const struct sched_step *step)
+{
+    for (unsigned i = 0; i < step->ndst; i++)
+        if (step->dst[i].rank != rank)
+            return true;
+    return false;
+}
+
 static bool transfer_count(struct load *l, uint32_t rank, const struct sched_step *step,
                            struct load_place *place)
 {
@@ -126,7 +134,7 @@ static NRT_STATUS rank_walk(struct load *l, const struct sched *tiny, uint32_t r
                 ok = transfer_count(l, rank, step, &place);
             else if (!net && far_chip(l->g, rank, step, &chip))
                 (void)load_run(&place, step->phase, chip);
-            if (ok && step->count > 0 && (net || far_chip(l->g, rank, step, &chip)))
+            if (ok && step->count > 0 && (net || writes_out(rank, step)))
                 (void)sched_iter_skip(it); /* the rest adds no run and no sender */
         }
         if (!st) {

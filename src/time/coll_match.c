@@ -7,10 +7,11 @@
 #define NOTHING UINT32_MAX
 #define FIRST   (UINT32_MAX - 1) /* instead of a number: that peer's first row */
 
-/* The signals of one sequencer to one peer, in order; number: of the peer among those of its role.
- */
+/* The signals of one sequencer to one peer, in order. The first ones may be forgotten. */
 struct row {
+    uint32_t sequencer;
     struct moment *at;
+    uint64_t forgotten;
     size_t count, cap;
 };
 
@@ -152,7 +153,7 @@ static bool row_make(struct match *m, uint32_t sequencer, unsigned sem, uint32_t
 
     if (number == NOTHING || !mem_grow((void **)&m->row, &m->row_cap, m->rows + 1, sizeof(*m->row)))
         return false;
-    m->row[m->rows] = (struct row){0};
+    m->row[m->rows] = (struct row){.sequencer = sequencer};
     e = take(m, key, &fresh);
     if (!e)
         return false;
@@ -192,11 +193,17 @@ static const struct moment *row_at(const struct match *m, const struct entry *e,
 {
     static const struct moment start;
 
+    const struct row *row;
+
     if (value == 0)
         return &start;
-    if (e->kind == ENTRY_NONE || value > m->row[e->value].count)
+    if (e->kind == ENTRY_NONE)
         return NULL;
-    return &m->row[e->value].at[value - 1];
+    row = &m->row[e->value];
+    if (value > row->forgotten + row->count)
+        return NULL;
+    /* what is forgotten was sent before the oldest that is kept */
+    return &row->at[value > row->forgotten ? value - row->forgotten - 1 : 0];
 }
 
 const struct moment *match_wait(struct match *m, uint32_t sequencer, unsigned sem, uint32_t peer,
@@ -239,4 +246,65 @@ const struct moment *match_own(const struct match *m, uint32_t sequencer, unsign
                                uint32_t peer, uint32_t value)
 {
     return row_at(m, find(m, &(struct entry){ENTRY_TO, sequencer, sem, peer, 0, 0}), value);
+}
+
+/* ---- repeating ---- */
+
+bool match_counts(const struct match *m, size_t **ret, size_t *ret_rows)
+{
+    *ret = mem_calloc(m->rows + 1, sizeof(**ret));
+    if (!*ret)
+        return false;
+    for (size_t i = 0; i < m->rows; i++)
+        (*ret)[i] = m->row[i].count;
+    *ret_rows = m->rows;
+    return true;
+}
+
+/* By what the row's last `kept` signals are later than as many before its last `sent`; NULL: they
+ * differ by this and that. */
+static const struct moment *row_step(const struct row *row, size_t sent, size_t kept,
+                                     const struct steps *steps)
+{
+    const struct moment *last = &row->at[row->count - 1];
+    const struct moment *step = moment_step_of(last - sent, last, &steps[row->sequencer]);
+
+    for (size_t k = 1; k < kept && step; k++)
+        if (moment_step_of(last - k - sent, last - k, &steps[row->sequencer]) != step)
+            step = NULL;
+    return step;
+}
+
+bool match_repeats(const struct match *m, const size_t *counts, size_t rows, size_t more,
+                   const struct steps *steps)
+{
+    if (m->rows != rows)
+        return false;
+    for (size_t i = 0; i < rows; i++) {
+        const struct row *row = &m->row[i];
+        size_t sent = row->count - counts[i], kept = sent + more;
+
+        if (sent > 0 && (kept > counts[i] || !row_step(row, sent, kept, steps)))
+            return false;
+    }
+    return true;
+}
+
+void match_repeat(struct match *m, const size_t *counts, size_t more, const struct steps *steps,
+                  uint64_t times)
+{
+    for (size_t i = 0; i < m->rows; i++) {
+        struct row *row = &m->row[i];
+        size_t sent = row->count - counts[i], kept = sent + more;
+        const struct moment *step;
+
+        if (sent == 0)
+            continue;
+        step = row_step(row, sent, kept, steps);
+        row->forgotten += row->count - kept + times * sent;
+        memmove(row->at, row->at + row->count - kept, kept * sizeof(*row->at));
+        row->count = kept;
+        for (size_t k = 0; k < kept; k++)
+            moment_later(&row->at[k], step, times);
+    }
 }

@@ -1,37 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The walk: every sequencer of every representative goes on until it waits for a signal that has
  * not been sent, in turn, until all are at their end. What a moment is does not depend on the order
- * of these turns, only on the waits. */
+ * of these turns, only on the waits. Long rows of equal hops are gone over once they repeat
+ * (coll_repeat.c). */
 #include "time/collective.h"
 
 #include <string.h>
 
 #include "time/coll_int.h"
-
-struct sequencer {
-    uint32_t id, rank, channel;
-    struct sched_iter *it;
-    const struct sched_step *step; /* that it waits at, or NULL */
-    bool ended, waited;            /* waited: stood still since its last transfer */
-    struct moment now;
-    struct moment queue;                /* the DMA queue is free */
-    struct moment nic;                  /* the interface is free */
-    struct moment done;                 /* all transfers so far are complete */
-    struct moment own[SCHED_BUF_COUNT]; /* its last write to this buffer of its own rank is */
-    struct load_place place;
-    double engines;  /* ns of all DMA engines of the rank that its transfers take */
-    double from, to; /* its last transfer: on its queue or the interface */
-};
-
-struct walk {
-    struct costs c;
-    struct match *match;
-    struct sequencer *seq;
-    uint32_t count;
-    bool memory; /* it has not run out */
-    struct time_collective *ret;
-    struct noted *noted; /* NULL: nobody asked */
-};
 
 /* ---- steps ---- */
 
@@ -157,6 +133,8 @@ static bool sequencer_run(struct walk *w, struct sequencer *q)
     bool moved = false;
 
     while (w->memory) {
+        if (!q->step && w->repeat && repeat_parks(w->repeat, q))
+            return moved;
         if (!q->step)
             q->step = sched_iter_next(q->it);
         if (!q->step) {
@@ -233,7 +211,7 @@ static void walk_all(struct walk *w)
             moved |= sequencer_run(w, &w->seq[i]);
             going |= !w->seq[i].ended;
         }
-        if (going && !moved)
+        if (going && !moved && !(w->repeat && repeat_turn(w->repeat, w)))
             loosen(w);
     }
 }
@@ -312,6 +290,8 @@ static NRT_STATUS collective(const struct sched *s, const struct time_rates *rat
     st = match_make(s, &w.match);
     if (!st)
         st = sequencers_make(&w, s);
+    if (!st)
+        st = repeat_make(&w, &w.repeat);
     if (!st) {
         walk_all(&w);
         st = w.memory ? NRT_SUCCESS : NRT_RESOURCE;
@@ -320,6 +300,7 @@ static NRT_STATUS collective(const struct sched *s, const struct time_rates *rat
         report(&w);
     for (uint32_t i = 0; i < w.count; i++)
         sched_iter_destroy(w.seq[i].it);
+    repeat_free(w.repeat);
     mem_free(w.seq);
     match_free(w.match);
     load_free(load);

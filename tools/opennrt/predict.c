@@ -143,6 +143,7 @@ static void tail_print(const struct job *job, uint32_t unknown)
 
 static int sizes_predict(const struct job *job, struct time_question *q)
 {
+    struct time_answer a = {0};
     struct time_rates rates;
     uint32_t unknown = 0;
     struct err err = {0};
@@ -154,10 +155,10 @@ static int sizes_predict(const struct job *job, struct time_question *q)
     q->rates = &rates;
     head_print(job, q->group);
     for (size_t i = 0; i < job->size_count; i++) {
-        struct time_answer a;
+        bool same = i > 0 && job->sizes[i] >= q->size && job->sizes[i] <= a.size; /* rounded up */
 
         q->size = job->sizes[i];
-        if (time_predict(q, &a, &err) != NRT_SUCCESS)
+        if (!same && time_predict(q, &a, &err) != NRT_SUCCESS)
             return failed(&err);
         unknown |= a.time.unknown;
         if (job->json)

@@ -9,10 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "draw.h"
 #include "time/collective.h"
 
 #define MANY 1e300 /* bytes per ns that cost nothing */
@@ -338,6 +340,56 @@ static void many_ranks(void **state)
     topo_group_fini(&p.group);
 }
 
+/* Long rings are not walked hop by hop once they repeat. Whoever wants to know what a rank moves
+ * walks all of them: that is the oracle. Times may differ by rounding, steps not at all. */
+static void ring_is_walked(const struct sched_request *req)
+{
+    struct time_collective gone, walked;
+    struct time_moves moves;
+    struct err err = {0};
+    struct sched *s;
+
+    if (sched_create(req, &s, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    assert_int_equal(time_collective(s, NULL, &gone, &err), NRT_SUCCESS);
+    assert_int_equal(time_collective_moves(s, NULL, 0, &walked, &moves, &err), NRT_SUCCESS);
+    assert_near(gone.ns, walked.ns);
+    assert_near(gone.engines_ns, walked.engines_ns);
+    for (int i = 0; i < TIME_PART_COUNT; i++)
+        assert_true(fabs(gone.part_ns[i] - walked.part_ns[i]) <= 1e-6 * walked.ns);
+    assert_int_equal(gone.steps, walked.steps);
+    assert_int_equal(gone.loose, walked.loose);
+    time_moves_fini(&moves);
+    sched_destroy(s);
+}
+
+static void long_rings_repeat(void **state)
+{
+    static const enum sched_op ops[] = {SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER, SCHED_ALL_REDUCE};
+    const char *given = getenv("OPENNRT_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 0) : 4231, drawn = seed;
+
+    (void)state;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    for (unsigned i = 0; i < 6; i++) {
+        uint32_t nodes = 32 + (uint32_t)(draw_next(&drawn) % 16);
+        uint64_t count = 1 + draw_next(&drawn) % (64 << 10);
+        struct sched_request req = {.op = ops[i / 2],
+                                    .alg = SCHED_FLAT_RING,
+                                    .tensors = 1,
+                                    .elem_size = 4,
+                                    .counts = &count};
+        struct place p;
+
+        if (req.op == SCHED_ALL_REDUCE)
+            count = count % 300 * 1024 + 1 + count; /* chunks of several lengths, some empty */
+        place_open(&p, "trn1.32xlarge", 1, nodes, 0, NULL, 0);
+        req.group = &p.group;
+        ring_is_walked(&req);
+        topo_group_fini(&p.group);
+    }
+}
+
 static void names_are_reversible(void **state)
 {
     (void)state;
@@ -361,6 +413,7 @@ int main(void)
         cmocka_unit_test(only_staged_schedules),
         cmocka_unit_test(all_algorithms),
         cmocka_unit_test(many_ranks),
+        cmocka_unit_test(long_rings_repeat),
         cmocka_unit_test(names_are_reversible),
     };
 
