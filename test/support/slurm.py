@@ -12,7 +12,7 @@ import threading
 from ports import port_kept
 
 WAIT = 90  # seconds for what a loaded machine may delay
-PROGRAMS = ('slurmctld', 'slurmd', 'srun', 'salloc', 'scancel', 'sbcast', 'scontrol')
+PROGRAMS = ('slurmctld', 'slurmd', 'srun', 'salloc', 'scancel', 'sbcast', 'scontrol', 'squeue')
 NODES = ('127.0.0.1', '127.0.0.2')
 
 CONF = """\
@@ -81,7 +81,8 @@ class Daemon:
             self.process.wait(WAIT)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        self.reader.join()
+            self.process.wait()
+        self.reader.join(WAIT)  # whoever inherited the pipe may still hold it
         self.process.stdout.close()
 
 
@@ -92,6 +93,10 @@ class Slurm:
         missing = [p for p in PROGRAMS if not shutil.which(p)]
         if missing:
             raise Unavailable('not installed: ' + ' '.join(missing))
+        try:
+            self.user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError as e:
+            raise Unavailable('the user has no name') from e
         self.dir, self.daemons = folder, []
         self.env = dict(env, SLURM_CONF=os.path.join(folder, 'slurm.conf'))
         self.configure()
@@ -111,8 +116,8 @@ class Slurm:
         os.mkdir(os.path.join(self.dir, 'state'))
         self.write('cgroup.conf', '')
         self.write('prolog.sh', PROLOG, 0o755)
-        conf = CONF.format(dir=self.dir, host=socket.gethostname().split('.')[0], user=pwd.getpwuid(os.getuid()).pw_name,
-                           port=first, first=100000 + os.getpid())
+        conf = CONF.format(dir=self.dir, host=socket.gethostname().split('.')[0], user=self.user, port=first,
+                           first=100000 + os.getpid())
         for i, node in enumerate(NODES):
             os.mkdir(os.path.join(self.dir, 'spool-' + node))
             conf += 'NodeName=%s NodeAddr=%s Port=%d CPUs=%d\n' % (node, node, first + 1 + i, max(4, os.cpu_count() or 1))
@@ -142,6 +147,11 @@ class Slurm:
         out = subprocess.run(['squeue', '-h', '-t', 'running,pending', '-o', '%i'], env=self.env, check=True, capture_output=True, text=True,
                              timeout=WAIT).stdout
         return out.split()
+
+    def cancel(self):
+        """What a check has left: its tasks would outlive the daemons."""
+        for job in self.jobs():
+            subprocess.run(['scancel', job], env=self.env, check=False, timeout=WAIT)
 
     def stop(self):
         for d in reversed(self.daemons):

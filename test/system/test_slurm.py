@@ -128,7 +128,10 @@ def main():
                 check(slurm)
                 print('ok ' + check.__name__, flush=True)
         finally:
-            slurm.stop()
+            try:
+                slurm.cancel()
+            finally:
+                slurm.stop()
             for node in NODES:
                 subprocess.run([OPENNRT, 'reset'], env=dict(env, OPENNRT_INSTANCE='%s-%s' % (INSTANCE, node)),
                                stdout=subprocess.DEVNULL, check=False)

@@ -236,9 +236,6 @@ class Serving(ViewCase):
                 self.assertEqual(os.listdir(place + '/opennrt/explorer/profiles/global'), [made[0] + '@latest'])
             proves('tool-151')
 
-    # ---- databases ----
-
-    @unittest.skipUnless(DATABASES, 'built without libcurl')
     def links_are_replaced(self, argv, path, files):
         """A link of a profile's name is replaced; what it leads to stays."""
         with tempfile.TemporaryDirectory() as other:
@@ -252,6 +249,9 @@ class Serving(ViewCase):
             self.assertEqual(sorted(os.listdir(path)), files)
             self.assertEqual(len(os.listdir(os.path.dirname(path))), 5)
 
+    # ---- databases ----
+
+    @unittest.skipUnless(DATABASES, 'built without libcurl')
     def test_database(self):
         """Every row of the tables is a point of its own in a bucket of its own."""
         db = Database('a token')
