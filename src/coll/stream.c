@@ -419,16 +419,22 @@ static bool members_within(const struct shared_comm *c, const struct shared_comm
     return k < d->n;
 }
 
+/* Whether all members of c drop alike what this rank has not begun of it: all of them have seen the
+ * refusal, and none has begun what comes behind it in its stream. */
+static bool dropped_alike(const struct coll_streams *s, const struct shared_comm *c)
+{
+    return s->refused && c->stream == s->refused->stream && members_within(c, s->refused);
+}
+
 /* Nobody must wait for what was accepted here, whether it has begun or waits for the operation
- * before it. Where that was refused on all its members alike, none of them has begun what follows.
- */
+ * before it. */
 static void stream_abandon(const struct coll_streams *s, struct stream *st, const char *why)
 {
     for (uint32_t i = st->ended; i < st->count; i++) {
         struct shared_comm *c = stream_op(st, i)->e->comm;
         bool begun = st->running && i == st->ended;
 
-        if (c && (begun || !s->refused || !members_within(c, s->refused)))
+        if (c && (begun || !dropped_alike(s, c)))
             (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me,
                             "the execution of rank %u ended before its operation: %s", c->me, why);
     }
@@ -531,11 +537,14 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
 
 void coll_table_failed(struct coll_table *t, const char *why)
 {
+    const struct coll_streams *s = &t->rank->streams;
+
     for (unsigned core = 0; core < CORE_MAX; core++)
         for (uint32_t i = 0; i < t->count[core]; i++) {
             const struct coll_entry *e = &t->entry[core][i];
 
-            if (e->kind == ENTRY_IDLE || e->run == t->rank->streams.runs || e->comm->n == 1)
+            if (e->kind == ENTRY_IDLE || e->run == s->runs || e->comm->n == 1 ||
+                dropped_alike(s, e->comm))
                 continue;
             (void)coll_fail(e->comm->comm, NRT_EXEC_HW_ERR_COLLECTIVES, e->comm->me,
                             "the execution of rank %u ended before its %s: %s", e->comm->me,

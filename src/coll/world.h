@@ -126,7 +126,8 @@ void coll_table_destroy(struct coll_table *t);
 void coll_table_use(struct coll_table *t, uint64_t timeout_ns);
 /* The run has failed, for a reason of its own (a line of text): members that wait for operations
  * which it has not begun, or will, are told now, and not by their limit. Their communicators are
- * broken. What it has begun at least once is taken for begun. By the thread that drives the core,
+ * broken, unless all members have dropped alike what is left, behind an operation whose counts do
+ * not fit. What it has begun at least once is taken for begun. By the thread that drives the core,
  * after core_finish. */
 void coll_table_failed(struct coll_table *t, const char *why);
 /* Why the collectives of the model cannot be executed any more: what broke one of its

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tables of variable-size collectives are tensors: what stands in them is found out when they run,
  * and may be anything. Wrong ones fail the execution on every rank, change nothing, and the model
- * executes the next ones. */
+ * executes the next ones, with what its program does behind them in the same group. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,20 +32,23 @@ struct job {
     unsigned rank;
     struct table wrong, right;
     NRT_STATUS loaded, refused, ran;
-    bool kept; /* the output, by the refused execution */
-    float y[IN];
+    bool kept; /* the outputs, by the refused execution */
+    float y[IN], z[IN];
 };
 
+/* y: of the operation; z: of the sum of x behind it. */
 static struct bytes table_neff(const char *op)
 {
     struct neff_build *b = neff_build_create("tables");
     uint64_t n = IN;
     int x = neff_build_input(b, 0, "x", "float32", 1, &n);
     int y = neff_build_output(b, 0, "y", "float32", 1, &n);
-    struct neff_build_coll_range in = {x, 0, 4 * n}, out = {y, 0, 4 * n};
+    int z = neff_build_output(b, 0, "z", "float32", 1, &n);
+    struct neff_build_coll_range in = {x, 0, 4 * n}, out = {y, 0, 4 * n}, sum = {z, 0, 4 * n};
     uint32_t list[RANKS] = {0, 1};
     struct neff_build_coll_group group = {list, RANKS};
     struct neff_build_coll c = coll_floats(op, &group, &in, &out);
+    struct neff_build_coll behind = coll_floats("all_reduce", &group, &in, &sum);
     struct prog p;
 
     if (strcmp(op, "reduce_scatter_v") == 0)
@@ -53,8 +56,10 @@ static struct bytes table_neff(const char *op)
     c.has_metadata = true;
     c.metadata_var = neff_build_input(b, 0, "m", "uint32", 2, (uint64_t[]){3, RANKS});
     assert_int_equal(neff_build_collective(b, 0, &c), 0);
+    assert_int_equal(neff_build_collective(b, 0, &behind), 1);
     prog_init(&p, ISA_SP);
     coll_prog(&p, 0, 1);
+    coll_prog(&p, 1, 2);
     prog_done(&p, b, 0);
     return neff_finish(b, NULL);
 }
@@ -78,7 +83,7 @@ static void *job_run(void *arg)
     struct job *j = arg;
     struct bytes f = table_neff(j->op);
     float x[IN];
-    nrt_tensor_t *xt, *yt, *mt;
+    nrt_tensor_t *xt, *yt, *zt, *mt;
     nrt_model_t *m;
     struct io io;
 
@@ -90,18 +95,21 @@ static void *job_run(void *arg)
     xt = io_add(&io, true, "x", DEV, (int)j->rank, sizeof(x));
     mt = io_add(&io, true, "m", DEV, (int)j->rank, 3 * RANKS * sizeof(uint32_t));
     yt = io_add(&io, false, "y", DEV, (int)j->rank, sizeof(j->y));
+    zt = io_add(&io, false, "z", DEV, (int)j->rank, sizeof(j->z));
     for (uint32_t i = 0; i < IN; i++)
         x[i] = value(j->rank, i);
     assert_ok(nrt_tensor_write(xt, x, 0, sizeof(x)));
     put_table(mt, &j->wrong, j->rank);
     j->refused = nrt_execute(m, io.in, io.out);
     assert_ok(nrt_tensor_read(yt, j->y, 0, sizeof(j->y)));
+    assert_ok(nrt_tensor_read(zt, j->z, 0, sizeof(j->z)));
     j->kept = true;
     for (uint32_t i = 0; i < IN; i++)
-        j->kept = j->kept && j->y[i] == 0;
+        j->kept = j->kept && j->y[i] == 0 && j->z[i] == 0;
     put_table(mt, &j->right, j->rank);
     j->ran = nrt_execute(m, io.in, io.out);
     assert_ok(nrt_tensor_read(yt, j->y, 0, sizeof(j->y)));
+    assert_ok(nrt_tensor_read(zt, j->z, 0, sizeof(j->z)));
     io_fini(&io);
     assert_ok(nrt_unload(m));
     return NULL;
@@ -136,10 +144,14 @@ static void wrong_then_right(const char *op, const struct table *wrong, const ch
         assert_int_equal(j[r].refused, NRT_INVALID);
         assert_true(j[r].kept);
         assert_int_equal(j[r].ran, NRT_SUCCESS);
-        for (uint32_t i = 0; i < IN; i++)
+        for (uint32_t i = 0; i < IN; i++) {
             if (j[r].y[i] != expected(op, &right, r, i))
                 fail_msg("%s: element %u at rank %u is %g, not %g", op, i, r, (double)j[r].y[i],
                          (double)expected(op, &right, r, i));
+            if (j[r].z[i] != value(0, i) + value(1, i))
+                fail_msg("the sum behind %s: element %u at rank %u is %g, not %g", op, i, r,
+                         (double)j[r].z[i], (double)(value(0, i) + value(1, i)));
+        }
     }
 }
 
