@@ -323,6 +323,8 @@ static void proxy_check(struct coll_comm *c, const struct coll_connector *k)
     /* where nobody was lost the peer may do something else: it is asked what */
     if (coll_net_culprit(c, c->n) == c->n)
         coll_tell_ask(c, k->peer);
+    if (c->status)
+        return; /* why the wire broke */
     coll_where(c, where, sizeof(where));
     coll_differ_text(c, k->peer, differ);
     coll_fail(c, NRT_NETWORK_PROXY_FAILURE, coll_net_culprit(c, k->peer), "%s: %s%s", where,

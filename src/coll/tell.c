@@ -272,6 +272,8 @@ void coll_tell_ask(struct coll_comm *c, uint32_t rank)
         (void)net_link_progress(c->cfg.link, 16);
         news = look_locked(c);
     }
+    if (news.failure)
+        coll_failure_take(c, news.failure);
 }
 
 /* What coll_tell_progress does, by a load, whose thread is not that of the operations: a failure is
