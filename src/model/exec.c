@@ -112,6 +112,24 @@ static void events_copy(struct time_events *to, const struct time_events *from)
     memcpy(to->ev, from->ev, to->count * sizeof(*to->ev));
 }
 
+/* The core's program does not begin: other ranks must not wait for operations that nobody will
+ * trigger. The core is owned. */
+static void colls_fail(const struct model *m, struct instance *in, const struct err *err)
+{
+    coll_table_use(in->colls, m->env.timeout_ns);
+    coll_table_failed(in->colls, err->text);
+}
+
+/* The same, for a node of the host that has failed before it. */
+static void colls_fail_owning(struct model *m, struct instance *in, const struct err *err)
+{
+    if (!m->solo)
+        (void)owner_take(m, in->lc);
+    colls_fail(m, in, err);
+    if (!m->solo)
+        run_owner_give(&in->lc->owner);
+}
+
 /* One NeuronCore node; the core is owned. */
 static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
                                 const struct model_call *call, struct err *err)
@@ -128,6 +146,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         if (status != NRT_SUCCESS) {
             LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
             tell_failure(m, in, call, NULL, err);
+            colls_fail(m, in, err);
             return status;
         }
         coll_table_use(in->colls, m->env.timeout_ns);
@@ -184,18 +203,6 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     return status;
 }
 
-/* A node of the host has failed before the core's program has begun: other ranks must not wait for
- * operations that nobody will trigger. */
-static void colls_fail(struct model *m, struct instance *in, const struct err *err)
-{
-    if (!m->solo)
-        (void)owner_take(m, in->lc);
-    coll_table_use(in->colls, m->env.timeout_ns);
-    coll_table_failed(in->colls, err->text);
-    if (!m->solo)
-        run_owner_give(&in->lc->owner);
-}
-
 /* A numerical error does not end the walk: the outputs are complete. */
 static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *f,
                             const struct model_call *call, struct err *err)
@@ -214,7 +221,7 @@ static NRT_STATUS run_nodes(struct model *m, struct instance *in, struct frame *
             if (status != NRT_SUCCESS)
                 LOGE(m->h->cfg.log, LOG_NMGR, "dlr_infer", "%s", err->text);
             if (status != NRT_SUCCESS && in->colls && !core_ran)
-                colls_fail(m, in, err);
+                colls_fail_owning(m, in, err);
         } else if (m->solo) {
             status = run_core_node(m, in, f, i, call, err);
         } else {
