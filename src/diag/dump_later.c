@@ -92,9 +92,11 @@ void dump_later_wait(struct dump_later *l)
 {
     pthread_mutex_lock(&l->lock);
     while (l->joinable) {
+        pthread_t t = l->thread; /* a later one may be started while this one is joined */
+
         l->joinable = false;
         pthread_mutex_unlock(&l->lock);
-        pthread_join(l->thread, NULL);
+        pthread_join(t, NULL);
         pthread_mutex_lock(&l->lock);
     }
     pthread_mutex_unlock(&l->lock);
