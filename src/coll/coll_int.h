@@ -55,6 +55,9 @@ struct coll_op {
     uint64_t what; /* op, alg, dtype, bytes */
     uint64_t how;  /* the signature again, that readers see what belongs together; the rest */
 };
+/* The mark of what is published under this parity of the number, while it belongs to no operation:
+ * its number has the other parity. */
+#define COLL_MARK_NONE(parity) ((parity) ? 0 : UINT64_C(1) << 32)
 
 /* What the owner of the area publishes. */
 struct coll_publish {
@@ -64,8 +67,8 @@ struct coll_publish {
     _Atomic uint32_t wait_for; /* value of the counter, or number of the line */
     _Atomic uint32_t cpu;      /* 1 + where it ran at its last look; 0: not known */
     struct {
-        _Atomic uint64_t mark, what, how;   /* as in struct coll_op */
-    } op[2];                                /* the last two; index is the parity of the number */
+        _Atomic uint64_t mark, what, how; /* as in struct coll_op; mark: none while others change */
+    } op[2];                              /* the last two; index is the parity of the number */
     _Atomic uint64_t in[SCHED_TENSORS_MAX]; /* device addresses of the tensors of `started` */
     _Atomic uint64_t out[SCHED_TENSORS_MAX];
 };

@@ -124,11 +124,16 @@ static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64
         atomic_store_explicit(&pub->in[t], in[t], memory_order_relaxed);
         atomic_store_explicit(&pub->out[t], out[t], memory_order_relaxed);
     }
+    /* pairs with op_said: who reads what belongs to the new mark does not find the old one after it
+     */
+    atomic_store_explicit(&pub->op[i].mark, COLL_MARK_NONE(i), memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
     atomic_store_explicit(&pub->op[i].what, p->said.what, memory_order_relaxed);
     atomic_store_explicit(&pub->op[i].how, p->said.how, memory_order_relaxed);
     atomic_store_explicit(&pub->op[i].mark, (uint64_t)(uint32_t)c->seq << 32 | p->signature,
-                          memory_order_relaxed);
-    atomic_store_explicit(&pub->started, c->seq, memory_order_relaxed);
+                          memory_order_release);
+    /* release: who sees the number sees its operation */
+    atomic_store_explicit(&pub->started, c->seq, memory_order_release);
     c->flying = device_flight_begin(&c->flight, c->seq, p->what, p->bytes, p->step_count);
 }
 

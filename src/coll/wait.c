@@ -109,6 +109,20 @@ static void publish_wait(struct coll_comm *c, bool waiting)
                             : 0);
 }
 
+/* What a rank of my node says of its operations of this parity. Between two of them, or when it
+ * began one meanwhile, the mark belongs to none. */
+static struct coll_op op_said(const struct coll_publish *pub, unsigned i)
+{
+    struct coll_op op = {.mark = atomic_load_explicit(&pub->op[i].mark, memory_order_acquire),
+                         .what = atomic_load_explicit(&pub->op[i].what, memory_order_relaxed),
+                         .how = atomic_load_explicit(&pub->op[i].how, memory_order_relaxed)};
+
+    atomic_thread_fence(memory_order_acquire); /* see publish */
+    if (atomic_load_explicit(&pub->op[i].mark, memory_order_relaxed) != op.mark)
+        op.mark = COLL_MARK_NONE(i);
+    return op;
+}
+
 bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
 {
     struct coll_publish *pub;
@@ -117,17 +131,13 @@ bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *re
         return coll_told(c, rank, ret);
     pub = &c->peers[rank].area->publish;
     *ret = (struct coll_said){
-        .started = atomic_load_explicit(&pub->started, memory_order_relaxed),
+        .started = atomic_load_explicit(&pub->started, memory_order_acquire), /* see publish */
         .ended = atomic_load_explicit(&pub->ended, memory_order_relaxed),
         .steps = atomic_load_explicit(&pub->steps, memory_order_relaxed),
         .wait = atomic_load_explicit(&pub->wait, memory_order_relaxed),
     };
     for (unsigned i = 0; i < 2; i++)
-        ret->op[i] = (struct coll_op){
-            .mark = atomic_load_explicit(&pub->op[i].mark, memory_order_relaxed),
-            .what = atomic_load_explicit(&pub->op[i].what, memory_order_relaxed),
-            .how = atomic_load_explicit(&pub->op[i].how, memory_order_relaxed),
-        };
+        ret->op[i] = op_said(pub, i);
     return true;
 }
 
