@@ -28,12 +28,14 @@ bool fd_write_all(int fd, const void *data, size_t size);
  * errno. */
 bool fd_folders_make(const char *path);
 
-/* Write all of it to a file that was opened empty, and close it. False with errno: the file is
- * empty again, so that a full disk gets its room back. */
+/* Write all of it to a file that was opened empty, and close it. False with errno: where the bytes
+ * could not be written the file is empty again, so that a full disk gets its room back; where only
+ * the close failed, nobody knows what of them is there. */
 bool fd_file_end(int fd, const void *data, size_t size);
 
 /* Make the file with these bytes. fresh: it must not be there yet (EEXIST), else it is replaced.
- * False with errno: a fresh one is gone again, another one may be there, empty. */
+ * False with errno: a fresh one is gone again, another one may be there, as fd_file_end leaves it.
+ */
 bool fd_file_write(const char *path, const void *data, size_t size, bool fresh);
 
 #endif
