@@ -25,8 +25,9 @@
 #define CLIENTS_MAX 64u
 #define SILENT_S    120u /* a client that says nothing for so long is sent away */
 
-/* A connection. Nobody keeps others out by silence: who comes when there is room for no more sends
- * away whoever has been there longest without a request under way. Used by the server's thread. */
+/* A connection, which is for one request. Nobody keeps others out by silence: who takes the last
+ * place sends away whoever has been there longest without having asked for anything; if all others
+ * have, the first of them to be served makes room. Used by the server's thread. */
 struct client {
     int fd; /* -1: none; the library closes it */
     uint64_t number;
@@ -54,6 +55,7 @@ static answer_t send_and_free(struct MHD_Connection *c, unsigned status, struct 
     ok = MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type) == MHD_YES &&
                  MHD_add_response_header(r, "X-Content-Type-Options", "nosniff") == MHD_YES &&
                  MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache") == MHD_YES &&
+                 MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES &&
                  MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD") == MHD_YES
              ? MHD_queue_response(c, status, r)
              : MHD_NO;
@@ -206,6 +208,7 @@ static answer_t file_send(const struct server *s, struct MHD_Connection *c, cons
 
 /* ---- connections ---- */
 
+/* Not the newest, who has had no time to ask. */
 static void silent_send_away(struct server *s)
 {
     struct client *oldest = NULL;
@@ -215,7 +218,7 @@ static void silent_send_away(struct server *s)
 
         if (c->fd < 0 || c->sent_away)
             return; /* there is room, or there will be */
-        if (!c->busy && (!oldest || c->number < oldest->number))
+        if (!c->busy && c->number + 1 != s->next && (!oldest || c->number < oldest->number))
             oldest = c;
     }
     if (!oldest)
