@@ -28,8 +28,8 @@ extern "C" {
 NRT_STATUS nrt_profile_start(nrt_model_t *model, const char *filename);
 
 /* End that, and write the file (docs/spec/ntff.md). NRT_INVALID: no profile was started for this
- * name; NRT_FAILURE: the file cannot be written, NRT_RESOURCE: the profile goes on. Unloading the
- * model ends its profile without a file. */
+ * name; NRT_FAILURE: the file cannot be written, NRT_RESOURCE: the profile goes on, without the
+ * executions that ended during this call. Unloading the model ends its profile without a file. */
 NRT_STATUS nrt_profile_stop(const char *filename);
 
 /* ---- continuous: the latest execution of each core, on demand ---- */

@@ -44,7 +44,7 @@ void profiler_destroy(struct profiler *p); /* nothing is written; NULL is fine *
 NRT_STATUS profiler_start(struct profiler *p, const struct model *m, const char *path,
                           struct err *err);
 /* Write the file, and end the profile. NRT_INVALID: no profile of that name; NRT_FAILURE: it cannot
- * be written, NRT_RESOURCE: the profile goes on. */
+ * be written, NRT_RESOURCE: the profile goes on, without the executions that ended meanwhile. */
 NRT_STATUS profiler_stop(struct profiler *p, const char *path, struct err *err);
 /* The model goes: its profile ends without a file, its latest execution is kept. */
 void profiler_forget(struct profiler *p, const struct model *m);
