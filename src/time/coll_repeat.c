@@ -230,6 +230,7 @@ static uint64_t row_skip(struct repeat *r, struct walk *w)
     for (uint32_t i = 0; i < w->count; i++)
         sequencer_repeat(&s->seq[i], &w->seq[i], &s->step[i], times);
     match_repeat(w->match, s->sent, r->more, s->step, times);
+    w->ret->repeated += times * (w->ret->steps - s->steps);
     w->ret->steps += times * (w->ret->steps - s->steps);
     return times * period;
 }

@@ -88,10 +88,11 @@ struct time_collective {
      * them spread evenly over all; at most ns. */
     double engines_ns;
     enum time_part bottleneck; /* the largest of them */
-    uint32_t unknown; /* bit 1 << enum time_rate: costs that were needed and are not known */
-    uint32_t roles;   /* ranks walked */
-    uint32_t loose;   /* waits that no signal of the role answers: 0 unless roles are unequal */
-    uint64_t steps;   /* walked */
+    uint32_t unknown;  /* bit 1 << enum time_rate: costs that were needed and are not known */
+    uint32_t roles;    /* ranks walked */
+    uint32_t loose;    /* waits that no signal of the role answers: 0 unless roles are unequal */
+    uint64_t steps;    /* of these ranks */
+    uint64_t repeated; /* of these steps: gone over at once, like others before them */
 };
 
 /* Nanoseconds of a model as picoseconds of a record; what is too long to count is UINT64_MAX. */
