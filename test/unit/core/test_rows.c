@@ -343,7 +343,8 @@ static void large_instructions(void **state)
     compare("large_instructions", WIDE_PROGRAMS);
 }
 
-/* Large copies are shared out between host threads, and with them what was put off before. */
+/* Large copies may be shared out between host threads, and with them what was put off before: that
+ * shows in no value. Whether the second thread gets a part is the host's affair. */
 static void copies_of_two_threads(void **state)
 {
     (void)state;
