@@ -26,5 +26,5 @@ for target in sorted(PHONY - {"clean"}):
     assert re.fullmatch(r"scripts/setup\.sh [a-z]+", commands[0]), (target, commands[0])
     kinds = commands[0].split()[1:]
     with open(os.path.join(ROOT, "scripts/setup.sh"), encoding="utf-8") as f:
-        assert re.search(r"\b%s\b" % kinds[0], f.read()), kinds
+        assert re.search(r"^\s+%s\)" % kinds[0], f.read(), re.M), kinds
 print("%d targets" % (len(PHONY) - 1))
