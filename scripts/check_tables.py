@@ -6,14 +6,15 @@
 
 In a table whose last column is headed "shown by", each word in backquotes of that column must be the name of a test,
 a test program without its suffix, a function of a test, a target of the Makefile ("make x"), a file from the root or
-somewhere in test/, or begin with one of the commands below. Exit 1 when one is not, or when there is no such table.
+somewhere in test/, or begin with one of the commands below or a tool's name. Exit 1 when one is not, or when there is
+no such table.
 """
 import json
 import os
 import re
 import sys
 
-COMMANDS = ("opennrt ", "neuron-", "scripts/", "bench/", "test/", "readelf ", "meson ")
+COMMANDS = ("scripts/", "bench/", "test/", "readelf ", "meson ")
 
 
 def words(path):
@@ -60,6 +61,7 @@ def main():
         with open(intro, encoding="utf-8") as f:
             tests = [t["name"] for t in json.load(f)]
     names = known(root, tests)
+    tools = {f[:-len(".1")] for f in os.listdir(os.path.join(root, "docs/man"))}
     seen = bad = 0
     pages = [os.path.join(folder, f) for top in ("docs", "examples") for folder, _, files in os.walk(os.path.join(root, top))
              for f in files if f.endswith(".md")]
@@ -67,8 +69,8 @@ def main():
         for number, word in words(page):
             seen += 1
             first = word.split()[0]
-            if word in names or word.startswith(COMMANDS) and not ("/" in first and not os.path.exists(
-                    os.path.join(root, first))):
+            if word in names or first in tools or word.startswith(COMMANDS) and not (
+                    "/" in first and not os.path.exists(os.path.join(root, first))):
                 continue
             if os.path.exists(os.path.join(root, word)) or word.startswith("make ") and " ".join(word.split()[:2]) in names:
                 continue
