@@ -302,5 +302,6 @@ int main(int argc, char **argv)
     all = argc > 1 && strcmp(argv[1], "all") == 0;
     seed = env ? strtoull(env, NULL, 0) : 7;
     printf("seed %llu\n", (unsigned long long)seed);
+    runner_watchdog(all ? 7200 : 280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -389,5 +389,6 @@ int main(void)
     }
     seed = env ? strtoull(env, NULL, 0) : 7;
     printf("seed %llu\n", (unsigned long long)seed);
+    runner_watchdog(280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
