@@ -374,6 +374,7 @@ NEFF Spills:
         """Programs of a compiler, without an isa or with one that nobody knows: any bytes, of any length. What info says
         does not depend on them, and the other commands keep each."""
         seed = int(os.environ.get("OPENNRT_SEED", "0")) or random.randrange(1 << 31)
+        print("OPENNRT_SEED=%d" % seed)
         draw = random.Random(seed)
         said = None
         for isa in (None, {"name": "kelf", "version": 7}, {"name": "opennrt", "version": 9}):
