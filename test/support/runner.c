@@ -271,10 +271,10 @@ static void watchdog_fire(int sig)
     abort();
 }
 
-void runner_watchdog(unsigned seconds)
+void runner_watchdog(unsigned idle_seconds)
 {
     signal(SIGALRM, watchdog_fire);
-    alarm(10 * seconds);
+    alarm(10 * idle_seconds);
 }
 
 int runner_last_cpu(void)

@@ -96,10 +96,9 @@ static inline bool runner_little_room(void)
 }
 #define RUNNER_SKIP 77
 
-/* Ends the whole process with SIGABRT and a message when it still runs after ten times as many
- * seconds: the number is what a machine with nothing else to do may take at most. Meson's limit,
- * which a run stretches with -t, comes first on a loaded one; this ends what nobody else watches.
- */
-void runner_watchdog(unsigned seconds);
+/* Ends the whole process with SIGABRT and a message when it still runs after 10 * idle_seconds:
+ * idle_seconds is what a machine with nothing else to do may take at most. Meson's limit, which a
+ * run stretches with -t, comes first on a loaded one; this ends what nobody else watches. */
+void runner_watchdog(unsigned idle_seconds);
 
 #endif
