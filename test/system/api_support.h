@@ -22,9 +22,11 @@ unsigned api_log_errors(void);
 bool api_log_has(const char *text);
 void api_log_clear(void);
 
-/* On: as on a full disk, files cannot grow; beyond some bytes that the log may still need, which
- * are returned. Off: as before. */
+/* Full: no file can grow beyond the returned size, which leaves the log 1 KiB. Else as before.
+ * Clears the log's mark. */
 size_t api_disk_full(bool full);
+/* The same, as the teardown of a test that may fail in between. */
+int api_disk_free(void **state);
 
 /* The call returned status and wrote exactly one line at ERROR that names the function. */
 #define assert_fails(call, status, func)                            \

@@ -484,7 +484,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(profile_holds_every_event),
-        cmocka_unit_test(a_full_disk_ends_no_profile),
+        cmocka_unit_test_teardown(a_full_disk_ends_no_profile, api_disk_free),
         cmocka_unit_test(a_file_is_emptied_only_by_a_profile_that_begins),
         cmocka_unit_test(profile_refuses_wrong_names),
         cmocka_unit_test(continuous_keeps_the_latest),

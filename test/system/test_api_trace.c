@@ -823,7 +823,7 @@ int main(void)
         cmocka_unit_test(threads_share_the_rings),
         cmocka_unit_test(fork_leaves_the_capture_to_the_parent),
         cmocka_unit_test(api_trace_writes_a_file),
-        cmocka_unit_test(api_trace_outlives_a_full_disk),
+        cmocka_unit_test_teardown(api_trace_outlives_a_full_disk, api_disk_free),
     };
     int failed;
 
