@@ -575,36 +575,45 @@ API_EXPORT NRT_STATUS nrt_async_sendrecv_recv_tensor(nrt_tensor_t *tensor, size_
     return start(__func__, false, tensor, offset, length, recv_comm, request);
 }
 
+/* Looks at it, which may move bytes of any request; one that is over, or has failed, is removed. */
+static NRT_STATUS request_test(uint64_t token, bool *ret_over, uint64_t *ret_size, struct err *err)
+{
+    struct handle_slot *slot = handle_pin(&api_.requests, token);
+    struct request *r;
+    NRT_STATUS st;
+
+    if (!slot)
+        return err_set(err, NRT_INVALID_HANDLE, "not a request of this session, or it is over");
+    r = slot->obj;
+    st = net_transfer_test(r->transfer, ret_over, ret_size, err);
+    handle_unpin(slot);
+    if (st == NRT_SUCCESS && !*ret_over)
+        return NRT_SUCCESS;
+    r = handle_take(&api_.requests, token);
+    if (r)
+        request_remove(r);
+    return st == NRT_SUCCESS || st == NRT_TIMEOUT ? st : NRT_FAILURE;
+}
+
 API_EXPORT NRT_STATUS nrt_async_sendrecv_test_request(nrt_async_sendrecv_request_t *request,
                                                       bool *done, size_t *size)
 {
-    struct handle_slot *slot;
+    struct run_caller caller;
     struct err err = {0};
     uint64_t moved = 0;
     bool over = false;
-    struct request *r;
     NRT_STATUS st;
 
     API_NEED_READY();
     API_NEED(done && size, "done or size is NULL");
-    slot = handle_pin(&api_.requests, token_of(request));
-    if (!slot)
-        return api_fail(__func__, NRT_INVALID_HANDLE,
-                        "not a request of this session, or it is over");
-    r = slot->obj;
-    st = net_transfer_test(r->transfer, &over, &moved, &err);
-    handle_unpin(slot);
-    if (st == NRT_SUCCESS && !over) {
-        *done = false;
-        return NRT_SUCCESS;
-    }
-    r = handle_take(&api_.requests, token_of(request));
-    if (r)
-        request_remove(r);
+    run_caller_enter(&caller);
+    st = request_test(token_of(request), &over, &moved, &err);
+    run_caller_leave(&caller);
     if (st != NRT_SUCCESS)
-        return api_fail(__func__, st == NRT_TIMEOUT ? st : NRT_FAILURE, "%s", err.text);
-    *size = moved;
-    *done = true;
+        return api_fail(__func__, st, "%s", err.text);
+    if (over)
+        *size = moved;
+    *done = over;
     return NRT_SUCCESS;
 }
 

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -512,6 +513,69 @@ static void a_forked_child_has_none_of_it(void **state)
     pair_teardown();
 }
 
+struct polling {
+    request_t *request;
+    _Atomic int polls, cancelled, returned;
+};
+
+static void poll_once(struct polling *p)
+{
+    bool done = false;
+    size_t size;
+
+    if (nrt_async_sendrecv_test_request(p->request, &done, &size) != NRT_SUCCESS || done)
+        abort(); /* nobody sends */
+    p->polls++;
+}
+
+/* Cancelled, it still tests long enough for each kind of work that a test does. */
+static void *polling_user(void *arg)
+{
+    struct polling *p = arg;
+
+    while (!p->cancelled)
+        poll_once(p);
+    for (unsigned i = 0; i < 4096; i++)
+        poll_once(p);
+    p->returned = 1;
+    for (;;)
+        pthread_testcancel(); /* now it may end */
+    return NULL;
+}
+
+static void poll_and_cancel(bool other)
+{
+    struct polling poll = {0};
+    struct runner_proc p;
+    struct pair_end e;
+    pthread_t t;
+    void *result;
+
+    pair_setup();
+    poll.request = pair_post(false, pair_tensor_new(NRT_TENSOR_PLACEMENT_DEVICE, 8), 0, 8,
+                             pair_peer_start(&p, &e, other, false));
+    assert_int_equal(pthread_create(&t, NULL, polling_user, &poll), 0);
+    while (poll.polls == 0)
+        sched_yield();
+    assert_int_equal(pthread_cancel(t), 0);
+    poll.cancelled = 1;
+    pthread_join(t, &result);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_int_equal(poll.returned, 1); /* it ended outside the calls */
+    pair_tell(&p, "send 8");            /* the request is whole */
+    assert_true(runner_expect(&p, "ok", RUNNER_WAIT_MS));
+    assert_ok(pair_request_wait(poll.request, &(size_t){0}));
+    assert_ok(nrt_async_sendrecv_close(0));
+    pair_peer_end(&p);
+    pair_teardown();
+}
+
+static void a_test_defers_cancellation(void **state)
+{
+    poll_and_cancel(false);
+    poll_and_cancel(true);
+}
+
 static const struct runner_helper helpers[] = {{"exchange", helper_exchange},
                                                {"peer", pair_helper_peer},
                                                {"long", helper_long},
@@ -533,6 +597,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(threads_send_on_one_communicator),
         cmocka_unit_test(the_thread_keeps_to_its_cpus),
         cmocka_unit_test(a_forked_child_has_none_of_it),
+        cmocka_unit_test(a_test_defers_cancellation),
     };
     int rc = runner_dispatch(argc, argv, helpers);
 
