@@ -246,7 +246,7 @@ static void look(struct net_pair *p)
 {
     struct net_pairs *s = p->set;
     uint32_t looks = atomic_fetch_add_explicit(&s->looks, 1, memory_order_relaxed);
-    bool more, moved, idle, roused = false;
+    bool more = false, moved, idle, needed;
 
     if (s->cfg.by_hand)
         return;
@@ -258,16 +258,18 @@ static void look(struct net_pair *p)
     if (p->share == NULL || looks % LOOKS_PER_PROGRESS == 0)
         moved = progress_locked(s, 1, &more) > 0;
     else
-        moved = pairs_share_look(s);
+        more = moved = pairs_share_look(s);
     s->vain = moved ? 0 : s->vain + 1;
     idle = s->vain > LOOKS_IN_VAIN;
+    /* No descriptor wakes the thread for the rest, and nobody may look again. */
+    needed = s->dozing && (more || s->fabric_busy);
     if (s->dozing && ++s->fruitless == FRUITLESS) {
         rouse(s);
-        roused = true;
+        needed = true; /* it naps from now on */
     }
     pthread_mutex_unlock(&s->lock);
-    if (roused)
-        wake(s); /* its thread naps from now on */
+    if (needed)
+        wake(s);
     if (idle)
         sched_yield(); /* whoever it waits for may want this CPU */
 }
