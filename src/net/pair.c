@@ -469,22 +469,11 @@ static void announce(struct net_pairs *s, struct net_pair *p)
         wake(s);
 }
 
-static NRT_STATUS stage_get(struct net_pair *p, struct err *err)
-{
-    NRT_STATUS st;
-
-    pairs_lock(p->set);
-    st = pair_share_stage(p, err);
-    pthread_mutex_unlock(&p->set->lock);
-    return st;
-}
-
 NRT_STATUS net_transfer_start(struct net_pair *p, const struct net_pair_memory *m,
                               struct net_transfer **ret, struct err *err)
 {
     struct net_pairs *s = p->set;
     struct net_transfer *t;
-    NRT_STATUS st = NRT_SUCCESS;
     bool done = false;
 
     if (net_pair_state(p, &done, err) != NRT_SUCCESS)
@@ -498,14 +487,9 @@ NRT_STATUS net_transfer_start(struct net_pair *p, const struct net_pair_memory *
                        NET_PAIR_PENDING_MAX);
     }
     t = mem_zalloc(sizeof(*t));
-    if (t == NULL)
-        st = err_set(err, NRT_RESOURCE, "out of memory for a request");
-    else if (!m->device && m->size > 0 && atomic_load_explicit(&p->stage_due, memory_order_relaxed))
-        st = stage_get(p, err);
-    if (st != NRT_SUCCESS) {
+    if (t == NULL) {
         atomic_fetch_sub_explicit(&p->pending, 1, memory_order_relaxed);
-        mem_free(t);
-        return st;
+        return err_set(err, NRT_RESOURCE, "out of memory for a request");
     }
     t->pair = p;
     t->m = *m;

@@ -78,7 +78,6 @@ struct net_pair {
     uint64_t wants;                      /* sender: WANTs that have come; receiver: HAVEs */
     uint64_t want[NET_PAIR_PENDING_MAX]; /* sender: their sizes, by index */
     struct pair_share *share;            /* NULL: ends do not talk through memory */
-    _Atomic bool stage_due;              /* the first message out of host memory needs some */
     bool share_heard;                    /* the other end has said where its page is */
     struct pair_fabric *fabric;          /* NULL: bytes go over the connection */
     bool fabric_heard;                   /* the other end's offer has come */
@@ -210,14 +209,11 @@ void call_rejected(struct line *k, const struct msg_reject *m);
 /* --- pair_share.c: transfers inside an instance --------------------------------------------------
  */
 
-/* The pair has met, and both ends are on one instance: gets a page and tells the other end. False:
- * there is none, and both talk over the connection. */
+/* The pair has met, and both ends are on one instance: gets a page, and a sender its staging
+ * memory, and tells the other end. False: there is no room, and both talk over the connection. */
 bool pair_share_offer(struct net_pair *p);
 /* The other end's page, or that it has none. False: it lies nowhere. */
 bool pair_share_offered(struct net_pair *p, const struct msg_share *m);
-/* Memory for messages out of the host's, before the first of them; nothing where none is needed.
- * NRT_RESOURCE. */
-NRT_STATUS pair_share_stage(struct net_pair *p, struct err *err);
 /* Tells of a transfer that has just been added. */
 void pair_share_post(struct net_pair *p, const struct net_transfer *t);
 /* One piece of work; false: there was none, or the pair has failed. */

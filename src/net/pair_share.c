@@ -38,21 +38,43 @@ static bool memory_get(struct net_pair *p, uint64_t size, struct device_extent *
     return false;
 }
 
+/* What this end needs: the page, and of a sender the staging memory. */
+static bool memories_get(struct net_pair *p, struct pair_share *h)
+{
+    void *page, *stage;
+
+    if (!memory_get(p, sizeof(struct share_page), &h->mine, &page))
+        return false;
+    h->own = page;
+    if (!p->send)
+        return true;
+    if (!memory_get(p, SHARE_STAGE, &h->stage, &stage))
+        return false;
+    h->stage_at = stage;
+    return true;
+}
+
+/* Gives its memory back, now or later. */
+static void share_drop(struct net_pairs *s, struct pair_share *h)
+{
+    h->next_kept = s->kept;
+    s->kept = h;
+    pairs_share_free(s, false);
+}
+
 bool pair_share_offer(struct net_pair *p)
 {
     struct msg m = {.type = MSG_SHARE};
     struct pair_share *h = NULL;
-    void *page;
 
     if (p->set->cfg.share)
         h = mem_zalloc(sizeof(*h));
-    if (h != NULL && memory_get(p, sizeof(struct share_page), &h->mine, &page)) {
-        h->own = page;
+    if (h != NULL && memories_get(p, h)) {
         m.u.share = (struct msg_share){
             .addr = h->mine.addr, .generation = h->mine.generation, .extent = h->mine.index};
         p->share = h;
-    } else {
-        mem_free(h);
+    } else if (h != NULL) {
+        share_drop(p->set, h);
     }
     line_send(p->set, p->line, msg_build(&m, NULL, NULL));
     return p->share != NULL;
@@ -77,22 +99,7 @@ bool pair_share_offered(struct net_pair *p, const struct msg_share *m)
     h->extent = m->extent;
     h->generation = m->generation;
     h->agreed = true;
-    atomic_store_explicit(&p->stage_due, p->send, memory_order_relaxed);
     return true;
-}
-
-NRT_STATUS pair_share_stage(struct net_pair *p, struct err *err)
-{
-    struct pair_share *h = p->share;
-    void *at;
-
-    if (h == NULL || h->stage_at != NULL)
-        return NRT_SUCCESS;
-    if (!memory_get(p, SHARE_STAGE, &h->stage, &at))
-        return err_set(err, NRT_RESOURCE, "no device memory for messages out of host memory");
-    h->stage_at = at;
-    atomic_store_explicit(&p->stage_due, false, memory_order_relaxed);
-    return NRT_SUCCESS;
 }
 
 /* --- words to the other end --------------------------------------------------------------------
@@ -288,7 +295,5 @@ void pair_share_end(struct net_pair *p)
     /* Before any of what the other end may be reading gets other bytes. */
     atomic_thread_fence(memory_order_seq_cst);
     p->share = NULL;
-    h->next_kept = p->set->kept;
-    p->set->kept = h;
-    pairs_share_free(p->set, false);
+    share_drop(p->set, h);
 }

@@ -73,7 +73,7 @@ struct pair_share {
     struct pair_share *next_kept; /* of a pair that is no more */
     /* Sender */
     struct device_extent stage;
-    uint8_t *stage_at;     /* NULL: none yet */
+    uint8_t *stage_at;
     uint64_t base;         /* its `taken` when the message that is staged began */
     uint64_t wants, taken; /* as seen last */
     /* Receiver: of the message under way */

@@ -460,6 +460,98 @@ static void bytes_of_another_owner_do_not_count(void **state)
     duo_close(&d);
 }
 
+/* ---- no room ---- */
+
+#define HOGS 64
+
+/* Takes all of the HBM; its first piece has 64 KiB. */
+static unsigned hbm_fill(struct device_instance *in, struct device_extent hog[HOGS])
+{
+    unsigned n = 0;
+
+    for (uint64_t size = UINT64_C(1) << 40; size >= 4096; size /= 2) {
+        struct device_alloc a = {.neff = DEVICE_NONE,
+                                 .cat = DEVICE_CAT_TENSOR,
+                                 .flags = DEVICE_ALLOC_QUIET,
+                                 .size = n == 0 ? 65536 : size};
+        struct err ignored = {0};
+
+        while (n < HOGS && device_alloc(in, &a, &hog[n], &ignored) == NRT_SUCCESS) {
+            a.size = size;
+            n++;
+        }
+    }
+    assert_true(n > 1 && n < HOGS);
+    return n;
+}
+
+/* A message out of host memory each way. */
+static void host_messages_arrive(struct duo *d)
+{
+    struct message m[2][2]; /* way, side */
+    struct err err = {0};
+
+    for (unsigned k = 0; k < 4; k++) {
+        struct message *one = &m[k / 2][k % 2];
+
+        *one = (struct message){.room = 300000};
+        memory_make(d->e[0].in, one, false);
+        if (k % 2 == 0)
+            message_fill(one, k / 2, 0);
+        ok(message_start(k % 2 == 0 ? d->e[k / 2].out : d->e[1 - k / 2].back, one, &err), &err);
+    }
+    for (unsigned k = 0; k < 4; k++) {
+        struct message *one = &m[k / 2][k % 2];
+        uint64_t moved = 0;
+
+        for (bool done = false; !done;) {
+            net_pairs_progress(d->e[0].set, 64);
+            net_pairs_progress(d->e[1].set, 64);
+            ok(net_transfer_test(one->t, &done, &moved, &err), &err);
+        }
+        assert_int_equal(moved, one->room);
+        if (k % 2 == 1)
+            message_check(one, k / 2, 0, one->room);
+    }
+    for (unsigned k = 0; k < 4; k++) {
+        net_transfer_free(m[k / 2][k % 2].t);
+        memory_end(d->e[0].in, &m[k / 2][k % 2]);
+    }
+}
+
+/* Where the HBM is full, or has room for pages only, messages go over the connection, and nothing
+ * of it is kept. */
+static void without_room_in_hbm(void **state)
+{
+    struct net_pairs_config cfg = {.by_hand = true, .limit_ns = LIMIT_NS};
+    struct device_extent hog[HOGS];
+    struct device_instance *in;
+    struct err err = {0};
+    char name[48];
+    unsigned n;
+
+    (void)state;
+    name_make(name);
+    for (unsigned pages = 0; pages < 2; pages++) {
+        struct device_config dc = {.name = name, .type = "trn1.2xlarge"};
+        uint64_t before;
+        struct duo d;
+
+        ok(device_instance_open(&dc, &in, &err), &err);
+        n = hbm_fill(in, hog);
+        if (pages == 1)
+            ok(device_free(in, &hog[0], &err), &err);
+        before = bytes_in_use(in);
+        duo_open(&d, cfg);
+        assert_int_equal(bytes_in_use(in), before);
+        host_messages_arrive(&d);
+        for (unsigned i = pages; i < n; i++)
+            ok(device_free(in, &hog[i], &err), &err);
+        device_instance_close(in);
+        duo_close(&d);
+    }
+}
+
 /* ---- kills ---- */
 
 #define SCRIPT 5 /* messages each way */
@@ -649,6 +741,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_exchanges_match_in_order),
         cmocka_unit_test(bytes_of_another_owner_do_not_count),
+        cmocka_unit_test(without_room_in_hbm),
         cmocka_unit_test(death_after_every_store),
     };
     const char *given = getenv("OPENNRT_SEED");
