@@ -121,7 +121,7 @@ static bool tick(struct net_pairs *s, unsigned *done)
     bool more = false;
 
     half_tick(s, now);
-    s->fabric_busy = false;
+    s->fabric_busy = s->far_more = false;
     for (struct pair_core *c = s->cores; c != NULL; c = c->next) {
         core_tick(c, now);
         for (struct net_pair *p = c->pairs; p != NULL; p = p->next) {
@@ -133,6 +133,7 @@ static bool tick(struct net_pairs *s, unsigned *done)
             }
             pair_tick(p, now);
             more |= p->more;
+            s->far_more |= p->more && p->share == NULL;
             if (pair_fabric_busy(p)) {
                 s->fabric_busy = true;
                 if (p->moved_at > s->fabric_moved)
@@ -220,13 +221,16 @@ static bool doze(struct net_pairs *s)
 }
 
 /* By the thread, after progress: whether somebody has looked since the last time. *more: there is
- * something to do at once, which is whoever looks for to do. */
+ * something to do at once, which is for whoever looks to do. Who looks at pairs inside the instance
+ * only leaves the other ones, and the descriptors, to the thread. */
 static bool looked_at(struct net_pairs *s, bool *more)
 {
     uint32_t looks = atomic_load_explicit(&s->looks, memory_order_relaxed);
     bool looked = looks != s->looks_seen;
 
     s->looks_seen = looks;
+    s->naps_deaf = looked && s->far_looked;
+    s->far_looked = false;
     if (!looked) {
         *more |= doze(s);
         s->nap_ns = 0;
@@ -234,7 +238,7 @@ static bool looked_at(struct net_pairs *s, bool *more)
     }
     if (s->dozing)
         rouse(s);
-    *more = false;
+    *more = s->far_more && !s->naps_deaf;
     s->nap_ns = s->nap_ns * 2 < NAP_MIN   ? NAP_MIN
                 : s->nap_ns * 2 > NAP_MAX ? NAP_MAX
                                           : s->nap_ns * 2;
@@ -246,7 +250,7 @@ static void look(struct net_pair *p)
 {
     struct net_pairs *s = p->set;
     uint32_t looks = atomic_fetch_add_explicit(&s->looks, 1, memory_order_relaxed);
-    bool more = false, moved, idle, needed;
+    bool more = false, moved, idle, needed, far;
 
     if (s->cfg.by_hand)
         return;
@@ -255,7 +259,9 @@ static void look(struct net_pair *p)
         sched_yield();
         return;
     }
-    if (p->share == NULL || looks % LOOKS_PER_PROGRESS == 0)
+    far = p->share == NULL;
+    s->far_looked |= far;
+    if (far || looks % LOOKS_PER_PROGRESS == 0)
         moved = progress_locked(s, 1, &more) > 0;
     else
         more = moved = pairs_share_look(s);
@@ -303,7 +309,8 @@ static void *thread_main(void *arg)
         timer = next_timer(s);
         ns = sleep_most(s, now);
         if (looked_at(s, &more)) {
-            fd.fd = s->wake_fd;
+            if (s->naps_deaf)
+                fd.fd = s->wake_fd;
             ns = ns < s->nap_ns ? ns : s->nap_ns;
         }
         pthread_mutex_unlock(&s->lock);

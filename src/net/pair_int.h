@@ -129,6 +129,9 @@ struct net_pairs {
     uint32_t looks_seen;      /* by the thread */
     uint64_t nap_ns;          /* its last one */
     bool dozing;              /* nobody looks: the thread waits for descriptors, others must tell */
+    bool far_looked;          /* since the thread did: somebody, at a pair without a page */
+    bool far_more;            /* some pair without a page could go on at once */
+    bool naps_deaf;           /* the thread's nap leaves the descriptors to those who look */
     unsigned fruitless;       /* looks while it does */
     unsigned vain;            /* looks in a row that found nothing */
     bool fabric_busy;         /* some pair has bytes on their way over libfabric */
