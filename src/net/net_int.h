@@ -18,7 +18,7 @@
  * bytes. */
 
 #define MSG_MAGIC    0x42524e4fu /* "ONRB" */
-#define MSG_PROTOCOL 1u
+#define MSG_PROTOCOL 2u
 #define MSG_HEAD     12u
 #define MSG_NONCE    32u
 #define MSG_MAC      32u

@@ -130,7 +130,8 @@ static void a_slow_one_is_dropped(void **state)
 {
     struct clock clock = {.ns = 1};
     struct ranks r;
-    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', MSG_JOIN, 0, 1, 0, 0, 2, 0, 0}, buf[256];
+    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', MSG_JOIN, 0, MSG_PROTOCOL, 0, 0, 2, 0, 0},
+            buf[256];
     bool closed = false;
     int fd;
 
@@ -156,7 +157,7 @@ static void a_slow_one_is_dropped(void **state)
 /* A promise of 4 GiB costs nothing, and one of more than a join is refused at the head. */
 static void promises_are_not_believed(void **state)
 {
-    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', MSG_JOIN, 0, 1, 0, 0, 0, 0, 0};
+    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', MSG_JOIN, 0, MSG_PROTOCOL, 0, 0, 0, 0, 0};
     static const uint32_t sizes[] = {0xffffffffu, 0x7fffffffu, 1u << 20, MSG_JOIN_MAX};
     struct ranks r;
 
@@ -369,7 +370,7 @@ static void a_job_works_among_strangers(void **state)
     srand(11);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         int fd[6];
-        uint8_t noise[64] = {'O', 'N', 'R', 'B', (uint8_t)(rand() % 12), 0, 1, 0, 40};
+        uint8_t noise[64] = {'O', 'N', 'R', 'B', (uint8_t)(rand() % 12), 0, MSG_PROTOCOL, 0, 40};
         bool done = false;
 
         for (int k = 0; k < 6; k++) {

@@ -31,8 +31,8 @@ static NRT_STATUS parse_copy(const uint8_t *p, size_t n, struct err *err)
 
 static void bytes_of_a_waiting_message(void **state)
 {
-    static const uint8_t want[] = {'O', 'N', 'R', 'B', 6, 0, 1, 0,
-                                   21,  0,   0,   0, /* head: type 6, protocol 1, 21 bytes */
+    static const uint8_t want[] = {'O', 'N', 'R', 'B', 6, 0, 2, 0,
+                                   21,  0,   0,   0, /* head: type 6, protocol 2, 21 bytes */
                                    7,   0,   0,   0, /* group */
                                    2,   1,   0,   0, /* operation 258 */
                                    40,  0,   0,   0, /* 40 are missing */
@@ -86,7 +86,7 @@ static struct msg a_join(void)
 /* From the description in docs/sendrecv.md. */
 static void bytes_of_a_have_message(void **state)
 {
-    static const uint8_t want[] = {'O', 'N', 'R', 'B', 14, 0, 1, 0, 25, 0, 0, 0, /* head */
+    static const uint8_t want[] = {'O', 'N', 'R', 'B', 14, 0, 2, 0, 25, 0, 0, 0, /* head */
                                    2,   1,   0,   0,   0,  0, 0, 0,              /* index 258 */
                                    0,   0,   0,   0,   5,  0, 0, 0,              /* 20 GiB */
                                    1,                                /* at a device address */
@@ -250,7 +250,7 @@ static void damage_is_survived(void **state)
 
 static void sizes_are_bounded_before_the_bytes_come(void **state)
 {
-    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', 7, 0, 1, 0, 0xff, 0xff, 0xff, 0xff};
+    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', 7, 0, 2, 0, 0xff, 0xff, 0xff, 0xff};
     struct err err = {0};
     size_t total = 1;
 
@@ -269,12 +269,12 @@ static void sizes_are_bounded_before_the_bytes_come(void **state)
 
 static void other_protocols_and_strangers_are_named(void **state)
 {
-    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', 10, 0, 2, 0, 0, 0, 0, 0};
+    uint8_t head[MSG_HEAD] = {'O', 'N', 'R', 'B', 10, 0, 1, 0, 0, 0, 0, 0};
     struct err err = {0}, http = {0};
     size_t total;
 
     assert_int_equal(msg_frame_size(head, MSG_HEAD, MSG_MAX, &total, &err), NRT_INVALID);
-    assert_non_null(strstr(err.text, "protocol 2 there and 1 here"));
+    assert_non_null(strstr(err.text, "protocol 1 there and 2 here"));
     assert_non_null(strstr(err.text, "same version"));
     assert_int_equal(
         msg_frame_size((const uint8_t *)"GET / HTTP/1.1\r\n", 16, MSG_MAX, &total, &http),
