@@ -54,6 +54,8 @@ void line_kill(struct net_pairs *s, struct line *k)
     if (k->pair != NULL)
         k->pair->line = NULL;
     k->dead = true;
+    /* A child's copy of the descriptor would keep it in the set. */
+    (void)epoll_ctl(s->s.epoll_fd, EPOLL_CTL_DEL, k->c.fd, NULL);
     conn_fini(&k->c);
     k->next = s->dead;
     s->dead = k;
