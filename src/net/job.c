@@ -38,6 +38,12 @@ bool source_watch(const struct net_setup *s, int fd, struct source *src, bool ad
     return epoll_ctl(s->epoll_fd, add ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &e) == 0;
 }
 
+void source_forget(const struct net_setup *s, int fd)
+{
+    if (fd >= 0)
+        epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
 NRT_STATUS wire_status(uint32_t v)
 {
     NRT_STATUS st = (NRT_STATUS)v;
@@ -57,8 +63,7 @@ void job_fail(struct net_job *j, bool quiet, NRT_STATUS status, uint32_t culprit
     va_end(ap);
     j->culprit = culprit;
     j->m.state = MEMBER_FAILED;
-    if (j->m.c.fd >= 0)
-        epoll_ctl(j->s.epoll_fd, EPOLL_CTL_DEL, j->m.c.fd, NULL);
+    source_forget(&j->s, j->m.c.fd);
     if (j->m.c.fd >= 0 && status == NRT_RESOURCE)
         shutdown(j->m.c.fd, SHUT_RDWR); /* the others cannot know it otherwise */
     if (!quiet)

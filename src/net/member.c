@@ -72,6 +72,7 @@ static void attempt_failed(struct net_job *j, int error)
     struct member *m = &j->m;
     uint64_t now = setup_now(&j->s);
 
+    source_forget(&j->s, m->c.fd);
     conn_fini(&m->c);
     m->write_watched = false;
     m->last_error = error;

@@ -344,6 +344,9 @@ struct source {
 };
 /* Adds or changes; false: errno. */
 bool source_watch(const struct net_setup *s, int fd, struct source *src, bool add, bool want_write);
+/* Before fd is closed and its source goes: a child that was just forked has it open, too, and while
+ * one does, the set would tell of a source that is no more. */
+void source_forget(const struct net_setup *s, int fd);
 
 /* Listens at the root address (when the world has more than one rank), and takes local_fd, one end
  * of a socket pair, as the connection of rank 0. Logs what is wrong. */

@@ -333,10 +333,9 @@ static void *thread_main(void *arg)
 
 static void core_free(struct pair_core *c)
 {
-    if (c->listen_fd >= 0) {
-        (void)epoll_ctl(c->set->s.epoll_fd, EPOLL_CTL_DEL, c->listen_fd, NULL);
+    source_forget(&c->set->s, c->listen_fd);
+    if (c->listen_fd >= 0)
         close(c->listen_fd);
-    }
     mem_free(c);
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -54,8 +53,7 @@ void line_kill(struct net_pairs *s, struct line *k)
     if (k->pair != NULL)
         k->pair->line = NULL;
     k->dead = true;
-    /* A child's copy of the descriptor would keep it in the set. */
-    (void)epoll_ctl(s->s.epoll_fd, EPOLL_CTL_DEL, k->c.fd, NULL);
+    source_forget(&s->s, k->c.fd);
     conn_fini(&k->c);
     k->next = s->dead;
     s->dead = k;

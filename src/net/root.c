@@ -114,6 +114,7 @@ static void conn_kill(struct root *r, struct root_conn *k)
     else
         r->conns[k->rank] = NULL;
     k->dead = true;
+    source_forget(r->s, k->c.fd);
     conn_fini(&k->c);
     k->next = r->dead;
     r->dead = k;
