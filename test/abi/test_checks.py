@@ -112,15 +112,15 @@ def counts():
 
 
 def tables():
-    """A test, a file and a target that exist; one that does not, in the last column only."""
+    """A test, a file, a tool and a target that exist; one that does not, in the last column only."""
     def page(cell):
         return {"docs/a.md": "| promise | shown by |\n|---|---|\n| `nobody` asks | %s |\n\n| x | y |\n|--|--|\n| `b` | `c` |\n"
-                             % cell, "Makefile": "test: setup\n", "fuzz/fuzz_x.c": "",
+                             % cell, "Makefile": "test: setup\n", "fuzz/fuzz_x.c": "", "docs/man/neuron-x.1": "",
                 "test/unit/test_a.c": "static void it_is_so(void **state)\n{\n}\nCASE(made)\n",
                 "test/b.py": "class B:\n    def test_b(self):\n        pass\n"}
-    good = "`test_a` `it_is_so`, `made`; `b.py` `test_b`; `make test`, `fuzz_x`, `docs/a.md`"
-    expect("tables, good", run("check_tables.py", tree(page(good)), "none"), 0, "8 names in tables, 0 unknown")
-    for word in ("it_is_not", "test_c", "make it", "docs/b.md", "scripts/none.py"):
+    good = "`test_a` `it_is_so`, `made`; `b.py` `test_b`; `make test`, `fuzz_x`, `docs/a.md`, `neuron-x --all`"
+    expect("tables, good", run("check_tables.py", tree(page(good)), "none"), 0, "9 names in tables, 0 unknown")
+    for word in ("it_is_not", "test_c", "make it", "docs/b.md", "scripts/none.py", "neuron-y --all"):
         expect("tables, " + word, run("check_tables.py", tree(page("`%s`" % word)), "none"), 1, "there is no " + word)
     expect("tables, none", run("check_tables.py", tree({**page(""), "docs/a.md": "no table"}), "none"), 1)
 
