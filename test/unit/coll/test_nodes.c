@@ -474,6 +474,13 @@ static void large_sizes(void **state)
 
 static const struct op_case small_reduce = {
     .op = SCHED_ALL_REDUCE, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {3000}};
+static const struct op_case two_level_reduce = {.op = SCHED_ALL_REDUCE,
+                                                .alg = SCHED_HIER,
+                                                .intra = SCHED_RING,
+                                                .inter = SCHED_RING,
+                                                .dtype = DT_FP32,
+                                                .tensors = 1,
+                                                .counts = {3000}};
 
 /* Operations of both are under way at once, begun in the other order on the other rank. One that
  * closes leaves the link to the other. */
@@ -641,15 +648,11 @@ static void another_operation(void **state)
 static const char *absent_body(struct rank *r)
 {
     static _Thread_local struct err err;
-    struct op_case c = small_reduce;
     const char *text = NULL;
     struct case_kit k;
 
     err = (struct err){0};
-    c.alg = SCHED_HIER;
-    c.intra = SCHED_RING;
-    c.inter = SCHED_RING;
-    if (case_open(r, &k, &c, &err))
+    if (case_open(r, &k, &two_level_reduce, &err))
         return err.text;
     if (r->me != 3) {
         NRT_STATUS st = case_run_once(r, &k, 1, &err);
@@ -679,14 +682,10 @@ static void absent_rank(void **state)
 static const char *gives_up_body(struct rank *r)
 {
     static _Thread_local struct err err;
-    struct op_case c = small_reduce;
     struct case_kit k;
 
     err = (struct err){0};
-    c.alg = SCHED_HIER;
-    c.intra = SCHED_RING;
-    c.inter = SCHED_RING;
-    if (case_open(r, &k, &c, &err))
+    if (case_open(r, &k, &two_level_reduce, &err))
         return err.text;
     if (r->me == 3)
         (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, 3, "its own reason, \x7f of %d", 7);
