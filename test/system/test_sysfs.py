@@ -468,6 +468,27 @@ def words():
         assert 'File exists' in site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/a', code=1).stderr
         assert '--snapshot' in site.run(OPENNRT, 'sysfs', site.tmp.name + '/none', code=1).stderr
         site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/b', code=1, OPENNRT_INSTANCE_TYPE='none')
+        one_node(site)
+
+
+def names_in(folder):
+    return {os.path.relpath(os.path.join(at, name), folder) for at, folders, files in os.walk(folder)
+            for name in folders + files}
+
+
+def one_node(site):
+    """A snapshot of a node has the node, what is in it, and the folders on the way: nothing whose name only begins alike."""
+    whole = names_in(os.path.join(site.tmp.name, 'a'))
+    for i, node in enumerate(('neuron0/neuron_core1', 'neuron0/neuron_core0/stats/status/success', 'neuron0/core_count')):
+        assert node in whole
+        part = os.path.join(site.tmp.name, 'part%d' % i)
+        site.run(OPENNRT, 'sysfs', '--snapshot', part, node)
+        ways = {node[:at] for at, c in enumerate(node) if c == '/'}
+        assert names_in(part) == {n for n in whole if n == node or n.startswith(node + '/')} | ways, node
+    for wrong in ('neuron0/neuron_core', 'neuron0/', 'neuron9', '/neuron0', 'neuron0/../neuron0'):
+        assert wrong in site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/c', wrong, code=1).stderr
+    assert not os.path.exists(site.tmp.name + '/c')
+    site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/c', 'neuron0', 'neuron0', code=2)
 
 
 def may_mount():

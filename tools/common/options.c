@@ -13,6 +13,11 @@
 #define CODE_HELP   900
 #define CODE_VER    901
 
+static bool takes_argument(const struct tool_option *o)
+{
+    return !o->flag && !o->choice;
+}
+
 static void option_line(FILE *to, char letter, const char *name, const char *arg, const char *help)
 {
     char text[64];
@@ -70,7 +75,9 @@ static bool number(const char *text, unsigned min, unsigned max, unsigned *ret)
 
 static bool take(const struct tool *t, const struct tool_option *o, const char *arg, int *ret_code)
 {
-    if (o->choice)
+    if (o->flag)
+        *o->flag = true;
+    else if (o->choice)
         *o->choice = o->value;
     else if (o->text)
         *o->text = arg;
@@ -98,11 +105,11 @@ static void tables(const struct tool *t, struct option *longs, char *shorts)
     for (size_t i = 0; i < t->count; i++) {
         const struct tool_option *o = &t->options[i];
 
-        longs[n++] = (struct option){o->name, o->choice ? no_argument : required_argument, NULL,
-                                     LONG_ONLY + (int)i};
+        longs[n++] = (struct option){o->name, takes_argument(o) ? required_argument : no_argument,
+                                     NULL, LONG_ONLY + (int)i};
         if (o->letter)
             *shorts++ = o->letter;
-        if (o->letter && !o->choice)
+        if (o->letter && takes_argument(o))
             *shorts++ = ':';
     }
     longs[n++] = (struct option){"help", no_argument, NULL, CODE_HELP};

@@ -15,7 +15,7 @@ struct tool_list {
     size_t count, max;
 };
 
-/* One option. Exactly one of choice, text, list and number is set. */
+/* One option. Exactly one of flag, choice, text, list and number is set. */
 struct tool_option {
     char letter; /* 0: none */
     const char *name, *arg, *help;
@@ -25,6 +25,7 @@ struct tool_option {
     struct tool_list *list;
     unsigned *number; /* a decimal number in [min, max] */
     unsigned min, max;
+    bool *flag; /* set to true; no argument */
 };
 
 struct tool {

@@ -395,17 +395,6 @@ static const struct check {
     {"instance", check_instance},
 };
 
-static void help(FILE *to)
-{
-    fprintf(to,
-            "usage: opennrt doctor [--type TYPE] [--instance NAME]\n\n"
-            "Says what of this host will hurt, each finding with its remedy.\n"
-            "Exit code 1 if something makes the runtime fail.\n\n"
-            "  -t, --type TYPE      instance type to judge for (default: OPENNRT_INSTANCE_TYPE)\n"
-            "  -i, --instance NAME  instance to look at (default: OPENNRT_INSTANCE)\n"
-            "  -h, --help           this text\n");
-}
-
 static int examine(const struct patient *p)
 {
     static const char *const words[] = {"ok", "note", "warning", "error"};
@@ -428,19 +417,28 @@ int cmd_doctor(int argc, char **argv)
     const char *type = device_env("OPENNRT_INSTANCE_TYPE");
     struct patient p = {.instance = device_env("OPENNRT_INSTANCE"),
                         .hbm_dir = device_env("OPENNRT_DIR")};
-    const struct cmd_option options[] = {{"type", 't', NULL, &type},
-                                         {"instance", 'i', NULL, &p.instance}};
-    int rc;
+    const struct tool_option options[] = {
+        {'t', "type", "TYPE", "instance type to judge for (default: OPENNRT_INSTANCE_TYPE)",
+         .text = &type},
+        {'i', "instance", "NAME", "instance to look at (default: OPENNRT_INSTANCE)",
+         .text = &p.instance}};
+    const struct tool t = {"opennrt doctor",
+                           "[--type TYPE] [--instance NAME]",
+                           "Says what of this host will hurt, each finding with its remedy.\n"
+                           "Exit code 1 if something makes the runtime fail.\n",
+                           options,
+                           2,
+                           .mixed = true};
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 2, 0, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
+    if (first < argc)
+        return tool_usage(&t, "unexpected \"%s\"", argv[first]);
     if (!type)
         type = "trn1.2xlarge";
     p.topo = topo_instance_find(type);
-    if (!p.topo) {
-        fprintf(stderr, "opennrt doctor: unknown instance type \"%s\"\n", type);
-        help(stderr);
-        return EXIT_USAGE;
-    }
+    if (!p.topo)
+        return tool_usage(&t, "unknown instance type \"%s\"", type);
     return examine(&p);
 }

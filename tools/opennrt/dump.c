@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,16 +13,6 @@
 #include "dump_judge.h"
 
 #define FILES_MAX 4096
-
-static void help(FILE *to)
-{
-    fprintf(to, "usage: opennrt dump show [--json] DIR\n\n"
-                "Reads the core dumps in a directory and says what failed, on which rank and "
-                "engine,\nat which instruction, what was waited for and since when, and who is to "
-                "blame.\n\n"
-                "  -j, --json  the same as JSON\n"
-                "  -h, --help  this text\n");
-}
 
 /* ---- reading ---- */
 
@@ -285,16 +274,22 @@ int cmd_dump(int argc, char **argv)
     struct dump_verdict v;
     struct strbuf out = {0};
     bool json = false;
-    const struct cmd_option options[] = {{"json", 'j', &json, NULL}};
-    int rc;
+    const struct tool_option options[] = {{'j', "json", NULL, "the same as JSON", .flag = &json}};
+    const struct tool t = {
+        "opennrt dump",
+        "show [--json] DIR",
+        "Reads the core dumps in a directory and says what failed, on which rank and engine,\n"
+        "at which instruction, what was waited for and since when, and who is to blame.\n",
+        options,
+        1,
+        .mixed = true};
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 1, 2, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
-    if (argc - optind != 2 || strcmp(argv[optind], "show") != 0) {
-        help(stderr);
-        return EXIT_USAGE;
-    }
-    rc = read_dir(&s, argv[optind + 1]);
+    if (argc - first != 2 || strcmp(argv[first], "show") != 0)
+        return tool_usage(&t, "show and a directory are expected");
+    rc = read_dir(&s, argv[first + 1]);
     if (rc == EXIT_OK) {
         dump_judge(&s, &v);
         json ? json_show(&s, &v, &out) : text_show(&s, &v, &out);

@@ -17,23 +17,6 @@
 #include "model/model.h"
 #include "opennrt.h"
 
-static void help(FILE *to)
-{
-    fprintf(to,
-            "usage: opennrt fit [options] FILE.neff[@FIRST[-LAST]]...\n\n"
-            "Says whether NEFFs and tensors would fit into the HBM of an instance together, and\n"
-            "what they would use, without loading them. Code of any encoding will do.\n"
-            "FIRST-LAST are the logical cores that get the NEFF (default: those of --cores).\n\n"
-            "  -I, --instance TYPE   the instance type (default: OPENNRT_INSTANCE_TYPE, else\n"
-            "                        trn1.2xlarge)\n"
-            "  -l, --lnc N           logical core size, 1 or 2 (default: of the type)\n"
-            "  -c, --cores A[-B]     logical cores for NEFFs that name none (default 0)\n"
-            "  -t, --tensors LIST    device tensors besides: CORE:BYTES[xCOUNT],... (K, M and G\n"
-            "                        are powers of 1024)\n"
-            "  -h, --help            this text\n\n"
-            "Exit code 0: they fit; 1: they do not, or a file cannot be read; 2: wrong usage.\n");
-}
-
 /* ---- numbers of the command line ---- */
 
 /* A number and what follows it; false: none, or more than max. */
@@ -316,21 +299,35 @@ static int fit(struct fit *f, char **words, int count, const char *tensors)
 int cmd_fit(int argc, char **argv)
 {
     const char *type = NULL, *lnc = NULL, *cores = "0", *tensors = "";
-    const struct cmd_option options[] = {{"instance", 'I', NULL, &type},
-                                         {"lnc", 'l', NULL, &lnc},
-                                         {"cores", 'c', NULL, &cores},
-                                         {"tensors", 't', NULL, &tensors}};
+    const struct tool_option options[] = {
+        {'I', "instance", "TYPE", "instance type (default: OPENNRT_INSTANCE_TYPE)", .text = &type},
+        {'l', "lnc", "N", "logical core size, 1 or 2 (default: of the type)", .text = &lnc},
+        {'c', "cores", "A[-B]", "logical cores for NEFFs that name none (default 0)",
+         .text = &cores},
+        {'t', "tensors", "LIST", "device tensors besides, as above", .text = &tensors}};
+    const struct tool t = {
+        "opennrt fit",
+        "[options] FILE.neff[@FIRST[-LAST]]...",
+        "Says whether NEFFs and tensors would fit into the HBM of an instance together, and\n"
+        "what they would use, without loading them. Code of any encoding will do.\n"
+        "FIRST-LAST are the logical cores that get the NEFF (default: those of --cores).\n"
+        "LIST of tensors: CORE:BYTES[xCOUNT],... (K, M and G are powers of 1024).\n"
+        "Exit code 0: they fit; 1: they do not, or a file cannot be read; 2: wrong usage.\n",
+        options,
+        4,
+        .mixed = true};
     struct fit f = {.count = 0};
     struct err err = {0};
-    int rc;
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 4, argc, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
-    if (!span_of(cores, &f.cores) || (lnc && strcmp(lnc, "1") != 0 && strcmp(lnc, "2") != 0) ||
-        (optind == argc && !*tensors)) {
-        help(stderr);
-        return EXIT_USAGE;
-    }
+    if (!span_of(cores, &f.cores))
+        return tool_usage(&t, "--cores takes A or A-B, not \"%s\"", cores);
+    if (lnc && strcmp(lnc, "1") != 0 && strcmp(lnc, "2") != 0)
+        return tool_usage(&t, "--lnc takes 1 or 2, not \"%s\"", lnc);
+    if (first == argc && !*tensors)
+        return tool_usage(&t, "nothing to fit is named");
     if (device_config_env(&f.cfg, &err) != NRT_SUCCESS) {
         said("", err.text);
         return EXIT_FAILED;
@@ -340,7 +337,7 @@ int cmd_fit(int argc, char **argv)
     if (lnc)
         f.cfg.lnc = (unsigned)(lnc[0] - '0');
     f.cfg.hbm_dir = NULL;
-    rc = fit(&f, argv + optind, argc - optind, tensors);
+    rc = fit(&f, argv + first, argc - first, tensors);
     fit_close(&f);
     return rc;
 }

@@ -8,21 +8,6 @@
 #include "base/settings.h"
 #include "device/device.h"
 
-static void help(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: opennrt inject [--instance NAME] ERROR CORE [AFTER [DETAIL]]\n\n"
-        "Makes the next execution of physical core CORE, or the one after AFTER others, meet a\n"
-        "hardware error.\n\n"
-        "  ERROR                sram, hbm, hbm-repairable, dma-tx, dma-rx, device, parity,\n"
-        "                       notification, nq-overflow\n"
-        "                       (with NEURON_RT_ENABLE_DGE_NOTIFICATIONS), none (takes it back)\n"
-        "  DETAIL               metadata of an SRAM error, number of the DMA engine\n"
-        "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
-        "  -h, --help           this text\n");
-}
-
 static int inject(const char *name, enum device_hw_error kind, const int64_t v[3])
 {
     struct device_config cfg = {.name = name, .observe = true};
@@ -46,24 +31,34 @@ static int inject(const char *name, enum device_hw_error kind, const int64_t v[3
 int cmd_inject(int argc, char **argv)
 {
     const char *name = device_env("OPENNRT_INSTANCE");
-    const struct cmd_option options[] = {{"instance", 'i', NULL, &name}};
+    const struct tool_option options[] = {OPTION_INSTANCE(&name)};
+    const struct tool t = {
+        "opennrt inject",
+        "[--instance NAME] ERROR CORE [AFTER [DETAIL]]",
+        "Makes the next execution of physical core CORE, or the one after AFTER others, meet a\n"
+        "hardware error.\n\n"
+        "  ERROR                sram, hbm, hbm-repairable, dma-tx, dma-rx, device, parity,\n"
+        "                       notification, nq-overflow\n"
+        "                       (with NEURON_RT_ENABLE_DGE_NOTIFICATIONS), none (takes it back)\n"
+        "  DETAIL               metadata of an SRAM error, number of the DMA engine\n",
+        options,
+        1,
+        .mixed = true};
     enum device_hw_error kind = DEVICE_HW_COUNT;
     int64_t v[3] = {0};
     bool good;
-    int rc;
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 1, 4, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
-    argc -= optind;
-    argv += optind;
+    argc -= first;
+    argv += first;
     good = argc >= 2 && argc <= 4;
     if (good)
         kind = device_hw_error_from_name(argv[0]);
     for (int i = 1; good && i < argc; i++)
         good = settings_parse_int(argv[i], &v[i - 1]) && v[i - 1] >= 0 && v[i - 1] <= UINT32_MAX;
-    if (!good || kind == DEVICE_HW_COUNT) {
-        help(stderr);
-        return EXIT_USAGE;
-    }
+    if (!good || kind == DEVICE_HW_COUNT)
+        return tool_usage(&t, "an error, a core and at most two numbers are expected");
     return inject(name, kind, v);
 }

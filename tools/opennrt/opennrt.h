@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "common/options.h"
+
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int cmd_asm(int argc, char **argv);
@@ -25,19 +27,12 @@ int cmd_sysfs(int argc, char **argv);
 int cmd_tune(int argc, char **argv);
 int cmd_view(int argc, char **argv);
 
-/* An option --name, and -letter unless that is 0: a flag to set, or where its text goes. Both stay
- * as they are without the option. */
-struct cmd_option {
-    const char *name;
-    char letter;
-    bool *flag;
-    const char **value;
-};
-/* Reads up to 8 options and --help, in any order with the words; more words than given are wrong
- * usage. True: go on with the words at argv[optind]. False: something has been printed, *ret_rc is
- * what the command returns. */
-bool cmd_options(int argc, char **argv, const struct cmd_option *list, unsigned n, int words,
-                 void (*help)(FILE *to), int *ret_rc);
+/* The option of every command that looks at an instance. */
+#define OPTION_INSTANCE(to)                                                                    \
+    {                                                                                          \
+        'i', "instance", "NAME", "the instance (default: OPENNRT_INSTANCE, else \"default\")", \
+            .text = (to)                                                                       \
+    }
 
 /* Whether libfabric offers a provider between nodes. names: those it has, comma-separated. */
 enum doctor_net { DOCTOR_NET_ABSENT, DOCTOR_NET_FAILED, DOCTOR_NET_NONE, DOCTOR_NET_SOME };

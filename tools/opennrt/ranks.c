@@ -13,18 +13,6 @@
 #include "device/flight.h"
 #include "sched/sched.h"
 
-static void help(FILE *to)
-{
-    fprintf(to,
-            "usage: opennrt ranks [--json] [--history] [--instance NAME]\n\n"
-            "Shows the last collective operation of every core of an instance, those that are\n"
-            "still under way, and what they wait for. The processes are not disturbed.\n\n"
-            "  -j, --json           the same as JSON\n"
-            "  -a, --history        all operations that are recorded, the newest first\n"
-            "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
-            "  -h, --help           this text\n");
-}
-
 /* A core that has records, and whose they are. */
 struct owner {
     uint32_t core;
@@ -245,14 +233,26 @@ int cmd_ranks(int argc, char **argv)
 {
     struct device_config cfg = {.name = device_env("OPENNRT_INSTANCE"), .observe = true};
     struct view w = {0};
-    const struct cmd_option options[] = {{"json", 'j', &w.json, NULL},
-                                         {"history", 'a', &w.history, NULL},
-                                         {"instance", 'i', NULL, &cfg.name}};
+    const struct tool_option options[] = {{'j', "json", NULL, "the same as JSON", .flag = &w.json},
+                                          {'a', "history", NULL,
+                                           "all operations that are recorded, the newest first",
+                                           .flag = &w.history},
+                                          OPTION_INSTANCE(&cfg.name)};
+    const struct tool t = {
+        "opennrt ranks",
+        "[--json] [--history] [--instance NAME]",
+        "Shows the last collective operation of every core of an instance, those that are\n"
+        "still under way, and what they wait for. The processes are not disturbed.\n",
+        options,
+        3,
+        .mixed = true};
     struct err err = {0};
-    int rc;
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 3, 0, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
+    if (first < argc)
+        return tool_usage(&t, "unexpected \"%s\"", argv[first]);
     if (device_instance_open(&cfg, &w.in, &err) != NRT_SUCCESS) {
         fprintf(stderr, "opennrt ranks: %s\n", err.text);
         return EXIT_FAILED;

@@ -6,17 +6,6 @@
 
 #include "device/device.h"
 
-static void help(FILE *to)
-{
-    fprintf(to,
-            "usage: opennrt reset [--instance NAME] [--force]\n\n"
-            "Removes the control block, slot files and device memory files of an instance.\n"
-            "Refuses while a process is attached, unless --force is given.\n\n"
-            "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
-            "  -f, --force          also while processes are attached; they fail afterwards\n"
-            "  -h, --help           this text\n");
-}
-
 static int reset(struct device_config *cfg, bool force)
 {
     const char *name = cfg->name ? cfg->name : "default";
@@ -39,11 +28,23 @@ int cmd_reset(int argc, char **argv)
     struct device_config cfg = {.name = device_env("OPENNRT_INSTANCE"),
                                 .hbm_dir = device_env("OPENNRT_DIR")};
     bool force = false;
-    const struct cmd_option options[] = {{"instance", 'i', NULL, &cfg.name},
-                                         {"force", 'f', &force, NULL}};
-    int rc;
+    const struct tool_option options[] = {
+        OPTION_INSTANCE(&cfg.name),
+        {'f', "force", NULL, "also while processes are attached; they fail afterwards",
+         .flag = &force}};
+    const struct tool t = {
+        "opennrt reset",
+        "[--instance NAME] [--force]",
+        "Removes the control block, slot files and device memory files of an\n"
+        "instance. Refuses while a process is attached, unless --force is given.\n",
+        options,
+        2,
+        .mixed = true};
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 2, 0, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
+    if (first < argc)
+        return tool_usage(&t, "unexpected \"%s\"", argv[first]);
     return reset(&cfg, force);
 }

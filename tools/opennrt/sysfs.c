@@ -12,19 +12,6 @@
 #include "sysfs_fuse.h"
 #include "sysfs_tree.h"
 
-static void help(FILE *to)
-{
-    fprintf(to,
-            "usage: opennrt sysfs [--instance NAME] [--foreground] MOUNTPOINT\n"
-            "       opennrt sysfs [--instance NAME] --snapshot DIR\n\n"
-            "Mounts what the Neuron driver shows in /sys/devices/virtual/neuron_device for an\n"
-            "instance, or copies it as it is now. \"fusermount3 -u MOUNTPOINT\" ends the mount.\n\n"
-            "  -f, --foreground     serve the mount in this process\n"
-            "  -s, --snapshot       write the tree into DIR, which must be empty or not there\n"
-            "  -i, --instance NAME  the instance (default: OPENNRT_INSTANCE, else \"default\")\n"
-            "  -h, --help           this text\n");
-}
-
 /* ---- a snapshot ---- */
 
 static bool say(const char *path)
@@ -61,16 +48,26 @@ static bool write_entry(int dir, struct sysfs_tree *t, const struct sysfs_entry 
     return write_file(dir, t, e);
 }
 
+/* Whether the entry is the node, in it, or a folder on the way to it. */
+static bool belongs(const char *path, const char *node)
+{
+    size_t p = strlen(path), n = strlen(node), least = p < n ? p : n;
+    const char *longer = p < n ? node : path;
+
+    return least == 0 || (strncmp(path, node, least) == 0 && (p == n || longer[least] == '/'));
+}
+
 /* A folder comes before what is in it, since the entries are in the order of their paths. */
-static bool write_tree(int dir, struct sysfs_tree *t)
+static bool write_tree(int dir, struct sysfs_tree *t, const char *node)
 {
     for (size_t i = 0; i < t->count; i++)
-        if (!write_entry(dir, t, &t->entries[i]))
+        if (belongs(t->entries[i].path, node) && !write_entry(dir, t, &t->entries[i]))
             return false;
     return true;
 }
 
-static int snapshot(const char *path)
+/* node: "" for the whole tree. */
+static int snapshot(const char *path, const char *node)
 {
     struct sysfs_tree t;
     struct view v;
@@ -80,13 +77,15 @@ static int snapshot(const char *path)
         return EXIT_FAILED;
     if (!sysfs_tree_open(&t, &v)) {
         fprintf(stderr, "opennrt sysfs: no memory\n");
+    } else if (!sysfs_find(&t, node)) {
+        fprintf(stderr, "opennrt sysfs: there is no node %s\n", node);
     } else if (mkdir(path, 0755) != 0 && errno != EEXIST) {
         say(path);
     } else {
         dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0)
             say(path);
-        else if (write_tree(dir, &t))
+        else if (write_tree(dir, &t, node))
             rc = EXIT_OK;
         if (dir >= 0)
             close(dir);
@@ -122,18 +121,33 @@ int cmd_sysfs(int argc, char **argv)
 {
     const char *name = NULL;
     bool foreground = false, copy = false;
-    const struct cmd_option options[] = {{"instance", 'i', NULL, &name},
-                                         {"foreground", 'f', &foreground, NULL},
-                                         {"snapshot", 's', &copy, NULL}};
-    int rc;
+    const struct tool_option options[] = {
+        {'f', "foreground", NULL, "serve the mount in this process", .flag = &foreground},
+        {'s', "snapshot", NULL, "write the tree into DIR, which must be empty or not there",
+         .flag = &copy},
+        OPTION_INSTANCE(&name)};
+    const struct tool t = {
+        "opennrt sysfs",
+        "[--instance NAME] [--foreground] MOUNTPOINT\n"
+        "       opennrt sysfs [--instance NAME] --snapshot DIR [NODE]",
+        "Mounts what the Neuron driver shows in /sys/devices/virtual/neuron_device for an\n"
+        "instance, or copies it as it is now: all of it, or NODE, as neuron0/neuron_core1.\n"
+        "\"fusermount3 -u MOUNTPOINT\" ends the mount.\n",
+        options,
+        3,
+        .mixed = true};
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 3, 1, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
-    if (argc - optind != 1 || (copy && foreground)) {
-        help(stderr);
-        return EXIT_USAGE;
-    }
+    if (first == argc || argc - first > (copy ? 2 : 1))
+        return tool_usage(&t, copy ? "a folder and at most one node are expected"
+                                   : "a mount point is expected");
+    if (copy && foreground)
+        return tool_usage(&t, "a snapshot has no foreground");
     if (name)
         setenv("OPENNRT_INSTANCE", name, 1);
-    return copy ? snapshot(argv[optind]) : mount_at(argv[optind], foreground);
+    if (!copy)
+        return mount_at(argv[first], foreground);
+    return snapshot(argv[first], first + 1 < argc ? argv[first + 1] : "");
 }

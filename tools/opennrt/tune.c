@@ -16,20 +16,6 @@
 #define BUDGET_US   12e3
 #define LARGEST_MIB 64
 
-static void help(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: opennrt tune [options]\n\n"
-        "Measures how this host carries out collective operations best, and keeps the table\n"
-        "for the runtime. Run it while nothing else runs; it takes about half a minute.\n\n"
-        "      --explain       measure nothing; print the table in effect with what was measured\n"
-        "      --dry-run       measure and print, keep nothing\n"
-        "      --output FILE   keep it there (default: OPENNRT_TUNE, else the user's cache)\n"
-        "      --largest MIB   largest operation measured (default 64)\n"
-        "  -h, --help          this text\n");
-}
-
 struct options {
     bool explain, dry_run;
     char path[PATH_SIZE];
@@ -194,14 +180,27 @@ int cmd_tune(int argc, char **argv)
 {
     struct options o = {.largest = (uint64_t)LARGEST_MIB << 20};
     const char *output = NULL, *largest = NULL;
-    const struct cmd_option options[] = {{"explain", 0, &o.explain, NULL},
-                                         {"dry-run", 0, &o.dry_run, NULL},
-                                         {"output", 0, NULL, &output},
-                                         {"largest", 0, NULL, &largest}};
-    int rc;
+    const struct tool_option options[] = {
+        {0, "explain", NULL, "measure nothing; print the table in effect with what was measured",
+         .flag = &o.explain},
+        {0, "dry-run", NULL, "measure and print, keep nothing", .flag = &o.dry_run},
+        {0, "output", "FILE", "keep it there (default: OPENNRT_TUNE, else the user's cache)",
+         .text = &output},
+        {0, "largest", "MIB", "largest operation measured (default 64)", .text = &largest}};
+    const struct tool t = {
+        "opennrt tune",
+        "[options]",
+        "Measures how this host carries out collective operations best, and keeps the table\n"
+        "for the runtime. Run it while nothing else runs; it takes about half a minute.\n",
+        options,
+        4,
+        .mixed = true};
+    int first, rc;
 
-    if (!cmd_options(argc, argv, options, 4, 0, help, &rc))
+    if (!tool_parse(&t, argc, argv, &first, &rc))
         return rc;
+    if (first < argc)
+        return tool_usage(&t, "unexpected \"%s\"", argv[first]);
     if (!output && !means_path(o.path, sizeof(o.path)))
         o.path[0] = 0;
     if (output && (size_t)snprintf(o.path, sizeof(o.path), "%s", output) >= sizeof(o.path)) {
