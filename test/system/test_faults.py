@@ -54,20 +54,27 @@ def errors():
     assert names <= listed, names - listed
 
 
+def counters(site, node):
+    """Those of a folder of the tree, by name: what they count in all."""
+    copy = os.path.join(site.tmp.name, 'tree')
+    site.run(OPENNRT, 'sysfs', '--snapshot', copy, node)  # a whole tree of sixteen devices is 6,000 files
+    folder, got = os.path.join(copy, node), {}
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            path = os.path.join(path, 'total')
+        if os.path.isfile(path) and not os.path.islink(os.path.join(folder, name)):
+            with open(path, encoding='ascii') as f:
+                got[name] = int(f.read())
+    shutil.rmtree(copy)
+    return got
+
+
 def numbers(site, core='neuron0/neuron_core0'):
     """The counters of a core and its device as they are."""
-    root = os.path.join(site.tmp.name, 'tree')
-    status, hardware = core + '/stats/status', os.path.dirname(core) + '/stats/hardware'
-    shutil.rmtree(root, ignore_errors=True)
-    site.run(OPENNRT, 'sysfs', '--snapshot', root)
-    got = {}
-    for name in os.listdir(os.path.join(root, status)):
-        if not os.path.islink(os.path.join(root, status, name)):
-            got[name] = int(open(os.path.join(root, status, name, 'total'), encoding='ascii').read())
-    for name in os.listdir(os.path.join(root, hardware)):
-        if os.path.isfile(os.path.join(root, hardware, name)):
-            got[name] = int(open(os.path.join(root, hardware, name), encoding='ascii').read())
-    return got
+    status, hardware = counters(site, core + '/stats/status'), counters(site, os.path.dirname(core) + '/stats/hardware')
+    assert 'success' in status and 'mem_ecc_uncorrected' in hardware
+    return {**status, **hardware}
 
 
 def grown(before, after):
@@ -226,12 +233,15 @@ def first_only(text):
 class Pair:
     """Two ranks, on devices 0 and 1 of an instance, or on the first core of two instances."""
 
-    def __init__(self, site, other, item, port):
+    def __init__(self, site, other, item, port, by_variable):
         neff = site.assemble(os.path.join(HERE, '../programs/sum2.nasm'))
         env = {'NEURON_RT_ROOT_COMM_ID': '127.0.0.1:%d' % port, 'OPENNRT_DEVICE_TIME': '1',
                'NEURON_RT_EXEC_TIMEOUT': '2' if '600000' in item or 'net' in item else '120'}
         core = ('0', 'neuron0/neuron_core0') if other is not site else ('2', 'neuron1/neuron_core0')
-        self.a = Watched(site, 'a', neff, NEURON_RT_VISIBLE_CORES='0', OPENNRT_FAULT=item, **env)
+        variable = {'OPENNRT_FAULT': item} if by_variable else {}
+        self.a = Watched(site, 'a', neff, NEURON_RT_VISIBLE_CORES='0', **variable, **env)
+        if not by_variable:
+            self.a.w.ok('fault ' + item)
         self.b = Watched(other, 'b', neff, core[1], NEURON_RT_VISIBLE_CORES=core[0], **env)
 
     def both(self, a, b):
@@ -258,8 +268,9 @@ def lasts(path):
     return float(re.search(r'all_reduce of 2 ranks lasts ([0-9.]+) us', log_of(path)).group(1))
 
 
-def check_ranks(row, site, other, kept):
-    p = Pair(site, other, row['item'], kept_port(kept))
+def check_ranks(row, site, other, kept, by_variable):
+    """Once: the item is in force from nrt_init on, or by the call before the ranks come together."""
+    p = Pair(site, other, row['item'], kept_port(kept), by_variable)
     assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
     before = numbers(other, p.b.core)
     p.a.w.tell('run 1')
@@ -281,12 +292,13 @@ def check_ranks(row, site, other, kept):
         assert lasts(p.a.log) > lasts(p.b.log)  # who has no such item knows nothing of it
     if row['recovery'] == 'next':
         assert p.both('run 3', 'run 3') == ('ok', 'ok')
+        assert 'ERROR' not in log_of(p.a.log) + log_of(p.b.log), row
         p.end()
         return
     assert row['recovery'] == 'restart', row
     assert p.b.w.do('run 1') == 'failed ' + row['status'], row
     p.end()
-    p = Pair(site, other, '', kept_port(kept))
+    p = Pair(site, other, '', kept_port(kept), True)
     assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
     assert p.both('run 3', 'run 3') == ('ok', 'ok')
     p.end()
@@ -307,8 +319,9 @@ def main():
     kept = []
     with Site('faultr', OPENNRT, LIB, 'trn1.32xlarge') as site, Site('faults', OPENNRT, LIB, 'trn1.32xlarge') as other:
         for r in table:
-            if r["call"] in RANKS:
-                check_ranks(r, site, other if r['call'] == 'between nodes' else site, kept)
+            if r['call'] in RANKS:
+                for by_variable in (True, False):
+                    check_ranks(r, site, other if r['call'] == 'between nodes' else site, kept, by_variable)
 
 
 main()
