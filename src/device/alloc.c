@@ -334,8 +334,10 @@ NRT_STATUS device_alloc(struct device_instance *in, const struct device_alloc *a
     if (fault_hit(FAULT_HBM))
         return no_room(in, a, &p, err);
     st = alloc_try(in, a, &p, &index, &full, err);
-    if (full && slot_reclaim_all(in) > 0)
+    if (full) {
+        slot_reclaim_all(in);
         st = alloc_try(in, a, &p, &index, &full, err);
+    }
     if (full)
         return no_room(in, a, &p, err);
     if (st != NRT_SUCCESS)

@@ -108,8 +108,9 @@ NRT_STATUS device_cores_claim(struct device_instance *in, uint32_t first, uint32
             return NRT_SUCCESS;
         }
         ctl_unlock(in);
-        if (pass == 1 || slot_reclaim_all(in) == 0)
+        if (pass == 1)
             return not_available(in, first, count, err);
+        slot_reclaim_all(in);
     }
 }
 
@@ -151,8 +152,9 @@ NRT_STATUS device_cores_claim_run(struct device_instance *in, uint32_t count, ui
             return NRT_SUCCESS;
         }
         ctl_unlock(in);
-        if (pass == 1 || slot_reclaim_all(in) == 0)
+        if (pass == 1)
             return not_available(in, 0, count, err);
+        slot_reclaim_all(in);
     }
 }
 

@@ -101,7 +101,7 @@ uint32_t ctl_layout_hash(void)
     return h;
 }
 
-static uint64_t now_ms(void)
+uint64_t ctl_now_ms(void)
 {
     struct timespec ts;
 
@@ -200,7 +200,7 @@ NRT_STATUS ctl_lock(struct device_instance *in, struct err *err)
 
         if (rc == EBUSY) {
             if (start == 0)
-                start = now_ms();
+                start = ctl_now_ms();
             rc = lock_step(&h->lock);
         }
         if (rc == 0 || rc == EOWNERDEAD)
@@ -210,7 +210,7 @@ NRT_STATUS ctl_lock(struct device_instance *in, struct err *err)
                            "lock of instance \"%s\" is unusable (%s); run \"opennrt reset\"",
                            in->name, strerror(rc));
 
-        uint64_t waited = now_ms() - start;
+        uint64_t waited = ctl_now_ms() - start;
         if (waited >= ctl_lock_limit(in))
             return lock_gave_up(in, waited, err);
         if (waited >= LOCK_WARN_MS && !warned) {
@@ -293,7 +293,7 @@ static NRT_STATUS head_init(struct device_instance *in, struct err *err)
     snprintf(h->hbm_dir, sizeof(h->hbm_dir), "%s", in->cfg.hbm_dir ? in->cfg.hbm_dir : "");
     device_point(in);
     if (getrandom(&h->serial, sizeof(h->serial), 0) != (ssize_t)sizeof(h->serial))
-        h->serial = now_ms() ^ (uint64_t)in->pid << 32;
+        h->serial = ctl_now_ms() ^ (uint64_t)in->pid << 32;
     h->next_generation = 1;
 
     pthread_mutexattr_init(&at);
@@ -490,7 +490,7 @@ static NRT_STATUS create_lock(struct device_instance *in, const char *base, int 
                               struct err *err)
 {
     char path[CTL_PATH_MAX + 64];
-    uint64_t start = now_ms();
+    uint64_t start = ctl_now_ms();
 
     snprintf(path, sizeof(path), "%s/.opennrt-%u.lock", base, (unsigned)geteuid());
     int fd = fault_hit(FAULT_FILE)
@@ -499,7 +499,8 @@ static NRT_STATUS create_lock(struct device_instance *in, const char *base, int 
     if (fd < 0)
         return err_set(err, NRT_FAILURE, "cannot make %s: %s", path, strerror(errno));
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || now_ms() - start >= ctl_lock_limit(in)) {
+        if ((errno != EWOULDBLOCK && errno != EINTR) ||
+            ctl_now_ms() - start >= ctl_lock_limit(in)) {
             close(fd);
             return err_set(err, NRT_TIMEOUT,
                            "%s not free after %u ms: another process is making an instance and may "

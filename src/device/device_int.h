@@ -223,6 +223,7 @@ NRT_STATUS ctl_open(struct device_instance *in, struct err *err); /* attach or c
 void ctl_close(struct device_instance *in);
 NRT_STATUS ctl_lock(struct device_instance *in, struct err *err);
 void ctl_unlock(struct device_instance *in);
+uint64_t ctl_now_ms(void);                                 /* of the monotonic clock */
 unsigned ctl_lock_limit(const struct device_instance *in); /* ms that others are waited for */
 NRT_STATUS ctl_grow_extents_locked(struct device_instance *in, struct err *err);
 
@@ -307,7 +308,9 @@ NRT_STATUS slot_claim(struct device_instance *in, struct err *err);
 void slot_release(struct device_instance *in);
 bool slot_kept(const struct device_instance *in); /* see device_core_mine */
 bool slot_live_locked(struct device_instance *in, uint32_t slot);
-unsigned slot_reclaim_all(struct device_instance *in);
+/* For who found something of the dead in its way: all dead slots are reclaimed, also by other
+ * processes that have begun to, for which it waits up to ctl_lock_limit. Then look again. */
+void slot_reclaim_all(struct device_instance *in);
 void slot_free_extents_locked(struct device_instance *in, uint32_t slot);
 void slot_path(const struct device_instance *in, uint32_t slot, char *buf, size_t size);
 

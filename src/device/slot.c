@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define RECLAIM_LOOK_MS 2 /* between looks at what another process reclaims */
+
 struct identity {
     int32_t pid;
     uint64_t start_ticks, pid_ns;
@@ -221,18 +223,58 @@ static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct er
     return st;
 }
 
-unsigned slot_reclaim_all(struct device_instance *in)
+/* The process that reclaims a dead slot at this moment, if it is another one and lives; 0: none. */
+static int others_reclaim(struct device_instance *in, int *ret_dead)
 {
-    unsigned count = 0;
+    int pid = 0;
 
-    if (!in->cfg.observe)
-        (void)reclaim(in, &count, NULL);
-    return count;
+    if (ctl_lock(in, NULL) != NRT_SUCCESS)
+        return 0;
+    for (uint32_t i = 0; i < in->lay.slots && pid == 0; i++) {
+        const struct ctl_slot *s = ctl_slot(in, i);
+
+        if (atomic_load_explicit(&s->state, memory_order_acquire) != SLOT_USED || s->reaper == 0 ||
+            s->reaper == in->slot + 1 || slot_live_locked(in, i) ||
+            !slot_live_locked(in, s->reaper - 1))
+            continue;
+        *ret_dead = s->pid;
+        pid = ctl_slot(in, s->reaper - 1)->pid;
+    }
+    ctl_unlock(in);
+    return pid;
+}
+
+/* Whoever reclaims a slot writes a dump before it gives anything back, which takes its time; it may
+ * also die of it, and then the slot is anybody's again. */
+void slot_reclaim_all(struct device_instance *in)
+{
+    const struct timespec pause = {.tv_nsec = RECLAIM_LOOK_MS * 1000000L};
+    uint64_t start = ctl_now_ms(), waited;
+    unsigned count = 0;
+    int pid, dead = 0;
+
+    if (in->cfg.observe)
+        return;
+    while (reclaim(in, &count, NULL) == NRT_SUCCESS && (pid = others_reclaim(in, &dead)) != 0) {
+        waited = ctl_now_ms() - start;
+        if (waited >= ctl_lock_limit(in)) {
+            LOGW(in->log, LOG_TDRV, "slot_reclaim",
+                 "pid %d has not given back what process %d left in instance \"%s\" for %llu ms; "
+                 "it may be stopped: continue or kill it",
+                 pid, dead, in->name, (unsigned long long)waited);
+            return;
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 unsigned device_reclaim(struct device_instance *in)
 {
-    return device_instance_forked(in) ? 0 : slot_reclaim_all(in);
+    unsigned count = 0;
+
+    if (!device_instance_forked(in) && !in->cfg.observe)
+        (void)reclaim(in, &count, NULL);
+    return count;
 }
 
 /* --- claiming ----------------------------------------------------------------------------------

@@ -68,9 +68,10 @@ class Actor(threading.Thread):
             self.tally.fail('%s %d: %r\n%s' % (type(self).__name__, self.number, e, self.told()))
 
     def told(self):
-        """What the log has of this actor's processes at the moment of a failure, and the memory that there was."""
+        """What the log has of this actor's processes, and of one that could not start, at the moment of a failure, and the
+        memory that there was."""
         with open(os.path.join(self.site.tmp.name, 'log'), encoding='utf-8', errors='replace') as f:
-            mine = [line for line in f if any(' %d:' % pid in line for pid in self.pids)]
+            mine = [line for line in f if any(' %d:' % pid in line for pid in self.pids) or ' NRT:' in line]
         with open('/proc/meminfo', encoding='ascii') as f:
             return ''.join(mine[-40:]) + ''.join(line for line in f if line.startswith(('MemFree', 'MemAvail', 'Shmem')))
 

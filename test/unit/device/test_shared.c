@@ -389,10 +389,125 @@ static void peer_that_exits_is_waited_for(void **state)
     fixture_free(f);
 }
 
+/* ---- a dead process that another one is about to give back ---- */
+
+/* Takes core 0 and some of its memory, and is killed. argv: dir */
+static int helper_doomed(int argc, char **argv)
+{
+    struct device_config cfg = {.dir = argv[1]};
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 1u << 20);
+    struct device_instance *in = NULL;
+    struct device_extent x;
+    char line[16];
+
+    if (device_instance_open(&cfg, &in, NULL) != NRT_SUCCESS ||
+        device_cores_claim(in, 0, 1, NULL) != NRT_SUCCESS ||
+        device_alloc(in, &a, &x, NULL) != NRT_SUCCESS)
+        return 1;
+    runner_say("ready");
+    runner_hear(line, sizeof(line));
+    (void)argc;
+    return 0;
+}
+
+static void dump_slowly(void *arg, struct device_instance *in, int pid, const uint32_t *cores,
+                        unsigned count)
+{
+    char line[16];
+
+    (void)arg, (void)in, (void)pid, (void)cores, (void)count;
+    runner_say("dumping");
+    runner_hear(line, sizeof(line));
+}
+
+/* Reclaims when told, and its dump takes until it is told again. argv: dir */
+static int helper_reaper(int argc, char **argv)
+{
+    struct device_config cfg = {.dir = argv[1], .on_dead = dump_slowly};
+    struct device_instance *in = NULL;
+    char line[16];
+
+    if (device_instance_open(&cfg, &in, NULL) != NRT_SUCCESS)
+        return 1;
+    runner_say("ready");
+    runner_hear(line, sizeof(line));
+    device_reclaim(in);
+    device_instance_close(in);
+    (void)argc;
+    return 0;
+}
+
+struct claimer {
+    struct device_instance *in;
+    NRT_STATUS status;
+};
+
+static void *claim_run(void *arg)
+{
+    struct claimer *c = arg;
+
+    c->status = device_cores_claim(c->in, 0, 1, NULL);
+    return NULL;
+}
+
+/* A process holds core 0 and is killed, and p[1] writes its dump. */
+static void die_and_be_dumped(struct fixture *f, struct runner_proc p[2])
+{
+    const char *args[] = {f->dir, NULL};
+
+    assert_true(runner_start(&p[0], "doomed", args, NULL));
+    assert_true(runner_expect(&p[0], "ready", RUNNER_WAIT_MS));
+    assert_true(runner_start(&p[1], "reaper", args, NULL));
+    assert_true(runner_expect(&p[1], "ready", RUNNER_WAIT_MS));
+    runner_kill(&p[0], SIGKILL);
+    runner_wait(&p[0], RUNNER_WAIT_MS);
+    assert_true(runner_tell(&p[1], "reclaim"));
+    assert_true(runner_expect(&p[1], "dumping", RUNNER_WAIT_MS));
+}
+
+/* The next process on a core works, also while others still write the dump of the one before. */
+static void what_others_reclaim_is_waited_for(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in;
+    struct runner_proc p[2] = {0};
+    char text[96];
+    pthread_t thread;
+
+    in = fixture_open(f);
+    in->cfg.lock_limit_ms = 300;
+    die_and_be_dumped(f, p);
+    assert_int_equal(device_cores_claim(in, 0, 1, NULL), NRT_RESOURCE); /* but not for ever */
+    snprintf(text, sizeof(text), "pid %d has not given back what process ", p[1].pid);
+    assert_true(log_tap_find(&f->tap, text) > 0);
+
+    struct claimer c = {in, NRT_FAILURE};
+    in->cfg.lock_limit_ms = RUNNER_WAIT_MS;
+    assert_int_equal(pthread_create(&thread, NULL, claim_run, &c), 0);
+    assert_true(runner_tell(&p[1], "go on"));
+    pthread_join(thread, NULL);
+    assert_int_equal(c.status, NRT_SUCCESS);
+    assert_int_equal(used_on(in, 0), 0);
+    assert_int_equal(runner_wait(&p[1], RUNNER_WAIT_MS), 0);
+
+    device_cores_release(in);
+    die_and_be_dumped(f, p);
+    assert_int_equal(pthread_create(&thread, NULL, claim_run, &c), 0);
+    runner_kill(&p[1], SIGKILL); /* nobody's dump any more: the claimer reclaims both */
+    runner_wait(&p[1], RUNNER_WAIT_MS);
+    pthread_join(thread, NULL);
+    assert_int_equal(c.status, NRT_SUCCESS);
+    assert_int_equal(used_on(in, 0), 0);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {
-        {"lock", helper_lock}, {"maker", helper_maker}, {"leaving", helper_leaving}, {NULL, NULL}};
+        {"lock", helper_lock},     {"maker", helper_maker},   {"leaving", helper_leaving},
+        {"doomed", helper_doomed}, {"reaper", helper_reaper}, {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_share_an_instance),
         cmocka_unit_test(processes_share_an_instance),
@@ -400,6 +515,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stopped_lock_holder_is_named),
         cmocka_unit_test(stopped_maker_of_an_instance_is_a_timeout),
         cmocka_unit_test(peer_that_exits_is_waited_for),
+        cmocka_unit_test(what_others_reclaim_is_waited_for),
     };
     int rc = runner_dispatch(argc, argv, helpers);
 
