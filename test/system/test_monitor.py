@@ -276,7 +276,8 @@ def configuration(site, worker, other):
                          ('vcpu_usage', 0.32)):
         # A sample that came late makes the next period shorter, never the mean of two.
         assert least[name] < 2 * period, (name, least)
-    assert least['execution_stats'] > least['neuron_runtime_vcpu_usage'] > 0
+    # Who is sampled more often is sampled whenever the other is; after a late sample of both they may be equal.
+    assert least['execution_stats'] >= least['neuron_runtime_vcpu_usage'] > 0
     proves('tool-021')
     proves('tool-023')
 

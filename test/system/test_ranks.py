@@ -43,6 +43,14 @@ class Rank:
             self.ok()
 
 
+def asleep(pid):
+    """Until the process waits for its next line: on a loaded machine it runs on for a while after its answer."""
+    state = ''
+    while state != 'S':
+        with open('/proc/%d/stat' % pid, encoding='ascii') as f:
+            state = f.read().rsplit(')', 1)[1].split()[0]
+
+
 def states():
     assert tool(code=1).startswith('opennrt ranks: ')
     rank = Rank()
@@ -50,6 +58,7 @@ def states():
     assert json.loads(tool('--json')) == {'instance': name, 'cores': []}
 
     rank.do('begin 1', 'end', 'begin 2', 'wait')
+    asleep(rank.p.pid)
     core = shown()
     assert core['pid'] == rank.p.pid and core['process'] == 'sleeping', core
     op, = core['operations']
