@@ -20,7 +20,7 @@ from proves import proves  # noqa: E402
 TOOL, OPENNRT, PAGE = map(os.path.abspath, sys.argv[1:4])
 HERE = tempfile.TemporaryDirectory()
 ENV = dict(os.environ, OPENNRT_INSTANCE='nccom%d' % os.getpid(), OPENNRT_INSTANCE_TYPE='trn1.32xlarge',
-           TMPDIR=HERE.name, NEURON_RT_EXEC_TIMEOUT='20')
+           TMPDIR=HERE.name, NEURON_RT_EXEC_TIMEOUT='120')  # only a hang reaches it
 for name in ('NEURON_LOGICAL_NC_CONFIG', 'NEURON_RT_ROOT_COMM_ID', 'NEURON_RT_NUM_CORES',
              'NEURON_RT_VISIBLE_CORES'):
     ENV.pop(name, None)
