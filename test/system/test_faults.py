@@ -317,7 +317,7 @@ def main():
             selection(site)
         return
     kept = []
-    with Site('faultr', OPENNRT, LIB, 'inf2.24xlarge') as site, Site('faults', OPENNRT, LIB, 'inf2.24xlarge') as other:
+    with Site('faultr', OPENNRT, LIB, 'trn1.32xlarge') as site, Site('faults', OPENNRT, LIB, 'trn1.32xlarge') as other:
         for r in table:
             if r['call'] in RANKS:
                 for by_variable in (True, False):
