@@ -36,6 +36,8 @@ static void drop_out(struct conn *c)
 void conn_fini(struct conn *c)
 {
     drop_out(c);
+    mem_free(c->spare);
+    c->spare = NULL;
     mem_free(c->in);
     c->in = NULL;
     c->in_len = c->in_cap = c->in_used = 0;
@@ -86,15 +88,29 @@ void conn_flush(struct conn *c)
     }
 }
 
+bool conn_reserve_out(struct conn *c)
+{
+    if (c->spare == NULL)
+        c->spare = mem_alloc(sizeof(*c->spare));
+    return c->spare != NULL;
+}
+
+bool conn_reserve_in(struct conn *c, size_t frame)
+{
+    return mem_grow((void **)&c->in, &c->in_cap, frame, 1);
+}
+
 bool conn_send(struct conn *c, struct frame *f)
 {
-    struct conn_out *o = f == NULL ? NULL : mem_zalloc(sizeof(*o));
+    struct conn_out *o;
 
-    if (o == NULL) {
+    if (f == NULL || !conn_reserve_out(c)) {
         frame_drop(f);
         return false;
     }
-    o->f = f;
+    o = c->spare;
+    c->spare = NULL;
+    *o = (struct conn_out){.f = f};
     if (c->out_last != NULL)
         c->out_last->next = o;
     else
@@ -117,7 +133,8 @@ NRT_STATUS conn_read(struct conn *c, struct err *err)
     if (c->in_len >= want)
         return NRT_SUCCESS; /* messages that nobody has looked at yet; receiving 0 bytes is no end
                              */
-    if (want > c->in_cap && !mem_grow((void **)&c->in, &c->in_cap, want, 1))
+    if (want > c->in_cap && !mem_grow((void **)&c->in, &c->in_cap, want, 1) &&
+        c->in_len == c->in_cap) /* else what there is room for is read */
         return err_set(err, NRT_RESOURCE, "out of memory for a message of the bootstrap");
     do
         n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, MSG_DONTWAIT);

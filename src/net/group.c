@@ -21,6 +21,7 @@ struct net_group {
     struct waiting waiting;
     struct err failure; /* of the last operation */
     uint8_t *result;
+    size_t result_cap;
     struct msg_bytes *parts; /* n; into result */
 };
 
@@ -174,6 +175,13 @@ static void finish(struct net_group *g)
     g->seq++;
 }
 
+/* What a member needs when the result comes: it has that before it enters. */
+static bool result_reserve(struct net_group *g, size_t bytes)
+{
+    return mem_grow((void **)&g->result, &g->result_cap, bytes, 1) &&
+           conn_reserve_in(&g->j->m.c, MSG_RESULT_HEAD + 4 * (size_t)g->n + bytes);
+}
+
 static NRT_STATUS enter_locked(struct net_group *g, enum net_op kind, const void *data, size_t size,
                                const struct net_op_terms *terms, struct err *err)
 {
@@ -198,7 +206,8 @@ static NRT_STATUS enter_locked(struct net_group *g, enum net_op kind, const void
     st = start_check(g, kind, size, err);
     if (st != NRT_SUCCESS)
         return st;
-    f = msg_build(&m, NULL, NULL);
+    f = terms->result_max > 0 && !result_reserve(g, terms->result_max) ? NULL
+                                                                       : msg_build(&m, NULL, NULL);
     if (f == NULL || !member_offer(j, f))
         return err_set(err, NRT_RESOURCE, "out of memory for an operation of group %u", g->id);
     g->busy = true;
@@ -258,16 +267,14 @@ void group_result(struct net_job *j, const struct msg_result *m)
                  g->id, g->n);
         return;
     }
-    p = mem_alloc(m->parts.n > 0 ? m->parts.n : 1);
-    if (p == NULL) {
+    if (!mem_grow((void **)&g->result, &g->result_cap, m->parts.n > 0 ? m->parts.n : 1, 1)) {
         err_set(&g->failure, NRT_RESOURCE, "out of memory for %u bytes of a result", m->parts.n);
         finish(g);
         return;
     }
+    p = g->result;
     if (m->parts.n > 0)
         memcpy(p, m->parts.p, m->parts.n);
-    mem_free(g->result);
-    g->result = p;
     for (uint32_t i = 0; i < g->n; i++) {
         g->parts[i] = (struct msg_bytes){.p = p, .n = msg_u32_at(&m->sizes, i)};
         p += g->parts[i].n;

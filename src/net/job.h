@@ -162,6 +162,9 @@ struct net_op_terms {
      * a text that names who was missing. 0: none. */
     uint32_t limit_ms;
     bool leaves; /* it does not wait for the end: for this member the operation is over */
+    /* Where the members give at most so many bytes together, memory for them is taken before the
+     * others can see this member enter: what they give is then not lost for lack of it. */
+    size_t result_max;
 };
 NRT_STATUS net_op_enter(struct net_group *g, enum net_op kind, const void *data, size_t size,
                         const struct net_op_terms *terms, struct err *err);

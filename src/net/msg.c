@@ -685,7 +685,7 @@ struct frame *msg_build_result(uint32_t group, uint32_t seq, uint32_t n,
         total += parts[i].n;
     if (total > NET_TOTAL_MAX)
         return NULL;
-    f = frame_new(MSG_RESULT, 16 + (size_t)n * 4 + total);
+    f = frame_new(MSG_RESULT, MSG_RESULT_HEAD - MSG_HEAD + (size_t)n * 4 + total);
     if (f == NULL)
         return NULL;
     w = (struct writer){.p = f->bytes + MSG_HEAD};

@@ -233,7 +233,9 @@ void frame_drop(struct frame *f); /* NULL is fine */
  * called with the part of the body that precedes the proof, and writes the proof; NULL: zeros. */
 typedef bool msg_sign(void *arg, const uint8_t *body, size_t size, uint8_t mac[MSG_MAC]);
 struct frame *msg_build(const struct msg *m, msg_sign *sign, void *arg);
-/* A roster and a result are built from what the root holds. */
+/* A roster and a result are built from what the root holds. A result is a frame of so many bytes, 4
+ * for every member, and what they gave. */
+#define MSG_RESULT_HEAD (MSG_HEAD + 16u)
 struct frame *msg_build_roster(const struct msg_roster *head, const struct net_rank *ranks);
 struct frame *msg_build_result(uint32_t group, uint32_t seq, uint32_t n,
                                const struct msg_bytes *parts);
@@ -294,9 +296,10 @@ struct conn {
     size_t in_len, in_cap, in_used; /* in_used: the frame handed out last, dropped at next */
     size_t limit;                   /* largest frame that the other side may send now */
     struct conn_out *out, *out_last;
-    size_t out_sent; /* bytes of the first frame */
-    int error;       /* errno of the end; 0: still open, or an orderly end */
-    bool ended;      /* nothing more will be read */
+    struct conn_out *spare; /* for a frame that may not lack memory; NULL: none */
+    size_t out_sent;        /* bytes of the first frame */
+    int error;              /* errno of the end; 0: still open, or an orderly end */
+    bool ended;             /* nothing more will be read */
 };
 
 void conn_init(struct conn *c, int fd, size_t limit);
@@ -304,6 +307,10 @@ void conn_fini(struct conn *c);
 /* Queues and tries to send; takes over the caller's reference. A failure shows in c->ended. False:
  * memory (f NULL counts). */
 bool conn_send(struct conn *c, struct frame *f);
+/* What must not lack memory once it is due: the next frame that is sent, and one of at most so many
+ * bytes that comes. False: memory. */
+bool conn_reserve_out(struct conn *c);
+bool conn_reserve_in(struct conn *c, size_t frame);
 void conn_flush(struct conn *c);
 static inline bool conn_pending(const struct conn *c)
 {
@@ -378,6 +385,8 @@ struct root_ops {
     uint64_t report_ns, cross_ns;
     void *arg;
     void (*send)(void *arg, uint32_t rank, struct frame *f); /* takes over one reference */
+    /* The next send to this rank lacks no memory; false: it would. */
+    bool (*reserve)(void *arg, uint32_t rank);
     /* A member broke the protocol, or memory is out: the job is over. */
     void (*fail)(void *arg, NRT_STATUS status, uint32_t culprit, const char *text);
     bool (*idle)(void *arg, uint32_t rank); /* nothing is queued for it, so a report may go */

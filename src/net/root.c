@@ -73,12 +73,10 @@ static void conn_kill(struct root *r, struct root_conn *k);
 static void root_fail(struct root *r, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Takes over one reference. A message that cannot be kept is not silently lost: the connection goes
- * with it, which the other side sees. */
+/* Takes over one reference. A message that cannot be kept is not silently lost: the job ends with
+ * it, and where even that cannot be said the connection goes, which the other side sees. */
 static void send_to(struct root *r, struct root_conn *k, struct frame *f)
 {
-    uint32_t rank;
-
     if (k == NULL || k->dead) {
         frame_drop(f);
         return;
@@ -87,10 +85,11 @@ static void send_to(struct root *r, struct root_conn *k, struct frame *f)
         conn_watch(r, k);
         return;
     }
-    rank = k->rank;
-    conn_kill(r, k);
-    if (rank != NET_NO_RANK)
-        root_fail(r, NRT_RESOURCE, 0, "the root is out of memory for a message to rank %u", rank);
+    if (k->rank == NET_NO_RANK || r->state == ROOT_FAILED)
+        conn_kill(r, k);
+    else
+        root_fail(r, NRT_RESOURCE, 0, "the root is out of memory for a message to rank %u",
+                  k->rank);
 }
 
 static void half_remove(struct root *r, struct root_conn *k)
@@ -136,6 +135,7 @@ static void root_fail(struct root *r, NRT_STATUS status, uint32_t culprit, const
 {
     struct msg m = {.type = MSG_FAIL,
                     .u.fail = {.whole_job = 1, .status = (uint32_t)status, .culprit = culprit}};
+    struct frame *f;
     va_list ap;
 
     if (r->state == ROOT_FAILED)
@@ -146,7 +146,12 @@ static void root_fail(struct root *r, NRT_STATUS status, uint32_t culprit, const
     vsnprintf(r->why, sizeof(r->why), fmt, ap);
     va_end(ap);
     m.u.fail.text = msg_text_of(r->why);
-    broadcast(r, msg_build(&m, NULL, NULL));
+    f = msg_build(&m, NULL, NULL);
+    for (uint32_t i = 0; f == NULL && i < r->s->cfg.world; i++) {
+        if (r->conns[i] != NULL) /* there is no memory for words */
+            conn_kill(r, r->conns[i]);
+    }
+    broadcast(r, f);
 }
 
 static void rank_name(const struct root *r, uint32_t rank, char *buf, size_t size)
@@ -162,6 +167,14 @@ static void ops_send(void *arg, uint32_t rank, struct frame *f)
     struct root *r = arg;
 
     send_to(r, r->conns[rank], f);
+}
+
+static bool ops_reserve(void *arg, uint32_t rank)
+{
+    struct root *r = arg;
+    struct root_conn *k = r->conns[rank];
+
+    return k == NULL || k->dead || conn_reserve_out(&k->c);
 }
 
 static void ops_fail(void *arg, NRT_STATUS status, uint32_t culprit, const char *text)
@@ -709,6 +722,7 @@ NRT_STATUS root_open(const struct net_setup *s, int local_fd, struct root **ret,
                                    .cross_ns = s->cfg.cross_ms * NSEC_PER_MS,
                                    .arg = r,
                                    .send = ops_send,
+                                   .reserve = ops_reserve,
                                    .fail = ops_fail,
                                    .idle = ops_idle,
                                    .left = ops_left};

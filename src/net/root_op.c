@@ -81,12 +81,12 @@ void root_op_free_all(struct root_ops *o)
         op_remove(o, o->head);
 }
 
-/* The ranks of a message: n = 0 is the world. False: no such group, or rank is not in it. */
+/* The ranks of a message: n = 0 is the world. False: no such group, or self is not in it. seen: of
+ * the world, all false. */
 static bool op_ranks(const struct root_ops *o, uint32_t self, const struct msg_op *m,
-                     struct root_op *op)
+                     struct root_op *op, bool *seen)
 {
-    bool *seen = mem_calloc(o->world, sizeof(*seen));
-    bool ok = seen != NULL;
+    bool ok = true;
 
     for (uint32_t i = 0; ok && i < op->n; i++) {
         uint32_t rank = m->n == 0 ? i : msg_u32_at(&m->ranks, i);
@@ -96,14 +96,13 @@ static bool op_ranks(const struct root_ops *o, uint32_t self, const struct msg_o
             seen[rank] = true;
         op->ranks[i] = rank;
     }
-    ok = ok && seen[self];
-    mem_free(seen);
-    return ok;
+    return ok && seen[self];
 }
 
 static struct root_op *op_new(struct root_ops *o, uint32_t rank, const struct msg_op *m,
                               uint64_t now)
 {
+    bool *seen = NULL, known;
     struct root_op *op;
 
     if (m->n > o->world) {
@@ -117,11 +116,13 @@ static struct root_op *op_new(struct root_ops *o, uint32_t rank, const struct ms
         op->in = mem_calloc(op->n, sizeof(*op->in));
         op->waits = mem_calloc(op->n, sizeof(*op->waits));
         op->parts = mem_calloc(op->n, sizeof(*op->parts));
+        seen = mem_calloc(o->world, sizeof(*seen));
     }
     if (op == NULL || op->ranks == NULL || op->in == NULL || op->waits == NULL ||
-        op->parts == NULL) {
+        op->parts == NULL || seen == NULL) {
         if (op != NULL)
             op_free(op);
+        mem_free(seen);
         o->fail(o->arg, NRT_RESOURCE, 0, "the root is out of memory");
         return NULL;
     }
@@ -134,7 +135,9 @@ static struct root_op *op_new(struct root_ops *o, uint32_t rank, const struct ms
     op->deadline = UINT64_MAX;
     op->culprit = NET_NO_RANK;
     op->next_report = now + o->report_ns;
-    if (!op_ranks(o, rank, m, op)) {
+    known = op_ranks(o, rank, m, op, seen);
+    mem_free(seen);
+    if (!known) {
         op_free(op);
         o->fail(o->arg, NRT_INVALID, rank, "named a group that cannot be, or without itself");
         return NULL;
@@ -246,11 +249,17 @@ static bool agrees(struct root_op *op, uint32_t rank, const struct msg_op *m, ui
     return true;
 }
 
+/* All members get it, or none: nobody is told that all is well before there is memory to tell the
+ * last one. */
 static void op_finish(struct root_ops *o, struct root_op *op)
 {
     struct frame *f = msg_build_result(op->group, op->seq, op->n, op->parts);
+    bool room = f != NULL;
 
-    if (f == NULL) {
+    for (uint32_t i = 0; i < op->n && room; i++)
+        room = o->reserve(o->arg, op->ranks[i]);
+    if (!room) {
+        frame_drop(f);
         o->fail(o->arg, NRT_RESOURCE, 0, "the root is out of memory, or the result too large");
         return;
     }
@@ -393,7 +402,8 @@ static void op_report(struct root_ops *o, const struct root_op *op)
     w->ranks = (struct msg_bytes){.p = ranks, .n = 4 * w->n};
     f = msg_build(&m, NULL, NULL);
     for (uint32_t i = 0; f != NULL && i < op->n; i++) {
-        if (op->in[i] && o->idle(o->arg, op->ranks[i])) {
+        /* a report is no reason to end the job: without memory it waits for its next turn */
+        if (op->in[i] && o->idle(o->arg, op->ranks[i]) && o->reserve(o->arg, op->ranks[i])) {
             f->refs++;
             o->send(o->arg, op->ranks[i], f);
         }

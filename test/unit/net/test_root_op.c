@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Failed operations at the root, which are kept for members that have not entered them: as many as
- * they may be, and only as long as somebody may still come. No connection, no clock: the root's
- * callbacks are the test's. */
+/* Operations at the root. Failed ones are kept for members that have not entered them: as many as
+ * they may be, and only as long as somebody may still come. And what becomes of one for which host
+ * memory is missing. No connection, no clock: the root's callbacks are the test's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,14 +9,19 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "net/net_int.h"
 
 #define WORLD 3
 
 static struct {
     struct root_ops ops;
-    bool left[WORLD];
-    unsigned told[WORLD]; /* failures */
+    bool left[WORLD], no_room[WORLD];
+    unsigned told[WORLD];    /* failures */
+    unsigned results[WORLD]; /* of operations */
+    bool may_end;            /* the job */
+    NRT_STATUS ended;
+    uint32_t culprit;
     char text[MSG_TEXT_MAX];
 } t;
 
@@ -32,13 +37,24 @@ static void send_(void *arg, uint32_t rank, struct frame *f)
         t.told[rank]++;
         msg_text_copy(t.text, sizeof(t.text), &m.u.fail.text);
     }
+    t.results[rank] += m.type == MSG_RESULT;
     frame_drop(f);
 }
 
 static void job_over(void *arg, NRT_STATUS status, uint32_t culprit, const char *text)
 {
     (void)arg;
+    t.ended = status;
+    t.culprit = culprit;
+    if (t.may_end)
+        return;
     fail_msg("the job is over: status %d, rank %u: %s", status, culprit, text);
+}
+
+static bool reserve(void *arg, uint32_t rank)
+{
+    (void)arg;
+    return !t.no_room[rank];
 }
 
 static bool idle(void *arg, uint32_t rank)
@@ -61,6 +77,7 @@ static int setup(void **state)
                               .report_ns = 1000,
                               .cross_ns = 1000000,
                               .send = send_,
+                              .reserve = reserve,
                               .fail = job_over,
                               .idle = idle,
                               .left = has_left};
@@ -145,12 +162,65 @@ static void many_run_out_of_time_at_once(void **state)
     (void)state;
 }
 
+static unsigned results(void)
+{
+    return t.results[0] + t.results[1] + t.results[2];
+}
+
+/* All hear that all is well, or none: the job ends before the first is told. */
+static void without_room_for_one_nobody_is_told_the_result(void **state)
+{
+    t.may_end = true;
+    for (uint32_t poor = 0; poor < WORLD; poor++) {
+        t.no_room[poor] = true;
+        for (uint32_t r = 0; r < WORLD; r++)
+            enter(r, poor, 8, 0, 1);
+        assert_int_equal(t.ended, NRT_RESOURCE);
+        assert_int_equal(results(), 0);
+        t.no_room[poor] = false;
+        t.ended = NRT_SUCCESS;
+    }
+    for (uint32_t r = 0; r < WORLD; r++)
+        enter(r, WORLD, 8, 0, 1);
+    assert_int_equal(t.ended, NRT_SUCCESS);
+    assert_int_equal(results(), WORLD);
+    (void)state;
+}
+
+/* Memory that the root lacks is the root's fault, not that of the rank that has entered. */
+static void no_memory_for_an_operation_is_blamed_on_nobody_else(void **state)
+{
+    uint64_t count = 1;
+
+    t.may_end = true;
+    for (uint64_t nth = 1; nth <= count; nth++) {
+        fault_count_start();
+        if (nth > 1)
+            fault_arm(FAULT_ALLOC, nth - 1);
+        for (uint32_t r = 0; r < WORLD && !t.ended; r++)
+            enter(r, (uint32_t)nth, 8, 0, 1);
+        count = nth == 1 ? fault_count(FAULT_ALLOC) + 1 : count;
+        fault_disarm();
+        assert_int_equal(t.ended, nth > 1 ? NRT_RESOURCE : NRT_SUCCESS);
+        assert_int_equal(t.culprit, 0);
+        assert_int_equal(results(), WORLD);
+        t.ended = NRT_SUCCESS;
+        root_op_free_all(&t.ops);
+    }
+    assert_true(count > 8);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(as_many_are_kept_as_may_be, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_kept_for_who_has_left, setup, teardown),
         cmocka_unit_test_setup_teardown(many_run_out_of_time_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_room_for_one_nobody_is_told_the_result, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(no_memory_for_an_operation_is_blamed_on_nobody_else, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
