@@ -66,25 +66,40 @@ static void slot_put(struct handle_table *t, struct handle_slot *s)
     pthread_mutex_unlock(&t->lock);
 }
 
-uint64_t handle_new(struct handle_table *t, uint32_t session, void *obj)
+struct handle_slot *handle_reserve(struct handle_table *t)
 {
     struct handle_slot *s;
-    uint64_t token;
 
     pthread_mutex_lock(&t->lock);
     s = slot_get(t);
     if (s)
         s->gen = (s->gen + 1) & GEN_MASK;
     pthread_mutex_unlock(&t->lock);
-    if (!s)
-        return 0;
+    return s;
+}
 
-    token = (uint64_t)t->kind << HANDLE_KIND_SHIFT |
-            (uint64_t)(session & SESSION_MASK) << (HANDLE_INDEX_BITS + HANDLE_GEN_BITS) |
-            (uint64_t)s->gen << HANDLE_INDEX_BITS | s->index;
+uint64_t handle_give(struct handle_table *t, struct handle_slot *s, uint32_t session, void *obj)
+{
+    uint64_t token = (uint64_t)t->kind << HANDLE_KIND_SHIFT |
+                     (uint64_t)(session & SESSION_MASK) << (HANDLE_INDEX_BITS + HANDLE_GEN_BITS) |
+                     (uint64_t)s->gen << HANDLE_INDEX_BITS | s->index;
+
     s->obj = obj;
     atomic_store_explicit(&s->token, token, memory_order_release);
     return token;
+}
+
+void handle_drop(struct handle_table *t, struct handle_slot *s)
+{
+    if (s)
+        slot_put(t, s);
+}
+
+uint64_t handle_new(struct handle_table *t, uint32_t session, void *obj)
+{
+    struct handle_slot *s = handle_reserve(t);
+
+    return s ? handle_give(t, s, session, obj) : 0;
 }
 
 struct handle_slot *handle_pin_wait(struct handle_slot *s, uint64_t token)

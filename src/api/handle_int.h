@@ -62,7 +62,13 @@ struct handle_table {
         .kind = (k), .lock = PTHREAD_MUTEX_INITIALIZER \
     }
 
-/* Put obj into a slot of this session; the token, or 0 when host memory or slots are out. */
+/* A slot for an object that is still to be made, so that there is nothing left to fail when it is
+ * there: NULL when host memory or slots are out. It goes to handle_give or handle_drop. */
+struct handle_slot *handle_reserve(struct handle_table *t);
+/* Put obj into the slot for this session; the token. */
+uint64_t handle_give(struct handle_table *t, struct handle_slot *s, uint32_t session, void *obj);
+void handle_drop(struct handle_table *t, struct handle_slot *s); /* NULL is fine */
+/* Both at once; 0 as above. */
 uint64_t handle_new(struct handle_table *t, uint32_t session, void *obj);
 
 /* Slow halves of the inline functions below. */

@@ -42,20 +42,22 @@ NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
                           const struct model_where *where, nrt_model_t **model)
 {
     struct run_caller caller;
+    struct handle_slot *slot = NULL;
     struct api_model *am;
     struct err err = {0};
-    uint64_t token, traced = 0;
+    uint64_t traced = 0;
     NRT_STATUS status;
 
     run_caller_enter(&caller);
     am = mem_zalloc(sizeof(*am));
     if (am) {
+        slot = handle_reserve(&api_.models); /* before the other ranks hear that all is well */
         am->bindings = api_bindings_create();
         am->last_us = UINT32_MAX;
     }
-    if (!am || !am->bindings) {
-        status = api_fail(func, NRT_RESOURCE, "no host memory for a model");
-        model_refuse(api_.host, where, "no host memory for a model");
+    if (!am || !slot || !am->bindings) {
+        status = api_fail(func, NRT_RESOURCE, "no host memory, or no room, for another model");
+        model_refuse(api_.host, where, "no host memory, or no room, for another model");
         goto out_free;
     }
     if (trace_on(&api_.trace))
@@ -66,19 +68,14 @@ NRT_STATUS api_model_load(const char *func, const void *neff_bytes, size_t size,
     if (status != NRT_SUCCESS)
         goto out_free; /* logged there */
 
-    token = handle_new(&api_.models, api_.session, am);
-    if (!token) {
-        status = api_fail(func, NRT_RESOURCE, "no room for another model");
-        model_unload(am->m);
-        goto out_free;
-    }
     if (inspect_on(api_.inspect))
         inspect_loaded(api_.inspect, am->m, neff_bytes, size);
-    *model = (nrt_model_t *)(uintptr_t)token;
+    *model = (nrt_model_t *)(uintptr_t)handle_give(&api_.models, slot, api_.session, am);
     run_caller_leave(&caller);
     return NRT_SUCCESS;
 
 out_free:
+    handle_drop(&api_.models, slot);
     if (am)
         api_bindings_destroy(am->bindings);
     mem_free(am);

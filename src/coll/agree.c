@@ -145,8 +145,10 @@ NRT_STATUS agree_leave(struct coll_rank *r, const uint32_t *model, uint32_t n, c
 
 NRT_STATUS agree_done(struct coll_rank *r, const uint32_t *model, uint32_t n, struct err *err)
 {
-    const struct coll_terms terms = {.call = CALL_LOAD, .limit_ms = r->w->limit_ms};
     struct reason mine = reason_of(!err->status ? NULL : r->heard ? "" : err->text);
+    /* The last word of the load: who has said that all is well can take what the others say. */
+    const struct coll_terms terms = {
+        .call = CALL_LOAD, .limit_ms = r->w->limit_ms, .most = sizeof(mine.bytes)};
     uint32_t tag = load_tag(r, TAG_DONE);
     struct coll_parts all;
 

@@ -310,8 +310,10 @@ static NRT_STATUS job_gather(struct coll_meet *m, const uint32_t *ranks, uint32_
                              const void *mine, size_t size, const struct coll_terms *terms,
                              struct coll_parts *ret, struct err *err)
 {
-    struct net_op_terms net = {
-        .call = terms->call, .limit_ms = terms->limit_ms, .leaves = ret == NULL};
+    struct net_op_terms net = {.call = terms->call,
+                               .limit_ms = terms->limit_ms,
+                               .leaves = ret == NULL,
+                               .result_max = n * terms->most};
     struct meet_group *g = NULL;
     NRT_STATUS st = group_of(m, ranks, n, tag, &g, err);
 
@@ -321,7 +323,10 @@ static NRT_STATUS job_gather(struct coll_meet *m, const uint32_t *ranks, uint32_
     if (st)
         return st;
     pthread_mutex_lock(&g->lock);
-    st = net_op_enter(g->net, NET_OP_GATHER_V, mine, size, &net, err);
+    if (ret && terms->most)
+        st = parts_make(ret, n, n * terms->most, err);
+    if (!st)
+        st = net_op_enter(g->net, NET_OP_GATHER_V, mine, size, &net, err);
     if (st == NRT_RESOURCE)
         net_op_skip(g->net);
     if (!ret)

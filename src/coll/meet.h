@@ -61,6 +61,7 @@ struct net_job *coll_meet_job(struct coll_meet *m); /* NULL: the ranks meet in t
 struct coll_parts {
     uint8_t *data;
     size_t *off; /* n + 1 */
+    size_t room; /* bytes of data */
 };
 void coll_parts_free(struct coll_parts *p);
 
@@ -71,6 +72,9 @@ struct coll_terms {
      * members, those that come later included, with NRT_TIMEOUT, and names who was missing. */
     uint32_t limit_ms;
     bool counted; /* there will be exchanges of this list and tag whatever becomes of this one */
+    /* Not 0: nobody gives more bytes. Then all memory is taken before this rank enters, and none is
+     * missing when the others have heard from it. */
+    size_t most;
 };
 
 /* Every rank of the list (its order is part of its name; this rank is in it; NULL: the world) gives

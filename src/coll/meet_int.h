@@ -23,7 +23,7 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
 void house_forget(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
                   uint32_t tag);
 
-/* Room for n parts of together `bytes`. */
+/* Room for n parts of together `bytes`, unless p has that already. */
 NRT_STATUS parts_make(struct coll_parts *p, uint32_t n, size_t bytes, struct err *err);
 
 #endif

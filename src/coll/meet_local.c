@@ -295,8 +295,12 @@ const struct coll_place *house_place(const struct house_world *w, uint32_t rank)
 
 NRT_STATUS parts_make(struct coll_parts *p, uint32_t n, size_t bytes, struct err *err)
 {
+    if (p->data && bytes <= p->room)
+        return NRT_SUCCESS;
+    coll_parts_free(p);
     p->data = mem_alloc(bytes ? bytes : 1);
     p->off = mem_calloc((size_t)n + 1, sizeof(*p->off));
+    p->room = bytes;
     if (p->data && p->off)
         return NRT_SUCCESS;
     coll_parts_free(p);
@@ -563,6 +567,7 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
 {
     struct coll_house *h = w->house;
     uint8_t *copy = mem_alloc(size ? size : 1);
+    bool room = !ret || !terms->most || parts_make(ret, n, n * terms->most, err) == NRT_SUCCESS;
     struct exchange *x;
     struct desk *d;
     NRT_STATUS st = NRT_SUCCESS;
@@ -570,7 +575,7 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
     pthread_mutex_lock(&h->lock);
     d = desk_find(w, ranks, n, tag);
     x = d ? exchange_next(d, me) : NULL;
-    if (!copy || !x || w->over) {
+    if (!copy || !room || !x || w->over) {
         st = world_refuse(w, d || !terms->counted ? UINT32_MAX : ranks ? ranks[me] : me, err);
         pthread_mutex_unlock(&h->lock);
         mem_free(copy);
