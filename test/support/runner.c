@@ -27,6 +27,21 @@ static long long now_ms(void)
     return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
+/* Children that nobody has waited for yet; 0: a free place. More are forgotten. Tests start and
+ * wait in one thread. */
+static pid_t left_[256];
+#define LEFT_MAX (sizeof(left_) / sizeof(left_[0]))
+
+static void left_change(pid_t from, pid_t to)
+{
+    for (size_t i = 0; i < LEFT_MAX; i++) {
+        if (left_[i] == from) {
+            left_[i] = to;
+            return;
+        }
+    }
+}
+
 int runner_dispatch(int argc, char **argv, const struct runner_helper *helpers)
 {
     if (argc < 3 || strcmp(argv[1], HELPER_FLAG) != 0)
@@ -90,6 +105,7 @@ static bool start(struct runner_proc *p, const char *path, const char *const *ar
         p->pid = 0;
         return false;
     }
+    left_change(0, p->pid);
     return true;
 }
 
@@ -214,8 +230,18 @@ int runner_wait(struct runner_proc *p, int timeout_ms)
         rc = RUNNER_TIMED_OUT;
     }
     close(p->from);
+    left_change(p->pid, 0);
     p->pid = 0;
     return rc;
+}
+
+void runner_drop_all(void)
+{
+    for (size_t i = 0; i < LEFT_MAX; i++) {
+        if (left_[i] != 0 && kill(left_[i], SIGKILL) == 0)
+            waitpid(left_[i], NULL, 0);
+        left_[i] = 0;
+    }
 }
 
 void runner_say(const char *line)

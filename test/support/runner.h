@@ -61,6 +61,10 @@ void runner_kill(struct runner_proc *p, int sig);
 /* Exit code, RUNNER_SIGNAL(n), or RUNNER_TIMED_OUT (it is then killed and reaped). Closes p. */
 int runner_wait(struct runner_proc *p, int timeout_ms);
 
+/* Kills and reaps whatever was started and has not been waited for: what a test that has failed
+ * left behind would disturb those that come after it. */
+void runner_drop_all(void);
+
 /* In the helper. */
 void runner_say(const char *line);
 bool runner_hear(char *buf, size_t size); /* false: the test closed its end */
