@@ -495,7 +495,9 @@ void coll_tell_state(struct coll_comm *c); /* how the ranks of this node stand *
 void coll_tell_ask(struct coll_comm *c, uint32_t rank);
 void coll_tell_failure(struct coll_comm *c); /* bounded */
 unsigned coll_tell_progress(struct coll_comm *c);
-bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret);
+/* What was last told of a rank of another node, and when that came, by the communicator's clock; 0:
+ * nothing yet. */
+uint64_t coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret);
 /* What another node has said of why the culprit has failed; "" if nothing. */
 void coll_told_why(const struct coll_comm *c, uint32_t culprit, char text[COLL_WHY_MAX + 1]);
 

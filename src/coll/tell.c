@@ -40,7 +40,7 @@ struct coll_tell {
     char why[COLL_WHY_MAX + 1];     /* of the failure that was heard of first with a reason */
     uint32_t why_of;                /* the culprit of that */
     struct coll_said *said;         /* [n] */
-    bool *heard;                    /* [n]: said is there */
+    uint64_t *heard;                /* [n]: when said came, of the communicator's clock; 0: never */
     struct tell_head hello;         /* what everybody is greeted with */
     struct tell_greeting *greeting; /* [n] */
 };
@@ -161,7 +161,7 @@ static void heard_state(struct coll_comm *c, const struct tell_head *h)
         uint32_t r = g->at[g->node[h->rank] * g->per_node + y];
 
         t->said[r] = tell_msg_said(t->in, y);
-        t->heard[r] = true;
+        t->heard[r] = c->cfg.now(c->cfg.now_arg);
     }
 }
 
@@ -291,9 +291,9 @@ static unsigned progress_of_load(struct coll_comm *c)
     return news.count;
 }
 
-bool coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
+uint64_t coll_told(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
 {
-    bool heard;
+    uint64_t heard;
 
     pthread_mutex_lock(&c->net->lock);
     *ret = c->net->tell->said[rank];

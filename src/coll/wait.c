@@ -128,7 +128,7 @@ bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *re
     struct coll_publish *pub;
 
     if (!coll_near(c, rank))
-        return coll_told(c, rank, ret);
+        return coll_told(c, rank, ret) != 0;
     pub = &c->peers[rank].area->publish;
     *ret = (struct coll_said){
         .started = atomic_load_explicit(&pub->started, memory_order_acquire), /* see publish */
@@ -181,8 +181,18 @@ static uint64_t pulse(struct coll_comm *c)
     return sum;
 }
 
+/* Whether what is known of a rank of another node is from before anything moved last: whoever still
+ * waits there has told so again since. */
+static bool told_before(const struct coll_comm *c, uint32_t rank)
+{
+    struct coll_said said;
+
+    return !coll_near(c, rank) && coll_told(c, rank, &said) <= c->watch.since;
+}
+
 /* From me along "waits for" to the first rank that waits for nobody, or has what it waits for, or
- * is seen twice. Some may wait in an earlier operation than mine. */
+ * of which nothing new is known, or that is seen twice. Some may wait in an earlier operation than
+ * mine. */
 static uint32_t root_of(struct coll_comm *c)
 {
     uint32_t at = c->me;
@@ -194,6 +204,8 @@ static uint32_t root_of(struct coll_comm *c)
         if (!v.waits || v.started > c->seq || v.ended >= v.started || v.waits_for >= c->n)
             break;
         if (at != c->me && coll_near(c, at) && wait_is_over(c, at))
+            break;
+        if (told_before(c, at))
             break;
         at = v.waits_for;
     }

@@ -7,6 +7,7 @@
  *
  * `all`: every number of nodes and ranks, four times, and KangaRing inside. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -677,6 +678,52 @@ static void absent_rank(void **state)
     (void)state;
 }
 
+/* In the first operation rank 2 tells rank 0 that it waits for rank 3, which comes only then. To
+ * the second one rank 2 does not come: it is the one to name, and not whom it waited for. */
+static const char *told_before_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    _Atomic uint32_t *told = ranks_shared(r);
+    struct coll_said said = {0};
+    const char *text = NULL;
+    struct case_kit k;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    while (r->me == 3 && !atomic_load(told))
+        sched_yield();
+    if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return err.text;
+    while (r->me == 0 && !atomic_load(told)) {
+        (void)coll_doze(&r->comm, 1, 1000000);
+        if (coll_told(r->comm, 2, &said) && said.wait && (uint32_t)said.wait == 3)
+            atomic_store(told, 1);
+    }
+    if (coll_wait(r->comm, &err))
+        return err.text;
+    ranks_barrier(r);
+    if (r->me != 0)
+        r->comm->cfg.timeout_ns *= 2; /* rank 0 finds out first */
+    if (r->me != 2 && !coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        (void)coll_wait(r->comm, &err);
+    if (r->me != 2 && !strstr(err.text, r->me == 0 ? "; rank 2 has not begun it" : "rank 2 "))
+        text = err.text;
+    ranks_barrier(r);
+    case_close(&k);
+    return text;
+}
+
+static void what_was_told_before_the_standstill_names_nobody(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 2000, told_before_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
 /* Rank 3 gives up before it begins its operation: the others, of its node and of the other one, are
  * told at once, and why. The limit is longer than any test may take. */
 static const char *gives_up_body(struct rank *r)
@@ -727,6 +774,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_operation_does_not_hold_up_greetings),
         cmocka_unit_test(another_operation),
         cmocka_unit_test(absent_rank),
+        cmocka_unit_test(what_was_told_before_the_standstill_names_nobody),
         cmocka_unit_test(a_rank_that_gives_up_says_why),
         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
         cmocka_unit_test(plans_are_made_while_operations_run),
