@@ -114,7 +114,7 @@ def remove_instance(name):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
-    parser.add_argument("--cases", type=int, default=int(os.environ.get("ORACLE_CASES", "500")))
+    parser.add_argument("--cases", type=int, default=int(os.environ.get("ORACLE_CASES", "200")))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep", help="directory for the files")
