@@ -7,10 +7,11 @@ int fault_armed_;
 
 /* Per point, from when it was armed: first, the number of the hit that may fail first (0: none
  * armed), hits so far and failures so far. seen: hits since fault_count_start.
- * Synchronization: relaxed atomics; who arms does it before other threads come to the point. */
+ * Synchronization: atomics, since a point may be armed while other threads hit it: until all of it
+ * is there none fails, but for a hit that had begun under what was armed before. */
 static struct {
     uint64_t first, count, hits, failed, seen;
-    struct fault_chance odds;
+    uint64_t of32, seed; /* struct fault_chance */
 } points_[FAULT_POINT_COUNT];
 
 static const int fault_errno[FAULT_POINT_COUNT] = {
@@ -34,13 +35,16 @@ static bool failure_take(enum fault_point p)
 
 bool fault_hit_slow(enum fault_point p)
 {
-    uint64_t first = __atomic_load_n(&points_[p].first, __ATOMIC_RELAXED), n;
+    /* acquire: what was armed with it */
+    uint64_t first = __atomic_load_n(&points_[p].first, __ATOMIC_ACQUIRE), n;
+    struct fault_chance odds = {.of32 = __atomic_load_n(&points_[p].of32, __ATOMIC_RELAXED),
+                                .seed = __atomic_load_n(&points_[p].seed, __ATOMIC_RELAXED)};
 
     __atomic_fetch_add(&points_[p].seen, 1, __ATOMIC_RELAXED);
     if (first == 0)
         return false;
     n = __atomic_add_fetch(&points_[p].hits, 1, __ATOMIC_RELAXED);
-    if (n < first || !fault_drawn(&points_[p].odds, n) || !failure_take(p))
+    if (n < first || !fault_drawn(&odds, n) || !failure_take(p))
         return false;
     errno = fault_errno[p];
     return true;
@@ -49,11 +53,13 @@ bool fault_hit_slow(enum fault_point p)
 void fault_arm_many(enum fault_point p, uint64_t nth, uint64_t count,
                     const struct fault_chance *odds)
 {
-    points_[p].odds = *odds;
+    __atomic_store_n(&points_[p].first, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].of32, odds->of32, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].seed, odds->seed, __ATOMIC_RELAXED);
     __atomic_store_n(&points_[p].count, count, __ATOMIC_RELAXED);
     __atomic_store_n(&points_[p].hits, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&points_[p].failed, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&points_[p].first, nth, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].first, nth, __ATOMIC_RELEASE);
     __atomic_store_n(&fault_armed_, 1, __ATOMIC_RELEASE);
 }
 
