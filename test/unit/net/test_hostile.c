@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -399,6 +400,52 @@ static void a_job_works_among_strangers(void **state)
     ranks_teardown(&r);
 }
 
+static bool noise_was_named(void *arg)
+{
+    struct ranks *r = arg;
+
+    return log_tap_find(&r->tap, "none of this job") > 0;
+}
+
+/* A child holds what its parent had open: closing alone takes no connection out of the set of
+ * events, which would go on telling of an object that is no more. */
+static void a_forked_child_keeps_no_connection_alive(void **state)
+{
+    uint8_t buf[4096];
+    struct pollfd set = {.events = POLLIN};
+    struct ranks r;
+    int fd, gate[2], status;
+    pid_t child;
+    bool closed;
+
+    ranks_setup(&r, 2);
+    ranks_join(&r);
+    set.fd = net_job_fd(r.job[0]);
+    fd = stranger(&r);
+    assert_true(hear(&r, fd, buf, sizeof(buf), &closed) > 0); /* a challenge: it was accepted */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, gate), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(fd); /* it has the root's end alone */
+        close(gate[1]);
+        _exit(write(gate[0], "", 1) != 1 || read(gate[0], buf, 1) != 0); /* until we are done */
+    }
+    close(gate[0]);
+    assert_int_equal(read(gate[1], buf, 1), 1);
+    memset(buf, 0xff, sizeof(buf));
+    say(fd, buf, 64);
+    ranks_until(&r, noise_was_named, &r);
+    close(fd); /* the child's end hears of it */
+    ranks_steps(&r, 20);
+    assert_int_equal(poll(&set, 1, 0), 0);
+    close(gate[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    ranks_teardown(&r);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_false_root_is_found_out),
         cmocka_unit_test(another_service_is_named),
         cmocka_unit_test(a_job_works_among_strangers),
+        cmocka_unit_test(a_forked_child_keeps_no_connection_alive),
     };
 
     runner_watchdog(240);
