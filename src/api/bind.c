@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bindings: what a model's last pairs of sets were. One is used again while it still describes the
- * sets: the sets' tokens and versions (nrt_add_tensor_... counts a set's version up), the tensors'
- * tokens (freeing one ends its token) and how often their storage was replaced
- * (nrt_tensor_attach_buffer). A binding keeps no tensor alive. */
+ * sets, for which these need not be pinned: the sets' tokens and versions (nrt_add_tensor_...
+ * counts a set's version up), the tensors' tokens (freeing one ends its token) and how often their
+ * storage was replaced (nrt_tensor_attach_buffer). A binding keeps no tensor alive. */
 #include <string.h>
 
 #include "api/exec_int.h"
@@ -204,9 +204,8 @@ static bool binding_is(const struct binding *b, uint64_t in, uint64_t out)
            atomic_load_explicit(&b->out_token, memory_order_relaxed) == out;
 }
 
-/* The binding of this pair of sets if there is one, else one to fill; taken. NULL: all are in use.
- */
-static struct binding *binding_find(struct api_model *am, uint64_t in, uint64_t out)
+/* The binding of this pair of sets, taken. NULL: there is none, or it is in use. */
+static struct binding *binding_of(struct api_model *am, uint64_t in, uint64_t out)
 {
     uint32_t last = atomic_load_explicit(&am->last, memory_order_relaxed);
 
@@ -223,6 +222,18 @@ static struct binding *binding_find(struct api_model *am, uint64_t in, uint64_t 
         }
         binding_give(b);
     }
+    return NULL;
+}
+
+/* The binding of this pair of sets if there is one, else one to fill; taken. NULL: all are in use.
+ */
+static struct binding *binding_find(struct api_model *am, uint64_t in, uint64_t out)
+{
+    uint32_t last = atomic_load_explicit(&am->last, memory_order_relaxed);
+    struct binding *b = binding_of(am, in, out);
+
+    if (b)
+        return b;
     for (uint32_t i = 1; i <= API_BINDINGS; i++) {
         uint32_t at = (last + i) % API_BINDINGS;
 
@@ -236,11 +247,10 @@ static struct binding *binding_find(struct api_model *am, uint64_t in, uint64_t 
 }
 
 /* What a taken binding holds for the sets as they are now, pinned; NULL: it must be made. */
-static struct bound *binding_use(struct binding *b, uint64_t in_token, uint64_t out_token,
-                                 const struct tensor_set *in, const struct tensor_set *out)
+static struct bound *binding_use(struct binding *b, uint64_t in_token, uint64_t out_token)
 {
-    if (!binding_is(b, in_token, out_token) || b->in_version != in->version ||
-        b->out_version != out->version || !pin_args(b->bound))
+    if (!binding_is(b, in_token, out_token) || !handle_is(&api_.sets, in_token, b->in_version) ||
+        !handle_is(&api_.sets, out_token, b->out_version) || !pin_args(b->bound))
         return NULL;
     atomic_fetch_add_explicit(&b->bound->refs, 1, memory_order_relaxed);
     return b->bound;
@@ -289,13 +299,28 @@ static NRT_STATUS bound_new(const char *func, struct api_model *am, struct bindi
     return NRT_SUCCESS;
 }
 
+struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_token)
+{
+    struct bound *bound;
+    struct binding *b;
+
+    if (model_instance_count(am->m) > 1) /* which one is chosen anew each time */
+        return NULL;
+    b = binding_of(am, in_token, out_token);
+    if (!b)
+        return NULL;
+    bound = binding_use(b, in_token, out_token);
+    binding_give(b);
+    return bound;
+}
+
 NRT_STATUS bound_get(const char *func, struct api_model *am, uint64_t in_token, uint64_t out_token,
                      const struct tensor_set *in, const struct tensor_set *out, struct bound **ret,
                      uint32_t *ret_instance)
 {
     /* NULL: more threads than bindings */
     struct binding *b = binding_find(am, in_token, out_token);
-    struct bound *bound = b ? binding_use(b, in_token, out_token, in, out) : NULL;
+    struct bound *bound = b ? binding_use(b, in_token, out_token) : NULL;
     NRT_STATUS status = NRT_SUCCESS;
 
     *ret_instance = 0;

@@ -53,48 +53,64 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
     return status;
 }
 
+/* Not bound yet, or the sets have changed; or no handles at all. model: NULL if it is none. */
+static NRT_STATUS bind_anew(const char *func, struct handle_slot *model,
+                            const nrt_tensor_set_t *input_set, nrt_tensor_set_t *output_set,
+                            struct bound **ret, uint32_t *ret_instance)
+{
+    struct handle_slot *in = handle_pin(&api_.sets, token_of(input_set));
+    struct handle_slot *out = handle_pin(&api_.sets, token_of(output_set));
+    NRT_STATUS status;
+
+    if (!model || !in || !out) {
+        status = api_fail(func, NRT_INVALID_HANDLE, "not a %s of this session",
+                          !model ? "model" : "tensor set");
+    } else {
+        struct api_model *am = model->obj;
+
+        status = bound_get("nrt_execute_repeat", am, token_of(input_set), token_of(output_set),
+                           in->obj, out->obj, ret, ret_instance);
+        if (status != NRT_SUCCESS) {
+            if (api_infodump_wanted(status))
+                api_infodump(status, func, model_vnc(am->m, *ret_instance));
+            report(am, status);
+        }
+    }
+    if (out)
+        handle_unpin(out);
+    if (in)
+        handle_unpin(in);
+    return status;
+}
+
 NRT_STATUS api_execute(const char *func, nrt_model_t *model, const nrt_tensor_set_t *input_set,
                        nrt_tensor_set_t *output_set, int repeat, const struct exec_later *later)
 {
-    struct handle_slot *ms, *is, *os;
+    struct handle_slot *ms;
     struct run_caller caller;
+    struct bound *b = NULL;
     uint32_t instance = 0;
-    NRT_STATUS status;
+    NRT_STATUS status = NRT_SUCCESS;
 
     run_caller_enter(&caller);
     ms = handle_pin(&api_.models, token_of(model));
-    is = handle_pin(&api_.sets, token_of(input_set));
-    os = handle_pin(&api_.sets, token_of(output_set));
-    if (__builtin_expect(!ms || !is || !os, 0)) {
-        status = api_fail(func, NRT_INVALID_HANDLE, "not a %s of this session",
-                          !ms ? "model" : "tensor set");
-    } else {
+    if (__builtin_expect(ms != NULL, 1))
+        b = bound_find(ms->obj, token_of(input_set), token_of(output_set));
+    if (__builtin_expect(b == NULL, 0))
+        status = bind_anew(func, ms, input_set, output_set, &b, &instance);
+    if (__builtin_expect(status == NRT_SUCCESS, 1)) {
         struct api_model *am = ms->obj;
-        struct bound *b;
 
-        status = bound_get("nrt_execute_repeat", am, token_of(input_set), token_of(output_set),
-                           is->obj, os->obj, &b, &instance);
-        if (__builtin_expect(status != NRT_SUCCESS, 0)) {
-            if (api_infodump_wanted(status))
-                api_infodump(status, func, model_vnc(am->m, instance));
-            report(am, status);
-        } else if (!later) {
-            api_call_core(model_vnc(am->m, instance));
+        api_call_core(model_vnc(am->m, instance));
+        if (!later)
             status = bound_run(func, am, b, instance, repeat);
-            bound_give(b);
-        } else {
-            api_call_core(model_vnc(am->m, instance));
+        else
             status = async_exec_leave(later, func, ms, b, instance, repeat);
-            if (status == NRT_SUCCESS)
-                ms = NULL; /* the request's */
-            else
-                bound_give(b);
-        }
+        if (later && status == NRT_SUCCESS)
+            ms = NULL; /* the request's, and so is b */
+        else
+            bound_give(b);
     }
-    if (os)
-        handle_unpin(os);
-    if (is)
-        handle_unpin(is);
     if (ms)
         handle_unpin(ms);
     run_caller_leave(&caller);

@@ -18,8 +18,12 @@ struct bound {
     uint32_t *attached;         /* their tensor.attached */
 };
 
-/* Find or make it; its tensors are pinned, and *ret_instance is the replica to run on. A failure is
- * logged for func and counted. */
+/* What bound_get would find without making anything, for a model with one replica; its tensors are
+ * pinned. NULL: ask bound_get. The sets need not be pinned: the binding was made of what they hold.
+ */
+struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_token);
+/* Find or make it, of sets that are pinned; its tensors are pinned, and *ret_instance is the
+ * replica to run on. A failure is logged for func and counted. */
 NRT_STATUS bound_get(const char *func, struct api_model *am, uint64_t in_token, uint64_t out_token,
                      const struct tensor_set *in, const struct tensor_set *out, struct bound **ret,
                      uint32_t *ret_instance);

@@ -85,6 +85,7 @@ uint64_t handle_give(struct handle_table *t, struct handle_slot *s, uint32_t ses
                      (uint64_t)s->gen << HANDLE_INDEX_BITS | s->index;
 
     s->obj = obj;
+    atomic_store_explicit(&s->version, 0, memory_order_relaxed);
     atomic_store_explicit(&s->token, token, memory_order_release);
     return token;
 }

@@ -46,6 +46,8 @@ struct handle_slot {
     uint32_t next_free;     /* index + 1 of the next free slot, 0: none; table lock */
     uint32_t index;
     void *obj; /* written before token; valid while pinned */
+    /* What handle_is compares: 0 at first, then as the object's owner stores it under the lock. */
+    _Atomic uint64_t version;
 };
 
 struct handle_table {
@@ -110,6 +112,23 @@ static inline void handle_unpin(struct handle_slot *s)
 static inline bool handle_live(const struct handle_slot *s, uint64_t token)
 {
     return atomic_load_explicit(&s->token, memory_order_seq_cst) == token;
+}
+
+/* Whether the token is a live handle of this table and its object this version, at a moment within
+ * the call. Nothing is pinned: for those who need no more than that the object has not changed. */
+static inline bool handle_is(struct handle_table *t, uint64_t token, uint64_t version)
+{
+    uint32_t index = (uint32_t)token & ((1u << HANDLE_INDEX_BITS) - 1);
+    struct handle_slot *c, *s;
+
+    c = atomic_load_explicit(&t->chunk[index / HANDLE_CHUNK], memory_order_acquire);
+    if (!c || token == 0)
+        return false;
+    s = &c[index % HANDLE_CHUNK];
+    /* The version before the token: one that is read after the token has ended belongs to nobody,
+     * or to the slot's next object. */
+    return atomic_load_explicit(&s->version, memory_order_acquire) == version &&
+           atomic_load_explicit(&s->token, memory_order_relaxed) == token;
 }
 
 /* Find and lock for a change: waits until nobody has it pinned (the caller must not). NULL as

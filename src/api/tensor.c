@@ -556,6 +556,8 @@ API_EXPORT NRT_STATUS nrt_add_tensor_to_tensor_set(nrt_tensor_set_t *tensor_set,
         return bad_set(__func__);
     }
     status = tensor_set_put(set->obj, tensor_name, token_of(tensor), &err);
+    atomic_store_explicit(&set->version, ((struct tensor_set *)set->obj)->version,
+                          memory_order_release);
     handle_unlock(set);
     handle_unpin(slot);
     return finish(__func__, status, &err);

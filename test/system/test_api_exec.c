@@ -112,6 +112,7 @@ static void execute_chains_models_and_slices(void **state)
 static void binding_follows_what_happens_to_the_set(void **state)
 {
     nrt_model_t *m = load(neff_copy(4, false));
+    nrt_tensor_set_t *gone;
     nrt_tensor_t *other;
     uint32_t host = 77, v = 1;
     struct io io;
@@ -155,6 +156,14 @@ static void binding_follows_what_happens_to_the_set(void **state)
     nrt_tensor_free(&other);
     assert_ok(nrt_tensor_allocate(DEV, 0, 4, "", &other));
     assert_int_equal(nrt_execute(m, io.in, io.out), NRT_EXEC_BAD_INPUT);
+    /* A set that is gone, though it was bound. */
+    assert_ok(nrt_add_tensor_to_tensor_set(io.in, "a", other));
+    assert_ok(nrt_execute(m, io.in, io.out));
+    gone = io.in;
+    nrt_destroy_tensor_set(&io.in);
+    assert_int_equal(nrt_execute(m, gone, io.out), NRT_INVALID_HANDLE);
+    assert_ok(nrt_allocate_tensor_set(&io.in));
+    assert_int_equal(nrt_execute(m, gone, io.out), NRT_INVALID_HANDLE);
     /* A new set at the place of an old one. */
     for (uint32_t i = 0; i < 40; i++) {
         assert_ok(nrt_tensor_write(other, &i, 0, 4));

@@ -57,6 +57,31 @@ static void handle_of_another_kind_or_session_is_refused(void **state)
     handle_take(&other, theirs);
 }
 
+static void handle_is_one_version_of_a_live_object(void **state)
+{
+    int a, b;
+    uint64_t token = handle_new(&table, 7, &a), next;
+    struct handle_slot *s;
+
+    assert_true(handle_is(&table, token, 0));
+    assert_false(handle_is(&table, token, 1));
+    s = handle_lock(&table, token);
+    atomic_store(&s->version, 1);
+    handle_unlock(s);
+    assert_true(handle_is(&table, token, 1));
+    assert_false(handle_is(&table, token, 0));
+    assert_int_equal(atomic_load(&s->pins), 0); /* it pins nothing */
+    handle_take(&table, token);
+    assert_false(handle_is(&table, token, 1));
+    next = handle_new(&table, 7, &b); /* in the same slot: a new object, no versions yet */
+    assert_false(handle_is(&table, token, 1));
+    assert_false(handle_is(&table, next, 1));
+    assert_true(handle_is(&table, next, 0));
+    handle_take(&table, next);
+    assert_false(handle_is(&table, 0, 0));
+    assert_false(handle_is(&table, UINT64_MAX, 0));
+}
+
 /* Two copies of the library that gave their session the same number. */
 static void handle_of_another_copy_is_refused(void **state)
 {
@@ -183,6 +208,7 @@ int main(void)
         cmocka_unit_test(handle_new_then_pinned_gives_its_object),
         cmocka_unit_test(handle_taken_is_refused_for_ever),
         cmocka_unit_test(handle_of_another_kind_or_session_is_refused),
+        cmocka_unit_test(handle_is_one_version_of_a_live_object),
         cmocka_unit_test(handle_of_another_copy_is_refused),
         cmocka_unit_test(handle_any_number_is_refused_without_a_fault),
         cmocka_unit_test(handle_many_are_found_and_ended),
