@@ -328,6 +328,7 @@ struct plan_step {
     uint8_t kind, sem, nsrc, ndst;
     uint16_t phase;
     bool whole;   /* COPY, REDUCE: one piece */
+    bool small;   /* and that is a copy of a few bytes */
     bool reaches; /* COPY, REDUCE: tensors of peers, which are found when they are first used */
     uint32_t peer;
     uint32_t value;  /* WAIT; PUT: whether it is the last piece of the message; NET_*, and WAIT for
@@ -384,7 +385,8 @@ struct coll_plan {
     uint32_t *tensor_bases; /* bases of tensors: own_base_count of mine, then those of peers */
     uint32_t own_base_count, tensor_base_count;
     struct plan_set sets[PLAN_SETS];
-    unsigned set_next; /* to be forgotten */
+    const struct plan_set *set; /* where the own bases are; NULL: not resolved */
+    unsigned set_next;          /* to be forgotten */
     struct plan_total *totals;
     size_t total_count, total_cap;
     struct plan_target *targets;

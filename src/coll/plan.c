@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "coll/coll_int.h"
 
+#define SMALL_BYTES 4096u
+
 /* ---- buffers of channels ---- */
 
 static uint64_t buffer_bytes(const struct coll_plan *p, enum sched_buf buf, uint32_t rank,
@@ -313,6 +315,13 @@ static bool reaches_peers(const struct coll_plan *p, const struct sched_ref *ref
     return false;
 }
 
+/* A copy for which there is nothing to choose: one memmove does it. */
+static bool is_small(const struct coll_plan *p, const struct sched_step *step)
+{
+    return step->kind == SCHED_COPY && step->nsrc == 1 && step->ndst == 1 && step->repeat == 1 &&
+           step->count > 0 && step->count <= SMALL_BYTES / p->elem && !p->means.around;
+}
+
 static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_step *step)
 {
     struct plan_channel *ch = &p->channels[channel];
@@ -338,6 +347,7 @@ static bool step_add(struct coll_plan *p, uint32_t channel, const struct sched_s
                               .phase = step->phase,
                               .whole = step->repeat == 1 && step->count > 0 &&
                                        step->count <= p->means.slice / p->elem,
+                              .small = is_small(p, step),
                               .reaches = reaches_peers(p, step->src, step->nsrc) ||
                                          reaches_peers(p, step->dst, step->ndst),
                               .peer = step->peer,

@@ -256,6 +256,10 @@ __attribute__((noinline)) static bool move(struct coll_comm *c, const struct pla
         return true;
     if (step->reaches && cur->done == 0 && cur->repeat == 0 && !refs_ready(c, step, refs))
         return false;
+    if (step->small) {
+        memmove(ref_at(p, &refs[1], 0), ref_at(p, &refs[0], 0), step->count * p->elem);
+        return true;
+    }
     if (!step->whole)
         return move_pieces(p, step, refs, cur, budget);
     combine_piece(p, step, refs, 0, 0, step->count);

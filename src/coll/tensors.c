@@ -167,12 +167,14 @@ NRT_STATUS coll_tensors_take(struct coll_plan *p, const uint64_t *in, const uint
         NRT_STATUS st;
 
         set = &p->sets[p->set_next++ % PLAN_SETS];
+        p->set = NULL;
         st = set_find(p, set, in, out, err);
         if (st)
             return st;
     }
-    for (uint32_t i = 0; i < p->own_base_count; i++)
+    for (uint32_t i = 0; set != p->set && i < p->own_base_count; i++)
         p->bases[p->tensor_bases[i]].p = set->at[i];
+    p->set = set;
     for (uint32_t i = p->own_base_count; i < p->tensor_base_count; i++)
         p->bases[p->tensor_bases[i]].p = NULL;
     return NRT_SUCCESS;

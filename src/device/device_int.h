@@ -271,12 +271,17 @@ static inline uint32_t ctl_extent_cap(const struct device_instance *in)
     return cap < in->lay.extent_max ? cap : in->lay.extent_max;
 }
 
+static inline struct ctl_extent *ctl_extents(const struct device_instance *in)
+{
+    return (struct ctl_extent *)(void *)(in->ctl + in->lay.off_extents);
+}
+
 /* Extent by index, 1 .. cap - 1 (0 is "none"); NULL for anything else. */
 static inline struct ctl_extent *ctl_extent(const struct device_instance *in, uint32_t i)
 {
     if (i == 0 || i >= ctl_extent_cap(in))
         return NULL;
-    return (struct ctl_extent *)(void *)(in->ctl + in->lay.off_extents) + i;
+    return ctl_extents(in) + i;
 }
 
 /* --- recover.c: derived data from the table --- */

@@ -320,12 +320,17 @@ void lease_watches_free(struct device_instance *in)
     }
 }
 
+static bool extent_is(const struct ctl_extent *x, uint64_t generation)
+{
+    return atomic_load_explicit(&x->state, memory_order_acquire) == EXT_LIVE &&
+           atomic_load_explicit(&x->generation, memory_order_relaxed) == generation;
+}
+
 bool device_extent_is(const struct device_instance *in, uint32_t index, uint64_t generation)
 {
     const struct ctl_extent *x = ctl_extent(in, index);
 
-    return x && atomic_load_explicit(&x->state, memory_order_acquire) == EXT_LIVE &&
-           atomic_load_explicit(&x->generation, memory_order_relaxed) == generation;
+    return x && extent_is(x, generation);
 }
 
 /* Whether the range lies in the extent that *h remembers, and which is still the same one. Its
@@ -342,8 +347,12 @@ static bool holds_already(const struct device_instance *in, uint64_t addr, uint6
 bool device_lease_holds(const struct device_instance *in, const struct device_extent *held,
                         unsigned count)
 {
+    uint32_t cap = ctl_extent_cap(in);
+
+    /* Entry 0 is no extent and never live. */
     for (unsigned i = 0; i < count; i++)
-        if (held[i].generation && !device_extent_is(in, held[i].index, held[i].generation))
+        if (held[i].generation && (held[i].index >= cap ||
+                                   !extent_is(ctl_extents(in) + held[i].index, held[i].generation)))
             return false;
     return true;
 }

@@ -341,7 +341,7 @@ TESTS = [
      "why": "an extent is taken for the one that it was before",
      "defects": {"the entry is committed relaxed": {"commit": RLX},
                  "the state is read relaxed": {"see": RLX}},
-     "code": [("src/device/lease.c", "device_extent_is",
+     "code": [("src/device/lease.c", "extent_is",
                ["x->state, memory_order_acquire", "x->generation, memory_order_relaxed"]),
               ("src/device/alloc.c", "extent_take_locked", ["x->generation", "COMMIT(in, x->state, EXT_TAKEN)"])]},
 ]
