@@ -137,19 +137,31 @@ static NRT_STATUS inputs_copy(struct coll_streams *s, const struct coll_entry *e
     return st;
 }
 
-static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
-                               const struct core_binding *b, struct err *err)
+/* A binding that has been made anew may hold what it held. */
+static bool tensors_same(const struct coll_entry *e, const struct core_binding *b)
 {
     uint64_t size;
     bool same = true;
+
+    for (uint32_t i = 0; i < e->inputs + e->outputs && same; i++)
+        same = core_binding_get(b, range_of(e, i)->var, &size) == e->host[i];
+    return same;
+}
+
+static NRT_STATUS tensors_take(struct coll_streams *s, struct coll_entry *e,
+                               const struct core_binding *b, struct err *err)
+{
     NRT_STATUS st = NRT_SUCCESS;
 
     if (__builtin_expect(e->tiles, 0))
         return tiles_take(s->in, e, b, err);
-    for (uint32_t i = 0; i < e->inputs + e->outputs && same; i++)
-        same = core_binding_get(b, range_of(e, i)->var, &size) == e->host[i];
-    if (!same)
-        st = tensors_find(s, e, b, err);
+    if (__builtin_expect(e->binding != core_binding_serial(b), 0)) {
+        e->binding = 0;
+        if (!tensors_same(e, b))
+            st = tensors_find(s, e, b, err);
+        if (!st)
+            e->binding = core_binding_serial(b);
+    }
     return st || !e->copies ? st : inputs_copy(s, e, err);
 }
 
@@ -366,6 +378,8 @@ static bool outside_take(void *arg, struct core_signal *ret)
     struct coll_streams *s = arg;
     struct stream *st;
 
+    if (s->order_count == 0 && (!s->failed || s->told))
+        return false;
     ret->status = NRT_SUCCESS;
     ret->text = NULL;
     ret->arrival_ps = ret->lasts_ps = ret->engines_ps = ret->packet_ps = 0;
@@ -383,8 +397,6 @@ static bool outside_take(void *arg, struct core_signal *ret)
         st->count--;
         return true;
     }
-    if (!s->failed || s->told)
-        return false;
     s->told = true;
     ret->of = &s->failure;
     ret->status = s->err.status;

@@ -70,7 +70,8 @@ struct coll_entry {
     struct time_moves moves; /* none unless somebody wanted them, or they are not known */
     /* What the last operation used: where the binding's tensors were (of tiles, their copies), and
      * their device addresses. */
-    void **host; /* inputs, then outputs */
+    uint64_t binding; /* core_binding_serial; 0: nothing */
+    void **host;      /* inputs, then outputs */
     uint64_t *addr;
     /* Inputs, then outputs: inputs that overlap an output are sent from here; of tiles all have
      * one.

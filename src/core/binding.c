@@ -2,7 +2,15 @@
 /* Where the variables of a program lie in this process. */
 #include "core/core_int.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+static _Atomic uint64_t serials_;
+
+static void serial_next(struct core_binding *b)
+{
+    b->serial = atomic_fetch_add_explicit(&serials_, 1, memory_order_relaxed) + 1;
+}
 
 NRT_STATUS core_binding_create(const struct core_program *p, struct core_binding **ret,
                                struct err *err)
@@ -14,6 +22,7 @@ NRT_STATUS core_binding_create(const struct core_program *p, struct core_binding
         return err_set(err, NRT_RESOURCE, "out of memory for a binding");
     b->program = p;
     b->missing = p->nvar_used;
+    serial_next(b);
     *ret = b;
     return NRT_SUCCESS;
 }
@@ -37,6 +46,7 @@ NRT_STATUS core_binding_set(struct core_binding *b, uint32_t var, void *host, ui
     if (b->var[var].host == NULL && b->program->var_used[var])
         b->missing--;
     b->var[var] = (struct core_addr){host, size};
+    serial_next(b);
     if (b->program->backend->bind != NULL)
         b->program->backend->bind(b, var);
     return NRT_SUCCESS;
@@ -48,6 +58,7 @@ void core_binding_copy(struct core_binding *b, const struct core_binding *from)
 
     memcpy(b->var, from->var, count * sizeof(b->var[0]));
     b->missing = from->missing;
+    serial_next(b);
     for (uint32_t i = 0; b->program->backend->bind != NULL && i < count; i++)
         b->program->backend->bind(b, i);
 }
@@ -58,6 +69,11 @@ void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret
         return NULL;
     *ret_size = b->var[var].size;
     return b->var[var].host;
+}
+
+uint64_t core_binding_serial(const struct core_binding *b)
+{
+    return b->serial;
 }
 
 uint8_t *core_binding_sbuf(const struct core_binding *b, size_t *ret_stride)

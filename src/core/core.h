@@ -64,7 +64,8 @@ uint32_t core_register(const struct core *core, unsigned engine, unsigned reg);
  * upper room fills. The core tells that an engine started an operation, lets the outside work when
  * it is driven itself, and takes the signals that end operations. Every function is called by the
  * thread that drives the core, between core_start and core_finish; none may block except wait,
- * none may call back into this room except core_binding_get and core_binding_sbuf. */
+ * none may call back into this room except core_binding_get, core_binding_serial and
+ * core_binding_sbuf. */
 
 /* An engine started an operation: TRIGGER_COLLECTIVE. */
 struct core_trigger {
@@ -181,6 +182,8 @@ void core_binding_copy(struct core_binding *b, const struct core_binding *from);
 NRT_STATUS core_binding_check(const struct core_binding *b, struct err *err);
 /* Where a variable lies; NULL: no address, or no such variable. */
 void *core_binding_get(const struct core_binding *b, uint32_t var, uint64_t *ret_size);
+/* A number that no other binding has, nor this one with other addresses. */
+uint64_t core_binding_serial(const struct core_binding *b);
 /* The SBUF that b's program works on: partition p begins at the result + p * *ret_stride. */
 uint8_t *core_binding_sbuf(const struct core_binding *b, size_t *ret_stride);
 

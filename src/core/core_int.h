@@ -142,7 +142,7 @@ enum core_op_kind {
 struct core_op {
     uint8_t kind;
     uint8_t nwaits, nread, ncomplete;
-    uint8_t sub, rd, ra, rb; /* register forms */
+    uint8_t sub, rd, ra, rb; /* register forms; collective: sub is the stream */
     uint32_t next;           /* record after this one */
     uint32_t target; /* branch: record; kernel, dyn, place, trigger: index of its description;
                         collective: index in sg->colls */
@@ -211,6 +211,7 @@ struct core_program {
 
 struct core_binding {
     const struct core_program *program;
+    uint64_t serial;  /* core_binding_serial */
     uint32_t missing; /* used variables without an address */
     struct core_addr {
         uint8_t *host;

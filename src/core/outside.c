@@ -58,6 +58,7 @@ NRT_STATUS outside_lower(struct core_program *p, const struct isa_seq *s, struct
         return st;
     op->kind = OP_COLLECTIVE;
     op->target = index;
+    op->sub = (uint8_t)c->stream;
     op->imm = (int32_t)s->first - 1;
     if (op->imm >= 0)
         program_use_sem(p, (unsigned)op->imm);
@@ -74,7 +75,7 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
                              .engine = (uint8_t)engine,
                              .record = e->pc,
                              .op = op->target,
-                             .stream = (uint8_t)b->program->sg->colls[op->target].stream,
+                             .stream = op->sub,
                              .serial = x->serial,
                              .semaphore = (int16_t)op->imm,
                              .ps = e->clock_ps + op->cost_ps,
