@@ -5,9 +5,10 @@
 
 #include "coll/coll_int.h"
 
-#define ROUNDS   50                  /* of polls, while the ranks that run fit the CPUs */
-#define LOOK_NS  UINT64_C(100000000) /* a sleeper looks at its peers this often */
-#define PROGRESS 256                 /* budget of one call */
+#define ROUNDS        50                  /* of polls, while the ranks that run fit the CPUs */
+#define LOOK_NS       UINT64_C(100000000) /* a sleeper looks at its peers this often */
+#define PROGRESS      256                 /* budget of one call */
+#define SILENT_YIELDS 2                   /* before a waiter says what it waits for */
 /* A poll of the network is a system call or two: fewer of them take as long. What comes over the
  * network rings no bell, so a sleeper with an operation between nodes looks again soon, and later
  * and later. */
@@ -360,22 +361,33 @@ static unsigned sleep_once(struct coll_comm *const *c, unsigned n, uint64_t limi
     return moving == n ? first_moving(c, n, ret) : moving;
 }
 
+/* Where many want the CPU a few yields may last longer than others wait before they judge, so who
+ * is not through after the first ones says what it waits for. */
+static void yield_and_tell(struct coll_comm *c, unsigned yielded)
+{
+    if (yielded == SILENT_YIELDS)
+        publish_wait(c, true);
+    coll_yield(c);
+}
+
 /* A rank that is alone on its CPU polls; one that others wait for the CPU of lets them have it,
  * which costs a hundredth of what a sleep and a wake do. */
 static enum coll_state spin_and_yield(struct coll_comm *c)
 {
     enum coll_state state = COLL_BLOCKED;
-    unsigned yields;
+    unsigned yielded = 0, yields;
 
     for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !coll_crowded(c); i++) {
-        coll_yield(c); /* to the peer, if both were put on one CPU */
+        yield_and_tell(c, yielded++); /* to the peer, if both were put on one CPU */
         state = poll_some(c, spins(c));
     }
     yields = c->tuning.patience[coll_crowded(c)].yields;
     for (unsigned i = 0; i < yields && state == COLL_BLOCKED; i++) {
-        coll_yield(c);
+        yield_and_tell(c, yielded++);
         state = coll_progress(c, PROGRESS);
     }
+    if (state != COLL_BLOCKED && yielded > SILENT_YIELDS)
+        publish_wait(c, false);
     return state;
 }
 

@@ -24,6 +24,7 @@
 #define NODES    2
 #define PER_NODE 2
 #define WORLD    (NODES * PER_NODE)
+_Static_assert(WORLD == 4, "lose() shows as many lines");
 
 /* --- one rank: rank, root, nodes, ranks of a node, folder, timeout in ms, elements, operations
  * (0: for ever), silence of a host in ms
@@ -279,30 +280,34 @@ static void a_job_on_two_nodes(void **state)
     (void)state;
 }
 
-/* All others end with a documented status and a text that names the victim, the operation and its
- * number. Who is killed is found long before the limit; who is stopped, by it: it is short, but not
- * so short that a busy machine reaches it before the victim is. */
+/* What a rank says of the victim's end: a documented status, the victim, the operation and its
+ * number. */
+static bool names(const char *line, int status, uint32_t victim)
+{
+    char want[32];
+
+    snprintf(want, sizeof(want), "rank %u", victim);
+    return (status == NRT_EXEC_HW_ERR_COLLECTIVES || status == NRT_NETWORK_PROXY_FAILURE) &&
+           strstr(line, want) && strstr(line, "operation ") && strstr(line, "(all_reduce by hier)");
+}
+
+/* All others name it. Who is killed is found long before the limit; who is stopped, by it: it is
+ * short, but not so short that a busy machine reaches it before the victim is. */
 static void lose(struct cluster *k, uint32_t victim, int signal, const char *elems)
 {
-    char line[1024], want[32];
+    char line[WORLD][1024] = {0};
+    bool named = true;
 
     start(k, signal == SIGKILL ? "60000" : "4000", elems, "0");
     for (uint32_t i = 0; i < WORLD; i++)
         assert_true(runner_expect(&k->p[i], "busy", RUNNER_WAIT_MS));
     runner_kill(&k->p[victim], signal);
-    snprintf(want, sizeof(want), "rank %u", victim);
-    for (uint32_t i = 0; i < WORLD; i++) {
-        int status;
-
-        if (i == victim)
-            continue;
-        status = ended(&k->p[i], line, sizeof(line));
-        if (status != NRT_EXEC_HW_ERR_COLLECTIVES && status != NRT_NETWORK_PROXY_FAILURE)
-            fail_msg("rank %u: %s", i, line);
-        if (!strstr(line, want) || !strstr(line, "operation ") ||
-            !strstr(line, "(all_reduce by hier)"))
-            fail_msg("rank %u does not say that %s failed in which operation: %s", i, want, line);
-    }
+    for (uint32_t i = 0; i < WORLD; i++)
+        if (i != victim)
+            named &= names(line[i], ended(&k->p[i], line[i], sizeof(line[i])), victim);
+    if (!named)
+        fail_msg("not all say that rank %u failed, and in which operation:\n%s\n%s\n%s\n%s", victim,
+                 line[0], line[1], line[2], line[3]);
     runner_kill(&k->p[victim], SIGKILL);
     runner_wait(&k->p[victim], RUNNER_WAIT_MS);
     finish(k, victim);
