@@ -10,6 +10,9 @@ output tensors are compared with the interpreter's; the interpreter runs it unde
 
 With --races one wait of each program is taken away. Where the interpreter then gets different results
 under different orders, OPENNRT_CHECK=race must report it.
+
+With --recorded everything runs once more with the record of device time, and every bit of the outputs must
+be the same.
 """
 import argparse
 import glob
@@ -104,6 +107,40 @@ def equal(program, name, want, got):
     return bool(np.all((a == b) | (np.isnan(a) & np.isnan(b))))
 
 
+def drive(driver, commands, env):
+    """The status of each program."""
+    done = subprocess.run([driver, commands], env=env, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, check=False)
+    remove_instance(env["OPENNRT_INSTANCE"])
+    if done.returncode != 0:
+        print(done.stderr[-3000:])
+        sys.exit(f"driver ended with {done.returncode} after {len(done.stdout.split())} programs")
+    return done.stdout.split()
+
+
+def outputs(base, program):
+    found = {}
+    for name in program.outputs:
+        with open(f"{base}.{name}.out", "rb") as f:
+            found[name] = f.read()
+    return found
+
+
+def recorded(driver, commands, env, made, before):
+    """What is wrong with each program when its device time is recorded, by number; before: outputs without."""
+    for i, base, program in made:
+        for name in program.outputs if i in before else ():
+            os.unlink(f"{base}.{name}.out")
+    statuses = drive(driver, commands, dict(env, OPENNRT_DEVICE_TIME="1"))
+    wrong = {}
+    for (i, base, program), status in zip(made, statuses, strict=True):
+        if status != "0":
+            wrong[i] = f"recorded: status {status}"
+        elif i in before and outputs(base, program) != before[i]:
+            wrong[i] = "other bits when recorded"
+    return wrong
+
+
 def remove_instance(name):
     """The folder of an instance that only this test used."""
     for root in ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR", "/tmp"), "/tmp"):
@@ -119,6 +156,7 @@ def main():
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep", help="directory for the files")
     parser.add_argument("--races", action="store_true", help="see the head of this file")
+    parser.add_argument("--recorded", action="store_true", help="see the head of this file")
     parser.add_argument("--two-cores", action="store_true",
                         help="programs for the two cores of a logical core (LNC 2)")
     args = parser.parse_args()
@@ -153,24 +191,22 @@ def main():
                        NEURON_LOGICAL_NC_CONFIG="2" if args.two_cores else "1")
             if args.races:
                 env["OPENNRT_CHECK"] = "race"
-            done = subprocess.run([args.driver, os.path.join(tmp, "list")], env=env, text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-            remove_instance(name)
-            statuses = done.stdout.split()
-            if done.returncode != 0 or len(statuses) != len(made):
-                print(done.stderr[-3000:])
-                sys.exit(f"driver ended with {done.returncode} after {len(statuses)} programs")
+            statuses = drive(args.driver, os.path.join(tmp, "list"), env)
+            if len(statuses) != len(made):
+                sys.exit(f"{len(statuses)} of {len(made)} programs")
+            got = {} if args.races else {i: outputs(base, program) for (i, base, program), status
+                                         in zip(made, statuses) if status == "0"}
+            again = recorded(args.driver, os.path.join(tmp, "list"), env, made, got) if args.recorded else {}
             for (i, base, program), status in zip(made, statuses):
                 if args.races:
                     wrong = [] if status == RACE else [f"status {status}: the race is not seen"]
                 else:
                     wrong = [] if status == "0" else [f"status {status}"]
+                    wrong += [again[i]] if i in again else []
                 if not wrong and not args.races:
                     want = expected(program, seed)
-                    for name in program.outputs:
-                        with open(f"{base}.{name}.out", "rb") as f:
-                            if not equal(program, name, want[name], f.read()):
-                                wrong.append(f"output {name} differs")
+                    wrong += [f"output {name} differs" for name in program.outputs
+                              if not equal(program, name, want[name], got[i][name])]
                 if wrong:
                     bad += 1
                     print(f"  program {i} (gen {gen}): " + ", ".join(wrong[:4]))
