@@ -14,7 +14,7 @@
 #include "../unit/net/net_support.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "coll/coll.h"
+#include "coll/coll_int.h"
 #include "device/device.h"
 #include "net/link.h"
 #include "proves.h"
@@ -103,6 +103,7 @@ static bool job_open(struct member *m, uint64_t dead_ms)
     return !net_group_open(m->job, 0, NULL, 0, &m->everybody, &m->err);
 }
 
+/* The limit is one of operations, as a model's is, not of members that greet each other. */
 static bool comm_open(struct member *m, uint64_t timeout_ms)
 {
     struct coll_config cc = {.in = m->in,
@@ -112,11 +113,13 @@ static bool comm_open(struct member *m, uint64_t timeout_ms)
                              .exchange = {m, exchange},
                              .link = m->link,
                              .job = m->job,
-                             .timeout_ns = timeout_ms * 1000000,
                              .log = m->lg};
 
     device_runnable_add(m->in, 1);
-    return !coll_comm_open(&cc, &m->comm, &m->err);
+    if (coll_comm_open(&cc, &m->comm, &m->err))
+        return false;
+    m->comm->cfg.timeout_ns = timeout_ms * 1000000;
+    return true;
 }
 
 static float *tensor(struct member *m, uint64_t elems, uint64_t *ret_addr)
