@@ -115,6 +115,17 @@ def geometric(rows):
     return math.exp(statistics.mean(abs(r.error()) for r in rows)) - 1 if rows else math.nan
 
 
+def nearest(rows):
+    """The geometric mean of errors of the best predictions that never fall when the size grows: no model of a table
+    whose rows contradict each other is nearer. The best ones are measured values, each next to the rows around it."""
+    values = sorted({math.log(r.measured) for r in rows})
+    costs = [0.0] * len(values)  # of the rows so far, the last of them predicted as at most this value
+    for r in sorted(rows, key=lambda r: r.size):
+        costs = [c + abs(v - math.log(r.measured)) for c, v in zip(costs, values)]
+        costs = [min(costs[:i + 1]) for i in range(len(costs))]
+    return math.exp(costs[-1] / len(rows)) - 1
+
+
 def spread(rows):
     """The factor that two thirds of the rows are within."""
     errors = sorted(abs(r.error()) for r in rows)
@@ -137,7 +148,7 @@ def report(tables, verbose):
         bias = statistics.mean(r.error() for r in rows) if rows else math.nan
         notes = [t.instance] if t.assumed else []
         notes += ['base %.1f us' % t.base_us] if t.base else []
-        notes += ['contradicts itself'] if t.disorder else []
+        notes += ['contradicts itself: none is nearer than %.1f%%' % (100 * nearest(rows))] if t.disorder else []
         print('%-38s %5d %5d %8.1f%% %8.1f%% %+8.1f%%  %s' % (
             t.id, len(t.rows), len(rows), 100 * geometric(rows), 100 * (math.exp(worst) - 1),
             100 * (math.exp(bias) - 1), ', '.join(notes)))
