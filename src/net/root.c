@@ -359,6 +359,7 @@ static void join(struct root *r, struct root_conn *k, const struct msg_join *m)
 {
     struct welcome_sign arg = {.r = r, .k = k, .nonce = m->nonce};
     struct msg w = {.type = MSG_WELCOME, .u.welcome = {.keyed = !m->unkeyed}};
+    struct frame *f;
 
     if (m->unkeyed ? !unkeyed_allowed(r, k) : !proof_ok(r, k, m)) {
         refuse(r, k, false, NRT_INVALID, m->rank,
@@ -369,7 +370,9 @@ static void join(struct root *r, struct root_conn *k, const struct msg_join *m)
     }
     if (!join_ok(r, k, m, !m->unkeyed))
         return;
-    if (!rank_keep(&r->ranks[m->rank], m)) {
+    f = msg_build(&w, m->unkeyed ? NULL : sign_welcome, &arg);
+    if (f == NULL || !conn_reserve_out(&k->c) || !rank_keep(&r->ranks[m->rank], m)) {
+        frame_drop(f);
         refuse(r, k, true, NRT_RESOURCE, 0, "the root is out of memory");
         return;
     }
@@ -380,7 +383,7 @@ static void join(struct root *r, struct root_conn *k, const struct msg_join *m)
     k->c.limit = MSG_MAX;
     r->conns[k->rank] = k;
     r->joined++;
-    send_to(r, k, msg_build(&w, m->unkeyed ? NULL : sign_welcome, &arg));
+    send_to(r, k, f);
     if (r->joined == r->s->cfg.world)
         everybody_is_there(r);
 }

@@ -478,6 +478,8 @@ static void without_memory(void **state)
             failures++;
         }
         fault_disarm();
+        /* nor is the root taken for what it is not */
+        assert_int_equal(log_tap_find(&r.tap, "is not rank 0 of this job"), 0);
         ranks_teardown(&r);
     }
     assert_true(failures > 5);
