@@ -58,6 +58,8 @@ unsigned tour_covers(const char *header, const char *const *but)
         char name[64] = "";
         const char *const *b = but;
 
+        if (p[1] == '\n') /* scanf would skip it */
+            continue;
         /* "NRT_STATUS nrt_x(" at the start of a line; the name may stand on the next one. */
         if (sscanf(p, "\nNRT_STATUS %63[a-z0-9_](", name) != 1 &&
             sscanf(p, "\nvoid %63[a-z0-9_](", name) != 1 &&

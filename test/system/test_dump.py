@@ -7,7 +7,9 @@ neuron-dump and its flags, directories, what disables dumps, what a dump holds.
 usage: test_dump.py OPENNRT NEURON_DUMP PROG_DUMPS DUMPS_MD [PART ...]"""
 import json
 import os
+import random
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -529,10 +531,10 @@ def cpu_ticks(pid):
         return sum(map(int, f.read().rsplit(')', 1)[1].split()[11:13]))
 
 
-def executing(rank):
+def executing(rank, ticks=20):
     """Until the process, which has said that it begins an execution without end, has computed for a while in it."""
     start = cpu_ticks(rank.p.pid)
-    while cpu_ticks(rank.p.pid) < start + 20:
+    while cpu_ticks(rank.p.pid) < start + ticks:
         assert rank.p.poll() is None
         os.sched_yield()
 
@@ -571,6 +573,65 @@ def deaths():
     rank.kill()
     run(good, **env)
     assert os.listdir(folder) == []
+
+
+def any_signal():
+    """Whatever signal ends them, several at once, with a core each: the next to attach leaves a dump of every one."""
+    ends = [s for s in signal.valid_signals() if s < 32 and s not in (
+        signal.SIGCHLD, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGURG,
+        signal.SIGWINCH)]
+    assert len(ends) == 23, ends
+    endless, folder = assembled(PROGRAMS['endless-loop'][0]), where()
+    ranks_of = [Rank(endless, NEURON_RT_VISIBLE_CORES=str(c), NEURON_RT_EXEC_TIMEOUT='0',
+                     NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p') for c in range(len(ends))]
+    for rank in ranks_of:
+        resource.prlimit(rank.p.pid, resource.RLIMIT_CORE, (0, 0))
+        assert rank.do('begin') == 'begun'
+    for rank, sig in zip(ranks_of, ends):
+        executing(rank, 2)
+        rank.p.send_signal(sig)
+        assert rank.p.wait(120) == -sig
+    run(HANG.replace('wait never >= 1: nop', 'nop'), NEURON_RT_VISIBLE_CORES='31',
+        NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p')
+    assert sorted(os.listdir(folder)) == sorted(str(r.p.pid) for r in ranks_of)
+    for rank, sig in zip(ranks_of, ends):
+        c = shown(os.path.join(folder, str(rank.p.pid)))['culprit']
+        assert c['cause'] == 'death' and c['pid'] == rank.p.pid and c['at']['engine'] == 'sp', (sig, c)
+
+
+def crashes():
+    """Who writes a dump dies in the middle of it, at any byte: what stands there is read, and blames whom its whole
+    lines blame; the next to attach is not disturbed."""
+    hang, good = assembled(HANG), HANG.replace('wait never >= 1: nop', 'nop')
+    seed = int(os.environ.get('SEED', random.SystemRandom().randrange(1 << 30)))
+    rng = random.Random(seed)
+    print('seed %d' % seed)
+    folder = where()
+    rank = Rank(hang, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder)
+    assert rank.do('run') == 'status 5'
+    rank.end()
+    with open(one_file(folder), encoding='ascii') as f:
+        size = f.read().index('\n[packages]\n')
+    for at in [0, 1, size - 1] + [rng.randrange(size) for _ in range(9)]:
+        folder = where()
+        rank = Rank(hang, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder, PROG_DUMPS_DIES_AT=str(at))
+        rank.say('run')
+        assert rank.p.wait(120) == -signal.SIGKILL, at
+        with open(one_file(folder), encoding='ascii') as f:
+            text = f.read()
+        assert len(text) == at
+        lines = {line.split(' ')[0] for line in text[:text.rfind('\n') + 1].splitlines()}
+        if 'opennrt-core-dump' in lines:
+            got = shown(folder)
+            assert len(got['files']) == 1 and not got['files'][0]['complete'], (at, got)
+            assert got['files'][0].get('status', 0) == (5 if 'failure' in lines else 0), (at, got)
+            if '[semaphores]' in lines:
+                c = got['culprit']
+                assert c['cause'] == 'never raised' and c['at']['engine'] == 'sp' and c['at']['line'] == marked(HANG), (at, c)
+        else:
+            show(folder, code=1)
+        status, err, _ = run(good, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder)
+        assert status == 0, err
 
 
 def dead_memory(endless):
@@ -669,6 +730,7 @@ def signals():
             with open('/proc/%d/status' % rank.p.pid, encoding='ascii') as f:
                 caught = int(re.search(r'SigCgt:\s*(\w+)', f.read()).group(1), 16)
             assert bool(caught >> (sig - 1) & 1) == (wanted == '1')
+            assert wanted == '1' or caught & 0x7fffffff == 0, hex(caught)  # none of any signal; real-time ones are the C library's
             rank.p.send_signal(sig)
             assert rank.p.wait(120) == -sig
             if wanted == '0':
@@ -712,7 +774,7 @@ def guide():
 
 
 if __name__ == '__main__':
-    PARTS = (culprits, flow, log_ids, the_tool, ranks, deaths, signals, guide)
+    PARTS = (culprits, flow, log_ids, the_tool, ranks, deaths, any_signal, crashes, signals, guide)
     try:
         for part in PARTS:
             if part.__name__ in sys.argv[5:] or len(sys.argv) == 5:

@@ -202,6 +202,29 @@ class Serving(ViewCase):
             self.assertEqual(1000 + len(answer.read()), size)
             self.assertEqual(s.end(), 0)
 
+    def test_server_keeps_the_newest(self):
+        """Who has come last, and has had no time to ask, is not the one to go, though all others are in the middle of an
+        answer: its request is answered."""
+        clients = 64  # tools/viewer/serve.c
+        with tempfile.TemporaryDirectory() as data:
+            self.view('-s', self.first('matmul')[0], '--data-path', data, '--ingest-only', '--display-name', 'it')
+            with open(os.path.join(self.kept(data, 'it'), 'summary.txt'), 'r+b') as f:
+                f.truncate(64 << 20)
+            s = Server(self, '--data-path', data)
+            for _ in range(clients - 1):
+                slow = http.client.HTTPConnection('127.0.0.1', s.port, timeout=100)
+                self.addCleanup(slow.close)
+                slow.request('GET', '/profile/it/summary.txt')
+                answer = slow.getresponse()
+                self.addCleanup(answer.close)
+                self.assertEqual((answer.status, len(answer.read(1000))), (200, 1000))
+            newest = socket.create_connection(('127.0.0.1', s.port), timeout=100)
+            self.addCleanup(newest.close)
+            newest.sendall(b'GET / HT')
+            newest.sendall(b'TP/1.1\r\nHost: localhost\r\n\r\n')
+            self.assertEqual(newest.recv(12), b'HTTP/1.1 200')
+            self.assertEqual(s.end(), 0)
+
     def test_ingest_only(self):
         """Kept without a server, under a name; the same profile again, and another under its name."""
         path, neff = self.first('matmul')
