@@ -58,6 +58,13 @@ row() { # whether a row of this name is wanted
     done
     return 1
 }
+unwatched() { # name, unit (ns, %), most: beside a build that cannot be looked on; what two equal libraries differ by
+    awk -v name="$1" -v unit="$2" -v most="$3" '
+        { more = unit == "ns" ? $(NF - 3) : $(NF - 1) }
+        /^nobody looks on/ { base = $4 } /^nobody can/ { cost = -more } /^the same/ { same = more + 0 }
+        END { printf "%-46s %10.2f  %-20s %10.2f %-8s %7s  at most %g: %s (alone %.1f ns)\n", name, cost,
+              "(cost, equal ones)", same, unit, "-", most, (cost <= most ? "met" : "MISSED"), base }'
+}
 all=$([ $# -gt 0 ] || echo yes) words=$*
 if row "recording profile"; then
     work=$(mktemp -d)
@@ -70,6 +77,14 @@ if row "recording profile"; then
     looked "recording device time, digits" "device time" % 20 <"$work/digits"
     looked "device profile, digits" "device profile" % 5 <"$work/digits"
     looked "system trace, digits" "system trace" % 5 <"$work/digits"
+    looked "inspection of everything, digits" "inspection" % 5 <"$work/digits"
+    libs="$build/src/libnrt.so.1.0.0 $build/bench/libnrt-blind.so"
+    # shellcheck disable=SC2086
+    OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/one.neff" $libs 41 20000 |
+        unwatched "not looked on, one instruction" ns 5
+    # shellcheck disable=SC2086
+    OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/digits.neff" $libs 41 200 |
+        unwatched "not looked on, digits" % 1
     if [ -n "${BENCH_PYTHON:-}" ]; then
         "$BENCH_PYTHON" "$here/../examples/overlap/overlap.py" "$build" --recording 11 --times 20 >"$work/overlap"
         looked "recording device time, overlap" "device time" % 20 <"$work/overlap"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What traces, profiles and the record of device time cost an execution: rounds without, with a
- * system trace, with a device profile, and of a second copy of the model that was loaded with
- * OPENNRT_DEVICE_TIME take turns; nanoseconds of processor time per execution, which other work on
- * the machine changes least: the median without, and of what a round cost more than the same round
- * without.
+ * system trace, with a device profile, with an inspection of everything, and of a second copy of
+ * the model that was loaded with OPENNRT_DEVICE_TIME take turns; nanoseconds of processor time per
+ * execution, which other work on the machine changes least: the median without, and of what a round
+ * cost more than the same round without.
  *
  *     trace_cost FILE.neff [rounds] [executions per round]
  */
@@ -27,9 +27,9 @@
         }                                                                 \
     } while (0)
 
-enum { WITHOUT, TRACED, PROFILED, RECORDED, WAYS };
+enum { WITHOUT, TRACED, PROFILED, RECORDED, INSPECTED, WAYS };
 static const char *const way_names[WAYS] = {"nothing looks on", "system trace", "device profile",
-                                            "device time"};
+                                            "device time", "inspection"};
 
 static void *file_read(const char *path, size_t *ret_size)
 {
@@ -66,6 +66,18 @@ static void tensors_make(nrt_model_t *m, nrt_tensor_set_t **in, nrt_tensor_set_t
     OK(nrt_free_model_tensor_info(info));
 }
 
+/* Everything that an inspection can take, to files below the folder. */
+static nrt_inspect_config_t *inspection_make(const char *folder)
+{
+    nrt_inspect_config_t *c;
+
+    OK(nrt_inspect_config_allocate(&c));
+    OK(nrt_inspect_config_set_output_dir(c, folder));
+    OK(nrt_inspect_config_set_enable_inspect(c, true));
+    OK(nrt_inspect_config_set_activity(c, "all", true));
+    return c;
+}
+
 static double now_ns(void)
 {
     struct timespec ts;
@@ -85,7 +97,8 @@ int main(int argc, char **argv)
 {
     unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 21;
     unsigned times = argc > 3 ? (unsigned)atoi(argv[3]) : 500;
-    char profile[64];
+    char folder[] = "/tmp/trace_cost-XXXXXX", profile[64], command[64];
+    nrt_inspect_config_t *inspection;
     double *took[WAYS];
     size_t size = 0;
     void *neff = argc > 1 ? file_read(argv[1], &size) : NULL;
@@ -96,12 +109,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: trace_cost FILE.neff [rounds] [executions per round]\n");
         return 2;
     }
-    snprintf(profile, sizeof(profile), "/tmp/trace_cost-%d.ntff", (int)getpid());
+    if (!mkdtemp(folder)) {
+        perror("trace_cost: mkdtemp");
+        return 1;
+    }
+    snprintf(profile, sizeof(profile), "%s/one.ntff", folder);
     OK(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
     OK(nrt_load(neff, size, 0, 1, &m));
     setenv("OPENNRT_DEVICE_TIME", "1", 1);
     OK(nrt_load(neff, size, 0, 1, &recorded));
     tensors_make(m, &in, &out);
+    inspection = inspection_make(folder);
     for (int w = 0; w < WAYS; w++)
         took[w] = calloc(rounds, sizeof(*took[w]));
     for (unsigned i = 0; i < times; i++) { /* warm */
@@ -117,6 +135,8 @@ int main(int argc, char **argv)
                 OK(nrt_sys_trace_start(NULL));
             if (w == PROFILED)
                 OK(nrt_profile_start(m, profile));
+            if (w == INSPECTED)
+                OK(nrt_inspect_begin_with_options(inspection));
             start = now_ns();
             for (unsigned i = 0; i < times; i++)
                 OK(nrt_execute(run, in, out));
@@ -125,6 +145,8 @@ int main(int argc, char **argv)
                 OK(nrt_sys_trace_stop());
             if (w == PROFILED)
                 OK(nrt_profile_stop(profile));
+            if (w == INSPECTED)
+                OK(nrt_inspect_stop());
         }
     for (int w = WAYS - 1; w >= 0; w--) /* what each round cost beyond the same round without */
         for (unsigned r = 0; r < rounds; r++)
@@ -139,8 +161,9 @@ int main(int argc, char **argv)
     }
     for (int w = 0; w < WAYS; w++)
         free(took[w]);
+    OK(nrt_inspect_config_free(inspection));
     nrt_close();
-    unlink(profile);
     free(neff);
-    return 0;
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command) == 0 ? 0 : 1;
 }

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/strbuf.h"
 #include "base/trace_types.h"
+#include "base/watched.h"
 
 enum trace_type {
     TRACE_NONE = 0, /* no event */
@@ -144,7 +145,7 @@ void trace_event_json(struct trace *t, const struct trace_event *e, uint32_t cor
 
 static inline bool trace_on(const struct trace *t)
 {
-    return __builtin_expect(__atomic_load_n(&t->on, __ATOMIC_RELAXED) != 0, 0);
+    return WATCHED(__atomic_load_n(&t->on, __ATOMIC_RELAXED) != 0);
 }
 
 uint64_t trace_now_ns(void); /* CLOCK_MONOTONIC */

@@ -279,7 +279,7 @@ uint32_t exec_turn(struct core_exec *x, unsigned core, unsigned engine, uint32_t
             e->granted = false;
             if (__builtin_expect(x->check != NULL, 0))
                 check_waits(x, core, engine, op);
-            if (__builtin_expect(x->events != NULL, 0))
+            if (WATCHED(x->events != NULL))
                 record_start(x, p, core, engine, op);
             if (!execute(x, core, engine, op, &next))
                 return n + 1;

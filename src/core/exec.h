@@ -3,6 +3,7 @@
 #ifndef CORE_EXEC_H
 #define CORE_EXEC_H
 
+#include "base/watched.h"
 #include "core/core_int.h"
 
 static inline void record_event(struct core_exec *x, enum time_event_kind kind, unsigned unit,
@@ -10,7 +11,7 @@ static inline void record_event(struct core_exec *x, enum time_event_kind kind, 
 {
     struct time_events *ev = x->events;
 
-    if (__builtin_expect(ev == NULL, 1))
+    if (!WATCHED(ev != NULL))
         return;
     if (ev->count == ev->cap) {
         ev->dropped++;

@@ -79,7 +79,7 @@ bool outside_trigger(struct core_exec *x, unsigned core, unsigned engine, const 
                              .serial = x->serial,
                              .semaphore = (int16_t)op->imm,
                              .ps = e->clock_ps + op->cost_ps,
-                             .recorded = x->events != NULL,
+                             .recorded = WATCHED(x->events != NULL),
                              .sg = b->program->sg,
                              .binding = b};
     NRT_STATUS st = x->outside->trigger(x->outside->arg, &t, &x->report->err);
@@ -158,7 +158,7 @@ static void signal_apply(struct core_exec *x, const struct core_signal *s)
     x->stream_ps[t->stream] = ps;
     if (x->outside_ps < ps)
         x->outside_ps = ps;
-    if (__builtin_expect(x->events != NULL, 0))
+    if (WATCHED(x->events != NULL))
         signal_record(x, s);
     if (t->semaphore >= 0) {
         sem_add(x, t->core, (unsigned)t->semaphore, 1, ps);

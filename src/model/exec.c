@@ -2,6 +2,7 @@
 /* Execution: the graph walker. */
 #include <string.h>
 
+#include "base/watched.h"
 #include "device/tally.h"
 #include "model/model_int.h"
 
@@ -157,11 +158,15 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     device_runnable_add(m->h->cfg.in, 1);
     if (m->h->pool)
         run_pool_begin(m->h->pool);
-    f->events.count = 0;
-    f->events.dropped = 0;
+    if (WATCHED(f->events.ev != NULL)) {
+        f->events.count = 0;
+        f->events.dropped = 0;
+    }
     start = f->run[at].start_ns = run_now_ns();
     observe_begin(m, in, start, &seen);
-    f->run[at].events = seen.events ? seen.events : f->events.ev ? &f->events : NULL;
+    f->run[at].events = WATCHED(seen.events != NULL)    ? seen.events
+                        : WATCHED(f->events.ev != NULL) ? &f->events
+                                                        : NULL;
     printing_begin(m, in, &printing);
     f->run[at].printer = m->h->cfg.printer ? &printing.printer : NULL;
     fault.strikes = false;
@@ -172,7 +177,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     f->run[at].printer = NULL;
     f->run[at].fault = NULL;
     count_run(f, run_now_ns() - start);
-    if (__builtin_expect(seen.events && f->events.ev, 0))
+    if (WATCHED(seen.events && f->events.ev))
         events_copy(&f->events, seen.events);
     if (m->h->pool)
         run_pool_end(m->h->pool);
@@ -185,7 +190,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         return status;
     }
 
-    if (__builtin_expect(f->events.ev != NULL, 0) && f->report.end == CORE_END_DONE)
+    if (WATCHED(f->events.ev != NULL) && f->report.end == CORE_END_DONE)
         devtime_report(m, in, f);
     /* A numerical error leaves outputs that can be read. */
     if (f->report.end == CORE_END_DONE)

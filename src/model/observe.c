@@ -7,6 +7,7 @@
  * when that is later, and moves on by the run's device time. */
 #include <stdio.h>
 
+#include "base/watched.h"
 #include "model/model_int.h"
 
 void model_trace_fields(const struct model *m, struct trace_event *e)
@@ -32,6 +33,9 @@ static struct time_events *watch_begin(struct model *m, struct instance *in, uin
 {
     struct logical *lc = in->lc;
 
+    o->watch = atomic_load(&m->h->watch);
+    if (!o->watch) /* it has gone since */
+        return NULL;
     o->run = (struct model_seen){.model = m,
                                  .instance = (uint32_t)(in - m->inst),
                                  .vnc = lc->vnc - m->h->cfg.first_vnc,
@@ -79,10 +83,10 @@ void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, stru
 
     lc->last_model = m->id;
     lc->runs++;
-    ret->watch = atomic_load(&m->h->watch);
-    ret->events = ret->watch ? watch_begin(m, in, start_ns, ret) : NULL;
+    ret->events =
+        WATCHED(atomic_load(&m->h->watch) != NULL) ? watch_begin(m, in, start_ns, ret) : NULL;
     ret->traced = trace_on(t);
-    if (!ret->traced)
+    if (!WATCHED(ret->traced))
         return;
     ret->exec_id = trace_id(t);
     ret->running_id = trace_id(t);
@@ -110,9 +114,9 @@ void observe_end(struct model *m, struct instance *in, const struct core_report 
 {
     uint64_t now;
 
-    if (o->events)
+    if (WATCHED(o->events != NULL))
         watch_end(status, o);
-    if (!o->traced)
+    if (!WATCHED(o->traced))
         return;
     now = run_now_ns();
     in->lc->clock_ns = o->clock_ns + r->stats.device_ns;
