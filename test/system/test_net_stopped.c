@@ -26,7 +26,9 @@
 #define SETTLE_NS UINT64_C(100000000)
 #define LOST_NS   (RUNNER_WAIT_MS * UINT64_C(1000000)) /* no message takes that long */
 
-static const char *const providers[] = {"tcp", "net", "tcp;ofi_rxm"};
+/* Not tcp;ofi_rxm: that of libfabric 1.17 may crash in a receive from anybody when a peer has
+ * connected anew (docs/modules/net.md). */
+static const char *const providers[] = {"tcp", "net"};
 
 /* One of the two: its link, and pipes to the other one. */
 struct side {
