@@ -208,8 +208,9 @@ const char ours_nothing[] = "var a: input f32[16]\n"
                             "    end\n";
 
 #define ROWS "const R = 128\nconst N = 4096\n"
-/* Tiles of W columns that are worked on in place, three at a time: one arrives, one is computed,
- * one leaves. %s: the function. */
+/* W columns at a time, in place in one tile. What a program leaves in SBUF has to be written there
+ * as well as to HBM, so each further tile that its end leaves full is bytes to store. %s: the
+ * function. */
 static const char activation[] =
     ROWS "const W = 512\n"
          "const T = N / W\n"
@@ -218,23 +219,16 @@ static const char activation[] =
          "queue qIn: in owner=sp n=16\n"
          "queue qOut: out owner=sp n=16\n"
          "sem loaded, stored, done\n"
-         "tile t: sbuf f32[R, 3, W]\n"
+         "tile t: sbuf f32[R, W]\n"
          "sp:\n"
-         "    dma on qIn -> loaded: t[:, 0, :] <- x[:, 0 : W]\n"
-         "    dma on qIn -> loaded: t[:, 1, :] <- x[:, W : 2 * W]\n"
          "    repeat i in 0..T {\n"
-         "        wait done >= i + 1, stored >= 16 * i: nop\n"
-         "        if i + 2 < T {\n"
-         "            dma on qIn -> loaded: t[:, (i + 2) %% 3, :] <- "
-         "x[:, (i + 2) * W : (i + 3) * W]\n"
-         "        }\n"
-         "        dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- t[:, i %% 3, :]\n"
+         "        wait stored >= 16 * i: dma on qIn -> loaded: t <- x[:, i * W : (i + 1) * W]\n"
+         "        wait done >= i + 1: dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- t\n"
          "    }\n"
          "    wait stored >= 16 * T: end\n"
          "act:\n"
          "    repeat i in 0..T {\n"
-         "        wait loaded >= 16 * (i + 1): activation t[:, i %% 3, :], t[:, i %% 3, :], %s "
-         "-> done++\n"
+         "        wait loaded >= 16 * (i + 1): activation t, t, %s -> done++\n"
          "    }\n";
 
 char *ours_activation_text(const char *function)
@@ -269,7 +263,8 @@ const char ours_softmax[] =
          "    wait ready >= 2: reciprocal rtotal, total\n"
          "    tensor_scalar xs, xs, multiply, rtotal -> done++\n";
 
-/* gamma and beta go to all partitions, W columns at a time. */
+/* gamma and beta go to all partitions, W columns at a time; a result leaves as soon as it is there.
+ */
 const char ours_layernorm[] =
     ROWS "const W = 512\n"
          "const T = N / W\n"
@@ -280,20 +275,19 @@ const char ours_layernorm[] =
          "queue qOut: out owner=sp n=16\n"
          "sem loaded, weights, stored, ready, done\n"
          "tile xs: sbuf f32[R, N]\n"
-         "tile gs, bs: sbuf f32[R, 2, W]\n"
+         "tile gs, bs, ys: sbuf f32[R, W]\n"
          "tile stats: sbuf f32[R, T, 6]\n"
          "tile mv: sbuf f32[R, 2]\n"
          "tile eps, rstd: sbuf f32[R, 1]\n"
          "sp:\n"
          "    dma on qIn -> loaded: xs <- x\n"
          "    repeat i in 0..T {\n"
-         "        wait done >= (i < 2 ? 0 : i - 1): dma on qIn -> weights: "
-         "gs[:, i % 2, :] <- gamma[i * W : (i + 1) * W].bcast(R, W)\n"
-         "        dma on qIn -> weights: "
-         "bs[:, i % 2, :] <- beta[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        wait stored >= 16 * i: dma on qIn -> weights: "
+         "gs <- gamma[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        dma on qIn -> weights: bs <- beta[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        wait done >= i + 1: dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- ys\n"
          "    }\n"
-         "    wait done >= T: dma on qOut -> stored: y <- xs\n"
-         "    wait stored >= 16: end\n"
+         "    wait stored >= 16 * T: end\n"
          "dve:\n"
          "    memset eps, 1e-5\n"
          "    wait loaded >= 16: nop\n"
@@ -307,9 +301,9 @@ const char ours_layernorm[] =
          "    wait ready >= 2: nop\n"
          "    repeat i in 0..T {\n"
          "        wait weights >= 32 * (i + 1): scalar_tensor_tensor xs[:, i * W : (i + 1) * W], "
-         "xs[:, i * W : (i + 1) * W], subtract, mv[:, 0:1], multiply, gs[:, i % 2, :]\n"
-         "        scalar_tensor_tensor xs[:, i * W : (i + 1) * W], xs[:, i * W : (i + 1) * W], "
-         "multiply, rstd, add, bs[:, i % 2, :] -> done++\n"
+         "xs[:, i * W : (i + 1) * W], subtract, mv[:, 0:1], multiply, gs\n"
+         "        scalar_tensor_tensor ys, xs[:, i * W : (i + 1) * W], multiply, rstd, add, bs "
+         "-> done++\n"
          "    }\n";
 
 /* The sum takes the place of the first addend. */
@@ -321,27 +315,17 @@ const char ours_add[] =
          "queue qIn: in owner=sp n=16\n"
          "queue qOut: out owner=sp n=16\n"
          "sem loaded, stored, done\n"
-         "tile s, t: sbuf f32[R, 3, W]\n"
+         "tile s, t: sbuf f32[R, W]\n"
          "sp:\n"
-         "    repeat i in 0..2 {\n"
-         "        dma on qIn -> loaded: s[:, i, :] <- a[:, i * W : (i + 1) * W]\n"
-         "        dma on qIn -> loaded: t[:, i, :] <- b[:, i * W : (i + 1) * W]\n"
-         "    }\n"
          "    repeat i in 0..T {\n"
-         "        wait done >= i + 1, stored >= 16 * i: nop\n"
-         "        if i + 2 < T {\n"
-         "            dma on qIn -> loaded: s[:, (i + 2) % 3, :] <- "
-         "a[:, (i + 2) * W : (i + 3) * W]\n"
-         "            dma on qIn -> loaded: t[:, (i + 2) % 3, :] <- "
-         "b[:, (i + 2) * W : (i + 3) * W]\n"
-         "        }\n"
-         "        dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- s[:, i % 3, :]\n"
+         "        wait stored >= 16 * i: dma on qIn -> loaded: s <- a[:, i * W : (i + 1) * W]\n"
+         "        dma on qIn -> loaded: t <- b[:, i * W : (i + 1) * W]\n"
+         "        wait done >= i + 1: dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- s\n"
          "    }\n"
          "    wait stored >= 16 * T: end\n"
          "dve:\n"
          "    repeat i in 0..T {\n"
-         "        wait loaded >= 32 * (i + 1): tensor_tensor s[:, i % 3, :], s[:, i % 3, :], "
-         "t[:, i % 3, :], add -> done++\n"
+         "        wait loaded >= 32 * (i + 1): tensor_tensor s, s, t, add -> done++\n"
          "    }\n";
 
 const char ours_add_sbuf[] = ROWS "var a: input f32[16]\n"
