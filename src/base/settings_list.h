@@ -51,7 +51,7 @@
     X(NEURON_RT_DBG_INTRA_RDH_CHANNEL_BUFFER_SIZE, INT, "unset", P, "channel buffer of the recursive algorithm inside a node, bytes") \
     X(NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY, LIST, "unset", Y, "CPUs of the proxy threads") \
     X(NEURON_RT_ONE_THREAD_PER_CORE, BOOL, "off", Y, "each proxy thread on a CPU core of its own") \
-    X(NEURON_RT_RANKS_PER_NETWORK_PROXY, INT, "unset", P, "ranks per proxy thread") \
+    X(NEURON_RT_RANKS_PER_NETWORK_PROXY, INT, "1", Y, "ranks per proxy thread") \
     X(NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY, TEXT, "/tmp/neuron-core-dump/dt-%d-cid-%c", Y, "root of core dumps, with %d %c %p %t %l %i") \
     X(NEURON_RT_S3_CORE_DUMP_PREFIX, TEXT, "unset", Y, "handed to neuron-dump") \
     X(NEURON_RT_DEBUG_STREAM_BUFFER_SIZE, INT, "65536", Y, "events that the debug stream holds") \

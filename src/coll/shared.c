@@ -173,6 +173,7 @@ static NRT_STATUS link_open(struct coll_rank *r, struct err *err)
         return net_link_renew(r->link, err);
     net_job_config_env(&jc, &r->w->cfg.sink);
     cfg.root = jc.root;
+    cfg.servers = r->w->servers;
     (void)run_place_proxy(device_place(in), topo_core_device(device_topo(in), r->core),
                           r->w->cfg.first_vnc + r->vnc, &cfg.cpus);
     return net_link_open(&cfg, &r->link, err);

@@ -210,6 +210,15 @@ static void limits_env(struct coll_world *w, const struct diag_sink *sink)
     w->exec_ns = (uint64_t)exec * 1000 * 1000 * 1000;
 }
 
+/* A thread serves the network of one rank of this process, or of as many as the variable says. */
+static NRT_STATUS proxies_env(struct coll_world *w, struct err *err)
+{
+    int64_t ranks =
+        settings_int("NEURON_RT_RANKS_PER_NETWORK_PROXY", 1, 1, INT32_MAX, &w->cfg.sink);
+
+    return net_servers_create((unsigned)ranks, &w->servers, err);
+}
+
 NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_world **ret,
                              struct err *err)
 {
@@ -234,7 +243,9 @@ NRT_STATUS coll_world_create(const struct coll_world_config *cfg, struct coll_wo
     (void)means_load(&w->tuning, &cfg->sink);
     w->flight_dir =
         mem_strdup(settings_str("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", DUMPDIR_DEFAULT));
-    st = coll_house_create(&w->house, err);
+    st = proxies_env(w, err);
+    if (!st)
+        st = coll_house_create(&w->house, err);
     for (; w->count < cfg->vnc_count && !st; w->count++) {
         st = rank_init(w, w->count, err);
         driver_init(w, w->count);
@@ -255,6 +266,7 @@ void coll_world_destroy(struct coll_world *w)
         driver_fini(&w->drivers[i]);
         rank_fini(&w->ranks[i]);
     }
+    net_servers_destroy(w->servers);
     coll_house_destroy(w->house);
     mem_free(w->ranks);
     mem_free(w->drivers);

@@ -177,6 +177,7 @@ struct coll_world {
      * ranks that wait for each other crosswise (NEURON_RT_EXEC_TIMEOUT). */
     uint32_t join_ms, limit_ms, cross_ms;
     uint64_t exec_ns; /* of an operation that the host drives (NEURON_RT_EXEC_TIMEOUT); 0: none */
+    struct net_servers *servers; /* of the ranks' links (NEURON_RT_RANKS_PER_NETWORK_PROXY) */
 };
 
 /* What ranks are in, for messages. */

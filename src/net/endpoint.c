@@ -197,7 +197,7 @@ static NRT_STATUS endpoint_renew(struct net_link *l, struct err *err)
     peers_forget(l);
     l->owes = false;
     l->stopped = false;
-    if (l->have_proxy)
+    if (l->server != NULL)
         link_own_receive(l);
     LOGI(l->log, LOG_NRT, "net_link",
          "rank %u has a new endpoint, its number %u: the last one was closed, because a peer "

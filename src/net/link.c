@@ -15,11 +15,8 @@
 #define LOOK_EVERY 64 /* turns of progress between two looks at the job */
 #define JOB_BUDGET 4  /* its messages handled in one look */
 
-/* The proxy thread looks this often while there may be work, and after so many looks without any it
- * looks seldom, until somebody posts. */
-#define PROXY_NS      UINT64_C(1000000)
-#define PROXY_IDLE_NS UINT64_C(100000000)
-#define PROXY_LOOKS   200
+/* After so many turns without a post the thread that serves a link takes it to be idle. */
+#define IDLE_TURNS 200
 
 /* --- requests ----------------------------------------------------------------------------------
  */
@@ -211,8 +208,7 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     } else {
         l->counters.recvs++;
     }
-    if (l->proxy_idle)
-        pthread_cond_signal(&l->proxy_go);
+    server_wake(l->server);
     *ret = r;
     return NET_POSTED;
 }
@@ -421,56 +417,50 @@ void net_link_count(struct net_link *l, struct net_link_counters *ret)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* --- the proxy thread --------------------------------------------------------------------------
+/* --- being served --------------------------------------------------------------------------
  */
 
-static void proxy_sleep(struct net_link *l, uint64_t ns)
+/* A program that computes has messages under way, too, and rank 0's has a job to answer for. */
+bool link_serve(struct net_link *l)
 {
-    uint64_t end = run_now_ns() + ns;
-    struct timespec t = {.tv_sec = (time_t)(end / 1000000000u),
-                         .tv_nsec = (long)(end % 1000000000u)};
+    uint64_t posts;
+    bool busy;
 
-    l->proxy_idle = ns == PROXY_IDLE_NS;
-    (void)pthread_cond_timedwait(&l->proxy_go, &l->lock, &t);
-    l->proxy_idle = false;
-}
-
-/* Does what a waiter does, where nobody has waited since it looked last: a program that computes
- * has messages under way, too, and rank 0's has a job to answer for. */
-static void *proxy_main(void *arg)
-{
-    struct net_link *l = arg;
-    uint64_t polls = 0, posts = 0;
-    unsigned idle = 0;
-
-    pthread_mutex_lock(&l->lock);
-    while (!l->proxy_stop) {
-        uint64_t now = l->counters.sends + l->counters.recvs;
-
-        idle = now != posts ? 0 : idle + 1;
-        posts = now;
-        if (l->counters.polls == polls) {
-            if (link_progress_locked(l, FABRIC_BATCH) > 0)
-                idle = 0;
-            look_at_job(l);
-        }
-        polls = l->counters.polls;
-        proxy_sleep(l, idle < PROXY_LOOKS ? PROXY_NS : PROXY_IDLE_NS);
+    if (pthread_mutex_trylock(&l->lock) != 0)
+        return true; /* who has the lock makes progress, for long perhaps: the others must not wait */
+    posts = l->counters.sends + l->counters.recvs;
+    l->idle_turns = posts != l->served_posts ? 0 : l->idle_turns + 1;
+    l->served_posts = posts;
+    if (l->counters.polls == l->served_polls) {
+        if (link_progress_locked(l, FABRIC_BATCH) > 0)
+            l->idle_turns = 0;
+        look_at_job(l);
     }
+    l->served_polls = l->counters.polls;
+    busy = l->idle_turns < IDLE_TURNS;
     pthread_mutex_unlock(&l->lock);
-    return NULL;
+    return busy;
 }
 
-static void proxy_end(struct net_link *l)
+static NRT_STATUS serve_begin(struct net_link *l, const struct net_link_config *cfg,
+                              struct err *err)
 {
-    if (!l->have_proxy)
-        return;
-    pthread_mutex_lock(&l->lock);
-    l->proxy_stop = true;
-    pthread_cond_signal(&l->proxy_go);
-    pthread_mutex_unlock(&l->lock);
-    pthread_join(l->proxy, NULL);
-    l->have_proxy = false;
+    NRT_STATUS st = NRT_SUCCESS;
+
+    l->servers = cfg->servers;
+    if (l->servers == NULL)
+        st = net_servers_create(1, &l->own_servers, err);
+    if (l->servers == NULL)
+        l->servers = l->own_servers;
+    return st == NRT_SUCCESS ? server_join(l->servers, l, &cfg->cpus, &l->server, err) : st;
+}
+
+static void serve_end(struct net_link *l)
+{
+    if (l->server != NULL)
+        server_leave(l->servers, l->server, l);
+    l->server = NULL;
+    net_servers_destroy(l->own_servers);
 }
 
 /* --- making and ending -------------------------------------------------------------------------
@@ -480,17 +470,12 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
 {
     struct net_link *l = mem_zalloc(sizeof(*l));
     struct err why = {0};
-    pthread_condattr_t attr;
     NRT_STATUS st;
 
     *ret = NULL;
     if (l == NULL)
         return err_set(err, NRT_RESOURCE, "out of memory for a link");
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->proxy_go, &attr);
-    pthread_condattr_destroy(&attr);
     l->log = cfg->log;
     l->rank = cfg->rank;
     l->world = cfg->world;
@@ -503,10 +488,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
         st = link_endpoint_open(l, cfg->root, cfg->provider, &why);
     if (st == NRT_SUCCESS && !cfg->by_hand) {
         link_own_receive(l);
-        st = run_thread_start(&l->proxy, proxy_main, l, "nrt-net", &why);
-        l->have_proxy = st == NRT_SUCCESS;
-        if (l->have_proxy)
-            run_thread_keep(l->proxy, &cfg->cpus);
+        st = serve_begin(l, cfg, &why);
     }
     if (st != NRT_SUCCESS) {
         LOGE(cfg->log, LOG_NRT, "net_link", "rank %u: %s", cfg->rank, why.text);
@@ -538,14 +520,13 @@ void net_link_close(struct net_link *l)
 {
     if (l == NULL)
         return;
-    if (l->have_proxy)
+    if (l->server != NULL)
         link_farewell(l);
-    proxy_end(l);
+    serve_end(l);
     link_endpoint_close(l); /* first: after that nothing completes any more */
     requests_free(l->busy);
     requests_free(l->free);
     mem_free(l->peers);
-    pthread_cond_destroy(&l->proxy_go);
     pthread_mutex_destroy(&l->lock);
     mem_free(l);
 }

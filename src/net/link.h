@@ -16,6 +16,7 @@
 
 #include "net/job.h"
 #include "net/proxy.h"
+#include "net/servers.h"
 #include "run/run.h"
 
 #ifdef __cplusplus
@@ -33,7 +34,9 @@ struct net_link_config {
     const char *provider; /* only this one; NULL: the first that works */
     bool by_hand;         /* no thread: whoever calls net_link_progress; closing waits for nobody */
     struct run_cpus cpus; /* of the link's thread; none: its creator's */
-    struct log *log;      /* may be NULL */
+    /* Whose threads serve it; it outlives the link. NULL: one of its own. */
+    struct net_servers *servers;
+    struct log *log; /* may be NULL */
 };
 
 struct net_link_counters {

@@ -105,11 +105,24 @@ struct net_link {
     unsigned since_look;         /* progress calls since the job was looked at */
     struct net_link_counters counters;
 
-    pthread_t proxy;
-    bool have_proxy, proxy_stop;
-    bool proxy_idle;         /* it sleeps for long */
-    pthread_cond_t proxy_go; /* with lock; CLOCK_MONOTONIC */
+    struct net_servers *servers, *own_servers; /* own: of this link alone, or NULL */
+    struct net_server *server;                 /* whose thread serves it; NULL: nobody does */
+    /* Of its last turn: polls and posts that there had been, and turns without a post since. */
+    uint64_t served_polls, served_posts;
+    unsigned idle_turns;
 };
+
+/* Does what a waiter does, where nobody has waited since the last turn; whether there may be work.
+ * Without the lock, by the thread of its server. */
+bool link_serve(struct net_link *l);
+
+/* servers.c. Join: from now on a thread of the set serves the link: one that has room, or a new one
+ * on these CPUs. NRT_RESOURCE. Leave: no thread does any more; without the link's lock. Wake:
+ * something was posted; with the link's lock, NULL is fine. */
+NRT_STATUS server_join(struct net_servers *s, struct net_link *l, const struct run_cpus *cpus,
+                       struct net_server **ret, struct err *err);
+void server_leave(struct net_servers *s, struct net_server *v, struct net_link *l);
+void server_wake(struct net_server *v);
 
 /* All with the link's lock held, except where it says so. */
 

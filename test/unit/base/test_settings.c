@@ -166,8 +166,6 @@ static void variables_without_effect_are_parsed(void **state)
     check_one("NEURON_RT_DBG_DMA_PACKETIZATION_SIZE", "8192", "8k");
     check_one("NEURON_RT_DBG_CC_DMA_PACKET_SIZE", "4096,65536", "4096,,1");
     check_one("NEURON_RT_DBG_INTRA_RDH_CHANNEL_BUFFER_SIZE", "1048576", "big");
-    check_one("NEURON_RT_RANKS_PER_NETWORK_PROXY", "4", "four");
-    PROVES("perf-017");
     check_one("NEURON_RT_ULTRASERVER_MODE", "two", NULL);
     check_one("NEURON_RT_ULTRASERVER_SERVER_ID", "7f00aa", NULL);
     check_one("NEURON_RT_ULTRASERVER_NODE_ID", "1", "one");

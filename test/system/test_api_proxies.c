@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* NEURON_RT_RANKS_PER_NETWORK_PROXY through the public calls: two nodes, each one process with two
+ * ranks, and how many proxy threads each of them has while an all_reduce goes between them. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "api_support.h"
+#include "coll_ranks.h"
+#include "device/device.h"
+#include "models.h"
+#include "proves.h"
+#include "runner.h"
+
+#define NODES    2
+#define PER_NODE 2
+#define RANKS    (NODES * PER_NODE)
+
+/* ---- a node ---- */
+
+struct rank {
+    pthread_t thread;
+    int core;
+    unsigned rank;
+    struct bytes neff;
+    nrt_model_t *m;
+    float got;
+};
+
+static void *rank_main(void *arg)
+{
+    struct rank *r = arg;
+    struct io io;
+
+    if (nrt_load_collectives(r->neff.data, r->neff.size, r->core, 1, r->rank, RANKS, &r->m) !=
+        NRT_SUCCESS)
+        abort();
+    io_init(&io);
+    put_floats(io_add(&io, true, "a", DEV, r->core, 64), &(float){(float)r->rank + 1}, 1);
+    io_add(&io, false, "c", DEV, r->core, 64);
+    if (nrt_execute(r->m, io.in, io.out) != NRT_SUCCESS)
+        abort();
+    r->got = get_float(io.t[1], 0);
+    io_fini(&io);
+    return NULL;
+}
+
+/* number of the node */
+static int node(int argc, char **argv)
+{
+    unsigned number = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+    struct rank r[PER_NODE];
+    char line[64];
+
+    coll_session(PER_NODE);
+    for (unsigned i = 0; i < PER_NODE; i++) {
+        r[i] = (struct rank){
+            .core = (int)i, .rank = number * PER_NODE + i, .neff = coll_neff(RANKS, 16, 1, 0, 1)};
+        if (pthread_create(&r[i].thread, NULL, rank_main, &r[i]) != 0)
+            return 1;
+    }
+    for (unsigned i = 0; i < PER_NODE; i++)
+        pthread_join(r[i].thread, NULL);
+    snprintf(line, sizeof(line), "threads %u sums %g %g", runner_thread_count("nrt-net"),
+             (double)r[0].got, (double)r[1].got);
+    runner_say(line);
+    (void)runner_hear(line, sizeof(line)); /* the others may still look */
+    for (unsigned i = 0; i < PER_NODE; i++)
+        if (nrt_unload(r[i].m) != NRT_SUCCESS)
+            return 1;
+    nrt_close();
+    return 0;
+}
+
+/* ---- both ---- */
+
+static void instance_name(char *name, size_t size, unsigned number)
+{
+    snprintf(name, size, "%s-node%u", getenv("OPENNRT_INSTANCE"), number);
+}
+
+/* Proxy threads of each node with this value of the variable. */
+static void nodes_have(const char *value, unsigned threads)
+{
+    struct runner_proc p[NODES] = {0};
+    char number[16], instance[96], proxies[64], want[64], line[128];
+
+    coll_root_env();
+    snprintf(want, sizeof(want), "threads %u sums 10 10", threads);
+    for (unsigned n = 0; n < NODES; n++) {
+        snprintf(number, sizeof(number), "%u", n);
+        snprintf(instance, sizeof(instance), "OPENNRT_INSTANCE=");
+        instance_name(instance + strlen(instance), sizeof(instance) - strlen(instance), n);
+        snprintf(proxies, sizeof(proxies), "NEURON_RT_RANKS_PER_NETWORK_PROXY%s%s",
+                 value ? "=" : "", value ? value : "");
+        assert_true(runner_start(&p[n], "node", (const char *[]){number, NULL},
+                                 (const char *[]){instance, proxies, NULL}));
+    }
+    for (unsigned n = 0; n < NODES; n++) {
+        assert_true(runner_line(&p[n], line, sizeof(line), RUNNER_WAIT_MS));
+        assert_string_equal(line, want);
+    }
+    for (unsigned n = 0; n < NODES; n++)
+        assert_true(runner_tell(&p[n], "go"));
+    for (unsigned n = 0; n < NODES; n++)
+        assert_int_equal(runner_wait(&p[n], RUNNER_WAIT_MS), 0);
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+}
+
+static void ranks_share_a_proxy(void **state)
+{
+    (void)state;
+    nodes_have(NULL, PER_NODE);
+    nodes_have("1", PER_NODE);
+    nodes_have("2", 1);
+    nodes_have("64", 1);
+    PROVES("perf-017");
+}
+
+static int teardown(void **state)
+{
+    for (unsigned n = 0; n < NODES; n++) {
+        char name[96];
+        struct device_config cfg = {.name = name};
+        bool removed;
+
+        instance_name(name, sizeof(name), n);
+        (void)device_instance_reset(&cfg, true, &removed, NULL);
+    }
+    return coll_teardown(state);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct runner_helper helpers[] = {{"node", node}, {NULL, NULL}};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_share_a_proxy)};
+    int rc = runner_dispatch(argc, argv, helpers);
+
+    if (rc >= 0)
+        return rc;
+    if (runner_emulated()) {
+        print_message("NOT RUN: several HBMs do not fit an emulator\n");
+        return RUNNER_SKIP;
+    }
+    runner_watchdog(280);
+    return cmocka_run_group_tests(tests, coll_setup, teardown);
+}
