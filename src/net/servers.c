@@ -217,6 +217,7 @@ void server_leave(struct net_servers *s, struct net_server *v, struct net_link *
     while (v->links[i] != l)
         i++;
     v->links[i] = v->links[--v->count];
+    v->kicked = true; /* the round under way may miss the link that has moved */
     while (v->serving == l)
         pthread_cond_wait(&v->left, &v->lock);
     pthread_mutex_unlock(&v->lock);
