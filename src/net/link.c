@@ -426,8 +426,9 @@ bool link_serve(struct net_link *l)
     uint64_t posts;
     bool busy;
 
+    /* Who has the lock makes progress, perhaps for long: the thread's other links do not wait. */
     if (pthread_mutex_trylock(&l->lock) != 0)
-        return true; /* who has the lock makes progress, for long perhaps: the others must not wait */
+        return true;
     posts = l->counters.sends + l->counters.recvs;
     l->idle_turns = posts != l->served_posts ? 0 : l->idle_turns + 1;
     l->served_posts = posts;
