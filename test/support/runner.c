@@ -355,6 +355,16 @@ unsigned runner_thread_count(const char *name)
     return threads_find(name, &tid);
 }
 
+unsigned runner_threads_become(const char *name, unsigned want)
+{
+    time_t end = time(NULL) + RUNNER_WAIT_MS / 1000;
+    unsigned n;
+
+    while ((n = runner_thread_count(name)) != want && time(NULL) < end)
+        sched_yield();
+    return n;
+}
+
 int runner_thread_cpu(const char *name)
 {
     time_t end = time(NULL) + 20;

@@ -76,6 +76,9 @@ int runner_thread_cpu(const char *name);
 /* How many threads of this process have that name. One that has been joined counts for a moment
  * more: it says that it has ended before the kernel has taken it off its list. */
 unsigned runner_thread_count(const char *name);
+/* The same, when there are so many, or after RUNNER_WAIT_MS: one that was started has not given
+ * itself its name yet. */
+unsigned runner_threads_become(const char *name, unsigned want);
 int runner_last_cpu(void);
 
 /* A number that grows by one with every descriptor that this process opens and does not close. */

@@ -51,10 +51,11 @@ static void *rank_main(void *arg)
     return NULL;
 }
 
-/* number of the node */
+/* number of the node, and of the threads that are to come */
 static int node(int argc, char **argv)
 {
     unsigned number = argc > 1 ? (unsigned)atoi(argv[1]) : 0;
+    unsigned threads = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
     struct rank r[PER_NODE];
     char line[64];
 
@@ -67,7 +68,7 @@ static int node(int argc, char **argv)
     }
     for (unsigned i = 0; i < PER_NODE; i++)
         pthread_join(r[i].thread, NULL);
-    snprintf(line, sizeof(line), "threads %u sums %g %g", runner_thread_count("nrt-net"),
+    snprintf(line, sizeof(line), "threads %u sums %g %g", runner_threads_become("nrt-net", threads),
              (double)r[0].got, (double)r[1].got);
     runner_say(line);
     (void)runner_hear(line, sizeof(line)); /* the others may still look */
@@ -89,9 +90,10 @@ static void instance_name(char *name, size_t size, unsigned number)
 static void nodes_have(const char *value, unsigned threads)
 {
     struct runner_proc p[NODES] = {0};
-    char number[16], instance[96], proxies[64], want[64], line[128];
+    char number[16], count[16], instance[96], proxies[64], want[64], line[128];
 
     coll_root_env();
+    snprintf(count, sizeof(count), "%u", threads);
     snprintf(want, sizeof(want), "threads %u sums 10 10", threads);
     for (unsigned n = 0; n < NODES; n++) {
         snprintf(number, sizeof(number), "%u", n);
@@ -99,7 +101,7 @@ static void nodes_have(const char *value, unsigned threads)
         instance_name(instance + strlen(instance), sizeof(instance) - strlen(instance), n);
         snprintf(proxies, sizeof(proxies), "NEURON_RT_RANKS_PER_NETWORK_PROXY%s%s",
                  value ? "=" : "", value ? value : "");
-        assert_true(runner_start(&p[n], "node", (const char *[]){number, NULL},
+        assert_true(runner_start(&p[n], "node", (const char *[]){number, count, NULL},
                                  (const char *[]){instance, proxies, NULL}));
     }
     for (unsigned n = 0; n < NODES; n++) {

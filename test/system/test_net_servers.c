@@ -19,16 +19,9 @@
 #define LINKS   5
 #define WAIT_NS (RUNNER_WAIT_MS * UINT64_C(1000000)) /* only what is lost takes that long */
 
-/* A thread that was joined counts for a moment, one that was started does not yet. */
 static void threads_become(unsigned want)
 {
-    uint64_t end = run_now_ns() + WAIT_NS;
-
-    while (runner_thread_count("nrt-net") != want) {
-        if (run_now_ns() > end)
-            fail_msg("%u threads, not %u", runner_thread_count("nrt-net"), want);
-        sched_yield();
-    }
+    assert_int_equal(runner_threads_become("nrt-net", want), want);
 }
 
 /* False: no provider. */
@@ -133,7 +126,7 @@ static void links_share_threads(void **state)
         threads_become((LINKS + each[k] - 1) / each[k]);
         for (uint32_t i = 0; i < LINKS; i++)
             number_move(l[i], (i + 1) % LINKS, l[(i + 1) % LINKS], i, 100 * k + i + 1);
-        assert_int_equal(runner_thread_count("nrt-net"), (LINKS + each[k] - 1) / each[k]);
+        threads_become((LINKS + each[k] - 1) / each[k]);
         links_close(l);
         net_servers_destroy(s);
         threads_become(0);
