@@ -331,16 +331,21 @@ static bool thread_is(int tid, const char *name)
     return strcmp(line, name) == 0;
 }
 
-/* How many there are, and one of them. */
-static unsigned threads_find(const char *name, int *ret_tid)
+/* How many there are, one of them, and the CPUs that are the only one of any. */
+static unsigned threads_find(const char *name, int *ret_tid, cpu_set_t *ret_pinned)
 {
     DIR *d = opendir("/proc/self/task");
     struct dirent *e;
     unsigned n = 0;
 
+    CPU_ZERO(ret_pinned);
     while (d && (e = readdir(d)))
         if (atoi(e->d_name) > 0 && thread_is(atoi(e->d_name), name)) {
+            cpu_set_t set;
+
             *ret_tid = atoi(e->d_name);
+            if (sched_getaffinity(*ret_tid, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1)
+                CPU_OR(ret_pinned, ret_pinned, &set);
             n++;
         }
     if (d)
@@ -350,9 +355,19 @@ static unsigned threads_find(const char *name, int *ret_tid)
 
 unsigned runner_thread_count(const char *name)
 {
+    cpu_set_t pinned;
     int tid;
 
-    return threads_find(name, &tid);
+    return threads_find(name, &tid, &pinned);
+}
+
+unsigned runner_threads_pinned(const char *name)
+{
+    cpu_set_t pinned;
+    int tid;
+
+    (void)threads_find(name, &tid, &pinned);
+    return (unsigned)CPU_COUNT(&pinned);
 }
 
 unsigned runner_threads_become(const char *name, unsigned want)
@@ -371,7 +386,7 @@ int runner_thread_cpu(const char *name)
     int tid = 0, cpu = 0;
     cpu_set_t set;
 
-    while (threads_find(name, &tid) == 0 && time(NULL) < end)
+    while (threads_find(name, &tid, &set) == 0 && time(NULL) < end)
         sched_yield(); /* it gives itself its name when it runs first */
     if (tid == 0 || sched_getaffinity(tid, sizeof(set), &set) != 0 || CPU_COUNT(&set) != 1)
         return -1;

@@ -79,6 +79,8 @@ unsigned runner_thread_count(const char *name);
 /* The same, when there are so many, or after RUNNER_WAIT_MS: one that was started has not given
  * itself its name yet. */
 unsigned runner_threads_become(const char *name, unsigned want);
+/* How many CPUs have at least one thread of that name that may run on no other. */
+unsigned runner_threads_pinned(const char *name);
 int runner_last_cpu(void);
 
 /* A number that grows by one with every descriptor that this process opens and does not close. */

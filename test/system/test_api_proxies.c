@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NEURON_RT_RANKS_PER_NETWORK_PROXY through the public calls: two nodes, each one process with two
- * ranks, and how many proxy threads each of them has while an all_reduce goes between them. */
+/* NEURON_RT_RANKS_PER_NETWORK_PROXY and NEURON_RT_ONE_THREAD_PER_CORE through the public calls: two
+ * nodes, each one process with two ranks; how many proxy threads each of them has while an
+ * all_reduce goes between them, and how many CPUs these keep to. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -68,7 +70,8 @@ static int node(int argc, char **argv)
     }
     for (unsigned i = 0; i < PER_NODE; i++)
         pthread_join(r[i].thread, NULL);
-    snprintf(line, sizeof(line), "threads %u sums %g %g", runner_threads_become("nrt-net", threads),
+    snprintf(line, sizeof(line), "threads %u pinned %u sums %g %g",
+             runner_threads_become("nrt-net", threads), runner_threads_pinned("nrt-net"),
              (double)r[0].got, (double)r[1].got);
     runner_say(line);
     (void)runner_hear(line, sizeof(line)); /* the others may still look */
@@ -86,15 +89,16 @@ static void instance_name(char *name, size_t size, unsigned number)
     snprintf(name, size, "%s-node%u", getenv("OPENNRT_INSTANCE"), number);
 }
 
-/* Proxy threads of each node with this value of the variable. */
-static void nodes_have(const char *value, unsigned threads)
+/* Proxy threads of each node with this value of the variable. Returns how many CPUs those of the
+ * first node are pinned to. */
+static unsigned nodes_have(const char *value, unsigned threads)
 {
+    unsigned pinned[NODES];
     struct runner_proc p[NODES] = {0};
-    char number[16], count[16], instance[96], proxies[64], want[64], line[128];
+    char number[16], count[16], instance[96], proxies[64], line[128];
 
     coll_root_env();
     snprintf(count, sizeof(count), "%u", threads);
-    snprintf(want, sizeof(want), "threads %u sums 10 10", threads);
     for (unsigned n = 0; n < NODES; n++) {
         snprintf(number, sizeof(number), "%u", n);
         snprintf(instance, sizeof(instance), "OPENNRT_INSTANCE=");
@@ -105,24 +109,51 @@ static void nodes_have(const char *value, unsigned threads)
                                  (const char *[]){instance, proxies, NULL}));
     }
     for (unsigned n = 0; n < NODES; n++) {
+        unsigned got;
+        float sums[PER_NODE];
+
         assert_true(runner_line(&p[n], line, sizeof(line), RUNNER_WAIT_MS));
-        assert_string_equal(line, want);
+        assert_int_equal(
+            sscanf(line, "threads %u pinned %u sums %g %g", &got, &pinned[n], &sums[0], &sums[1]),
+            4);
+        assert_int_equal(got, threads);
+        assert_true(sums[0] == 10 && sums[1] == 10);
     }
     for (unsigned n = 0; n < NODES; n++)
         assert_true(runner_tell(&p[n], "go"));
     for (unsigned n = 0; n < NODES; n++)
         assert_int_equal(runner_wait(&p[n], RUNNER_WAIT_MS), 0);
     unsetenv("NEURON_RT_ROOT_COMM_ID");
+    return pinned[0];
 }
 
 static void ranks_share_a_proxy(void **state)
 {
     (void)state;
-    nodes_have(NULL, PER_NODE);
-    nodes_have("1", PER_NODE);
-    nodes_have("2", 1);
-    nodes_have("64", 1);
+    (void)nodes_have(NULL, PER_NODE);
+    (void)nodes_have("1", PER_NODE);
+    (void)nodes_have("2", 1);
+    (void)nodes_have("64", 1);
     PROVES("perf-017");
+}
+
+/* hwloc is told of a host of two cores, which are CPUs 0 and 1 of this one. */
+static void each_proxy_has_a_cpu_of_its_own(void **state)
+{
+    cpu_set_t mine;
+
+    (void)state;
+    if (sched_getaffinity(0, sizeof(mine), &mine) != 0 || !CPU_ISSET(0, &mine) ||
+        !CPU_ISSET(1, &mine)) {
+        print_message("NOT RUN: CPUs 0 and 1 are not this process's\n");
+        skip();
+    }
+    setenv("HWLOC_SYNTHETIC", "numa:1 core:2 pu:1", 1);
+    setenv("NEURON_RT_ONE_THREAD_PER_CORE", "1", 1);
+    assert_int_equal(nodes_have(NULL, PER_NODE), PER_NODE);
+    assert_int_equal(nodes_have("2", 1), 1);
+    unsetenv("NEURON_RT_ONE_THREAD_PER_CORE");
+    unsetenv("HWLOC_SYNTHETIC");
 }
 
 static int teardown(void **state)
@@ -141,7 +172,8 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {{"node", node}, {NULL, NULL}};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_share_a_proxy)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_share_a_proxy),
+                                       cmocka_unit_test(each_proxy_has_a_cpu_of_its_own)};
     int rc = runner_dispatch(argc, argv, helpers);
 
     if (rc >= 0)
