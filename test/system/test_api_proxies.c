@@ -75,9 +75,11 @@ static int node(int argc, char **argv)
              (double)r[0].got, (double)r[1].got);
     runner_say(line);
     (void)runner_hear(line, sizeof(line)); /* the others may still look */
-    for (unsigned i = 0; i < PER_NODE; i++)
+    for (unsigned i = 0; i < PER_NODE; i++) {
         if (nrt_unload(r[i].m) != NRT_SUCCESS)
             return 1;
+        neff_free(&r[i].neff);
+    }
     nrt_close();
     return 0;
 }
