@@ -191,9 +191,16 @@ static bool told_before(const struct coll_comm *c, uint32_t rank)
     return !coll_near(c, rank) && coll_told(c, rank, &said) <= c->watch.since;
 }
 
+/* Whether a rank of my node does not go on though nobody keeps it waiting: a stopped one still says
+ * that it waits. */
+static bool stands_still(const struct coll_comm *c, uint32_t rank)
+{
+    return wait_is_over(c, rank) || device_slot_stopped(c->cfg.in, c->peers[rank].slot);
+}
+
 /* From me along "waits for" to the first rank that waits for nobody, or has what it waits for, or
- * of which nothing new is known, or that is seen twice. Some may wait in an earlier operation than
- * mine. */
+ * is stopped, or of which nothing new is known, or that is seen twice. Some may wait in an earlier
+ * operation than mine. */
 static uint32_t root_of(struct coll_comm *c)
 {
     uint32_t at = c->me;
@@ -204,7 +211,7 @@ static uint32_t root_of(struct coll_comm *c)
         coll_comm_view(c, at, &v);
         if (!v.waits || v.started > c->seq || v.ended >= v.started || v.waits_for >= c->n)
             break;
-        if (at != c->me && coll_near(c, at) && wait_is_over(c, at))
+        if (at != c->me && coll_near(c, at) && stands_still(c, at))
             break;
         if (told_before(c, at))
             break;
@@ -227,6 +234,9 @@ static void describe(struct coll_comm *c, uint32_t rank, char *text, size_t size
         snprintf(text, size, "rank %u has not begun it: its last is %s number %" PRIu64 " (%s)",
                  rank, sched_op_name((enum sched_op)v.op), v.started,
                  v.ended == v.started ? "ended" : "under way");
+    else if (coll_near(c, rank) && device_slot_stopped(c->cfg.in, c->peers[rank].slot))
+        snprintf(text, size, "rank %u has been stopped by a signal after %" PRIu64 " steps", rank,
+                 v.steps);
     else if (v.waits && coll_near(c, rank) && rank != c->me && wait_is_over(c, rank))
         snprintf(text, size,
                  "rank %u has had %s of rank %u for long and does not go on: it has been stopped, "

@@ -716,6 +716,10 @@ uint32_t device_slot_count(const struct device_instance *in);
 
 /* Liveness of a slot as the kernel sees it (dead, free or out of range: false). */
 bool device_slot_live(struct device_instance *in, uint32_t slot);
+/* Whether a signal (SIGSTOP and its like) or a debugger holds the slot's process, as /proc says
+ * now. False as well where that cannot be seen: of a dead one, and across name spaces of processes.
+ */
+bool device_slot_stopped(const struct device_instance *in, uint32_t slot);
 
 /* Runnable ranks of the instance, for run's spin decision: add 1 while a thread runs a core. Each
  * process counts its own, so that ranks do not share a line on every execution; who asks adds them

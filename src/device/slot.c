@@ -26,26 +26,44 @@ struct identity {
     uint64_t start_ticks, pid_ns;
 };
 
-/* When this process began: of its first thread, since emulators of user programs make up a
- * /proc/self/stat in which every thread reads its own beginning. */
-static uint64_t self_start_ticks(void)
+/* What follows the command in a stat file of /proc, which begins with the state; NULL: no such
+ * file. The command may hold blanks and brackets. */
+static const char *stat_after_command(const char *path, char *buf, size_t size)
 {
-    char buf[1024];
-
-    snprintf(buf, sizeof(buf), "/proc/self/task/%d/stat", (int)getpid());
-    int fd = open(buf, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, buf, sizeof(buf) - 1) : -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, buf, size - 1) : -1;
 
     if (fd >= 0)
         close(fd);
     if (n <= 0)
-        return 0;
+        return NULL;
     buf[n] = 0;
-    char *p = strrchr(buf, ')'); /* the command may hold blanks and brackets */
-    for (int field = 2; p && field < 22; field++) {
-        p = strchr(p + 1, ' ');
+
+    const char *p = strrchr(buf, ')');
+    return p && p[1] == ' ' ? p + 2 : NULL;
+}
+
+/* When the process of a stat file began; 0: unknown. */
+static uint64_t stat_start_ticks(const char *after_command)
+{
+    const char *p = after_command;
+
+    for (int field = 3; p && field < 22; field++) {
+        p = strchr(p, ' ');
+        if (p)
+            p++;
     }
     return p ? strtoull(p, NULL, 10) : 0;
+}
+
+/* When this process began: of its first thread, since emulators of user programs make up a
+ * /proc/self/stat in which every thread reads its own beginning. */
+static uint64_t self_start_ticks(void)
+{
+    char path[64], buf[1024];
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)getpid());
+    return stat_start_ticks(stat_after_command(path, buf, sizeof(buf)));
 }
 
 static struct identity self_identity(void)
@@ -109,6 +127,24 @@ bool device_slot_live(struct device_instance *in, uint32_t slot)
     bool live = slot_live_locked(in, slot);
     ctl_unlock(in);
     return live;
+}
+
+bool device_slot_stopped(const struct device_instance *in, uint32_t slot)
+{
+    char path[64], buf[1024];
+    struct stat sb;
+
+    if (slot >= in->lay.slots)
+        return false;
+
+    const struct ctl_slot *s = ctl_slot(in, slot);
+    if (atomic_load_explicit(&s->state, memory_order_acquire) != SLOT_USED ||
+        stat("/proc/self/ns/pid", &sb) != 0 || s->pid_ns != sb.st_ino)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)s->pid);
+
+    const char *p = stat_after_command(path, buf, sizeof(buf));
+    return p && (*p == 'T' || *p == 't') && stat_start_ticks(p) == s->start_ticks;
 }
 
 /* --- giving back ------------------------------------------------------------------------------ */

@@ -284,6 +284,52 @@ static void stopped_lock_holder_is_named(void **state)
     fixture_free(f);
 }
 
+/* Takes core 0 and some of its memory, and is killed. argv: dir */
+static int helper_doomed(int argc, char **argv)
+{
+    struct device_config cfg = {.dir = argv[1]};
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 1u << 20);
+    struct device_instance *in = NULL;
+    struct device_extent x;
+    char line[16];
+
+    if (device_instance_open(&cfg, &in, NULL) != NRT_SUCCESS ||
+        device_cores_claim(in, 0, 1, NULL) != NRT_SUCCESS ||
+        device_alloc(in, &a, &x, NULL) != NRT_SUCCESS)
+        return 1;
+    runner_say("ready");
+    runner_hear(line, sizeof(line));
+    (void)argc;
+    return 0;
+}
+
+/* Stopped is a process that a signal holds, not one that waits, nor one that is gone. */
+static void a_stopped_process_is_told_from_one_that_waits(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    struct runner_proc p = {0};
+
+    assert_false(device_slot_stopped(in, device_slot(in)));
+    assert_false(device_slot_stopped(in, device_slot(in) + 1)); /* nobody's */
+    assert_false(device_slot_stopped(in, UINT32_MAX));
+    assert_true(runner_start(&p, "doomed", (const char *[]){f->dir, NULL}, NULL));
+    assert_true(runner_expect(&p, "ready", RUNNER_WAIT_MS));
+    assert_false(device_slot_stopped(in, 1));
+    runner_kill(&p, SIGSTOP);
+    assert_int_equal(waitid(P_PID, (id_t)p.pid, &(siginfo_t){0}, WSTOPPED | WNOWAIT), 0);
+    assert_true(device_slot_stopped(in, 1));
+    runner_kill(&p, SIGCONT);
+    assert_int_equal(waitid(P_PID, (id_t)p.pid, &(siginfo_t){0}, WCONTINUED | WNOWAIT), 0);
+    assert_false(device_slot_stopped(in, 1));
+    runner_kill(&p, SIGKILL);
+    runner_wait(&p, RUNNER_WAIT_MS);
+    assert_false(device_slot_stopped(in, 1));
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 /* Stands still while it makes an instance in its folder: so do others that want to make one, and
  * say why after their limit. */
 static int helper_maker(int argc, char **argv)
@@ -391,25 +437,6 @@ static void peer_that_exits_is_waited_for(void **state)
 
 /* ---- a dead process that another one is about to give back ---- */
 
-/* Takes core 0 and some of its memory, and is killed. argv: dir */
-static int helper_doomed(int argc, char **argv)
-{
-    struct device_config cfg = {.dir = argv[1]};
-    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 1u << 20);
-    struct device_instance *in = NULL;
-    struct device_extent x;
-    char line[16];
-
-    if (device_instance_open(&cfg, &in, NULL) != NRT_SUCCESS ||
-        device_cores_claim(in, 0, 1, NULL) != NRT_SUCCESS ||
-        device_alloc(in, &a, &x, NULL) != NRT_SUCCESS)
-        return 1;
-    runner_say("ready");
-    runner_hear(line, sizeof(line));
-    (void)argc;
-    return 0;
-}
-
 static void dump_slowly(void *arg, struct device_instance *in, int pid, const uint32_t *cores,
                         unsigned count)
 {
@@ -513,6 +540,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(processes_share_an_instance),
         cmocka_unit_test(account_of_many_processes_is_their_sum),
         cmocka_unit_test(stopped_lock_holder_is_named),
+        cmocka_unit_test(a_stopped_process_is_told_from_one_that_waits),
         cmocka_unit_test(stopped_maker_of_an_instance_is_a_timeout),
         cmocka_unit_test(peer_that_exits_is_waited_for),
         cmocka_unit_test(what_others_reclaim_is_waited_for),
