@@ -335,7 +335,7 @@ NRT_STATUS device_alloc(struct device_instance *in, const struct device_alloc *a
         return no_room(in, a, &p, err);
     st = alloc_try(in, a, &p, &index, &full, err);
     if (full) {
-        slot_reclaim_all(in);
+        slot_reclaim_for(in, &(struct slot_need){.hbm = p.hbm});
         st = alloc_try(in, a, &p, &index, &full, err);
     }
     if (full)

@@ -84,6 +84,13 @@ static NRT_STATUS claim_check(const struct device_instance *in, struct err *err)
     return NRT_SUCCESS;
 }
 
+static void cores_reclaim(struct device_instance *in, uint32_t first, uint32_t count)
+{
+    slot_reclaim_for(in, &(struct slot_need){.first_core = first * in->lnc,
+                                             .end_core = (first + count) * in->lnc,
+                                             .hbm = DEVICE_NONE});
+}
+
 NRT_STATUS device_cores_claim(struct device_instance *in, uint32_t first, uint32_t count,
                               struct err *err)
 {
@@ -110,7 +117,7 @@ NRT_STATUS device_cores_claim(struct device_instance *in, uint32_t first, uint32
         ctl_unlock(in);
         if (pass == 1)
             return not_available(in, first, count, err);
-        slot_reclaim_all(in);
+        cores_reclaim(in, first, count);
     }
 }
 
@@ -154,7 +161,7 @@ NRT_STATUS device_cores_claim_run(struct device_instance *in, uint32_t count, ui
         ctl_unlock(in);
         if (pass == 1)
             return not_available(in, 0, count, err);
-        slot_reclaim_all(in);
+        cores_reclaim(in, 0, total);
     }
 }
 

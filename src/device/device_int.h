@@ -313,9 +313,14 @@ NRT_STATUS slot_claim(struct device_instance *in, struct err *err);
 void slot_release(struct device_instance *in);
 bool slot_kept(const struct device_instance *in); /* see device_core_mine */
 bool slot_live_locked(struct device_instance *in, uint32_t slot);
-/* For who found something of the dead in its way: all dead slots are reclaimed, also by other
- * processes that have begun to, for which it waits up to ctl_lock_limit. Then look again. */
-void slot_reclaim_all(struct device_instance *in);
+/* What somebody lacks, and a dead process may hold: cores, memory of an HBM (DEVICE_NONE: none). */
+struct slot_need {
+    uint32_t first_core, end_core; /* physical */
+    uint32_t hbm;
+};
+/* All dead slots are reclaimed; those that hold what is needed, and that other processes have begun
+ * to reclaim, are waited for up to ctl_lock_limit. Then look again. */
+void slot_reclaim_for(struct device_instance *in, const struct slot_need *need);
 void slot_free_extents_locked(struct device_instance *in, uint32_t slot);
 void slot_path(const struct device_instance *in, uint32_t slot, char *buf, size_t size);
 

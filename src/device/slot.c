@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RECLAIM_LOOK_MS 2 /* between looks at what another process reclaims */
+#define RECLAIM_LOOK_NS 2000000 /* between looks at what another process reclaims, at first */
 
 struct identity {
     int32_t pid;
@@ -223,6 +223,16 @@ static bool slot_next_dead(struct device_instance *in, uint32_t *pos, uint32_t *
     return false;
 }
 
+/* A slot that this process has marked and cannot clear, for want of the lock, is for others. */
+static void slot_disown(struct device_instance *in, uint32_t slot, int pid)
+{
+    struct ctl_slot *s = ctl_slot(in, slot);
+
+    if (__atomic_load_n(&s->pid, __ATOMIC_RELAXED) == pid &&
+        __atomic_load_n(&s->reaper, __ATOMIC_RELAXED) == in->slot + 1)
+        __atomic_store_n(&s->reaper, 0, __ATOMIC_RELAXED);
+}
+
 /* Reclaim all dead slots. The lock is taken and dropped inside; the dump hook runs without it. As
  * ctl_lock: what was reclaimed before it failed is counted. */
 static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct err *err)
@@ -241,8 +251,10 @@ static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct er
         ctl_unlock(in);
         slot_dump_cores(in, slot);
         st = ctl_lock(in, err);
-        if (st != NRT_SUCCESS)
+        if (st != NRT_SUCCESS) {
+            slot_disown(in, slot, pid);
             break;
+        }
         /* Still the same dead process? */
         if (atomic_load_explicit(&ctl_slot(in, slot)->state, memory_order_acquire) == SLOT_USED &&
             ctl_slot(in, slot)->pid == pid && !slot_live_locked(in, slot)) {
@@ -259,48 +271,85 @@ static NRT_STATUS reclaim(struct device_instance *in, unsigned *count, struct er
     return st;
 }
 
-/* The process that reclaims a dead slot at this moment, if it is another one and lives; 0: none. */
-static int others_reclaim(struct device_instance *in, int *ret_dead)
+/* --- waiting for what others reclaim ------------------------------------------------------------
+ */
+
+static bool slot_holds(const struct device_instance *in, uint32_t slot,
+                       const struct slot_need *need)
 {
-    int pid = 0;
+    for (uint32_t c = need->first_core; c < need->end_core; c++) {
+        if (atomic_load_explicit(&ctl_core(in, c)->owner, memory_order_relaxed) == slot + 1)
+            return true;
+    }
+    if (need->hbm == DEVICE_NONE)
+        return false;
+    for (uint32_t i = 1; i < ctl_extent_cap(in); i++) {
+        const struct ctl_extent *x = ctl_extent(in, i);
+        uint32_t state = atomic_load_explicit(&x->state, memory_order_acquire);
+
+        if ((state == EXT_LIVE || state == EXT_TAKEN) && x->slot == slot && x->hbm == need->hbm)
+            return true;
+    }
+    return false;
+}
+
+struct in_the_way {
+    bool any;
+    int dead;   /* pid */
+    int reaper; /* pid of another living process that reclaims it; 0: anybody may */
+};
+
+static struct in_the_way look_for_dead(struct device_instance *in, const struct slot_need *need)
+{
+    struct in_the_way w = {0};
 
     if (ctl_lock(in, NULL) != NRT_SUCCESS)
-        return 0;
-    for (uint32_t i = 0; i < in->lay.slots && pid == 0; i++) {
+        return w;
+    for (uint32_t i = 0; i < in->lay.slots && !w.any; i++) {
         const struct ctl_slot *s = ctl_slot(in, i);
 
-        if (atomic_load_explicit(&s->state, memory_order_acquire) != SLOT_USED || s->reaper == 0 ||
-            s->reaper == in->slot + 1 || slot_live_locked(in, i) ||
-            !slot_live_locked(in, s->reaper - 1))
+        if (atomic_load_explicit(&s->state, memory_order_acquire) != SLOT_USED ||
+            !slot_holds(in, i, need) || slot_live_locked(in, i))
             continue;
-        *ret_dead = s->pid;
-        pid = ctl_slot(in, s->reaper - 1)->pid;
+
+        uint32_t reaper = __atomic_load_n(&s->reaper, __ATOMIC_RELAXED); /* once: it is shared */
+        w.any = true;
+        w.dead = s->pid;
+        if (reaper != 0 && reaper != in->slot + 1 && slot_live_locked(in, reaper - 1))
+            w.reaper = ctl_slot(in, reaper - 1)->pid;
     }
     ctl_unlock(in);
-    return pid;
+    return w;
 }
 
 /* Whoever reclaims a slot writes a dump before it gives anything back, which takes its time; it may
  * also die of it, and then the slot is anybody's again. */
-void slot_reclaim_all(struct device_instance *in)
+void slot_reclaim_for(struct device_instance *in, const struct slot_need *need)
 {
-    const struct timespec pause = {.tv_nsec = RECLAIM_LOOK_MS * 1000000L};
+    struct timespec pause = {.tv_nsec = RECLAIM_LOOK_NS};
     uint64_t start = ctl_now_ms(), waited;
+    struct in_the_way w;
     unsigned count = 0;
-    int pid, dead = 0;
 
-    if (in->cfg.observe)
+    if (in->cfg.observe || reclaim(in, &count, NULL) != NRT_SUCCESS)
         return;
-    while (reclaim(in, &count, NULL) == NRT_SUCCESS && (pid = others_reclaim(in, &dead)) != 0) {
+    while ((w = look_for_dead(in, need)).any) {
         waited = ctl_now_ms() - start;
         if (waited >= ctl_lock_limit(in)) {
             LOGW(in->log, LOG_TDRV, "slot_reclaim",
                  "pid %d has not given back what process %d left in instance \"%s\" for %llu ms; "
                  "it may be stopped: continue or kill it",
-                 pid, dead, in->name, (unsigned long long)waited);
+                 w.reaper, w.dead, in->name, (unsigned long long)waited);
             return;
         }
+        if (w.reaper == 0) {
+            if (reclaim(in, &count, NULL) != NRT_SUCCESS)
+                return;
+            continue;
+        }
         nanosleep(&pause, NULL);
+        if (pause.tv_nsec < RECLAIM_LOOK_NS << 4)
+            pause.tv_nsec *= 2;
     }
 }
 

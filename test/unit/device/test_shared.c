@@ -503,7 +503,10 @@ static void what_others_reclaim_is_waited_for(void **state)
 
     in = fixture_open(f);
     in->cfg.lock_limit_ms = 300;
+    assert_int_equal(device_cores_claim(in, 1, 1, NULL), NRT_SUCCESS);
     die_and_be_dumped(f, p);
+    assert_int_equal(device_cores_claim(in, 1, 1, NULL), NRT_RESOURCE); /* of the living, at once */
+    assert_int_equal(log_tap_find(&f->tap, "has not given back"), 0);
     assert_int_equal(device_cores_claim(in, 0, 1, NULL), NRT_RESOURCE); /* but not for ever */
     snprintf(text, sizeof(text), "pid %d has not given back what process ", p[1].pid);
     assert_true(log_tap_find(&f->tap, text) > 0);
