@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/trace.h"
+#include "base/watched.h"
 #include "coll/coll_int.h"
 #include "coll/world_int.h"
 
@@ -210,7 +211,7 @@ static void op_begin(struct coll_streams *s, struct stream *st)
     err_clear(&err);
     e->comm->comm->cfg.timeout_ns = s->timeout_ns;
     op->late_ps = coll_late(e->comm->comm);
-    if (op->t.recorded && e->kind == ENTRY_FIXED)
+    if (WATCHED(op->t.recorded) && e->kind == ENTRY_FIXED)
         coll_enter(e->comm->comm, turn_ps(st, op));
     status = tensors_take(s, e, op->t.binding, &err);
     st->asked = e->kind == ENTRY_VARIES;
@@ -263,7 +264,7 @@ static void op_end(struct coll_streams *s, struct stream *st)
         varies_end(op->e, counts_at(op));
     if (__builtin_expect(op->e->tiles, 0))
         tiles_give(op->e, op->t.binding);
-    if (op->t.recorded && op->e->kind == ENTRY_FIXED) {
+    if (WATCHED(op->t.recorded) && op->e->kind == ENTRY_FIXED) {
         op->arrival_ps = coll_arrival(op->e->comm->comm);
         if (op->late_ps != 0 && op->arrival_ps < turn_ps(st, op))
             op->arrival_ps = turn_ps(st, op); /* it has waited for itself */
@@ -273,7 +274,7 @@ static void op_end(struct coll_streams *s, struct stream *st)
         if (u64_add_over(st->free_ps, op->e->lasts_ps, &st->free_ps))
             st->free_ps = UINT64_MAX;
     }
-    if (__builtin_expect(st->traced != 0, 0))
+    if (WATCHED(st->traced != 0))
         op_trace(s, st, op, TRACE_STOP);
     op_done(s, st);
 }
