@@ -207,8 +207,8 @@ struct observed {
     bool traced;
     uint64_t exec_id, running_id;    /* of the pairs of events */
     uint64_t clock_ns;               /* of the core when it started */
-    const struct model_watch *watch; /* who looked on when it began; NULL: nobody */
-    struct time_events *events;      /* that it gave; NULL: it does not want to know */
+    const struct model_watch *watch; /* who looked on when it began; with events only */
+    struct time_events *events;      /* that it gave; NULL: nobody looked on, or wants to know */
     struct model_seen run;           /* then */
 };
 void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret);
