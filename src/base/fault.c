@@ -35,14 +35,14 @@ static bool failure_take(enum fault_point p)
 
 bool fault_hit_slow(enum fault_point p)
 {
-    /* acquire: what was armed with it */
+    /* acquire: what was armed with it; of the odds: that what was armed before them is gone */
     uint64_t first = __atomic_load_n(&points_[p].first, __ATOMIC_ACQUIRE), n;
-    struct fault_chance odds = {.of32 = __atomic_load_n(&points_[p].of32, __ATOMIC_RELAXED),
-                                .seed = __atomic_load_n(&points_[p].seed, __ATOMIC_RELAXED)};
+    struct fault_chance odds = {.of32 = __atomic_load_n(&points_[p].of32, __ATOMIC_ACQUIRE),
+                                .seed = __atomic_load_n(&points_[p].seed, __ATOMIC_ACQUIRE)};
 
     __atomic_fetch_add(&points_[p].seen, 1, __ATOMIC_RELAXED);
-    if (first == 0)
-        return false;
+    if (first == 0 || __atomic_load_n(&points_[p].first, __ATOMIC_RELAXED) != first)
+        return false; /* not armed, or not with these odds */
     n = __atomic_add_fetch(&points_[p].hits, 1, __ATOMIC_RELAXED);
     if (n < first || !fault_drawn(&odds, n) || !failure_take(p))
         return false;
@@ -54,8 +54,8 @@ void fault_arm_many(enum fault_point p, uint64_t nth, uint64_t count,
                     const struct fault_chance *odds)
 {
     __atomic_store_n(&points_[p].first, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&points_[p].of32, odds->of32, __ATOMIC_RELAXED);
-    __atomic_store_n(&points_[p].seed, odds->seed, __ATOMIC_RELAXED);
+    __atomic_store_n(&points_[p].of32, odds->of32, __ATOMIC_RELEASE); /* after first */
+    __atomic_store_n(&points_[p].seed, odds->seed, __ATOMIC_RELEASE);
     __atomic_store_n(&points_[p].count, count, __ATOMIC_RELAXED);
     __atomic_store_n(&points_[p].hits, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&points_[p].failed, 0, __ATOMIC_RELAXED);
