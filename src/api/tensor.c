@@ -539,6 +539,17 @@ API_EXPORT void nrt_destroy_tensor_set(nrt_tensor_set_t **tensor_set)
     *tensor_set = NULL;
 }
 
+/* The one way to change a set: its slot, which is locked, gets the version for handle_is. */
+static NRT_STATUS set_put(struct handle_slot *slot, const char *name, uint64_t tensor,
+                          struct err *err)
+{
+    struct tensor_set *set = slot->obj;
+    NRT_STATUS status = tensor_set_put(set, name, tensor, err);
+
+    atomic_store_explicit(&slot->version, set->version, memory_order_release);
+    return status;
+}
+
 API_EXPORT NRT_STATUS nrt_add_tensor_to_tensor_set(nrt_tensor_set_t *tensor_set,
                                                    const char *tensor_name, nrt_tensor_t *tensor)
 {
@@ -555,9 +566,7 @@ API_EXPORT NRT_STATUS nrt_add_tensor_to_tensor_set(nrt_tensor_set_t *tensor_set,
         handle_unpin(slot);
         return bad_set(__func__);
     }
-    status = tensor_set_put(set->obj, tensor_name, token_of(tensor), &err);
-    atomic_store_explicit(&set->version, ((struct tensor_set *)set->obj)->version,
-                          memory_order_release);
+    status = set_put(set, tensor_name, token_of(tensor), &err);
     handle_unlock(set);
     handle_unpin(slot);
     return finish(__func__, status, &err);
