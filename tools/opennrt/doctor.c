@@ -427,7 +427,7 @@ int cmd_doctor(int argc, char **argv)
                            "Says what of this host will hurt, each finding with its remedy.\n"
                            "Exit code 1 if something makes the runtime fail.\n",
                            options,
-                           2,
+                           sizeof(options) / sizeof(options[0]),
                            .mixed = true};
     int first, rc;
 

@@ -281,7 +281,7 @@ int cmd_dump(int argc, char **argv)
         "Reads the core dumps in a directory and says what failed, on which rank and engine,\n"
         "at which instruction, what was waited for and since when, and who is to blame.\n",
         options,
-        1,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     int first, rc;
 

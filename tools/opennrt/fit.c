@@ -314,7 +314,7 @@ int cmd_fit(int argc, char **argv)
         "LIST of tensors: CORE:BYTES[xCOUNT],... (K, M and G are powers of 1024).\n"
         "Exit code 0: they fit; 1: they do not, or a file cannot be read; 2: wrong usage.\n",
         options,
-        4,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     struct fit f = {.count = 0};
     struct err err = {0};

@@ -42,7 +42,7 @@ int cmd_inject(int argc, char **argv)
         "                       (with NEURON_RT_ENABLE_DGE_NOTIFICATIONS), none (takes it back)\n"
         "  DETAIL               metadata of an SRAM error, number of the DMA engine\n",
         options,
-        1,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     enum device_hw_error kind = DEVICE_HW_COUNT;
     int64_t v[3] = {0};

@@ -244,7 +244,7 @@ int cmd_ranks(int argc, char **argv)
         "Shows the last collective operation of every core of an instance, those that are\n"
         "still under way, and what they wait for. The processes are not disturbed.\n",
         options,
-        3,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     struct err err = {0};
     int first, rc;

@@ -38,7 +38,7 @@ int cmd_reset(int argc, char **argv)
         "Removes the control block, slot files and device memory files of an\n"
         "instance. Refuses while a process is attached, unless --force is given.\n",
         options,
-        2,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     int first, rc;
 

@@ -134,7 +134,7 @@ int cmd_sysfs(int argc, char **argv)
         "instance, or copies it as it is now: all of it, or NODE, as neuron0/neuron_core1.\n"
         "\"fusermount3 -u MOUNTPOINT\" ends the mount.\n",
         options,
-        3,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     int first, rc;
 

@@ -193,7 +193,7 @@ int cmd_tune(int argc, char **argv)
         "Measures how this host carries out collective operations best, and keeps the table\n"
         "for the runtime. Run it while nothing else runs; it takes about half a minute.\n",
         options,
-        4,
+        sizeof(options) / sizeof(options[0]),
         .mixed = true};
     int first, rc;
 
