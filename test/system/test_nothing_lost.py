@@ -71,7 +71,7 @@ class Actor(threading.Thread):
         """What the log has of this actor's processes, and of one that could not start, at the moment of a failure, and the
         memory that there was."""
         with open(os.path.join(self.site.tmp.name, 'log'), encoding='utf-8', errors='replace') as f:
-            mine = [line for line in f if any(' %d:' % pid in line for pid in self.pids) or ' NRT:' in line]
+            mine = [line for line in f if any(' %d:' % pid in line for pid in self.pids) or 'not available' in line]
         with open('/proc/meminfo', encoding='ascii') as f:
             return ''.join(mine[-40:]) + ''.join(line for line in f if line.startswith(('MemFree', 'MemAvail', 'Shmem')))
 
