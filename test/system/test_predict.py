@@ -122,10 +122,11 @@ class Measurements(unittest.TestCase):
         rows = [bench_model.Row(table, size, us, 'test') for size, us in ((1, 1), (2, 8), (3, 2), (4, 9))]
         self.assertAlmostEqual(bench_model.nearest(rows), 4 ** (1 / 4) - 1)
         self.assertAlmostEqual(bench_model.nearest([rows[0], rows[2], rows[3]]), 0)
-        for t in self.tables:
-            if t.disorder:
-                tested = [r for r in t.rows if r.use == 'test']
-                self.assertTrue(0 < bench_model.nearest(tested) < bench_model.geometric(tested))
+        disorderly = [t for t in self.tables if t.disorder]
+        self.assertGreaterEqual(len(disorderly), 1)
+        for t in disorderly:
+            tested = [r for r in t.rows if r.use == 'test']
+            self.assertTrue(0 < bench_model.nearest(tested) < bench_model.geometric(tested))
 
     def test_error_bar(self):
         """Two thirds of the tested rows of named instances lie within it."""
