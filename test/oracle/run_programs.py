@@ -12,11 +12,12 @@ With --races one wait of each program is taken away. Where the interpreter then 
 under different orders, OPENNRT_CHECK=race must report it.
 
 With --recorded everything runs once more with the record of device time, and every bit of the outputs must
-be the same.
+be the same; the log has a line of device time for each program.
 """
 import argparse
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -131,7 +132,13 @@ def recorded(driver, commands, env, made, before):
     for i, base, program in made:
         for name in program.outputs if i in before else ():
             os.unlink(f"{base}.{name}.out")
-    statuses = drive(driver, commands, dict(env, OPENNRT_DEVICE_TIME="1"))
+    log = commands + ".log"
+    statuses = drive(driver, commands, dict(env, OPENNRT_DEVICE_TIME="1", NEURON_RT_LOG_LEVEL="INFO",
+                                            NEURON_RT_LOG_LOCATION=log))
+    with open(log, encoding="utf-8") as f:
+        times = len(re.findall(r": device time (?:0\.\d*[1-9]|[1-9])", f.read()))
+    if times != statuses.count("0"):
+        sys.exit(f"device time of {times} programs is recorded; {statuses.count('0')} ran")
     wrong = {}
     for (i, base, program), status in zip(made, statuses, strict=True):
         if status != "0":
@@ -165,7 +172,7 @@ def main():
         seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
     numbers = [args.only] if args.only is not None else range(args.cases)
     print(f"seed {seed}, {len(numbers)} programs", flush=True)
-    bad = 0
+    bad = total = 0
     for gen, instance in INSTANCE.items():
         if args.two_cores and gen == 2:
             continue                # logical cores of two exist from trn2 on
@@ -210,9 +217,10 @@ def main():
                 if wrong:
                     bad += 1
                     print(f"  program {i} (gen {gen}): " + ", ".join(wrong[:4]))
+            total += len(made)
             print(f"generation {gen}: {len(made)} programs", flush=True)
-    print(f"{bad} wrong")
-    sys.exit(1 if bad else 0)
+    print(f"{bad} of {total} wrong")
+    sys.exit(1 if bad or total == 0 else 0)
 
 
 if __name__ == "__main__":
