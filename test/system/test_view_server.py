@@ -23,7 +23,7 @@ import ntff  # noqa: E402
 from influx import Database  # noqa: E402
 from ports import port_kept  # noqa: E402
 from tools import proves  # noqa: E402
-from view_case import DATABASES, EXPLORER, OPENNRT, SERVES, ViewCase  # noqa: E402
+from view_case import DATABASES, EXPLORER, OPENNRT, ROOT, SERVES, ViewCase  # noqa: E402
 
 
 class Server:
@@ -202,10 +202,12 @@ class Serving(ViewCase):
             self.assertEqual(1000 + len(answer.read()), size)
             self.assertEqual(s.end(), 0)
 
+    @unittest.skipUnless(SERVES, 'built without libmicrohttpd')
     def test_server_keeps_the_newest(self):
         """Who has come last, and has had no time to ask, is not the one to go, though all others are in the middle of an
         answer: its request is answered."""
-        clients = 64  # tools/viewer/serve.c
+        with open(os.path.join(ROOT, 'tools/viewer/serve.c'), encoding='utf-8') as f:
+            clients = int(re.search(r'^#define CLIENTS_MAX +(\d+)u$', f.read(), re.M).group(1))
         with tempfile.TemporaryDirectory() as data:
             self.view('-s', self.first('matmul')[0], '--data-path', data, '--ingest-only', '--display-name', 'it')
             with open(os.path.join(self.kept(data, 'it'), 'summary.txt'), 'r+b') as f:
