@@ -75,6 +75,16 @@ static void on_segv(int sig)
     _Exit(77);
 }
 
+/* What nohup or a shell has had ignored is inherited; every signal is to do here what it does. */
+static void signals_heed(void)
+{
+    struct sigaction now;
+
+    for (int sig = 1; sig < 32; sig++)
+        if (sigaction(sig, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+            signal(sig, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
     unsigned rank = argc > 3 ? (unsigned)atoi(argv[2]) : 0;
@@ -88,6 +98,7 @@ int main(int argc, char **argv)
 
     if (argc != 4)
         return 2;
+    signals_heed();
     if (getenv("PROG_DUMPS_HANDLER"))
         signal(SIGSEGV, on_segv);
     neff = file_read(argv[1], &size);

@@ -576,21 +576,25 @@ def deaths():
 
 
 def any_signal():
-    """Whatever signal ends them, several at once, with a core each: the next to attach leaves a dump of every one."""
+    """Whatever signal ends them, each on a core of its own: the next to attach leaves a dump of every one."""
     ends = [s for s in signal.valid_signals() if s < 32 and s not in (
         signal.SIGCHLD, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGURG,
         signal.SIGWINCH)]
     assert len(ends) == 23, ends
-    endless, folder = assembled(PROGRAMS['endless-loop'][0]), where()
-    ranks_of = [Rank(endless, NEURON_RT_VISIBLE_CORES=str(c), NEURON_RT_EXEC_TIMEOUT='0',
-                     NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p') for c in range(len(ends))]
-    for rank in ranks_of:
-        resource.prlimit(rank.p.pid, resource.RLIMIT_CORE, (0, 0))
-        assert rank.do('begin') == 'begun'
-    for rank, sig in zip(ranks_of, ends):
-        executing(rank, 2)
-        rank.p.send_signal(sig)
-        assert rank.p.wait(120) == -sig
+    endless, folder, ranks_of = assembled(PROGRAMS['endless-loop'][0]), where(), []
+    try:
+        for c in range(len(ends)):
+            ranks_of.append(Rank(endless, NEURON_RT_VISIBLE_CORES=str(c), NEURON_RT_EXEC_TIMEOUT='0',
+                                 NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p'))
+            resource.prlimit(ranks_of[-1].p.pid, resource.RLIMIT_CORE, (0, 0))
+        for rank, sig in zip(ranks_of, ends):  # one computes at a time; the others wait for their line, or are dead
+            assert rank.do('begin') == 'begun'
+            executing(rank)
+            rank.p.send_signal(sig)
+            assert rank.p.wait(120) == -sig
+    finally:
+        for rank in ranks_of:
+            rank.p.kill()
     run(HANG.replace('wait never >= 1: nop', 'nop'), NEURON_RT_VISIBLE_CORES='31',
         NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p')
     assert sorted(os.listdir(folder)) == sorted(str(r.p.pid) for r in ranks_of)
