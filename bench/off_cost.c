@@ -7,12 +7,16 @@
  * the same round of the library.
  *
  *     off_cost FILE.neff libnrt.so libnrt.so-without [rounds] [executions per round]
+ *
+ * It attaches to instances NAME-off0 to NAME-off2, NAME being OPENNRT_INSTANCE or off_cost; as any
+ * instance they outlast it, until `opennrt reset`.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -166,15 +170,17 @@ static void *file_read(const char *path, size_t *ret_size)
     return data;
 }
 
-/* The loader gives one file one place: a copy is a library of its own. */
-static void copy_make(const char *from, char *to)
+/* The loader gives one file one place: a copy is a library of its own. In memory, so that nothing
+ * of it is left however this ends; ret_path is its name here. */
+static void copy_make(const char *from, char *ret_path, size_t path_size)
 {
     size_t size;
     char *bytes = file_read(from, &size);
-    int fd = mkstemp(to);
+    int fd = memfd_create("libnrt-again", MFD_CLOEXEC);
 
-    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size || close(fd) != 0)
-        ended(to, "cannot be written");
+    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
+        ended("the copy of the library", "cannot be written");
+    snprintf(ret_path, path_size, "/proc/self/fd/%d", fd);
     free(bytes);
 }
 
@@ -182,7 +188,8 @@ int main(int argc, char **argv)
 {
     unsigned rounds = argc > 4 ? (unsigned)atoi(argv[4]) : 21;
     unsigned times = argc > 5 ? (unsigned)atoi(argv[5]) : 500;
-    char copy[] = "/tmp/off_cost-XXXXXX", name[64];
+    const char *given = getenv("OPENNRT_INSTANCE"), *base = given && given[0] ? given : "off_cost";
+    char copy[32], prefix[48], name[64];
     const char *lib[SIDES] = {argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, copy};
     struct side side[SIDES];
     size_t size;
@@ -193,12 +200,12 @@ int main(int argc, char **argv)
         return 2;
     }
     neff = file_read(argv[1], &size);
-    copy_make(lib[HERE], copy);
+    copy_make(lib[HERE], copy, sizeof(copy));
+    snprintf(prefix, sizeof(prefix), "%s", base); /* side_open changes what base points to */
     for (int i = 0; i < SIDES; i++) {
-        snprintf(name, sizeof(name), "off%d-%d", (int)getpid(), i);
+        snprintf(name, sizeof(name), "%s-off%d", prefix, i);
         side_open(&side[i], lib[i], name, neff, size);
     }
-    unlink(copy);
     measure(side, rounds, times);
     for (int i = 0; i < SIDES; i++)
         side[i].close();

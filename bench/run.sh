@@ -12,8 +12,10 @@ for p in /usr/bin/python3 python3; do
 done
 export BENCH_NUMPY=$here/numpy_peer.py NEURON_RT_NUM_CORES=1 POCL_DEVICES="basic pthread"
 export OPENNRT_INSTANCE=bench$$ OPENNRT_INSTANCE_TYPE=trn1.2xlarge
+work=$(mktemp -d)
 trap 'for d in /dev/shm "${XDG_RUNTIME_DIR:-/tmp}" /tmp; do
-          rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE"; done' EXIT
+          rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE" "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE"-*; done
+      rm -rf "$work"' EXIT
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 echo "# $(nproc) CPUs, ${model:-unknown}; load $(cut -d' ' -f1 /proc/loadavg)"
 run() {
@@ -32,15 +34,14 @@ for word in "$@"; do
     case $pipeline in *"$word"*) wanted=yes ;; esac
 done
 if [ -n "$wanted" ]; then
-    work=$(mktemp -d)
     "$build/tools/opennrt/opennrt" asm "$here/../examples/performance/layer.nasm" -o "$work/layer.neff"
     OPENNRT_HOST_THREADS=1 "$build/examples/performance_tips" "$work/layer.neff" pipeline 200 |
         awk -v name="$pipeline" '
             /at the same time/ { us = $(NF - 1) } /^ideal/ { ideal = $2 }
             /of the ideal/ { share = $(NF - 1)
                 printf "%-46s %10.1f  %-20s %10.1f %-8s %7.2f  at least 0.90 of the ideal: %s\n", name, us,
-                    "(ideal, share)", ideal, "us", share / 100, (share >= 90 ? "met" : "MISSED") }'
-    rm -rf "$work"
+                    "(ideal, share)", ideal, "us", share / 100, (share >= 90 ? "met" : "MISSED") }
+            END { if (share == "") print name ": NOT RUN: no figures" }'
 fi
 # What it costs to be looked at, by medians of rounds in turns: processor time of executions of the digits demo and of
 # a program of one instruction; time of the overlap example's four ranks.
@@ -49,7 +50,8 @@ looked() { # name, way, unit (ns, %), most
         /^nothing looks on/ { base = $4 }
         index($0, way) == 1 { cost = unit == "ns" ? $(NF - 3) : $(NF - 1)
             printf "%-46s %10.1f  %-20s %10.1f %-8s %7s  at most %g: %s\n", name, cost + 0,
-                "(cost, alone ns)", base, unit, "-", most, (cost <= most ? "met" : "MISSED") }'
+                "(cost, alone ns)", base, unit, "-", most, (cost <= most ? "met" : "MISSED") }
+        END { if (cost == "") print name ": NOT RUN: no figures" }'
 }
 row() { # whether a row of this name is wanted
     [ -z "$all" ] || return 0
@@ -62,12 +64,12 @@ unwatched() { # name, unit (ns, %), most: beside a build that cannot be looked o
     awk -v name="$1" -v unit="$2" -v most="$3" '
         { more = unit == "ns" ? $(NF - 3) : $(NF - 1) }
         /^nobody looks on/ { base = $4 } /^nobody can/ { cost = -more } /^the same/ { same = more + 0 }
-        END { printf "%-46s %10.2f  %-20s %10.2f %-8s %7s  at most %g: %s (alone %.1f ns)\n", name, cost,
+        END { if (base == "" || cost == "" || same == "") { print name ": NOT RUN: no figures"; exit }
+              printf "%-46s %10.2f  %-20s %10.2f %-8s %7s  at most %g: %s (alone %.1f ns)\n", name, cost,
               "(cost, equal ones)", same, unit, "-", most, (cost <= most ? "met" : "MISSED"), base }'
 }
 all=$([ $# -gt 0 ] || echo yes) words=$*
 if row "recording profile"; then
-    work=$(mktemp -d)
     printf '.name "one"\nsp:\n    end\n' >"$work/one.nasm"
     "$build/tools/opennrt/opennrt" asm "$work/one.nasm" -o "$work/one.neff"
     "$build/examples/digits_build" "$here/../examples/digits" "$work/digits.neff" >"$work/built"
@@ -78,12 +80,10 @@ if row "recording profile"; then
     looked "device profile, digits" "device profile" % 5 <"$work/digits"
     looked "system trace, digits" "system trace" % 5 <"$work/digits"
     looked "inspection of everything, digits" "inspection" % 5 <"$work/digits"
-    libs="$build/src/libnrt.so.1.0.0 $build/bench/libnrt-blind.so"
-    # shellcheck disable=SC2086
-    OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/one.neff" $libs 41 20000 |
+    libs=("$build/src/libnrt.so.1.0.0" "$build/bench/libnrt-blind.so")
+    OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/one.neff" "${libs[@]}" 41 20000 |
         unwatched "not looked on, one instruction" ns 5
-    # shellcheck disable=SC2086
-    OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/digits.neff" $libs 41 200 |
+    OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/digits.neff" "${libs[@]}" 41 200 |
         unwatched "not looked on, digits" % 1
     if [ -n "${BENCH_PYTHON:-}" ]; then
         "$BENCH_PYTHON" "$here/../examples/overlap/overlap.py" "$build" --recording 11 --times 20 >"$work/overlap"
@@ -91,5 +91,4 @@ if row "recording profile"; then
     else
         echo "recording device time, overlap: NOT RUN: no NumPy"
     fi
-    rm -rf "$work"
 fi

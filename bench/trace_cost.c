@@ -7,6 +7,7 @@
  *
  *     trace_cost FILE.neff [rounds] [executions per round]
  */
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,21 @@
 enum { WITHOUT, TRACED, PROFILED, RECORDED, INSPECTED, WAYS };
 static const char *const way_names[WAYS] = {"nothing looks on", "system trace", "device profile",
                                             "device time", "inspection"};
+
+static char folder_[] = "/tmp/trace_cost-XXXXXX"; /* of what profiles and inspections write */
+
+static int entry_remove(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st, (void)type, (void)at;
+    return remove(path);
+}
+
+/* However main ends. */
+static void folder_remove(void)
+{
+    if (nftw(folder_, entry_remove, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        perror("trace_cost: remove its folder");
+}
 
 static void *file_read(const char *path, size_t *ret_size)
 {
@@ -97,7 +113,7 @@ int main(int argc, char **argv)
 {
     unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 21;
     unsigned times = argc > 3 ? (unsigned)atoi(argv[3]) : 500;
-    char folder[] = "/tmp/trace_cost-XXXXXX", profile[64], command[64];
+    char profile[64];
     nrt_inspect_config_t *inspection;
     double *took[WAYS];
     size_t size = 0;
@@ -109,17 +125,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: trace_cost FILE.neff [rounds] [executions per round]\n");
         return 2;
     }
-    if (!mkdtemp(folder)) {
+    if (!mkdtemp(folder_)) {
         perror("trace_cost: mkdtemp");
         return 1;
     }
-    snprintf(profile, sizeof(profile), "%s/one.ntff", folder);
+    atexit(folder_remove);
+    snprintf(profile, sizeof(profile), "%s/one.ntff", folder_);
     OK(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
     OK(nrt_load(neff, size, 0, 1, &m));
     setenv("OPENNRT_DEVICE_TIME", "1", 1);
     OK(nrt_load(neff, size, 0, 1, &recorded));
     tensors_make(m, &in, &out);
-    inspection = inspection_make(folder);
+    inspection = inspection_make(folder_);
     for (int w = 0; w < WAYS; w++)
         took[w] = calloc(rounds, sizeof(*took[w]));
     for (unsigned i = 0; i < times; i++) { /* warm */
@@ -164,6 +181,5 @@ int main(int argc, char **argv)
     OK(nrt_inspect_config_free(inspection));
     nrt_close();
     free(neff);
-    snprintf(command, sizeof(command), "rm -rf %s", folder);
-    return system(command) == 0 ? 0 : 1;
+    return 0;
 }
