@@ -655,6 +655,7 @@ static const char *absent_body(struct rank *r)
     err = (struct err){0};
     if (case_open(r, &k, &two_level_reduce, &err))
         return err.text;
+    r->comm->cfg.timeout_ns = UINT64_C(3000000000); /* of operations, not of greetings */
     if (r->me != 3) {
         NRT_STATUS st = case_run_once(r, &k, 1, &err);
 
@@ -671,45 +672,91 @@ static const char *absent_body(struct rank *r)
 static void absent_rank(void **state)
 {
     struct ranks_nodes w = {.nodes = 2, .per_node = 2};
-    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 3000, absent_body, NULL);
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, absent_body, NULL);
 
     if (text)
         fail_msg("%s", text);
     (void)state;
 }
 
-/* In the first operation rank 2 tells rank 0 that it waits for rank 3, which comes only then. To
- * the second one rank 2 does not come: it is the one to name, and not whom it waited for. */
+/* Whether the rank has said of itself, or of another rank that has told of it, that it waits for
+ * `whom` in an operation. */
+static bool waits_for(const struct rank *r, uint32_t rank, uint32_t whom)
+{
+    struct coll_said said = {0};
+
+    return coll_said_by(r->comm, rank, &said) && said.wait && (uint32_t)said.wait == whom;
+}
+
+/* Until the rank is known to wait for `whom`. */
+static NRT_STATUS doze_until_waits(struct rank *r, uint32_t rank, uint32_t whom)
+{
+    while (!waits_for(r, rank, whom))
+        if (coll_doze(&r->comm, 1, 1000000) == COLL_FAILED)
+            return coll_comm_status(r->comm);
+    return NRT_SUCCESS;
+}
+
+/* Rank 2 tells rank 0 that it waits for rank 3, which comes only then. */
+static NRT_STATUS told_first(struct rank *r, struct case_kit *k, struct err *err)
+{
+    _Atomic uint32_t *told = ranks_shared(r);
+    NRT_STATUS st = NRT_SUCCESS;
+
+    while (r->me == 3 && !atomic_load(told))
+        sched_yield();
+    if (coll_begin(k->plan, k->ts.in_addr, k->ts.out_addr, err))
+        return err->status;
+    if (r->me == 0 || r->me == 2)
+        st = doze_until_waits(r, 2, 3);
+    if (r->me == 2 && !st)
+        coll_tell_state(r->comm);
+    if (r->me == 0)
+        atomic_store(told, 1);
+    return coll_wait(r->comm, err);
+}
+
+/* Rank 2 does not come, and rank 0 finds out: its limit is short once it waits for rank 2. That of
+ * rank 3, which waits for rank 2 as well, is so only afterwards. */
+static const char *told_second(struct rank *r, struct case_kit *k, struct err *err)
+{
+    _Atomic uint32_t *told = ranks_shared(r);
+
+    if (r->me == 2)
+        return NULL;
+    if (coll_begin(k->plan, k->ts.in_addr, k->ts.out_addr, err))
+        return err->text;
+    if (r->me == 0)
+        (void)doze_until_waits(r, 0, 2);
+    while (r->me == 3 && atomic_load(told) < 2)
+        if (coll_doze(&r->comm, 1, 1000000) == COLL_FAILED)
+            break;
+    if (r->me == 0 || r->me == 3)
+        r->comm->cfg.timeout_ns = UINT64_C(2000000000);
+    (void)coll_wait(r->comm, err);
+    if (r->me == 0)
+        atomic_store(told, 2);
+    return strstr(err->text, r->me == 0 ? "; rank 2 has not begun it" : "rank 2 ") ? NULL
+                                                                                   : err->text;
+}
+
+/* What rank 2 has told in the first operation is old in the second one, to which it does not come:
+ * it is the one to name, and not whom it waited for. */
 static const char *told_before_body(struct rank *r)
 {
     static _Thread_local struct err err;
-    _Atomic uint32_t *told = ranks_shared(r);
-    struct coll_said said = {0};
     const char *text = NULL;
     struct case_kit k;
 
     err = (struct err){0};
-    if (case_open(r, &k, &two_level_reduce, &err))
-        return err.text;
-    while (r->me == 3 && !atomic_load(told))
-        sched_yield();
-    if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
-        return err.text;
-    while (r->me == 0 && !atomic_load(told)) {
-        (void)coll_doze(&r->comm, 1, 1000000);
-        if (coll_told(r->comm, 2, &said) && said.wait && (uint32_t)said.wait == 3)
-            atomic_store(told, 1);
-    }
-    if (coll_wait(r->comm, &err))
-        return err.text;
-    ranks_barrier(r);
-    if (r->me != 0)
-        r->comm->cfg.timeout_ns *= 2; /* rank 0 finds out first */
-    if (r->me != 2 && !coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
-        (void)coll_wait(r->comm, &err);
-    if (r->me != 2 && !strstr(err.text, r->me == 0 ? "; rank 2 has not begun it" : "rank 2 "))
+    if (case_open(r, &k, &two_level_reduce, &err) || told_first(r, &k, &err)) {
         text = err.text;
+        atomic_store((_Atomic uint32_t *)ranks_shared(r), 1); /* rank 3 waits no longer */
+    }
     ranks_barrier(r);
+    if (!text)
+        text = told_second(r, &k, &err);
+    ranks_barrier(r); /* rank 2 lives until the others have given up */
     case_close(&k);
     return text;
 }
@@ -717,7 +764,7 @@ static const char *told_before_body(struct rank *r)
 static void what_was_told_before_the_standstill_names_nobody(void **state)
 {
     struct ranks_nodes w = {.nodes = 2, .per_node = 2};
-    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 2000, told_before_body, NULL);
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, told_before_body, NULL);
 
     if (text)
         fail_msg("%s", text);
