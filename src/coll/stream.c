@@ -107,7 +107,7 @@ static NRT_STATUS tensors_find(struct coll_streams *s, struct coll_entry *e,
     uint64_t size;
     NRT_STATUS st = NRT_SUCCESS;
 
-    e->copies = false;
+    e->found = e->copies = false;
     for (uint32_t i = 0; i < e->inputs + e->outputs; i++) {
         const struct neff_coll_range *r = range_of(e, i);
 
@@ -119,6 +119,7 @@ static NRT_STATUS tensors_find(struct coll_streams *s, struct coll_entry *e,
     for (uint32_t i = 0; i < e->inputs && !st; i++)
         if (input_overlaps(e, i))
             st = input_copy(s, e, i, err);
+    e->found = !st;
     return st;
 }
 
@@ -138,11 +139,12 @@ static NRT_STATUS inputs_copy(struct coll_streams *s, const struct coll_entry *e
     return st;
 }
 
-/* A binding that has been made anew may hold what it held. */
+/* A binding that has been made anew may hold what it held. What was found of one that could not be
+ * used is not all of it. */
 static bool tensors_same(const struct coll_entry *e, const struct core_binding *b)
 {
     uint64_t size;
-    bool same = true;
+    bool same = e->found;
 
     for (uint32_t i = 0; i < e->inputs + e->outputs && same; i++)
         same = core_binding_get(b, range_of(e, i)->var, &size) == e->host[i];

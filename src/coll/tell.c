@@ -11,8 +11,10 @@
 #include "base/mem.h"
 #include "coll/tell_int.h"
 
-#define TELL_NS  UINT64_C(100000000) /* longest time spent on telling of a failure */
-#define HELLO_NS UINT64_C(100000)    /* between two looks while the communicator opens */
+#define TELL_NS UINT64_C(100000000) /* longest time spent on telling of a failure */
+/* Longest wait for an answer: a peer on a busy host gets its CPU late. */
+#define ASK_NS   UINT64_C(2000000000)
+#define HELLO_NS UINT64_C(100000) /* between two looks while the communicator opens */
 
 /* One message to the counterparts on all other nodes. */
 struct tell_out {
@@ -257,7 +259,7 @@ unsigned coll_tell_progress(struct coll_comm *c)
 void coll_tell_ask(struct coll_comm *c, uint32_t rank)
 {
     struct tell_out *o = &c->net->tell->ask;
-    uint64_t end = run_now_ns() + TELL_NS;
+    uint64_t end = run_now_ns() + ASK_NS;
     struct tell_news news = {0};
     struct coll_op theirs;
     bool nobody = false;

@@ -71,6 +71,7 @@ struct coll_entry {
     /* What the last operation used: where the binding's tensors were (of tiles, their copies), and
      * their device addresses. */
     uint64_t binding; /* core_binding_serial; 0: nothing */
+    bool found;       /* host, addr and copies are whole */
     void **host;      /* inputs, then outputs */
     uint64_t *addr;
     /* Inputs, then outputs: inputs that overlap an output are sent from here; of tiles all have
