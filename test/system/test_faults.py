@@ -230,6 +230,39 @@ def first_only(text):
     return '.' * at + '!' + '.' * (len(text) - at - 1)
 
 
+def draws(site, name, seed):
+    """Of 40 calls of every row's kind, in a process of its own: which fail when each may with a probability."""
+    w = Watched(site, name, NEURON_RT_VISIBLE_CORES='0')
+    once = {'item': 'alloc:1', 'status': '4'}  # by the host, before the process has a second thread
+    got = {'alloc:1': drawn_calls(w, once, 'host 64', seed)}
+    w.w.ok('load 0')
+    for row in rows():
+        if row['call'] in ALONE and not row['item'].startswith('backing:'):  # memory that is there is not made again
+            got[row['item']] = drawn_calls(w, row, ALONE[row['call']][0], seed)
+    w.w.end()
+    return got
+
+
+def drawn_calls(w, row, line, seed):
+    w.w.ok('fault %s:p=0.2:seed=%d:count=0' % (row['item'], seed))
+    text = ''.join({'ok': '.', 'failed ' + row['status']: '!'}[w.w.do(line)] for _ in range(40))
+    w.w.ok('calm')
+    return text
+
+
+def replays(site):
+    """What a seed draws of any kind of fault, another process draws again, and another seed does not. Where a call meets the
+    fault once, what is drawn is of the number of the call and the seed alone: the same of every kind."""
+    first, again, other = (draws(site, *which) for which in (('first', 1), ('again', 1), ('other', 2)))
+    assert {'sram', 'hbm', 'hbm-repairable', 'parity', 'dma-tx', 'dma-rx', 'device', 'nq-overflow', 'notification', 'semaphore',
+            'hbm-full', 'queue-full', 'alloc'} == {item.split(':')[0] for item in first}, sorted(first)
+    for item, text in first.items():
+        assert text == again[item] != other[item], (item, text, again[item], other[item])
+        assert set(text) == set(other[item]) == {'.', '!'}, (item, text, other[item])
+    for drawn in (first, other):
+        assert len({text for item, text in drawn.items() if item != 'alloc:1'}) == 1, drawn
+
+
 # ---- ranks ----
 
 class Pair:
@@ -317,6 +350,7 @@ def main():
                     check_alone(r, site)
             variable(site)
             selection(site)
+            replays(site)
         return
     kept, ranks = [], [r for r in table if r['call'] in RANKS]
     seed = int(os.environ.get('SEED', random.SystemRandom().randrange(1 << 30)))
