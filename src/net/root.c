@@ -48,6 +48,7 @@ struct root {
     uint64_t next_report, next_retry, cluster_id;
     char why[MSG_TEXT_MAX]; /* of the failure */
     NRT_STATUS why_status;
+    bool untold; /* some rank could not be told, so the root has logged it */
     struct root_ops ops;
 };
 
@@ -73,6 +74,14 @@ static void conn_kill(struct root *r, struct root_conn *k);
 static void root_fail(struct root *r, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Where a rank is cut off without a word, the root's log is the only one that says why. */
+static void failure_log(struct root *r)
+{
+    if (!r->untold)
+        LOGE(lg(r), LOG_NRT, "net_root", "%s (there is no memory to tell all ranks)", r->why);
+    r->untold = true;
+}
+
 /* Takes over one reference. A message that cannot be kept is not silently lost: the job ends with
  * it, and where even that cannot be said the connection goes, which the other side sees. */
 static void send_to(struct root *r, struct root_conn *k, struct frame *f)
@@ -85,6 +94,8 @@ static void send_to(struct root *r, struct root_conn *k, struct frame *f)
         conn_watch(r, k);
         return;
     }
+    if (k->rank != NET_NO_RANK && r->state == ROOT_FAILED)
+        failure_log(r);
     if (k->rank == NET_NO_RANK || r->state == ROOT_FAILED)
         conn_kill(r, k);
     else
@@ -130,7 +141,8 @@ static void broadcast(struct root *r, struct frame *f)
     frame_drop(f);
 }
 
-/* The end of the job: everybody is told, and who comes later, too. The members log. */
+/* The end of the job: everybody is told, and who comes later, too. The members log; the root only
+ * where it cannot tell them. */
 static void root_fail(struct root *r, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)
 {
     struct msg m = {.type = MSG_FAIL,
@@ -147,6 +159,8 @@ static void root_fail(struct root *r, NRT_STATUS status, uint32_t culprit, const
     va_end(ap);
     m.u.fail.text = msg_text_of(r->why);
     f = msg_build(&m, NULL, NULL);
+    if (f == NULL)
+        failure_log(r);
     for (uint32_t i = 0; f == NULL && i < r->s->cfg.world; i++) {
         if (r->conns[i] != NULL) /* there is no memory for words */
             conn_kill(r, r->conns[i]);
@@ -544,9 +558,20 @@ static void handle(struct root *r, struct root_conn *k, const struct msg *m)
     }
 }
 
+/* What came cannot be read: the other side's fault, but for memory, which the root itself lacks. */
 static void bad_message(struct root *r, struct root_conn *k, const struct err *why)
 {
-    if (k->rank == NET_NO_RANK) {
+    bool poor = why->status == NRT_RESOURCE;
+
+    if (poor && k->rank == NET_NO_RANK) {
+        LOGW(lg(r), LOG_NRT, "net_root",
+             "the root is out of memory for a connection from %s and closes it", k->peer_text);
+        conn_kill(r, k);
+    } else if (poor) {
+        root_fail(r, NRT_RESOURCE, 0, "the root is out of memory for a message of rank %u",
+                  k->rank);
+        conn_kill(r, k);
+    } else if (k->rank == NET_NO_RANK) {
         stranger(r, k, why->text);
         conn_kill(r, k);
     } else {
@@ -617,6 +642,7 @@ static void join_report(struct root *r, uint64_t now)
     char text[160];
     struct msg m = {.type = MSG_WAITING, .u.waiting = {.group = MSG_GROUP_JOIN}};
     struct msg_waiting *w = &m.u.waiting;
+    struct frame *f;
 
     w->n = missing(r, list, &w->missing);
     if (now >= r->next_retry) {
@@ -633,10 +659,15 @@ static void join_report(struct root *r, uint64_t now)
     for (uint32_t i = 0; i < w->n; i++)
         msg_u32_put(ranks + 4 * (size_t)i, list[i]);
     w->ranks = (struct msg_bytes){.p = ranks, .n = 4 * w->n};
-    for (uint32_t i = 0; i < r->s->cfg.world; i++) {
-        if (ops_idle(r, i))
-            send_to(r, r->conns[i], msg_build(&m, NULL, NULL));
+    f = msg_build(&m, NULL, NULL);
+    for (uint32_t i = 0; f != NULL && i < r->s->cfg.world; i++) {
+        /* without memory it waits for its next turn, as op_report does */
+        if (ops_idle(r, i) && ops_reserve(r, i)) {
+            f->refs++;
+            send_to(r, r->conns[i], f);
+        }
     }
+    frame_drop(f);
 }
 
 void root_tick(struct root *r)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "net_support.h"
 #include "run/run.h"
 #include "runner.h"
@@ -466,6 +467,77 @@ static void many_waiters_in_one_job(void **state)
     ranks_teardown(&r);
 }
 
+/* --- without memory ----------------------------------------------------------------------------
+ */
+
+/* Whether both have the result, or know that there is none. */
+static bool both_over(void *arg)
+{
+    const struct groups *s = arg;
+    unsigned over = 0;
+
+    for (uint32_t i = 0; i < s->n; i++) {
+        bool done;
+
+        over += net_op_test(s->g[i], &done, NULL) != NRT_SUCCESS || done;
+    }
+    return over == s->n;
+}
+
+/* Two ranks gather; once both have entered, the nth allocation fails, or all from there on. Returns
+ * how many there were. What the log must not say, whoever it is that lacks memory, is that it is a
+ * rank's fault, or a stranger's. */
+static uint64_t gather_without_memory(uint64_t nth, bool all, unsigned *ret_read,
+                                      unsigned *ret_untold)
+{
+    static const uint8_t data[300000];
+    const struct fault_chance always = {.of32 = FAULT_ALWAYS};
+    struct net_group *g[2];
+    struct groups s = {.g = g, .n = 2};
+    uint64_t count;
+    unsigned untold;
+    struct ranks r;
+
+    ranks_setup(&r, 2);
+    ranks_join(&r);
+    open_groups(&r, g, 1, NULL, 2);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(net_op_start(g[i], NET_OP_GATHER, data, sizeof(data), NULL), NRT_SUCCESS);
+    if (nth == 0)
+        fault_count_start();
+    else if (all)
+        fault_arm_many(FAULT_ALLOC, nth, 0, &always);
+    else
+        fault_arm(FAULT_ALLOC, nth);
+    ranks_until(&r, both_over, &s);
+    count = nth == 0 ? fault_count(FAULT_ALLOC) : 0;
+    fault_disarm();
+    assert_int_equal(log_tap_find(&r.tap, "): out of memory"), 0);
+    assert_int_equal(log_tap_find(&r.tap, "none of this job"), 0);
+    *ret_read += log_tap_find(&r.tap, "the root is out of memory for a message of rank ") > 0;
+    untold = log_tap_find(&r.tap, "there is no memory to tell all ranks");
+    assert_true(untold <= 1);
+    *ret_untold += untold;
+    ranks_teardown(&r);
+    return count;
+}
+
+static void the_root_says_that_it_lacks_memory(void **state)
+{
+    unsigned read = 0, untold = 0;
+    uint64_t hits = gather_without_memory(0, false, &read, &untold);
+
+    assert_true(hits > 2 && read == 0 && untold == 0);
+    for (uint64_t nth = 1; nth <= hits; nth++) {
+        gather_without_memory(nth, false, &read, &untold);
+        gather_without_memory(nth, true, &read, &untold);
+    }
+    print_message("%u allocations: %u for messages of ranks, %u times somebody was not told\n",
+                  (unsigned)hits, read, untold);
+    assert_true(read > 0 && untold > 0);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +547,7 @@ int main(void)
         cmocka_unit_test(wrong_groups_and_operations_are_refused),
         cmocka_unit_test(a_late_member_is_named),
         cmocka_unit_test(a_member_that_left_is_named),
+        cmocka_unit_test(the_root_says_that_it_lacks_memory),
         cmocka_unit_test(ranks_as_threads),
         cmocka_unit_test(many_waiters_in_one_job),
     };
