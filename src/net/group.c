@@ -175,9 +175,12 @@ static void finish(struct net_group *g)
     g->seq++;
 }
 
-/* What a member needs when the result comes: it has that before it enters. */
+/* What a member needs when the result comes: it has that before it enters. With the job's lock, and
+ * no message of the root in hand (conn_reserve_in). The result may move, also where the connection
+ * then lacks memory: the parts of the last operation end here. */
 static bool result_reserve(struct net_group *g, size_t bytes)
 {
+    memset(g->parts, 0, g->n * sizeof(*g->parts));
     return mem_grow((void **)&g->result, &g->result_cap, bytes, 1) &&
            conn_reserve_in(&g->j->m.c, MSG_RESULT_HEAD + 4 * (size_t)g->n + bytes);
 }

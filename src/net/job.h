@@ -178,7 +178,7 @@ NRT_STATUS net_op_test(struct net_group *g, bool *ret_done, struct err *err);
  * operation goes on, and a later wait may still see it end. */
 NRT_STATUS net_op_wait(struct net_group *g, uint64_t limit_ns, struct err *err);
 /* What member i (in the group's order) gave to the last finished operation; valid until the next
- * start or the close. */
+ * net_op_start or net_op_enter, one that fails included, or the close. */
 const void *net_op_part(const struct net_group *g, uint32_t i, size_t *ret_size);
 
 #ifdef __cplusplus

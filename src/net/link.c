@@ -426,7 +426,8 @@ bool link_serve(struct net_link *l)
     uint64_t posts;
     bool busy;
 
-    /* Who has the lock makes progress, perhaps for long: the thread's other links do not wait. */
+    /* Who has the lock makes progress, perhaps for long, or posts, registers memory or counts: the
+     * thread's other links do not wait for that. True: it looks here again in a millisecond. */
     if (pthread_mutex_trylock(&l->lock) != 0)
         return true;
     posts = l->counters.sends + l->counters.recvs;

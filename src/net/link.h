@@ -7,10 +7,10 @@
  * A channel is a number of 32 bits that the two ends of a message give alike: a communicator has 64
  * of them, which begin at its net_link_group number times 64.
  *
- * Threads: a link has one lock; progress of a second thread returns at once. A thread of its own
- * makes progress, of the watched job too, while nobody else does: what is under way ends even if
- * the program computes. It looks once a millisecond while there is work, ten times a second
- * otherwise. A link by hand has none. */
+ * Threads: a link has one lock; progress of a second thread returns at once. A thread of `servers`,
+ * which may serve other links, too, makes progress, of the watched job too, while nobody else does:
+ * what is under way ends even if the program computes. It looks once a millisecond while there is
+ * work, ten times a second otherwise. A link by hand has none. */
 #ifndef NET_LINK_H
 #define NET_LINK_H
 
@@ -33,7 +33,8 @@ struct net_link_config {
                          loopback */
     const char *provider; /* only this one; NULL: the first that works */
     bool by_hand;         /* no thread: whoever calls net_link_progress; closing waits for nobody */
-    struct run_cpus cpus; /* of the link's thread; none: its creator's */
+    struct run_cpus cpus; /* of the thread that serves it, if this link is the one that starts it;
+                             none: its creator's */
     /* Whose threads serve it; it outlives the link. NULL: one of its own. */
     struct net_servers *servers;
     struct log *log; /* may be NULL */

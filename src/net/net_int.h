@@ -308,7 +308,8 @@ void conn_fini(struct conn *c);
  * memory (f NULL counts). */
 bool conn_send(struct conn *c, struct frame *f);
 /* What must not lack memory once it is due: the next frame that is sent, and one of at most so many
- * bytes that comes. False: memory. */
+ * bytes that comes. Under the job's lock; and conn_reserve_in moves what was read, so no message of
+ * conn_next may be in hand. False: memory. */
 bool conn_reserve_out(struct conn *c);
 bool conn_reserve_in(struct conn *c, size_t frame);
 void conn_flush(struct conn *c);
