@@ -208,6 +208,7 @@ static void device_memory_runs_out_during_a_load(void **state)
                 size /= 2;
         nrt_tensor_free(&gap);
         coll_callers_load(k, 2, all);
+        assert_int_equal(k[0].loaded == NRT_SUCCESS, k[1].loaded == NRT_SUCCESS);
         for (unsigned r = 0; r < 2; r++) {
             if (k[r].loaded == NRT_SUCCESS)
                 assert_ok(nrt_unload(k[r].m));
