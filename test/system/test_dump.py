@@ -113,6 +113,21 @@ sp: n = load(i[0])
     store c[0], v
 """, {'i': bytes([8, 0, 0, 0])}, {}, 1006, 'out of bounds', 'sp'),
 }
+# Of each of them, every engine that waits in the end: for what, the number of the semaphore or event, the value that it wants and
+# the one that is there. Semaphores and events have numbers in the order of their declarations.
+WAITS = {
+    'semaphore-never-raised': {'sp': ('semaphore>=', 0, 1, 0)},
+    'semaphore-raised-too-few-times': {'sp': ('semaphore>=', 0, 3, 2)},
+    'event-never-set': {'act': ('event==', 0, 1, 0)},
+    'deadlock-of-two-engines': {'dve': ('semaphore>=', 0, 1, 0), 'act': ('semaphore>=', 1, 1, 0)},
+    'waits-for-an-engine-that-waits-for-ever': {
+        'pe': ('semaphore>=', 0, 1, 0), 'act': ('semaphore>=', 1, 1, 0), 'pool': ('semaphore>=', 2, 1, 0)},
+    'transfer-that-is-never-triggered': {'dve': ('semaphore>=', 0, 1, 0), 'sp': ('semaphore>=', 1, 1, 0)},
+    'endless-loop': {},
+    'others-wait-for-an-endless-loop': {'pe': ('semaphore>=', 0, 1, 0)},
+    'index-outside-of-the-variable': {'sp': ('semaphore>=', 2, 16, 0)},
+    'register-outside-of-the-variable': {},
+}
 # What only the text says: no engine is to blame, or it names its records itself.
 WORDS = {
     'read-of-what-nobody-wrote': (""".name unwritten
@@ -190,10 +205,25 @@ def marked(text):
     return 1 + next(i for i, line in enumerate(text.splitlines()) if '<--' in line)
 
 
+def check_waits(name, folder, got, longest):
+    """Both forms say of every engine that waits for what, and since when the execution, which lasted less than the whole run,
+    had been under way."""
+    core, text = got['files'][0], show(folder)
+    waits = {e['engine']: (e['waits'], e['id'], e['wanted'], e['value']) for e in core['engines'] if 'waits' in e}
+    assert waits == WAITS[name], (name, core)
+    said = {'event==': 'event %d to be set', 'semaphore>=': 'semaphore %d, wanted %d, value %d'}
+    paragraph = text[text.index('  the execution began '):]
+    lines = dict(re.findall(r'^  (\w+) record .* waits for (.*)$', paragraph, re.M))
+    assert lines == {e: said[w[0]] % w[1:1 + said[w[0]].count('%d')] for e, w in WAITS[name].items()}, (name, text)
+    assert 0 < core['since_us'] <= longest * 1e6, (name, core['since_us'], longest)
+    assert paragraph.startswith('  the execution began %.3f s before\n' % (core['since_us'] / 1e6)), (name, text)
+
+
 def culprits():
     for name, (text, inputs, env, want, cause, engine) in PROGRAMS.items():
-        folder = os.path.join(where(), 'dumps')
+        folder, began = os.path.join(where(), 'dumps'), time.monotonic()
         status, err, pid = run(text, inputs, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder, **env)
+        longest = time.monotonic() - began
         assert status == want, (name, status, err)
         got = shown(folder)
         c = got['culprit']
@@ -201,7 +231,7 @@ def culprits():
         assert c['at']['engine'] == engine and c['at']['line'] == marked(text), (name, c)
         assert c['at']['file'].endswith('/p.nasm') and c['at']['instruction'], (name, c)
         assert c['pid'] == pid and got['files'][0]['status'] == want and got['files'][0]['complete']
-        assert got['files'][0]['since_us'] > 0
+        check_waits(name, folder, got, longest)
     for name, (text, env, want, cause, words) in WORDS.items():
         folder = os.path.join(where(), 'dumps')
         status, err, pid = run(text, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder, **env)
@@ -445,6 +475,21 @@ def only(folder):
     return os.path.join(folder, name)
 
 
+def peers(got, text, longest):
+    """What the ranks 0 and 2 waited for, in both forms: their engine for the operation's semaphore, their operation because of
+    rank 1, for as long as it says, which is not longer than their execution (but for two roundings to a microsecond)."""
+    for rank in (0, 2):
+        core, = [f for f in got['files'] if f['of'] == 'core' and f['rank'] == rank]
+        cc, = [f for f in got['files'] if f['of'] == 'cc-core' and f['rank'] == rank]
+        e, = core['engines']
+        assert (e['engine'], e['waits'], e['id'], e['wanted'], e['value']) == ('sp', 'semaphore>=', 0, 1, 0), e
+        paragraph = text[text.index('\n' + core['file'] + '\n'):].split('\n\n')[0]
+        assert 'waits for semaphore 0, wanted 1, value 0' in paragraph.splitlines()[-1], paragraph
+        ms, of = re.search(r': failed after ([0-9.]+) ms with status 1200 because of rank (\d+),', cc['operations'][0]).groups()
+        assert of == '1' and 0 < float(ms) * 1e3 <= core['since_us'] + 2 <= longest * 1e6 + 2, (cc, core, longest)
+        assert '  all_reduce #2: %s\n' % cc['operations'][0] in text
+
+
 def ranks():
     # A rank that never arrives: the others name it.
     folder = where()
@@ -452,10 +497,12 @@ def ranks():
     for r in job_ranks:
         r.say('run')
     assert [r.line() for r in job_ranks] == ['status 0'] * 3
+    began = time.monotonic()
     for r in (0, 2):
         job_ranks[r].say('run')
     for r in (0, 2):
         assert job_ranks[r].line() == 'status 1200'
+    longest = time.monotonic() - began
     for r in job_ranks:
         r.end()
     got = shown(only(folder))
@@ -470,6 +517,7 @@ def ranks():
         r'opennrt-%s-nd[01]-cc-core-\d+-pid-\d+-tid-\d+-lid-0' % NAME, f) for f in cc), cc
     assert all('all_reduce' in f['operations'][0] for f in got['files'] if f['of'] == 'cc-core')
     proves('dump-025')
+    peers(got, show(only(folder)), longest)
 
     # A rank that dies, in an operation that cannot end yet.
     folder = where()
