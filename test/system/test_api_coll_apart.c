@@ -405,7 +405,8 @@ static void host_memory_runs_out_anywhere_in_a_load(void **state)
                          (unsigned)nth, poor, st[0], st[1], api_log());
             failed += st[0] != NRT_SUCCESS;
             late += st[1 - poor] == NRT_TIMEOUT;
-            if (st[0] && (api_log_has("rank 1 (host ") || api_log_has("rank 0 (host "))) {
+            if (st[0] && (api_log_has("rank 1 (host ") || api_log_has("rank 0 (host ") ||
+                          api_log_has("the root is out of memory"))) {
                 over++;
                 loaders_end(p);
                 loaders_start(p);
