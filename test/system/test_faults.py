@@ -339,6 +339,35 @@ def check_ranks(row, site, other, kept, by_variable):
     p.end()
 
 
+def drawn_ranks(site, kept, seed):
+    """Which of 40 operations rank 0 begins late, when each may with a probability, and before which one it dies with the same."""
+    text, odds = '', ':p=0.2:seed=%d:count=0' % seed
+    p = Pair(site, site, 'late-rank:0:0:1' + odds, kept_port(kept), True)
+    assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
+    for _ in range(40):
+        said = len(log_of(p.a.log))
+        assert p.both('run 1', 'run 1') == ('ok', 'ok')
+        text += '!' if 'a rank is late, core 0' in log_of(p.a.log)[said:] else '.'
+    p.end()
+    p = Pair(site, site, 'dead-rank:0' + odds, kept_port(kept), True)
+    assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
+    lived = 0
+    while p.both('run 1', 'run 1') == ('ok', 'ok'):
+        lived += 1
+        assert lived < 40
+    assert p.a.w.p.wait() == -signal.SIGKILL
+    p.end()
+    return text, lived
+
+
+def replays_ranks(site, kept):
+    """As replays: other processes draw the same with the same seed, and both kinds strike the same operation first."""
+    first, again, other = (drawn_ranks(site, kept, seed) for seed in (1, 1, 2))
+    assert first == again and first[0] != other[0], (first, again, other)
+    for text, lived in (first, other):
+        assert lived == text.index('!'), (text, lived)
+
+
 def main():
     table = rows()
     assert {r['call'] for r in table} == {*ALONE, *RANKS}
@@ -360,6 +389,8 @@ def main():
         for r in ranks:
             for by_variable in (True, False) if r in called else (True,):
                 check_ranks(r, site, other if r['call'] == 'between nodes' else site, kept, by_variable)
+        if WHAT == 'ranks-both':
+            replays_ranks(site, kept)
 
 
 main()
