@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "link_ends.h"
 #include "net/link.h"
 #include "run/run.h"
 #include "runner.h"
@@ -99,23 +100,6 @@ static void number_move(struct net_link *from, uint32_t to_rank, struct net_link
     assert_int_equal(got, number);
 }
 
-static void *close_main(void *link)
-{
-    net_link_close(link);
-    return NULL;
-}
-
-/* In threads: none can close before the others answer. */
-static void links_close(struct net_link *l[LINKS])
-{
-    pthread_t threads[LINKS];
-
-    for (uint32_t i = 0; i < LINKS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, close_main, l[i]), 0);
-    for (uint32_t i = 0; i < LINKS; i++)
-        pthread_join(threads[i], NULL);
-}
-
 static void links_share_threads(void **state)
 {
     static const unsigned each[] = {1, 2, 3, 4, 5, 1000000};
@@ -137,7 +121,7 @@ static void links_share_threads(void **state)
         for (uint32_t i = 0; i < LINKS; i++)
             number_move(l[i], (i + 1) % LINKS, l[(i + 1) % LINKS], i, 100 * k + i + 1);
         threads_become((LINKS + each[k] - 1) / each[k]);
-        links_close(l);
+        links_close(l, LINKS);
         net_servers_destroy(s);
         threads_become(0);
     }
@@ -174,7 +158,7 @@ static void links_come_and_go(void **state)
         net_link_close(visitor[1 - round % 2]);
         threads_become(2);
     }
-    links_close(l);
+    links_close(l, LINKS);
     net_servers_destroy(s);
     threads_become(0);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "../unit/net/net_support.h"
+#include "link_ends.h"
 #include "log_tap.h"
 #include "net/link.h"
 #include "run/run.h"
@@ -86,23 +87,6 @@ static void number_move(struct net_link *l[WORLD], uint32_t from, uint32_t to)
     assert_int_equal(got, sent);
 }
 
-static void *close_main(void *link)
-{
-    net_link_close(link);
-    return NULL;
-}
-
-/* In threads: none can close before the others answer. */
-static void trio_close(struct net_link *l[WORLD])
-{
-    pthread_t threads[WORLD];
-
-    for (uint32_t i = 0; i < WORLD; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, close_main, l[i]), 0);
-    for (uint32_t i = 0; i < WORLD; i++)
-        pthread_join(threads[i], NULL);
-}
-
 /* What is waited for comes although it stands behind messages that are waited for later; these are
  * there then, whole and in their order, or forgotten with their communicator. False: no such
  * provider. */
@@ -146,7 +130,7 @@ static bool come_in_another_order(const char *provider, struct log *lg)
             assert_memory_equal(in[i], out[i], SIZE - i);
     }
     net_link_group_drop(l[1], 1);
-    trio_close(l);
+    links_close(l, WORLD);
     return true;
 }
 
@@ -187,7 +171,7 @@ static void the_last_message_arrives(void **state)
         number_move(l, 0, 1);
         assert_int_equal(a.post(a.arg, true, 1, &out, sizeof(sent), &s, &err), NET_POSTED);
         request_end(l[0], s, sizeof(sent));
-        assert_int_equal(pthread_create(&leaver, NULL, close_main, l[0]), 0);
+        assert_int_equal(pthread_create(&leaver, NULL, link_close_main, l[0]), 0);
         for (unsigned turns = 0; turns < 20000; turns++) /* time for the leaver to be wrong */
             (void)net_link_progress(l[1], 16);
         assert_int_equal(b.post(b.arg, false, 1, &in, sizeof(got), &r, &err), NET_POSTED);
@@ -215,7 +199,7 @@ static bool leave_together(const char *provider)
         number_move(l, 0, 1);
         number_move(l, 0, 2);
         number_move(l, 1, 2);
-        trio_close(l);
+        links_close(l, WORLD);
     }
     if (log_tap_count(&tap, LOG_WARN) > 0)
         fail_msg("%s: a farewell was not answered", provider);
@@ -423,7 +407,7 @@ static void a_link_settles(void **state)
         net_link_settle(l[0], UINT64_C(1000000000));
         number_move(l, 0, 1);
         number_move(l, 1, 0);
-        trio_close(l);
+        links_close(l, WORLD);
     }
 }
 

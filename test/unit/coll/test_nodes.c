@@ -644,6 +644,16 @@ static void another_operation(void **state)
     (void)state;
 }
 
+/* As threads, on two nodes of two ranks. */
+static void two_by_two(const char *(*body)(struct rank *r))
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+}
+
 /* Rank 3 of two nodes does not come: rank 1 waits for it over the network, the others wait for
  * ranks that wait. */
 static const char *absent_body(struct rank *r)
@@ -671,11 +681,7 @@ static const char *absent_body(struct rank *r)
 
 static void absent_rank(void **state)
 {
-    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
-    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, absent_body, NULL);
-
-    if (text)
-        fail_msg("%s", text);
+    two_by_two(absent_body);
     (void)state;
 }
 
@@ -763,11 +769,7 @@ static const char *told_before_body(struct rank *r)
 
 static void what_was_told_before_the_standstill_names_nobody(void **state)
 {
-    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
-    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, told_before_body, NULL);
-
-    if (text)
-        fail_msg("%s", text);
+    two_by_two(told_before_body);
     (void)state;
 }
 
