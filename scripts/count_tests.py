@@ -2,15 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """count_tests.py <testlog.json> <label>: counts of a run of `meson test`.
 
-Prints one line NOT RUN per skipped test, one line FAILED per failed one with the end of what it printed (the
-first SHOWN of them: of a machine that one cannot log into, this is all one has) and, last, "passed failed
-skipped". Exit 1 when the log is missing or holds no test.
+Prints one line NOT RUN per skipped test, one line FAILED per failed one with the lines that say what went
+wrong, then the end of what it printed (the first SHOWN of them: of a machine that one cannot log into, this is
+all one has) and, last, "passed failed skipped". Exit 1 when the log is missing or holds no test.
 """
 import json
 import re
 import sys
 
-SHOWN, LINES = 5, 40
+SHOWN, LINES, TELLING = 5, 40, 12
+# Lines of cmocka, of Python's unittest, of the sanitizers and of the programs' own checks that tell a failure.
+TELLS = re.compile(r"^\[ +(ERROR|FAILED|LINE)|^(ERROR|FAIL(ED)?|Traceback|\w*Error)\b|: error:|runtime error:"
+                   r"|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|Assertion|AssertionError|Segmentation")
+
+
+def telling(test):
+    """The lines that tell what failed, each with the line before it: they stand in front of a report that may be
+    cut on its way."""
+    lines = [s for name in ("stdout", "stderr") for s in (test.get(name) or "").splitlines()]
+    found = [i for i, line in enumerate(lines) if TELLS.search(line)]
+    wanted = sorted({j for i in found for j in (i - 1, i) if j >= 0})[:TELLING]
+    return ["        > " + lines[i] for i in wanted]
 
 
 def end_of(test):
@@ -54,7 +66,7 @@ def main():
             print("FAILED  %s %s: %s, after %.0f s" % (sys.argv[2], t["name"], t["result"],
                                                       t.get("duration") or 0))
             if failed <= SHOWN:
-                print("\n".join(end_of(t)))
+                print("\n".join(telling(t) + end_of(t)))
     print(passed, failed, skipped)
     return 0 if tests else 1
 
