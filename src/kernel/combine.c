@@ -156,13 +156,16 @@ static void combine_through(const struct k_vec *v, enum dtype t, enum kernel_com
 }
 
 #ifdef __SSE2__
-/* The commonest reduction, sums of fp32, from memory to memory in one loop: a block in between
- * makes reading and writing alternate, which costs a third of what memory can do. */
+#define LINE 64u
+
+/* The commonest reduction, sums of fp32, from memory to memory in one loop, each sum to all
+ * destinations: a block in between makes reading and writing alternate, which costs a third of what
+ * memory can do. A destination may be a source. */
 __attribute__((target("avx512f"))) static void sum_around512(const void *const *src, unsigned nsrc,
                                                              void *const *dst, unsigned ndst,
                                                              size_t at, size_t bytes)
 {
-    for (size_t i = at; i < at + bytes; i += 64) {
+    for (size_t i = at; i < at + bytes; i += LINE) {
         __m512 v = _mm512_loadu_ps((const uint8_t *)src[0] + i);
 
         for (unsigned s = 1; s < nsrc; s++)
@@ -170,6 +173,31 @@ __attribute__((target("avx512f"))) static void sum_around512(const void *const *
         for (unsigned d = 0; d < ndst; d++)
             _mm512_stream_ps((float *)(void *)((uint8_t *)dst[d] + i), v);
     }
+}
+
+/* One line of it, or its first elements, through the caches. */
+__attribute__((target("avx512f"), always_inline)) static inline void sum_line512(
+    const void *const *src, unsigned nsrc, void *const *dst, unsigned ndst, size_t i, __mmask16 m)
+{
+    __m512 v = _mm512_maskz_loadu_ps(m, (const float *)src[0] + i);
+
+    for (unsigned s = 1; s < nsrc; s++)
+        v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, (const float *)src[s] + i));
+    for (unsigned d = 0; d < ndst; d++)
+        _mm512_mask_storeu_ps((float *)dst[d] + i, m, v);
+}
+
+__attribute__((target("avx512f"))) static void sum_through512(const void *const *src, unsigned nsrc,
+                                                              void *const *dst, unsigned ndst,
+                                                              size_t n)
+{
+    const size_t step = LINE / sizeof(float);
+    size_t i = 0;
+
+    for (; i + step <= n; i += step)
+        sum_line512(src, nsrc, dst, ndst, i, (__mmask16)-1);
+    if (i < n)
+        sum_line512(src, nsrc, dst, ndst, i, (__mmask16)((1u << (n - i)) - 1));
 }
 
 static bool lines_all(void *const *dst, unsigned ndst, size_t at, size_t bytes)
@@ -222,6 +250,13 @@ void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src
         memmove(dst[0], src[0], n * dtype_size(t));
         return;
     }
+#ifdef __SSE2__
+    if (nsrc > 1 && ndst > 1 && !around && is_f32(t) && op == KERNEL_COMBINE_SUM &&
+        __builtin_cpu_supports("avx512f")) {
+        sum_through512(src, nsrc, dst, ndst, n);
+        return;
+    }
+#endif
     v = k_vec_choose(KERNEL_MATH_FAST);
     if (n <= BLOCK && nsrc == 2 && ndst == 1 && !around && is_f32(t)) { /* small ones are many */
         v->bin[alu_of(op)](dst[0], src[0], src[1], n);

@@ -124,9 +124,33 @@ static void against_one_at_a_time(void **state)
     (void)state;
 }
 
+/* The commonest reduction has loops of its own, by lines: sums of fp32 to several destinations, of
+ * every length up to three lines. One destination is a source; nothing behind the others changes.
+ */
+static void sums_of_every_length(void **state)
+{
+    uint8_t src[2][64 * 4], dst[64 * 4], want[64 * 4];
+
+    for (size_t n = 0; n <= 48; n++) {
+        fill(DT_FP32, src[0], 64);
+        fill(DT_FP32, src[1], 64);
+        fill(DT_FP32, want, 64);
+        memcpy(dst, want, sizeof(dst));
+        for (size_t i = 0; i < n; i++)
+            want_float(DT_FP32, KERNEL_COMBINE_SUM, (uint8_t *[]){src[0], src[1]}, 2, i,
+                       want + i * 4);
+        kernel_combine(DT_FP32, KERNEL_COMBINE_SUM, (const void *[]){src[0], src[1]}, 2,
+                       (void *[]){dst, src[1]}, 2, n, KERNEL_STORES_THROUGH);
+        assert_memory_equal(dst, want, sizeof(dst));
+        assert_memory_equal(src[1], want, n * 4);
+    }
+    (void)state;
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(against_one_at_a_time)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_one_at_a_time),
+                                       cmocka_unit_test(sums_of_every_length)};
 
     seed_from_env();
     return cmocka_run_group_tests(tests, NULL, NULL);
