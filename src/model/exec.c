@@ -140,6 +140,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     struct printing printing;
     struct run_fault fault;
     uint64_t start;
+    bool pooled;
     NRT_STATUS status;
 
     if (in->colls) {
@@ -156,7 +157,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         frame_cells(m, in, f);
     copy_in(m, nd, f);
     device_runnable_add(m->h->cfg.in, 1);
-    if (m->h->pool)
+    pooled = run_pool_started(m->h->pool); /* else the first job finds its workers asleep */
+    if (pooled)
         run_pool_begin(m->h->pool);
     if (WATCHED(f->events.ev != NULL)) {
         f->events.count = 0;
@@ -179,7 +181,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     count_run(f, run_now_ns() - start);
     if (WATCHED(seen.events && f->events.ev))
         events_copy(&f->events, seen.events);
-    if (m->h->pool)
+    if (pooled)
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
     if (status == NRT_SUCCESS)

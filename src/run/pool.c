@@ -24,7 +24,7 @@ struct run_pool {
     void *arg;
 
     unsigned threads; /* caller included; fixed */
-    unsigned started; /* workers that run, at most threads - 1; written by the holder of busy */
+    unsigned started; /* atomic: workers that run, at most threads - 1; written by who holds busy */
     pthread_t *workers;
     uint32_t busy;   /* atomic try-lock */
     uint32_t active; /* atomic: executions that are under way */
@@ -127,7 +127,7 @@ static void workers_start(struct run_pool *pool)
             NRT_SUCCESS)
             return;
         run_thread_keep(pool->workers[pool->started], &pool->keep);
-        pool->started++;
+        __atomic_store_n(&pool->started, pool->started + 1, __ATOMIC_RELAXED);
     }
 }
 
@@ -146,6 +146,11 @@ void run_pool_free(struct run_pool *pool)
 unsigned run_pool_size(const struct run_pool *pool)
 {
     return pool != NULL ? pool->threads : 1;
+}
+
+bool run_pool_started(const struct run_pool *pool)
+{
+    return pool != NULL && __atomic_load_n(&pool->started, __ATOMIC_RELAXED) != 0;
 }
 
 void run_pool_begin(struct run_pool *pool)

@@ -151,6 +151,8 @@ struct run_pool *run_pool_new(
 void run_pool_keep(struct run_pool *pool, const struct run_cpus *cpus);
 void run_pool_free(struct run_pool *pool); /* joins; nobody may be using it */
 unsigned run_pool_size(const struct run_pool *pool);
+/* Whether there are workers, which want to know of executions. */
+bool run_pool_started(const struct run_pool *pool);
 void run_pool_begin(struct run_pool *pool);
 void run_pool_end(struct run_pool *pool);
 /* fn(arg, part) for every part in [0, n_parts), each exactly once, all finished on return. Threads

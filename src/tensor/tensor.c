@@ -482,10 +482,13 @@ void tensor_wait_idle(struct tensor *t)
 
 /* ---- completions ---- */
 
+/* A waiter counts itself and then looks at the completions; here one is counted, and then the
+ * waiters are looked at. All seq_cst, so at least one of the two sees the other. */
 void tensor_complete(struct tensor *t)
 {
     __atomic_fetch_add(&t->completions, 1, __ATOMIC_SEQ_CST);
-    run_word_post(&t->done);
+    if (__builtin_expect(__atomic_load_n(&t->waiters, __ATOMIC_SEQ_CST) != 0, 0))
+        run_word_post(&t->done);
 }
 
 void tensor_reset(struct tensor *t)
@@ -493,20 +496,13 @@ void tensor_reset(struct tensor *t)
     __atomic_store_n(&t->completions, 0, __ATOMIC_SEQ_CST);
 }
 
-NRT_STATUS tensor_wait(struct tensor *t, int64_t timeout_us, uint64_t count,
-                       const struct tensor_wait_ops *ops)
+/* Until there are so many; the caller counts among the waiters. */
+static NRT_STATUS wait_counted(struct tensor *t, bool forever, uint64_t limit, uint64_t count,
+                               const struct tensor_wait_ops *ops)
 {
-    uint64_t start, limit = RUN_FOREVER;
+    uint64_t start = run_now_ns();
     bool warned = false;
 
-    if (__atomic_load_n(&t->completions, __ATOMIC_SEQ_CST) >= count)
-        return NRT_SUCCESS;
-    if (timeout_us == 0)
-        return NRT_TIMEOUT;
-    if (timeout_us > 0 && u64_mul_over((uint64_t)timeout_us, 1000, &limit))
-        limit = RUN_FOREVER;
-
-    start = run_now_ns();
     for (;;) {
         uint32_t seen = run_word_load(&t->done);
         uint64_t waited, slice = WAIT_SLICE_NS;
@@ -518,7 +514,7 @@ NRT_STATUS tensor_wait(struct tensor *t, int64_t timeout_us, uint64_t count,
         waited = run_now_ns() - start;
         if (waited >= limit)
             return NRT_TIMEOUT;
-        if (timeout_us < 0 && !warned && waited >= WAIT_WARN_NS) {
+        if (forever && !warned && waited >= WAIT_WARN_NS) {
             warned = true;
             ops->warn(ops->arg);
         }
@@ -526,4 +522,22 @@ NRT_STATUS tensor_wait(struct tensor *t, int64_t timeout_us, uint64_t count,
             slice = limit - waited;
         run_wait(&t->done, seen, slice, NULL);
     }
+}
+
+NRT_STATUS tensor_wait(struct tensor *t, int64_t timeout_us, uint64_t count,
+                       const struct tensor_wait_ops *ops)
+{
+    uint64_t limit = RUN_FOREVER;
+    NRT_STATUS status;
+
+    if (__atomic_load_n(&t->completions, __ATOMIC_SEQ_CST) >= count)
+        return NRT_SUCCESS;
+    if (timeout_us == 0)
+        return NRT_TIMEOUT;
+    if (timeout_us > 0 && u64_mul_over((uint64_t)timeout_us, 1000, &limit))
+        limit = RUN_FOREVER;
+    __atomic_fetch_add(&t->waiters, 1, __ATOMIC_SEQ_CST);
+    status = wait_counted(t, timeout_us < 0, limit, count, ops);
+    __atomic_fetch_sub(&t->waiters, 1, __ATOMIC_SEQ_CST);
+    return status;
 }

@@ -53,7 +53,8 @@ struct tensor {
     uint8_t *va;                /* first byte of the view, NULL without storage */
     uint64_t off, size;         /* the view on the store, bytes */
     uint64_t completions;       /* atomic: finished executions that wrote it */
-    struct run_word done;       /* posted at each of them */
+    struct run_word done;       /* posted at each of them while somebody waits */
+    uint32_t waiters;           /* atomic: threads in tensor_wait */
     uint32_t attached;          /* how often the storage was replaced: a binding compares it */
     char *name;                 /* may be NULL */
 };
