@@ -132,6 +132,7 @@ NRT_STATUS async_exec_leave(const struct exec_later *l, const char *func, struct
                           .lasts = may_last(am)};
     NRT_STATUS status;
 
+    api_call_core(j.vnc);
     if (!l->implicit)
         return async_push(&to, &explicit_ops, &j, sizeof(j), l->tracker, l->seq);
     for (uint32_t i = 0; i < b->in_count + b->out_count; i++)

@@ -16,8 +16,8 @@ static void report(const struct api_model *am, NRT_STATUS status)
          model_name(am->m), (int)status);
 }
 
-NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, uint32_t instance,
-                     int repeat)
+static NRT_STATUS run(const char *func, struct api_model *am, struct bound *b, uint32_t instance,
+                      int repeat)
 {
     struct exec_dump dump;
     struct model_call call = {.serial = b->serial,
@@ -26,8 +26,6 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
                               .repeat = repeat,
                               .failed = api_dump_failed,
                               .failed_arg = &dump};
-    uint32_t core = model_vnc(am->m, instance);
-    uint64_t traced = 0;
     struct err err;
     NRT_STATUS status;
 
@@ -35,11 +33,7 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
     dump.taken = false;
     err.status = NRT_SUCCESS;
     err.text[0] = '\0';
-    if (trace_on(&api_.trace))
-        api_trace_start(TRACE_runtime_execute, core, am->m, traced = trace_id(&api_.trace));
     status = model_execute(am->m, instance, &call, &err);
-    if (__builtin_expect(traced != 0, 0))
-        api_trace_stop(TRACE_runtime_execute, core, am->m, traced, (uint64_t)status);
     if (__builtin_expect(status == NRT_SUCCESS, 1) || status == NRT_EXEC_COMPLETED_WITH_NUM_ERR)
         count_completions(b, repeat);
     if (__builtin_expect(status == NRT_SUCCESS, 1))
@@ -47,10 +41,33 @@ NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, ui
     if (status == api_.dump_inputs_on)
         api_dump_inputs(am->m, call.in);
     if (api_infodump_wanted(status))
-        api_infodump(status, func, core);
+        api_infodump(status, func, model_vnc(am->m, instance));
     report(am, status);
     api_dump_finish(&dump);
     return status;
+}
+
+static __attribute__((cold, noinline)) NRT_STATUS run_traced(const char *func, struct api_model *am,
+                                                             struct bound *b, uint32_t instance,
+                                                             int repeat)
+{
+    uint32_t core = model_vnc(am->m, instance);
+    uint64_t id = trace_id(&api_.trace);
+    NRT_STATUS status;
+
+    api_call_core(core);
+    api_trace_start(TRACE_runtime_execute, core, am->m, id);
+    status = run(func, am, b, instance, repeat);
+    api_trace_stop(TRACE_runtime_execute, core, am->m, id, (uint64_t)status);
+    return status;
+}
+
+NRT_STATUS bound_run(const char *func, struct api_model *am, struct bound *b, uint32_t instance,
+                     int repeat)
+{
+    if (trace_on(&api_.trace))
+        return run_traced(func, am, b, instance, repeat);
+    return run(func, am, b, instance, repeat);
 }
 
 /* Not bound yet, or the sets have changed; or no handles at all. model: NULL if it is none. */
@@ -101,7 +118,6 @@ NRT_STATUS api_execute(const char *func, nrt_model_t *model, const nrt_tensor_se
     if (__builtin_expect(status == NRT_SUCCESS, 1)) {
         struct api_model *am = ms->obj;
 
-        api_call_core(model_vnc(am->m, instance));
         if (!later)
             status = bound_run(func, am, b, instance, repeat);
         else
@@ -131,16 +147,33 @@ static NRT_STATUS execute(const char *func, nrt_model_t *model, const nrt_tensor
     return api_execute(func, model, input_set, output_set, repeat, api_.inflight ? &later : NULL);
 }
 
+/* A call that is traced goes a path of its own, so that any other looks once and keeps nothing. */
+static __attribute__((cold, noinline)) NRT_STATUS execute_traced(
+    const char *func, _Atomic uint16_t *known, nrt_model_t *model,
+    const nrt_tensor_set_t *input_set, nrt_tensor_set_t *output_set, int repeat)
+{
+    struct api_call now __attribute__((cleanup(api_call_end))) = {.type = TRACE_NONE};
+
+    api_call_begin(&now, func, known);
+    return execute(func, model, input_set, output_set, repeat);
+}
+
 API_EXPORT NRT_STATUS nrt_execute(nrt_model_t *model, const nrt_tensor_set_t *input_set,
                                   nrt_tensor_set_t *output_set)
 {
-    API_CALL();
+    static _Atomic uint16_t known;
+
+    if (trace_on(&api_.trace))
+        return execute_traced(__func__, &known, model, input_set, output_set, 1);
     return execute(__func__, model, input_set, output_set, 1);
 }
 
 API_EXPORT NRT_STATUS nrt_execute_repeat(nrt_model_t *model, const nrt_tensor_set_t *input_set,
                                          nrt_tensor_set_t *output_set, int repeat_count)
 {
-    API_CALL();
+    static _Atomic uint16_t known;
+
+    if (trace_on(&api_.trace))
+        return execute_traced(__func__, &known, model, input_set, output_set, repeat_count);
     return execute(__func__, model, input_set, output_set, repeat_count);
 }

@@ -13,6 +13,7 @@
 #include "coll/coll.h"
 #include "base/broken.h"
 #include "base/settings.h"
+#include "base/watched.h"
 #include "run/place.h"
 
 struct api api_ = {.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -99,6 +100,7 @@ static void forked_child(void)
         api_.queues = NULL;
         api_.log = NULL;
     }
+    watched_forget();
     trace_forget(&api_.trace);
     api_inspect_forget();
     dump_later_forget(&api_.dumps);

@@ -107,7 +107,7 @@ static void ring_drop(struct trace_ring *r)
 
 static void rings_drop(struct trace *t)
 {
-    __atomic_store_n(&t->on, 0, __ATOMIC_SEQ_CST);
+    watched_count(__atomic_exchange_n(&t->on, 0, __ATOMIC_SEQ_CST), false);
     for (uint32_t i = 0; i <= t->cores; i++)
         ring_drop(&t->rings[i]);
 }
@@ -192,7 +192,7 @@ NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct tra
         __atomic_store_n(&t->types_off[i], c->types_off[i], __ATOMIC_RELAXED);
     t->owner = owner;
     t->epoch_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
-    __atomic_store_n(&t->on, 1, __ATOMIC_SEQ_CST);
+    watched_count(__atomic_exchange_n(&t->on, 1, __ATOMIC_SEQ_CST), true);
 
 out_unlock:
     pthread_mutex_unlock(&t->lock);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/broken.h"
+#include "base/watched.h"
 #include "core/core_int.h"
 
 /* ---- programs ---- */
@@ -45,6 +46,7 @@ void core_program_destroy(struct core_program *p)
     if (p == NULL)
         return;
     p->backend->discard(p);
+    watched_count(p->prints, false);
     arena_fini(&p->arena);
     mem_free(p);
 }

@@ -181,6 +181,7 @@ struct core_program {
     bool *var_used; /* per variable of sg: program_use_var */
     uint32_t nvar_used;
     bool uses_peer; /* the back end's to set, as time */
+    bool prints;    /* and is among the watched (base/watched.h) for it */
     struct time_program time;
     void *own; /* of back ends other than the walker */
     /* The walker's. */
@@ -314,6 +315,7 @@ struct core_exec {
     uint64_t stream_ps[TOPO_MAX_STREAMS]; /* and of the last one of each stream */
     uint64_t limit_ps, dma_start_ps;
     uint64_t sems_used[4]; /* by either core's program */
+    bool looked;           /* one of the next two is there */
     struct time_events *events;
     struct core_check *check; /* of the first program, or NULL */
     struct arena patches;     /* of a run with a fault: what its programs were before (fault.c) */

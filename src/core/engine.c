@@ -202,7 +202,8 @@ static bool execute(struct core_exec *x, unsigned core, unsigned engine, const s
 
 /* CORE_BARRIER(s): `$S[s]++ peer`, then wait `$S[s]>=1`, then `$S[s]--`. True when it is through.
  */
-static bool barrier(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op)
+static __attribute__((noinline)) bool barrier(struct core_exec *x, unsigned core, unsigned engine,
+                                              const struct core_op *op)
 {
     struct core_engine *e = &x->core[core]->engine[engine];
     unsigned unit = TIME_UNIT(core, engine);
@@ -246,6 +247,16 @@ static void check_waits(struct core_exec *x, unsigned core, unsigned engine,
     }
 }
 
+/* A record begins, and somebody looks. */
+static __attribute__((cold, noinline)) void look(struct core_exec *x, unsigned core,
+                                                 unsigned engine, const struct core_op *op)
+{
+    if (x->check != NULL)
+        check_waits(x, core, engine, op);
+    if (WATCHED(x->events != NULL))
+        record_start(x, x->run->program[core], core, engine, op);
+}
+
 /* The part of the records that can wait in their middle. */
 static bool middle(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op)
 {
@@ -277,10 +288,8 @@ uint32_t exec_turn(struct core_exec *x, unsigned core, unsigned engine, uint32_t
                 }
             }
             e->granted = false;
-            if (__builtin_expect(x->check != NULL, 0))
-                check_waits(x, core, engine, op);
-            if (WATCHED(x->events != NULL))
-                record_start(x, p, core, engine, op);
+            if (__builtin_expect(x->looked, 0))
+                look(x, core, engine, op);
             if (!execute(x, core, engine, op, &next))
                 return n + 1;
             if (op->nread != 0)

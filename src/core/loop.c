@@ -116,6 +116,7 @@ NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
     }
     x->outside = run->program[0]->opt.outside;
     x->check = run->program[0]->check;
+    x->looked = x->check != NULL || WATCHED(x->events != NULL);
     if (x->check != NULL && !check_start(x->check, x))
         return err_set(&report->err, NRT_RESOURCE, "out of memory for checks");
     if (__builtin_expect(run->fault != NULL, 0) && !fault_begin(x))

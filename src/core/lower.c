@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The records of one engine: checked by the isa room, then lowered to what the loop walks. Linear
  * in records. */
+#include "base/watched.h"
 #include "core/core_int.h"
 
 #include <stdio.h>
@@ -185,8 +186,11 @@ static NRT_STATUS lower_record(struct core_program *p, const struct lowering *l,
         break;
     case ISA_FMT_COMPUTE:
         st = lower_compute(p, l, i, op, err);
-        if (r->opcode == ISA_OP_PRINT)
+        if (r->opcode == ISA_OP_PRINT) {
             op->kind = OP_PRINT;
+            watched_count(p->prints, true);
+            p->prints = true;
+        }
         break;
     case ISA_FMT_SEQ:
         st = lower_seq(p, l, r, op, err);

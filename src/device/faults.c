@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/settings.h"
+#include "base/watched.h"
 #include "device/device_int.h"
 #include "device/fault_item.h"
 #include "isa/isa.h"
@@ -28,6 +29,14 @@ struct faults {
     uint64_t struck;
 };
 
+/* With the lock, or nobody else has it. */
+static void armed_set(struct faults *f, uint32_t count)
+{
+    uint32_t before = __atomic_exchange_n(&f->armed, count, __ATOMIC_SEQ_CST);
+
+    watched_count(before != 0, count != 0);
+}
+
 struct faults *faults_create(void)
 {
     struct faults *f = mem_zalloc(sizeof(*f));
@@ -41,6 +50,7 @@ void faults_destroy(struct faults *f)
 {
     if (!f)
         return;
+    armed_set(f, 0);
     pthread_mutex_destroy(&f->lock);
     mem_free(f->rules);
     mem_free(f);
@@ -83,7 +93,7 @@ static void point_arm(const struct fault_item *it)
 static void rule_add(struct faults *f, const struct fault_item *it)
 {
     f->rules[f->count++] = (struct rule){.it = *it};
-    __atomic_store_n(&f->armed, (uint32_t)f->count, __ATOMIC_RELEASE);
+    armed_set(f, (uint32_t)f->count);
 }
 
 static NRT_STATUS items_add(struct device_instance *in, const char *items, struct err *err)
@@ -127,7 +137,7 @@ void device_faults_clear(struct device_instance *in)
     struct faults *f = in->faults;
 
     pthread_mutex_lock(&f->lock);
-    __atomic_store_n(&f->armed, 0, __ATOMIC_RELEASE);
+    armed_set(f, 0);
     f->count = 0;
     pthread_mutex_unlock(&f->lock);
     fault_disarm();

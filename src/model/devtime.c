@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/watched.h"
 #include "time/timeline.h"
 
 #define EVENTS_MAX (1u << 20)
@@ -18,7 +19,14 @@ bool devtime_open(struct frame *f)
 {
     f->events.ev = mem_calloc(EVENTS_MAX, sizeof(*f->events.ev));
     f->events.cap = f->events.ev ? EVENTS_MAX : 0;
+    watched_count(false, f->events.ev != NULL);
     return f->events.ev != NULL;
+}
+
+void devtime_close(struct frame *f)
+{
+    watched_count(f->events.ev != NULL, false);
+    mem_free(f->events.ev);
 }
 
 static void log_report(const struct model *m, const struct instance *in,

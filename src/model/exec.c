@@ -105,14 +105,6 @@ static void tell_failure(const struct model *m, const struct instance *in,
     call->failed(call->failed_arg, &f);
 }
 
-/* A run is recorded once, for whoever looks on; the log of device times has its copy. */
-static void events_copy(struct time_events *to, const struct time_events *from)
-{
-    to->count = from->count < to->cap ? from->count : to->cap;
-    to->dropped = from->dropped + (from->count - to->count);
-    memcpy(to->ev, from->ev, to->count * sizeof(*to->ev));
-}
-
 /* The core's program does not begin: other ranks must not wait for operations that nobody will
  * trigger. The core is owned. */
 static void colls_fail(const struct model *m, struct instance *in, const struct err *err)
@@ -136,12 +128,12 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
                                 const struct model_call *call, struct err *err)
 {
     const struct node *nd = &m->nodes[at];
+    const struct device_fault *asked = NULL;
     struct observed seen;
-    struct printing printing;
-    struct run_fault fault;
     uint64_t start;
     bool pooled;
     NRT_STATUS status;
+    bool looked;
 
     if (in->colls) {
         status = coll_table_status(in->colls, err);
@@ -160,39 +152,27 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     pooled = run_pool_started(m->h->pool); /* else the first job finds its workers asleep */
     if (pooled)
         run_pool_begin(m->h->pool);
-    if (WATCHED(f->events.ev != NULL)) {
-        f->events.count = 0;
-        f->events.dropped = 0;
-    }
     start = f->run[at].start_ns = run_now_ns();
-    observe_begin(m, in, start, &seen);
-    f->run[at].events = WATCHED(seen.events != NULL)    ? seen.events
-                        : WATCHED(f->events.ev != NULL) ? &f->events
-                                                        : NULL;
-    printing_begin(m, in, &printing);
-    f->run[at].printer = m->h->cfg.printer ? &printing.printer : NULL;
-    fault.strikes = false;
-    if (device_faults_any(m->h->faults))
-        f->run[at].fault = fault_of_run(m, in, &fault);
+    looked = watched_any();
+    if (looked)
+        observe_begin(m, in, f, &f->run[at], &seen);
     status = core_run(&f->run[at], &f->report);
-    printing_end(&printing);
-    f->run[at].printer = NULL;
-    f->run[at].fault = NULL;
     count_run(f, run_now_ns() - start);
-    if (WATCHED(seen.events && f->events.ev))
-        events_copy(&f->events, seen.events);
     if (pooled)
         run_pool_end(m->h->pool);
     device_runnable_add(m->h->cfg.in, -1);
+    if (looked)
+        asked = observe_ran(f, &f->run[at], &seen);
     if (status == NRT_SUCCESS)
-        status = hw_errors(m, in, fault.strikes ? &fault.what : NULL, err);
-    observe_end(m, in, &f->report, status, &seen);
+        status = hw_errors(m, in, asked, err);
+    if (looked)
+        observe_end(m, in, f, status, &seen);
     if (status != NRT_SUCCESS && f->report.status == NRT_SUCCESS) {
         tell_failure(m, in, call, NULL, err); /* an error of the hardware */
         return status;
     }
 
-    if (WATCHED(f->events.ev != NULL) && f->report.end == CORE_END_DONE)
+    if (looked && WATCHED(f->events.ev != NULL) && f->report.end == CORE_END_DONE)
         devtime_report(m, in, f);
     /* A numerical error leaves outputs that can be read. */
     if (f->report.end == CORE_END_DONE)

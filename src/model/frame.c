@@ -62,7 +62,6 @@ static NRT_STATUS node_bindings(struct model *m, struct instance *in, struct fra
     run->count = in->stage_count;
     run->timeout_ns = m->env.timeout_ns;
     run->neff = m->id;
-    run->events = f->events.ev ? &f->events : NULL;
     for (uint32_t c = 0; c < in->stage_count; c++) {
         struct stage *st = &in->stage[c];
         struct core_binding *b;
@@ -140,7 +139,7 @@ void frame_destroy(struct model *m, struct frame *f)
     mem_free(f->stage_out);
     mem_free(f->mid);
     mem_free(f->cpu);
-    mem_free(f->events.ev);
+    devtime_close(f);
     mem_free(f);
 }
 

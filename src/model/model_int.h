@@ -31,11 +31,10 @@ struct logical {
     struct run_owner owner; /* whoever runs programs on it */
     pthread_mutex_t stage;  /* whoever loads or unloads on it */
     uint32_t models;        /* loaded; host lock */
-    /* Of the executions so far; owner word. clock_ns: what the core's own clock showed at the end
-     * of the last one that was captured; the clock keeps up with the host's while the core idles.
-     */
-    uint32_t last_model; /* id */
-    uint64_t runs, clock_ns;
+    uint64_t ran_before;    /* executions that its page counted before the session */
+    /* What the core's own clock showed at the end of the last execution that was captured; the
+     * clock keeps up with the host's while the core idles. Owner word. */
+    uint64_t clock_ns;
     struct phys phys[CORE_MAX];
 };
 
@@ -199,31 +198,8 @@ void graph_fini(struct model *m);
  * memory. report: what the execution whose events f holds would take on a device, as one INFO
  * record and as a piece of the timeline. Under the owner word. */
 bool devtime_open(struct frame *f);
+void devtime_close(struct frame *f);
 void devtime_report(struct model *m, struct instance *in, struct frame *f);
-
-/* observe.c: what is seen of a run of the core. begin: the run is about to start at the time in
- * start_ns; end: it has ended. By the thread that owns the core. */
-struct observed {
-    bool traced;
-    uint64_t exec_id, running_id;    /* of the pairs of events */
-    uint64_t clock_ns;               /* of the core when it started */
-    const struct model_watch *watch; /* who looked on when it began; with events only */
-    struct time_events *events;      /* that it gave; NULL: nobody looked on, or wants to know */
-    struct model_seen run;           /* then */
-};
-void observe_begin(struct model *m, struct instance *in, uint64_t start_ns, struct observed *ret);
-void observe_end(struct model *m, struct instance *in, const struct core_report *r,
-                 NRT_STATUS status, const struct observed *o);
-
-/* What a run prints, on its way to the host's printer. */
-struct printing {
-    const struct model *m;
-    const struct instance *in;
-    struct core_printer printer;
-    unsigned count;
-};
-void printing_begin(const struct model *m, const struct instance *in, struct printing *ret);
-void printing_end(const struct printing *p);
 
 /* cpu.c */
 NRT_STATUS cpu_open(struct model *m, struct node *n, struct err *err);
@@ -267,5 +243,35 @@ const struct core_fault *fault_of_run(struct model *m, const struct instance *in
                                       struct run_fault *ret);
 /* The hardware's error at the end of a run: its status, after what is to be said about it here. */
 NRT_STATUS fault_ended(struct model *m, struct instance *in, NRT_STATUS status, struct err *err);
+
+/* What a run prints, on its way to the host's printer. */
+struct printing {
+    const struct model *m;
+    const struct instance *in;
+    struct core_printer printer;
+    unsigned count;
+};
+/* observe.c: what is seen of a run of the core, what it prints, and the faults that it is to
+ * meet, when there is anything of that (watched_any). By the thread that owns the core. begin: the
+ * run is about to start at its start_ns; ran: it has run (what it is to meet at its end; NULL:
+ * nothing); end: status is its. */
+struct observed {
+    bool traced;
+    uint64_t seq;                    /* of the executions of the core in this session, from 1 */
+    uint64_t exec_id, running_id;    /* of the pairs of events */
+    uint64_t clock_ns;               /* of the core when it started */
+    const struct model_watch *watch; /* who looked on when it began; with events only */
+    struct time_events *events;      /* that it gave; NULL: nobody looked on, or wants to know */
+    struct model_seen run;           /* then */
+    struct run_fault fault;
+    struct printing printing;
+};
+uint64_t model_core_ran(const struct model_host *h, const struct logical *lc); /* executions */
+void observe_begin(struct model *m, struct instance *in, struct frame *f, struct core_run *run,
+                   struct observed *ret) __attribute__((cold));
+const struct device_fault *observe_ran(struct frame *f, struct core_run *run,
+                                       const struct observed *o) __attribute__((cold));
+void observe_end(struct model *m, struct instance *in, const struct frame *f, NRT_STATUS status,
+                 const struct observed *o) __attribute__((cold));
 
 #endif
