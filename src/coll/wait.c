@@ -102,7 +102,7 @@ static void publish_wait(struct coll_comm *c, bool waiting)
         /* release: who sees that I do not wait any more sees the failure that ended it */
         atomic_store_explicit(&pub->wait, 0, memory_order_release);
     }
-    if (!c->run->plan)
+    if (!c->run->plan || (!waiting && c->status)) /* what ended while it waited keeps its record */
         return;
     device_flight_stand(&c->flying, c->run->steps,
                         waiting && step && step->peer < c->n

@@ -258,8 +258,9 @@ struct core_engine_state {
     uint8_t wait_kind; /* enum isa_wait_kind; 0: not a wait */
     uint8_t wait_index;
     int32_t wanted, value;
-    bool barrier; /* inside CORE_BARRIER */
-    bool full;    /* the stream of its collective had no room */
+    uint64_t since_ns; /* the clock when it began to wait, or shortly before */
+    bool barrier;      /* inside CORE_BARRIER */
+    bool full;         /* the stream of its collective had no room */
 };
 
 struct core_stats {

@@ -234,6 +234,7 @@ struct core_engine {
     const struct core_cond *conds;
     uint64_t clock_ps; /* running estimate of device time */
     uint64_t retired;
+    uint64_t since_ns; /* stalled: when it began to wait, by exec_moment */
     uint32_t regs[ISA_REGS];
 };
 
@@ -311,6 +312,9 @@ struct core_exec {
      */
     uint64_t stall_since, stall_beat;
     bool stalls;
+    /* The host's time not long ago: exec_moment. left: how often it may still be taken. */
+    uint64_t moment_ns, moment_work;
+    uint32_t moment_left;
     uint64_t outside_ps;                  /* end of the last operation outside, running estimate */
     uint64_t stream_ps[TOPO_MAX_STREAMS]; /* and of the last one of each stream */
     uint64_t limit_ps, dma_start_ps;

@@ -5,6 +5,7 @@
 
 #include "base/watched.h"
 #include "core/core_int.h"
+#include "run/run.h"
 
 static inline void record_event(struct core_exec *x, enum time_event_kind kind, unsigned unit,
                                 unsigned index, unsigned op, int32_t value, uint32_t id)
@@ -82,6 +83,13 @@ uint64_t outside_take(struct core_exec *x); /* signals taken */
  * limit, and the run has failed. */
 bool outside_stalls(struct core_exec *x);
 void outside_end(struct core_exec *x); /* of the run */
+
+static inline uint64_t exec_now_ns(const struct core_run *run)
+{
+    return run->now_ns != NULL ? run->now_ns(run->now_arg) : run_now_ns();
+}
+
+#define EXEC_MOMENTS 16u /* waits that begin, for which one look at the clock does: exec_stall */
 
 /* sync.c. ps: device time of the change. */
 void exec_stall(struct core_exec *x, unsigned core, unsigned engine);

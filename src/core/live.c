@@ -71,6 +71,7 @@ static bool live_wait(struct core *c, const struct core_engine *e, struct device
         STORE(l->wait_id, w->index);
         STORE(l->wait_value, want);
         STORE(l->wait_have, have);
+        STORE(l->since_us, e->since_ns / 1000);
         return true;
     }
     return false;

@@ -95,6 +95,9 @@ NRT_STATUS loop_start(const struct core_run *run, struct core_report *report)
     x->outside_ps = 0;
     memset(x->stream_ps, 0, sizeof(x->stream_ps));
     x->stalls = false;
+    x->moment_ns = run->start_ns;
+    x->moment_left = run->start_ns != 0 ? EXEC_MOMENTS : 0;
+    x->moment_work = 0;
     x->serial = 0;
     if (x->npending != 0) /* a failed run left some */
         exec_pending_reset(x);
@@ -277,6 +280,8 @@ enum core_step loop_run(struct core *core, uint64_t budget, uint64_t *ret_did)
     rows_flush(x); /* nothing stays put off between two steps */
     if (left != budget)
         x->stalls = false;
+    if (step < CORE_STEP_DONE)
+        x->moment_left = 0; /* until it goes on, time may pass */
     if (step == CORE_STEP_OUTSIDE && outside_stalls(x))
         step = settle(x);
     *ret_did = budget - left;

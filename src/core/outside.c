@@ -216,11 +216,6 @@ static void blame(const struct core_exec *x, unsigned *ret_core, unsigned *ret_e
     }
 }
 
-static uint64_t wall_ns(const struct core_run *run)
-{
-    return run->now_ns != NULL ? run->now_ns(run->now_arg) : run_now_ns();
-}
-
 bool outside_stalls(struct core_exec *x)
 {
     const struct core_outside *o = x->outside;
@@ -229,7 +224,7 @@ bool outside_stalls(struct core_exec *x)
 
     if (x->run->timeout_ns == 0)
         return false;
-    now = wall_ns(x->run);
+    now = exec_now_ns(x->run);
     beat = o->beat != NULL ? o->beat(o->arg) : 0;
     if (!x->stalls || beat != x->stall_beat) {
         x->stalls = true;
@@ -252,7 +247,7 @@ void outside_wait(struct core *core)
     if (x->ended || x->outside == NULL || x->outside->wait == NULL)
         return;
     if (x->stalls) {
-        now = wall_ns(x->run) - x->stall_since;
+        now = exec_now_ns(x->run) - x->stall_since;
         limit = now < x->run->timeout_ns ? x->run->timeout_ns - now : 0;
     }
     x->outside->wait(x->outside->arg, limit);

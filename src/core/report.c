@@ -48,6 +48,7 @@ static void engine_state(const struct core_exec *x, unsigned core, unsigned engi
         ret->wait_index = w->index;
         ret->wanted = want;
         ret->value = have;
+        ret->since_ns = e->since_ns;
         break;
     }
 }

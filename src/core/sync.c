@@ -2,6 +2,23 @@
 /* Semaphores and events of a run: updates, and the engines that wait for them. */
 #include "core/exec.h"
 
+#define MOMENT_WORK (1u << 20) /* flops and bytes, for which one look at the clock does */
+
+/* The host's time, or shortly before: a look at the clock for each of an engine's many short waits
+ * would cost as much as the wait. */
+static uint64_t exec_moment(struct core_exec *x)
+{
+    uint64_t work = x->st.flops + x->st.dma_bytes;
+
+    if (x->moment_left == 0 || work - x->moment_work >= MOMENT_WORK) {
+        x->moment_ns = exec_now_ns(x->run);
+        x->moment_left = EXEC_MOMENTS;
+        x->moment_work = work;
+    }
+    x->moment_left--;
+    return x->moment_ns;
+}
+
 /* The engine waits: it is a waiter of every name its conditions mention, and each change of one of
  * them tests all conditions at that moment, so that a value that passes is not missed. */
 void exec_stall(struct core_exec *x, unsigned core, unsigned engine)
@@ -21,6 +38,7 @@ void exec_stall(struct core_exec *x, unsigned core, unsigned engine)
         }
     }
     e->stalled = true;
+    e->since_ns = exec_moment(x);
 }
 
 static void unstall(struct core *c, struct core_engine *e, uint16_t bit)

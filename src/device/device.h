@@ -446,6 +446,7 @@ struct device_live_engine {
     DEVICE_ATOMIC(int32_t) wait_have;  /* seen last */
     DEVICE_ATOMIC(uint32_t) ended;
     DEVICE_ATOMIC(uint64_t) retired;
+    DEVICE_ATOMIC(uint64_t) since_us; /* CLOCK_MONOTONIC when it began to wait, or shortly before */
 };
 
 /* The flight recorder (flight.h): the last collective operations of a core. */
@@ -466,7 +467,7 @@ struct device_flight {
     DEVICE_ATOMIC(uint64_t) wait;         /* 0: none; 1 << 63 | semaphore << 32 | rank */
     DEVICE_ATOMIC(uint64_t) outcome;      /* rank << 32 | status */
     DEVICE_ATOMIC(uint32_t) member[DEVICE_FLIGHT_MEMBERS]; /* ranks of the first members */
-    uint32_t pad[2];
+    DEVICE_ATOMIC(uint64_t) since; /* tick when it began to wait; before begun: not known */
 };
 
 struct device_flights {

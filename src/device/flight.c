@@ -78,6 +78,10 @@ void device_flight_stand(const struct device_flight_at *at, uint64_t steps, uint
 {
     if (!still_there(at))
         return;
+    /* where nothing has moved, it goes on waiting */
+    if (wait != 0 &&
+        (GET_FLIGHT(at->f->steps) != steps || GET_FLIGHT(at->f->since) < GET_FLIGHT(at->f->begun)))
+        PUT_FLIGHT(at->f->since, device_flight_tick());
     PUT_FLIGHT(at->f->steps, steps);
     PUT_FLIGHT(at->f->wait, wait);
 }
@@ -106,17 +110,19 @@ void device_flight_end_at_once(const struct device_flight_at *at, uint64_t steps
 
 /* ---- reading ---- */
 
-/* Nanoseconds between two ticks, by what both clocks did since they were noted. Any values give
- * some number. */
-static uint64_t ticks_ns(uint64_t from, uint64_t to, const struct device_flights *log,
-                         uint64_t now_tick)
+/* Nanoseconds of a tick, by what both clocks did since they were noted. */
+static double tick_ns(const struct device_flights *log, uint64_t now_tick)
 {
     uint64_t tick = GET_FLIGHT(log->tick), ns = GET_FLIGHT(log->ns), now = run_now_ns();
-    double rate = 1, took;
 
-    if (now_tick > tick && now > ns)
-        rate = (double)(now - ns) / (double)(now_tick - tick);
-    took = to > from ? (double)(to - from) * rate : 0;
+    return now_tick > tick && now > ns ? (double)(now - ns) / (double)(now_tick - tick) : 1;
+}
+
+/* Between two ticks. Any values give some number. */
+static uint64_t ticks_ns(uint64_t from, uint64_t to, double rate)
+{
+    double took = to > from ? (double)(to - from) * rate : 0;
+
     return took < 9e18 ? (uint64_t)took : INT64_MAX;
 }
 
@@ -149,8 +155,9 @@ static void unpack(const struct device_flight *f, struct device_flight_view *v)
 bool device_flight_read(const struct device_flights *log, unsigned back,
                         struct device_flight_view *ret)
 {
-    uint64_t next = GET_FLIGHT(log->next), number, begun, ended, now;
+    uint64_t next = GET_FLIGHT(log->next), number, begun, ended, since, now;
     const struct device_flight *f;
+    double rate;
 
     if (back >= DEVICE_FLIGHTS || back >= next)
         return false;
@@ -162,12 +169,16 @@ bool device_flight_read(const struct device_flights *log, unsigned back,
     unpack(f, ret);
     begun = GET_FLIGHT(f->begun);
     ended = GET_FLIGHT(f->ended);
+    since = GET_FLIGHT(f->since);
     if (GET_FLIGHT(f->number) != number)
         return false;
     now = device_flight_tick();
+    rate = tick_ns(log, now);
     ret->over = ended != 0;
-    ret->age_ns = ticks_ns(begun, now, log, now);
-    ret->lasted_ns = ticks_ns(begun, ret->over ? ended : now, log, now);
+    ret->age_ns = ticks_ns(begun, now, rate);
+    ret->lasted_ns = ticks_ns(begun, ret->over ? ended : now, rate);
+    if (ret->waits && since >= begun)
+        ret->waited_ns = ticks_ns(since, ret->over ? ended : now, rate);
     return true;
 }
 
@@ -198,13 +209,13 @@ static void state_text(const struct device_flight_view *v, char *buf, size_t siz
 
 void device_flight_text(const struct device_flight_view *v, char *buf, size_t size)
 {
-    char members[96], state[96], wait[80] = "";
+    char members[96], state[96], wait[96] = "";
 
     members_text(v, members, sizeof(members));
     state_text(v, state, sizeof(state));
     if (v->waits)
-        snprintf(wait, sizeof(wait), ", waits for %s of rank %" PRIu32,
-                 sched_sem_name((enum sched_sem)v->sem), v->waits_for);
+        snprintf(wait, sizeof(wait), ", waits for %s of rank %" PRIu32 ", for %.3f ms",
+                 sched_sem_name((enum sched_sem)v->sem), v->waits_for, (double)v->waited_ns / 1e6);
     snprintf(buf, size,
              "#%" PRIu64 " %s by %s (%s) of %" PRIu64 " bytes %s, communicator %" PRIu64
              ", member %" PRIu32 " of %" PRIu32 " (%s): %s, %" PRIu64 " of %" PRIu64 " steps%s",

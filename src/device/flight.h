@@ -73,7 +73,8 @@ struct device_flight_view {
     bool waits;
     uint8_t sem; /* sched_sem; unchecked */
     uint32_t waits_for;
-    uint32_t status; /* of the end: NRT_STATUS; unchecked */
+    uint64_t waited_ns; /* since it began to, until it ended or so far; 0: not known */
+    uint32_t status;    /* of the end: NRT_STATUS; unchecked */
     uint32_t culprit;
 };
 

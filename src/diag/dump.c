@@ -202,17 +202,22 @@ void dump_head(struct dump_out *o, const struct dump *d, const char *kind, uint3
 
 /* ---- sections of a core's file ---- */
 
-static void put_model(struct dump_out *o, const struct dump *d, const struct device_live_page *p)
+/* How long ago that was; now: the same for all that a file tells. */
+static void put_since(struct dump_out *o, uint64_t now_us, uint64_t since_us)
 {
-    uint64_t now = run_now_ns() / 1000, since = LOAD(p->since_us);
+    dump_out_u64(o, "since_us", now_us > since_us ? now_us - since_us : 0);
+}
 
+static void put_model(struct dump_out *o, const struct dump *d, const struct device_live_page *p,
+                      uint64_t now_us)
+{
     dump_out_begin(o, "model");
     dump_out_u64(o, "id", LOAD(p->last_neff));
     dump_out_text(o, "neff_name", d->neff_name);
     put_uuid(o, d->neff_uuid);
     dump_out_u64(o, "executions", LOAD(p->op_seq));
     dump_out_u64(o, "running", LOAD(p->neff) != DEVICE_NONE);
-    dump_out_u64(o, "since_us", now > since ? now - since : 0);
+    put_since(o, now_us, LOAD(p->since_us));
     dump_out_end(o);
 }
 
@@ -246,7 +251,7 @@ static void put_report(struct dump_out *o, const struct model_failure *f)
 }
 
 static void put_engine(struct dump_out *o, const struct device_live_engine *l, unsigned e,
-                       uint64_t records)
+                       uint64_t records, uint64_t now_us)
 {
     static const char *const kinds[] = {[DEVICE_WAIT_SEMAPHORE] = "semaphore>=",
                                         [DEVICE_WAIT_SEMAPHORE_EQUAL] = "semaphore==",
@@ -267,6 +272,7 @@ static void put_engine(struct dump_out *o, const struct device_live_engine *l, u
         dump_out_u64(o, "id", LOAD(l->wait_id));
         dump_out_i64(o, "wanted", LOAD(l->wait_value));
         dump_out_i64(o, "value", LOAD(l->wait_have));
+        put_since(o, now_us, LOAD(l->since_us));
     }
     dump_out_end(o);
 }
@@ -409,17 +415,18 @@ static void put_core(struct dump_out *o, const struct dump *d, uint32_t core,
                      const struct device_live_page *p, const struct model_failure *f, unsigned at)
 {
     const struct neff_subgraph *sg = f ? f->core[at].sg : NULL;
+    uint64_t now_us = run_now_ns() / 1000;
     struct dump_code code;
 
     dump_head(o, d, "core", core);
-    put_model(o, d, p);
+    put_model(o, d, p, now_us);
     if (f)
         put_report(o, f);
     dump_code_open(&code, d->cfg->in, p, d->quick);
     dump_out_line(o, "[engines]");
     for (unsigned e = 0; e < ISA_ENGINES; e++)
         if (code.count[e] > 0 || LOAD(p->engine[e].opcode) != 0)
-            put_engine(o, &p->engine[e], e, code.count[e]);
+            put_engine(o, &p->engine[e], e, code.count[e], now_us);
     put_raises(o, d, core, &code, f, at);
     dump_out_line(o, "[instr]");
     for (unsigned e = 0; e < ISA_ENGINES; e++)

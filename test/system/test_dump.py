@@ -206,15 +206,18 @@ def marked(text):
 
 
 def check_waits(name, folder, got, longest):
-    """Both forms say of every engine that waits for what, and since when the execution, which lasted less than the whole run,
-    had been under way."""
+    """Both forms say of every engine that waits for what and since when, which is not before the execution began; that lasted
+    less than the whole run."""
     core, text = got['files'][0], show(folder)
     waits = {e['engine']: (e['waits'], e['id'], e['wanted'], e['value']) for e in core['engines'] if 'waits' in e}
     assert waits == WAITS[name], (name, core)
     said = {'event==': 'event %d to be set', 'semaphore>=': 'semaphore %d, wanted %d, value %d'}
     paragraph = text[text.index('  the execution began '):]
+    since = {e['engine']: e['since_us'] for e in core['engines'] if 'waits' in e}
     lines = dict(re.findall(r'^  (\w+) record .* waits for (.*)$', paragraph, re.M))
-    assert lines == {e: said[w[0]] % w[1:1 + said[w[0]].count('%d')] for e, w in WAITS[name].items()}, (name, text)
+    assert lines == {e: said[w[0]] % w[1:1 + said[w[0]].count('%d')] + ', for %.3f s' % (since[e] / 1e6)
+                     for e, w in WAITS[name].items()}, (name, text)
+    assert all(0 <= s <= core['since_us'] for s in since.values()), (name, core)
     assert 0 < core['since_us'] <= longest * 1e6, (name, core['since_us'], longest)
     assert paragraph.startswith('  the execution began %.3f s before\n' % (core['since_us'] / 1e6)), (name, text)
 
@@ -478,16 +481,22 @@ def only(folder):
 def peers(got, text, longest):
     """What the ranks 0 and 2 waited for, in both forms: their engine for the operation's semaphore, their operation because of
     rank 1, for as long as it says, which is not longer than their execution (but for two roundings to a microsecond)."""
+    waited = []
     for rank in (0, 2):
         core, = [f for f in got['files'] if f['of'] == 'core' and f['rank'] == rank]
         cc, = [f for f in got['files'] if f['of'] == 'cc-core' and f['rank'] == rank]
         e, = core['engines']
         assert (e['engine'], e['waits'], e['id'], e['wanted'], e['value']) == ('sp', 'semaphore>=', 0, 1, 0), e
         paragraph = text[text.index('\n' + core['file'] + '\n'):].split('\n\n')[0]
-        assert 'waits for semaphore 0, wanted 1, value 0' in paragraph.splitlines()[-1], paragraph
+        assert 'waits for semaphore 0, wanted 1, value 0, for %.3f s' % (e['since_us'] / 1e6) in paragraph.splitlines()[-1], paragraph
+        assert e['since_us'] <= core['since_us'], core
+        wait = re.search(r' waits for \w+ of rank 1, for ([0-9.]+) ms$', cc['operations'][0])
+        waited += [float(wait.group(1))] if wait else []  # who began late may be told of the failure before it waits
         ms, of = re.search(r': failed after ([0-9.]+) ms with status 1200 because of rank (\d+),', cc['operations'][0]).groups()
+        assert not wait or 0 < float(wait.group(1)) <= float(ms), cc
         assert of == '1' and 0 < float(ms) * 1e3 <= core['since_us'] + 2 <= longest * 1e6 + 2, (cc, core, longest)
         assert '  all_reduce #2: %s\n' % cc['operations'][0] in text
+    assert waited, got  # the one that gave up
 
 
 def ranks():

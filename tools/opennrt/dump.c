@@ -100,11 +100,13 @@ static void text_engine(const struct dump_file *f, unsigned engine, struct strbu
     }
     dump_engine_text(f, engine, out);
     if (strcmp(e->waits, "event==") == 0)
-        strbuf_printf(out, " waits for event %" PRIu32 " to be %s", e->id,
-                      e->wanted ? "set" : "cleared");
+        strbuf_printf(out, " waits for event %" PRIu32 " to be %s, for %.3f s", e->id,
+                      e->wanted ? "set" : "cleared", (double)e->since_us / 1e6);
     else if (e->waits[0])
-        strbuf_printf(out, " waits for semaphore %" PRIu32 ", wanted %" PRId64 ", value %" PRId64,
-                      e->id, e->wanted, e->value);
+        strbuf_printf(out,
+                      " waits for semaphore %" PRIu32 ", wanted %" PRId64 ", value %" PRId64
+                      ", for %.3f s",
+                      e->id, e->wanted, e->value, (double)e->since_us / 1e6);
     strbuf_put(out, "\n");
 }
 
@@ -192,8 +194,10 @@ static void json_engine(const struct dump_file *f, unsigned engine, struct strbu
     }
     if (!e->ended && e->waits[0]) {
         json_text(out, "waits", e->waits);
-        strbuf_printf(out, "\"id\": %" PRIu32 ", \"wanted\": %" PRId64 ", \"value\": %" PRId64 ", ",
-                      e->id, e->wanted, e->value);
+        strbuf_printf(out,
+                      "\"id\": %" PRIu32 ", \"wanted\": %" PRId64 ", \"value\": %" PRId64
+                      ", \"since_us\": %" PRIu64 ", ",
+                      e->id, e->wanted, e->value, e->since_us);
     }
     strbuf_printf(out, "\"record\": %" PRIu64 ", \"retired\": %" PRIu64 ", \"ended\": %s}",
                   e->record, e->retired, e->ended ? "true" : "false");

@@ -213,6 +213,7 @@ static void read_engine(struct dump_file *f, const struct line *l)
         e->waits[0] = '\0';
     get_i64(l, "wanted", &e->wanted);
     get_i64(l, "value", &e->value);
+    (void)get_u64(l, "since_us", UINT64_MAX, &e->since_us);
 }
 
 static void read_raise(struct dump_file *f, const struct line *l)

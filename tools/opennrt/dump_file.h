@@ -26,7 +26,8 @@ struct dump_engine {
     char waits[DUMP_WORD]; /* "semaphore>=", "semaphore==", "event==", "": for nothing */
     uint32_t id;
     int64_t wanted, value;
-    bool has_instr; /* the record it is at */
+    uint64_t since_us; /* that it waits */
+    bool has_instr;    /* the record it is at */
     struct isa_record instr;
     char op[DUMP_WORD]; /* its name, where the record itself is not there */
     char file[DUMP_TEXT], label[DUMP_WORD];

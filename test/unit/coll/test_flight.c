@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include <cmocka.h>
 
 #include "cases.h"
+#include "coll/coll_int.h"
 #include "device/flight.h"
 #include "runner.h"
 
@@ -73,6 +75,59 @@ static void operations_that_ended(void **state)
     if (text)
         fail_msg("%s", text);
     text = ranks_run(RANKS_THREADS, 2, 120000, ended_body, NULL);
+    if (text)
+        fail_msg("%s", text);
+}
+
+/* ---- since when ---- */
+
+/* Rank 0 says that it waits since the moment at which it first found that it must, between two
+ * looks at the clock, and says the same when it finds that again. The others come only then. */
+static const char *since_body(struct rank *r)
+{
+    const struct device_flights *log = flights_of(r);
+    uint64_t before, first, again;
+    struct device_flight_view v;
+    struct case_kit k;
+    struct err err = {0};
+    const char *bad = NULL;
+
+    if (case_open(r, &k, &ring_reduce, &err))
+        return "the plan was not made";
+    if (r->me == 0) {
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            return "the operation did not begin";
+        while (coll_progress(r->comm, 1) == COLL_MOVED) {
+        }
+        before = device_flight_tick();
+        (void)coll_doze(&r->comm, 1, 0);
+        first = atomic_load(&log->flight[0].since);
+        if (first < before || first > device_flight_tick())
+            bad = "not since it found that it must wait";
+        (void)coll_doze(&r->comm, 1, 0);
+        again = atomic_load(&log->flight[0].since);
+        if (again != first)
+            bad = "it has not moved, and says that it waits since later";
+        if (!device_flight_read(log, 0, &v) || !v.waits || v.waited_ns == 0 ||
+            v.waited_ns > v.lasted_ns)
+            bad = "the record does not say how long it waits";
+    }
+    ranks_barrier(r);
+    if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        bad = "the operation did not begin";
+    if (coll_wait(r->comm, &err))
+        bad = "the operation failed";
+    if (!device_flight_read(log, 0, &v) || v.waits || v.waited_ns != 0)
+        bad = "the record of one that has ended waits";
+    ranks_barrier(r);
+    case_close(&k);
+    return bad;
+}
+
+static void since_when_a_rank_waits(void **state)
+{
+    const char *text = ranks_run(RANKS_THREADS, 3, 120000, since_body, NULL);
+
     if (text)
         fail_msg("%s", text);
 }
@@ -197,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations_that_ended),
+        cmocka_unit_test(since_when_a_rank_waits),
         cmocka_unit_test(of_a_killed_rank),
         cmocka_unit_test(of_a_stopped_rank),
     };

@@ -633,9 +633,32 @@ static void race_with_a_tile_is_found(void **state)
     assert_string_equal(tile_checked(6, 64), "");              /* between rows */
 }
 
+/* Dve waits from the beginning for what never comes, act from the end of a collective. */
+static void engines_tell_since_when_they_wait(void **state)
+{
+    fx_wait(fx_rec(&F, 0, ISA_DVE, ISA_OP_END), ISA_WAIT_SEM_GE, 7, 1);
+    collective(ISA_ACT, 0, 5);
+    fx_wait(fx_rec(&F, 0, ISA_ACT, ISA_OP_NOP), ISA_WAIT_SEM_GE, 5, 1);
+    fx_wait(fx_rec(&F, 0, ISA_ACT, ISA_OP_END), ISA_WAIT_SEM_GE, 7, 1);
+    fx_prepare(&F);
+    O.stuck = true;
+    O.now = 1000;
+    assert_int_equal(fx_start(&F, UINT64_MAX / 2), NRT_SUCCESS);
+    assert_int_equal(core_progress(F.c[0].core, 100, NULL), CORE_STEP_OUTSIDE);
+    O.stuck = false;
+    O.now = 5000000;
+    assert_int_equal(core_progress(F.c[0].core, 100, NULL), CORE_STEP_FAILED);
+    O.now = 9000000;
+    assert_int_equal(fx_finish(&F), NRT_TIMEOUT);
+    assert_int_equal(F.report.end, CORE_END_HANG);
+    assert_int_equal(F.report.engines[0][ISA_DVE].since_ns, 1000);
+    assert_int_equal(F.report.engines[0][ISA_ACT].since_ns, 5000000);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(idle_core_has_nothing_to_do),
         T(budget_bounds_the_work),
@@ -656,6 +679,7 @@ int main(void)
         T(race_with_a_collective_is_found),
         T(tile_outside_sbuf_is_refused),
         T(race_with_a_tile_is_found),
+        T(engines_tell_since_when_they_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
