@@ -270,6 +270,15 @@ def holding(commit=REL, see=ACQ):
             [ld("live", "state", see), when("live", 1, ld("is", "generation", RLX))]]
 
 
+def saying(none=True, apart=REL, mark=REL, see=ACQ, between=ACQ):
+    """What a rank says of its operation 0 becomes what it says of operation 2, with a mark of none (9)
+    meanwhile; somebody reads the mark, the words, and the mark again."""
+    return [([st("mark", 9, RLX)] if none else []) + ([fence(apart)] if apart else []) +
+            [st("words", 2, RLX), st("mark", 2, mark)],
+            [ld("is", "mark", see), ld("words", "words", RLX)] + ([fence(between)] if between else []) +
+            [ld("still", "mark", RLX)]]
+
+
 TESTS = [
     {"name": "bells", "make": bells,
      "never": lambda r: r["rings"] == 0 and r["reached"] == 0,
@@ -336,6 +345,22 @@ TESTS = [
                  "the end is read relaxed": {"see": RLX}},
      "code": [("src/coll/run.c", "operation_end", ["publish.ended, c->seq, memory_order_release"]),
               ("src/coll/wait.c", "look_around", ["device_lease_look(", "publish.ended, memory_order_acquire"])]},
+    {"name": "saying", "make": saying,
+     "never": lambda r: r["is"] == r["still"] and r["is"] != 9 and r["words"] != r["is"],
+     "why": "the words of one operation under the mark of another",
+     "defects": {"there is no mark of none": {"none": False},
+                 "the words may be seen before the mark of none": {"apart": None},
+                 "the mark is written relaxed": {"mark": RLX},
+                 "the mark is read relaxed": {"see": RLX},
+                 "the mark may be read again before the words": {"between": None}},
+     "code": [("src/coll/run.c", "publish",
+               ["op[i].mark, COLL_MARK_NONE(i), memory_order_relaxed", "atomic_thread_fence(memory_order_release)",
+                "op[i].what, p->said.what, memory_order_relaxed", "op[i].how, p->said.how, memory_order_relaxed",
+                "op[i].mark, (uint64_t)(uint32_t)c->seq << 32 | p->signature, memory_order_release"]),
+              ("src/coll/wait.c", "op_said",
+               ["op[i].mark, memory_order_acquire", "op[i].what, memory_order_relaxed", "op[i].how, memory_order_relaxed",
+                "atomic_thread_fence(memory_order_acquire)", "op[i].mark, memory_order_relaxed",
+                "op.mark = COLL_MARK_NONE(i)"])]},
     {"name": "holding", "make": holding,
      "never": lambda r: r["live"] == 1 and r["is"] == 0,
      "why": "an extent is taken for the one that it was before",

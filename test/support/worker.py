@@ -11,8 +11,10 @@ run N        execute it N times; bad       execute it without its inputs
 later N      leave N executions to the compute unit, one after the other, and wait for each
 tensor VNC BYTES, host BYTES                allocate a tensor; touch VNC BYTES: one in HBM, written and freed
 free         free the tensor allocated last; unload
-fault ITEM   put a fault in force; struck   how many have struck ("ok COUNT"); calm     none is any more"""
+fault ITEM   put a fault in force; struck   how many have struck ("ok COUNT"); calm     none is any more
+begin ITEM   end the session, and begin one with this fault in the variable"""
 import ctypes
+import os
 import sys
 
 BYTES = 4096
@@ -98,6 +100,12 @@ class Worker:
 
     def calm(self):
         self.must(self.nrt.opennrt_fault_clear())
+
+    def begin(self, item):
+        self.nrt.nrt_close()
+        self.tensors, self.model, self.sets = [], ctypes.c_void_p(), [ctypes.c_void_p()] * 3
+        os.environ['OPENNRT_FAULT'] = item
+        self.must(self.nrt.nrt_init(1, b'', b''))
 
     def struck(self):
         n = ctypes.c_uint64()

@@ -22,6 +22,7 @@
 #include "coll_ranks.h"
 #include "device/flight.h"
 #include "models.h"
+#include "opennrt/fault.h"
 #include "proves.h"
 #include "runner.h"
 
@@ -387,6 +388,71 @@ static void one_variable_is_input_and_output(void **state)
     }
 }
 
+static size_t held(void)
+{
+    nrt_vnc_memory_stats_t stats;
+    size_t n;
+
+    assert_ok(nrt_get_vnc_memory_stats(0, &stats, sizeof(stats), &n));
+    return stats.bytes_used;
+}
+
+static void copied_runs(struct sharer *k, nrt_model_t *m, struct io *io, nrt_tensor_t *x)
+{
+    size_t before = held();
+
+    for (unsigned run = 0; run < 2; run++) {
+        for (uint64_t e = 0; e < k->total; e++)
+            k->x[e] = shared_value(0, e);
+        assert_ok(nrt_tensor_write(x, k->x, 0, 4 * k->total));
+        assert_ok(nrt_execute(m, io->in, io->out));
+        assert_in_range(held(), before + 4 * k->n, before + 4 * k->n + 4096);
+        assert_ok(nrt_tensor_read(x, k->x, 0, 4 * k->total));
+        for (uint64_t e = 0; e < k->total; e++)
+            assert_true(k->x[e] == shared_expected(k, e));
+    }
+}
+
+/* An execution that finds no memory for the copy that its input needs fails, holds nothing and has
+ * broken its communicator; the same NEFF loaded anew makes the copy, once. */
+static void a_copy_that_finds_no_memory_fails_its_execution(void **state)
+{
+    static const struct shared_op op = {"all_reduce", false, 1, 1, true};
+    struct sharer k = {.o = &op, .ranks = 1, .n = 70000, .in_n = 70000, .out_n = 70000};
+    struct bytes f;
+    nrt_tensor_t *x;
+    nrt_model_t *m;
+    struct io io;
+    size_t before;
+
+    k.out_at = k.n / 2;
+    k.total = 2 * k.n;
+    k.x = malloc(4 * k.total);
+    coll_session(1);
+    f = shared_neff(&k);
+    io_init(&io);
+    x = io_add(&io, false, "x", DEV, 0, 4 * k.total);
+    for (unsigned load = 0; load < 2; load++) {
+        assert_ok(nrt_load_collectives(f.data, f.size, 0, -1, 0, 1, &m));
+        before = held();
+        if (load == 0) {
+            assert_ok(opennrt_fault_add("hbm-full:1"));
+            assert_int_equal(nrt_execute(m, io.in, io.out), NRT_RESOURCE);
+            assert_int_equal(nrt_execute(m, io.in, io.out), NRT_EXEC_HW_ERR_COLLECTIVES);
+            assert_int_equal(held(), before);
+        } else {
+            copied_runs(&k, m, &io, x);
+        }
+        assert_ok(nrt_unload(m));
+    }
+    io_fini(&io);
+    neff_free(&f);
+    free(k.x);
+    coll_nothing_held(1);
+    nrt_close();
+    (void)state;
+}
+
 /* ---- death ---- */
 
 /* Rank 1 of 2 executes for ever, and says when it has done so ten times. */
@@ -712,6 +778,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(threads_meet_over_the_root_when_it_is_given),
         cmocka_unit_test(random_tables_by_processes),
         cmocka_unit_test(one_variable_is_input_and_output),
+        cmocka_unit_test(a_copy_that_finds_no_memory_fails_its_execution),
         cmocka_unit_test(a_killed_rank_fails_the_others_and_not_the_next_job),
         cmocka_unit_test(all_ranks_are_killed_and_their_records_are_written),
     };

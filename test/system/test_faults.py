@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -263,15 +264,40 @@ def replays(site):
         assert len({text for item, text in drawn.items() if item != 'alloc:1'}) == 1, drawn
 
 
+HOST = ('mmap', 'file', 'lock', 'thread', 'backing', 'alloc')
+
+
+def drawn_sessions(point, seeds=12):
+    """What the calls of a session give when the host may refuse any of its calls of a kind, for one seed after the other; in a
+    process and an instance of their own."""
+    got = []
+    with Site('faulth', OPENNRT, LIB) as site:
+        w = Watched(site, 'host', NEURON_RT_VISIBLE_CORES='0', OPENNRT_HOST_THREADS='1')
+        for seed in range(seeds):
+            got.append([w.w.do('begin %s:p=0.1:seed=%d:count=0' % (point, seed)),
+                        *(w.w.do(line) for line in ('load 0', 'run 1', 'later 1', 'touch 0 3000000'))])
+        w.w.end()
+    return got
+
+
+def replays_host():
+    """Another process meets the same refusals of its host with the same seed: every call has the same status again."""
+    for point in HOST:
+        first, again = drawn_sessions(point), drawn_sessions(point)
+        assert first == again, (point, [pair for pair in zip(first, again) if pair[0] != pair[1]])
+        failed = [any(answer != 'ok' for answer in session) for session in first]
+        assert any(failed) and len({tuple(session) for session in first}) > 1, (point, first)
+
+
 # ---- ranks ----
 
 class Pair:
     """Two ranks, on devices 0 and 1 of an instance, or on the first core of two instances."""
 
-    def __init__(self, site, other, item, port, by_variable):
+    def __init__(self, site, other, item, port, by_variable, limit=None):
         neff = site.assemble(os.path.join(HERE, '../programs/sum2.nasm'))
         env = {'NEURON_RT_ROOT_COMM_ID': '127.0.0.1:%d' % port, 'OPENNRT_DEVICE_TIME': '1',
-               'NEURON_RT_EXEC_TIMEOUT': '2' if '600000' in item or 'net' in item else '120'}
+               'NEURON_RT_EXEC_TIMEOUT': limit or ('2' if '600000' in item or 'net' in item else '120')}
         core = ('0', 'neuron0/neuron_core0') if other is not site else ('2', 'neuron1/neuron_core0')
         variable = {'OPENNRT_FAULT': item} if by_variable else {}
         self.a = Watched(site, 'a', neff, NEURON_RT_VISIBLE_CORES='0', **variable, **env)
@@ -368,6 +394,31 @@ def replays_ranks(site, kept):
         assert lived == text.index('!'), (text, lived)
 
 
+def drawn_losses(site, other, kept, seed):
+    """How many operations of two nodes pass before one message of rank 0 is lost, when each may be with a probability, and
+    which message that was."""
+    p = Pair(site, other, 'net-loss:p=0.2:seed=%d' % seed, kept_port(kept), True, limit='120')
+    assert p.both('join 0 0 2', 'join 0 1 2') == ('ok', 'ok')
+    passed, lost = -1, []
+    while not lost:
+        passed += 1
+        assert passed < 40
+        p.a.w.tell('run 1')
+        p.b.w.tell('run 1')
+        while not lost and not select.select([p.b.w.p.stdout], [], [], 0.02)[0]:  # the operation ends, or a message is lost
+            lost = re.findall('a message to rank .* is lost, .*', log_of(p.a.log))
+        assert lost or (p.a.w.answer(), p.b.w.answer()) == ('ok', 'ok')
+    p.end()
+    return passed, lost
+
+
+def replays_losses(site, other, kept):
+    """As replays."""
+    first, again = ([drawn_losses(site, other, kept, seed) for seed in (1, 2)] for _ in range(2))
+    assert first == again and first[0] != first[1], (first, again)
+    assert all(len(lost) == 1 for _, lost in first), first
+
+
 def main():
     table = rows()
     assert {r['call'] for r in table} == {*ALONE, *RANKS}
@@ -380,6 +431,7 @@ def main():
             variable(site)
             selection(site)
             replays(site)
+        replays_host()
         return
     kept, ranks = [], [r for r in table if r['call'] in RANKS]
     seed = int(os.environ.get('SEED', random.SystemRandom().randrange(1 << 30)))
@@ -391,6 +443,7 @@ def main():
                 check_ranks(r, site, other if r['call'] == 'between nodes' else site, kept, by_variable)
         if WHAT == 'ranks-both':
             replays_ranks(site, kept)
+            replays_losses(site, other, kept)
 
 
 main()

@@ -644,6 +644,41 @@ static void another_operation(void **state)
     (void)state;
 }
 
+/* Rank 1 of another node is asked which operation it does, and does nothing: rank 0 gives up
+ * asking, and nobody has failed. */
+static const char *asked_body(struct rank *r)
+{
+    struct op_case op = mismatches[0].here;
+    struct err err = {0};
+    struct case_kit k;
+
+    if (case_open(r, &k, &op, &err))
+        return "the plan was not made";
+    if (r->me == 0) {
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            return "the operation did not begin";
+        coll_tell_ask(r->comm, 1);
+    }
+    ranks_barrier(r);
+    if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return "the operation did not begin";
+    if (coll_wait(r->comm, &err))
+        return "the operation failed";
+    ranks_barrier(r);
+    case_close(&k);
+    return NULL;
+}
+
+static void who_asks_a_silent_rank_gives_up(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 1};
+    const char *text = ranks_run_nodes(RANKS_THREADS, &w, 120000, asked_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
 /* As threads, on two nodes of two ranks. */
 static void two_by_two(const char *(*body)(struct rank *r))
 {
@@ -822,6 +857,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(two_communicators),
         cmocka_unit_test(an_operation_does_not_hold_up_greetings),
         cmocka_unit_test(another_operation),
+        cmocka_unit_test(who_asks_a_silent_rank_gives_up),
         cmocka_unit_test(absent_rank),
         cmocka_unit_test(what_was_told_before_the_standstill_names_nobody),
         cmocka_unit_test(a_rank_that_gives_up_says_why),

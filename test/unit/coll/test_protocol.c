@@ -491,6 +491,65 @@ static void only_tensors_of_the_caller_are_accepted(void **state)
     (void)state;
 }
 
+/* ---- what ranks say of their operations ---- */
+
+static const struct op_case sums[2] = {
+    {.op = SCHED_ALL_REDUCE, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {16}},
+    {.op = SCHED_ALL_REDUCE, .alg = SCHED_MESH, .dtype = DT_INT32, .tensors = 1, .counts = {64}}};
+
+/* A rank that is ahead or behind does other operations, and is not taken for one that differs; nor
+ * is one that is just changing what it says. What rank 1 says is written for it. */
+static const char *overtaken_body(struct rank *r)
+{
+    struct coll_comm *c = r->comm;
+    struct case_kit k[2];
+    struct err err = {0};
+    struct coll_op theirs;
+    const char *bad = NULL;
+
+    if (case_open(r, &k[0], &sums[0], &err) || case_open(r, &k[1], &sums[1], &err))
+        return "the plan was not made";
+    if (r->me == 0) {
+        struct coll_publish *pub = &c->peers[1].area->publish;
+        uint64_t other;
+        unsigned i;
+
+        if (coll_begin(k[0].plan, k[0].ts.in_addr, k[0].ts.out_addr, &err))
+            return "the operation did not begin";
+        i = c->seq & 1;
+        other = k[1].plan->signature;
+        for (int ahead = -2; ahead <= 2; ahead += 1)
+            if (ahead != 0 &&
+                !coll_same_operation(c, 1, (uint64_t)(uint32_t)(c->seq + ahead) << 32 | other))
+                bad = "a rank that is ahead or behind is taken for one that differs";
+        atomic_store(&pub->op[i].what, k[1].plan->said.what);
+        atomic_store(&pub->op[i].how, k[1].plan->said.how);
+        atomic_store(&pub->op[i].mark, COLL_MARK_NONE(i));
+        if (coll_op_differs(c, 1, &theirs))
+            bad = "a rank that is changing what it says is taken for one that differs";
+        atomic_store(&pub->op[i].mark, (c->seq + 2) << 32 | other);
+        if (coll_op_differs(c, 1, &theirs))
+            bad = "what a rank says of a later operation is taken for this one's";
+        if (!bad && c->status)
+            bad = "the communicator has failed";
+        atomic_store(&pub->op[i].mark, c->seq << 32 | other);
+        if (!coll_op_differs(c, 1, &theirs) || theirs.what != k[1].plan->said.what)
+            bad = "a difference is not seen";
+        if (coll_same_operation(c, 1, c->seq << 32 | other) || !c->status)
+            bad = "the communicator goes on after a difference";
+    }
+    ranks_barrier(r);
+    case_close(&k[0]);
+    case_close(&k[1]);
+    return bad;
+}
+
+static void who_is_ahead_or_behind_does_not_differ(void **state)
+{
+    must(RANKS_THREADS, 2, NO_TIMEOUT_MS, overtaken_body, NULL);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +559,7 @@ int main(void)
         cmocka_unit_test(the_dead_are_seen_long_before_the_timeout),
         cmocka_unit_test(a_failure_between_operations_names_the_one_before),
         cmocka_unit_test(different_operations_are_found_when_ranks_meet),
+        cmocka_unit_test(who_is_ahead_or_behind_does_not_differ),
         cmocka_unit_test(tensors_are_exposed_during_operations_only),
         cmocka_unit_test(tensors_that_lie_where_others_were_are_leased_too),
         cmocka_unit_test(only_tensors_of_the_caller_are_accepted),

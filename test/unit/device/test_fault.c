@@ -3,6 +3,8 @@
  * works. And the hardware errors on demand. */
 #include "audit.h"
 
+#include <sys/wait.h>
+
 #include "base/fault.h"
 #include "device/scratchpad.h"
 #include "runner.h"
@@ -229,9 +231,34 @@ static void faults_from_the_environment(void **state)
     fixture_free(f);
 }
 
+/* A dead process's slot, marked by one who then could not get the lock again, is the next one's to
+ * reclaim, although the first lives. */
+static void a_slot_that_cannot_be_cleared_is_for_others(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f), *other = fixture_open(f), *theirs;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        f->cfg.log = NULL;
+        _exit(device_instance_open(&f->cfg, &theirs, NULL) != NRT_SUCCESS);
+    }
+    assert_int_equal(waitpid(pid, &(int){0}, 0), pid);
+    fault_arm(FAULT_LOCK, 2);
+    assert_int_equal(device_reclaim(in), 0);
+    fault_disarm();
+    assert_int_equal(device_reclaim(other), 1);
+    assert_int_equal(device_reclaim(in), 0);
+    device_instance_close(in);
+    device_instance_close(other);
+    (void)state;
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_slot_that_cannot_be_cleared_is_for_others),
         cmocka_unit_test(every_fault_point_with_memfds),
         cmocka_unit_test(every_fault_point_with_files),
         cmocka_unit_test(hardware_errors_strike_once),
