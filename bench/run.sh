@@ -65,8 +65,9 @@ unwatched() { # name, unit (ns, %), most: beside a build that cannot be looked o
         { more = unit == "ns" ? $(NF - 3) : $(NF - 1) }
         /^nobody looks on/ { base = $4 } /^nobody can/ { cost = -more } /^the same/ { same = more + 0 }
         END { if (base == "" || cost == "" || same == "") { print name ": NOT RUN: no figures"; exit }
+              noise = same < 0 ? -same : same
               printf "%-46s %10.2f  %-20s %10.2f %-8s %7s  at most %g: %s (alone %.1f ns)\n", name, cost,
-              "(cost, equal ones)", same, unit, "-", most, (cost <= most ? "met" : "MISSED"), base }'
+              "(cost, equal ones)", same, unit, "-", most, (cost <= most || cost <= noise ? "met" : "MISSED"), base }'
 }
 all=$([ $# -gt 0 ] || echo yes) words=$*
 if row "recording profile"; then
@@ -82,7 +83,7 @@ if row "recording profile"; then
     looked "inspection of everything, digits" "inspection" % 5 <"$work/digits"
     libs=("$build/src/libnrt.so.1.0.0" "$build/bench/libnrt-blind.so")
     OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/one.neff" "${libs[@]}" 41 20000 |
-        unwatched "not looked on, one instruction" ns 5
+        unwatched "not looked on, one instruction" ns 2
     OPENNRT_HOST_THREADS=1 "$build/bench/off_cost" "$work/digits.neff" "${libs[@]}" 41 200 |
         unwatched "not looked on, digits" % 1
     if [ -n "${BENCH_PYTHON:-}" ]; then
