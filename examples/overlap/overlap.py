@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compute and collectives side by side: overlap.nasm on four ranks, built in several ways.
 
-    overlap.py BUILD [--layers N] [--width N] [--times N] [--chips N] [--keep DIR]
+    overlap.py BUILD [--layers N] [--width N] [--times N] [--chips N] [--keep DIR] [--shifts]
     overlap.py BUILD --recording N [--times N] [...]
 
 One layer on one stream, on two streams, and on two streams with the packet sizes that the documentation
 recommends; then four layers whose weights are gathered 0, 1 and 2 layers early and whose gradients are
-scattered as much later. Every result is compared with NumPy. Printed are the time on this host, what it
+scattered as much later (--shifts: these only). Every result is compared with NumPy. Printed are the time on this host, what it
 would take on a trn2 by the published costs, and how much of the time of collectives was hidden; --keep
 leaves the timelines for ui.perfetto.dev in DIR. --recording instead runs one layer on two streams N times with
 and N times without the record of device time, in turns, and prints medians of the time on this host.
@@ -186,6 +186,7 @@ def main():
     p.add_argument("--chips", type=int, default=1, choices=(1, 2, 4), help="on which the ranks sit")
     p.add_argument("--recording", type=int, metavar="N", help="measure what it costs, by so many runs of each kind")
     p.add_argument("--keep", help="folder for the timelines")
+    p.add_argument("--shifts", action="store_true", help="the second table only")
     a = p.parse_args()
     where = tempfile.mkdtemp()
     keep = a.keep or where
@@ -199,7 +200,7 @@ def main():
             return timed(a.build, where, data, a.times, a.chips, timeline, env or {}, **defines)
 
         layer, layers = Data(1, a.width), Data(a.layers, a.width)
-        ways = table("one layer", [
+        ways = [3, 2, 1] if a.shifts else table("one layer", [
             ("one stream", one(layer, "one-stream", FSDP_STREAM=0)),
             ("two streams", one(layer, "two-streams", FSDP_STREAM=1)),
             ("two streams, documented packet sizes", one(layer, "two-streams-packets", DOCUMENTED, FSDP_STREAM=1))])

@@ -7,7 +7,8 @@
 #include "base/checked.h"
 
 /* Elements that a request may name in all: sums of cuts and strides stay far inside int64. */
-#define ELEMS_MAX (UINT64_C(1) << 48)
+#define ELEMS_MAX        (UINT64_C(1) << 48)
+#define PIPELINE_DEFAULT 3
 
 static bool reduces(enum sched_op op)
 {
@@ -225,11 +226,29 @@ static void set_defaults(struct sched *s)
     if (r->chunk_bytes == 0)
         r->chunk_bytes = SCHED_CHUNK_DEFAULT;
     r->chunk_bytes = (r->chunk_bytes + 63) & ~63u;
-    if (r->pipeline == 0)
-        r->pipeline = 3;
-    s->slices = r->alg == SCHED_HIER ? r->pipeline : 1;
     s->in_big = r->op != SCHED_ALL_GATHER && r->op != SCHED_PERMUTE && r->op != SCHED_SENDRECV;
     s->out_big = r->op != SCHED_REDUCE_SCATTER && r->op != SCHED_PERMUTE && r->op != SCHED_SENDRECV;
+}
+
+/* Every slice crosses the network by itself: what one rank sends there is cut only where a slice is
+ * a chunk at least, else latencies are all that there is more of. */
+static void set_pipeline(struct sched *s)
+{
+    struct sched_request *r = &s->req;
+    uint64_t sent = s->prefix[r->tensors];
+
+    s->slices = 1;
+    if (r->alg != SCHED_HIER)
+        return;
+    if (r->pipeline == 0) {
+        uint32_t per_node = s->g->per_node ? s->g->per_node : 1;
+
+        sent = r->op == SCHED_ALL_REDUCE ? sent / per_node : sent * s->g->nodes;
+        sent /= r->chunk_bytes / r->elem_size;
+        r->pipeline = sent > PIPELINE_DEFAULT ? PIPELINE_DEFAULT : (uint32_t)sent;
+        r->pipeline += r->pipeline == 0;
+    }
+    s->slices = r->pipeline;
 }
 
 static NRT_STATUS fill(struct sched *s, const struct sched_request *r, struct err *err)
@@ -243,6 +262,8 @@ static NRT_STATUS fill(struct sched *s, const struct sched_request *r, struct er
         return err_set(err, NRT_INVALID, "slots %u; with %u slices a ring needs %u", s->req.slots,
                        s->req.slices, s->req.slices + 1);
     st = take_counts(s, r, err);
+    if (!st)
+        set_pipeline(s);
     if (!st && sched_op_varies(r->op))
         st = check_table(s, err);
     if (!st && (r->op == SCHED_PERMUTE || r->op == SCHED_SENDRECV))

@@ -117,7 +117,8 @@ struct sched_request {
     uint32_t slots;    /* K */
     uint32_t slices;   /* S; K >= S + 1 */
     uint32_t chunk_bytes;
-    uint32_t pipeline; /* SCHED_HIER: slices of the message in flight; default 3 */
+    uint32_t
+        pipeline; /* SCHED_HIER: slices of the message in flight; default 3, fewer when short */
 };
 
 /* ---- steps ---- */

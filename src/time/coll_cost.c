@@ -24,11 +24,70 @@ static struct topo_place place_of(const struct topo_group *g, uint32_t rank)
     return topo_world_place(&g->world, g->rank[rank]);
 }
 
-unsigned cost_hops(const struct costs *c, uint32_t from, uint32_t to)
+/* Of a rank of a node, by its place there. */
+static unsigned die_of(const struct costs *c, uint32_t y)
+{
+    return c->g->layout.core[y] * c->rates->dies / topo_world_chip_cores(&c->g->world);
+}
+
+/* Ranks of a chip that a hop of the cycle goes on by; 0: there is no cycle in a node. */
+static unsigned cycle_stride(const struct costs *c)
+{
+    const struct sched_request *req = sched_request_of(c->s);
+
+    switch (req->alg == SCHED_HIER ? req->intra : req->alg) {
+    case SCHED_RING:
+    case SCHED_FLAT_RING:
+    case SCHED_PAIRS:
+        return 1;
+    case SCHED_KANGARING:
+        return c->g->layout.members;
+    default:
+        return 0;
+    }
+}
+
+/* One rank is walked for all that do the same, but of the hops of a cycle some stay on a die, some
+ * go to the other and some to the next chip: the part of a chip's that go to the other. */
+static double crossing_hops(const struct costs *c, uint32_t chip, unsigned stride)
+{
+    const struct topo_layout *l = &c->g->layout;
+    const uint32_t *at = &l->at[(size_t)chip * l->chip_ranks];
+    unsigned hops = 0, crossing = 0;
+
+    for (uint32_t i = 0; i < l->chip_ranks; i += stride, hops++)
+        if (i + stride < l->chip_ranks || l->chips == 1)
+            crossing += die_of(c, at[i]) != die_of(c, at[(i + stride) % l->chip_ranks]);
+    return (double)crossing / hops;
+}
+
+/* How much of the way to the other die a signal between two ranks of a chip has. */
+static double die_way(const struct costs *c, uint32_t from, uint32_t to)
+{
+    const struct topo_layout *l = &c->g->layout;
+    uint32_t a = c->g->index[from], b = c->g->index[to];
+    unsigned stride = cycle_stride(c), apart;
+
+    if (c->rates->dies < 2)
+        return 0;
+    apart = l->local[a] > l->local[b] ? l->local[a] - l->local[b] : l->local[b] - l->local[a];
+    if (stride && apart == stride)
+        return crossing_hops(c, l->chip[a], stride);
+    return die_of(c, a) != die_of(c, b);
+}
+
+double cost_way(struct costs *c, uint32_t from, uint32_t to)
 {
     struct topo_place a = place_of(c->g, from), b = place_of(c->g, to);
 
-    return a.node == b.node ? topo_distance(&c->g->world.fabric, a.chip, b.chip) : 0;
+    if (a.node != b.node)
+        return 0;
+    if (a.chip == b.chip) {
+        double part = die_way(c, from, to);
+
+        return part > 0 ? part * cost_rate(c, TIME_RATE_DIE, 0) : 0;
+    }
+    return topo_distance(&c->g->world.fabric, a.chip, b.chip) * cost_rate(c, TIME_RATE_HOP, 0);
 }
 
 static void worse(double *ns, enum time_part *part, double other, enum time_part blame)

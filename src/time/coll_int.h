@@ -77,8 +77,9 @@ double cost_transfer(struct costs *c, uint32_t rank, uint32_t channel, struct lo
 /* What a transfer takes of the rank's DMA engines if it is spread evenly over all of them. */
 double cost_engines(struct costs *c, const struct sched_step *step);
 double cost_send(struct costs *c, const struct sched_step *step); /* the same of an interface */
-/* Chips that a signal passes: links between two ranks of a node. */
-unsigned cost_hops(const struct costs *c, uint32_t from, uint32_t to);
+/* Of a signal between two ranks of a node, what the links take that it passes, or the way to the
+ * chip's other die. */
+double cost_way(struct costs *c, uint32_t from, uint32_t to);
 
 /* ---- what one rank moves (coll_moves.c) ---- */
 

@@ -8,6 +8,7 @@
 
 struct chip_rates {
     double engine_gbps, engines, hbm_gbps;
+    unsigned dies;
 };
 
 struct link_rates {
@@ -65,6 +66,7 @@ void time_rates_find(const struct topo_group *g, struct time_rates *ret)
     for (int i = 0; i < TIME_RATE_COUNT; i++)
         ret->value[i] = i < TIME_RATE_FITTED_END ? fitted_rates[gen][i] : NAN;
     ret->spread = rate_spread[gen];
+    ret->dies = chip->dies;
     ret->value[TIME_RATE_ENGINE_GBPS] = chip->engine_gbps;
     ret->value[TIME_RATE_ENGINES] = chip->engines;
     ret->value[TIME_RATE_HBM_GBPS] = chip->hbm_gbps;

@@ -49,14 +49,12 @@ static void transfer(struct walk *w, struct sequencer *q, const struct sched_ste
 static void signal(struct walk *w, struct sequencer *q, const struct sched_step *step)
 {
     struct moment at;
-    unsigned hops = cost_hops(&w->c, q->rank, step->peer);
 
     issue(w, q);
     at = q->now;
     moment_max(&at, &q->done);
     moment_add(&at, TIME_PART_LATENCY,
-               cost_rate(&w->c, TIME_RATE_SIGNAL, 0) +
-                   (hops ? hops * cost_rate(&w->c, TIME_RATE_HOP, 0) : 0));
+               cost_rate(&w->c, TIME_RATE_SIGNAL, 0) + cost_way(&w->c, q->rank, step->peer));
     w->memory &= match_signal(w->match, q->id, step->sem, step->peer, &at);
 }
 

@@ -36,6 +36,7 @@ enum time_rate {
     TIME_RATE_RESTART,                            /* ns */
     TIME_RATE_SIGNAL,                             /* ns */
     TIME_RATE_HOP,                                /* ns */
+    TIME_RATE_DIE,                                /* ns */
     TIME_RATE_NET,                                /* ns */
     TIME_RATE_CYCLE,                              /* part of a rank's engines */
     TIME_RATE_MESH,                               /* part of a rank's engines */
@@ -59,6 +60,7 @@ struct time_rates {
     double value[TIME_RATE_COUNT];
     double spread; /* predictions of this generation were within a factor of this of two thirds of
                     * the measurements that nothing was fitted to; NAN: no measurement */
+    unsigned dies; /* of a chip, each with as many of its cores; 0 is 1 */
 };
 void time_rates_find(const struct topo_group *g, struct time_rates *ret);
 const char *time_rate_name(enum time_rate rate); /* "launch_ns", ..., "nic_gbps"; never NULL */

@@ -7,8 +7,8 @@ import json
 import sys
 
 GENS = ('v2', 'v3', 'v4')
-PARAMETERS = ('launch_ns', 'issue_ns', 'dma_start_ns', 'restart_ns', 'signal_ns', 'hop_ns', 'net_ns',
-              'cycle_share', 'mesh_share', 'reduce_efficiency', 'hbm_efficiency', 'link_efficiency',
+PARAMETERS = ('launch_ns', 'issue_ns', 'dma_start_ns', 'restart_ns', 'signal_ns', 'hop_ns', 'die_ns',
+              'net_ns', 'cycle_share', 'mesh_share', 'reduce_efficiency', 'hbm_efficiency', 'link_efficiency',
               'net_efficiency')
 GIB = 2 ** 30 / 1e9
 
@@ -33,8 +33,8 @@ def gb_per_s(v, unit):
 def chip_row(chip):
     engine = gb_per_s(*value(chip, 'dma_engine_bandwidth'))
     hbm = gb_per_s(*value(chip, 'hbm_bandwidth')) / chip['hbm_stacks']['value']
-    return '{%s, %s, %s}' % (number(engine), number(chip['dma_engines_per_core']['value']),
-                             number(hbm))
+    return '{%s, %s, %s, %d}' % (number(engine), number(chip['dma_engines_per_core']['value']), number(hbm),
+                                 value(chip, 'dies')[0] or 1)
 
 
 def links(inst):

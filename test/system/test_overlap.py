@@ -4,7 +4,9 @@
 itself), the order of the predicted times is the documented one, and the timelines show compute, collectives, their
 steps and the links that these go over apart.
 
-    test_overlap.py <overlap.py> <build>
+    test_overlap.py <overlap.py> <build> [shifts]
+
+shifts: instead, four layers whose weights are gathered 0, 1 and 2 layers early.
 """
 import os
 import re
@@ -18,6 +20,7 @@ import pftrace  # noqa: E402
 from proves import proves  # noqa: E402
 
 LAYERS, RANKS = 2, 4
+ROW = re.compile(r"^(.*\S) +[0-9.]+ +([0-9.]+) +([0-9]+)%$", re.M)
 ENGINES = {"pe", "act", "dve", "pool", "sp"}
 
 
@@ -104,20 +107,63 @@ def links(path):
     assert any(s.categories == ["link"] for s in t.slices)
 
 
-def main():
+def example(keep, *options):
+    """Its text, and the (name, device us, hidden per cent) of each row."""
+    p = subprocess.run([sys.executable, sys.argv[1], sys.argv[2], "--times", "1", "--chips", str(RANKS), "--keep", keep,
+                        *options], capture_output=True, text=True)
+    print(p.stdout, p.stderr, sep="\n")
+    assert p.returncode == 0
+    return p.stdout, [(name, float(us), int(hidden)) for name, us, hidden in ROW.findall(p.stdout)]
+
+
+def of_name(colls, name):
+    return sorted((c for c in colls if c.name == name), key=lambda c: c.start)
+
+
+def shifted(path, layers, shift):
+    """Of every rank: a layer has two all_gathers (of weights), then two all_reduces. The weights of layer l are asked for
+    when layer l - shift begins, so not before its predecessor's last all_reduce is over; if shift is not 0, before that
+    of layer l - 1 is. The gradient of layer l is sent behind the last all_reduce of layer l + shift."""
+    t = pftrace.read(path)
+    for r in range(RANKS):
+        colls = last_execution([s for s in t.slices if s.categories == ["collective"] and
+                                rank_of(t, s) == "overlap, rank %d of %d" % (r, RANKS)])
+        gathers, reduces, scatters = (of_name(colls, n) for n in ("all_gather", "all_reduce", "reduce_scatter"))
+        assert (len(gathers), len(reduces), len(scatters)) == (2 * layers, 2 * layers, layers)
+        for l in range(1, layers):
+            if l > shift:
+                assert gathers[2 * l].start >= reduces[2 * (l - shift) - 1].end, (r, l, shift)
+            if shift:
+                assert gathers[2 * l].start < reduces[2 * l - 1].end, (r, l, shift)
+        for l in range(layers - shift):
+            assert scatters[l].start >= reduces[2 * (l + shift) + 1].start, (r, l, shift)
+
+
+def shifts():
+    """The example itself compares all results with NumPy."""
     with tempfile.TemporaryDirectory() as keep:
-        p = subprocess.run([sys.executable, sys.argv[1], sys.argv[2], "--layers", str(LAYERS), "--times", "1", "--chips", str(RANKS), "--keep",
-                            keep],
-                           capture_output=True, text=True)
-        print(p.stdout, p.stderr, sep="\n")
-        assert p.returncode == 0
-        rows = re.findall(r"^(.*\S) +[0-9.]+ +([0-9.]+) +([0-9]+)%$", p.stdout, re.M)
+        out, rows = example(keep, "--shifts", "--layers", "4")
+        assert len(rows) == 3 and "4 layers" in out
+        us, hidden = [r[1] for r in rows], [r[2] for r in rows]
+        assert us[0] > us[1] and us[0] > us[2], "early weights, late gradients"
+        assert 0 < hidden[0] < min(hidden[1:]) and max(hidden) < 100
+        assert "the order is the documented one" in out
+        for s in range(3):
+            shifted(os.path.join(keep, "shift-%d.pftrace" % s), 4, s)
+
+
+def main():
+    if sys.argv[3:] == ["shifts"]:
+        shifts()
+        return
+    with tempfile.TemporaryDirectory() as keep:
+        out, rows = example(keep, "--layers", str(LAYERS))
         assert len(rows) == 6
-        us = [float(r[1]) for r in rows]
+        us = [r[1] for r in rows]
         assert us[0] > us[1] > us[2], "one stream, two, and with packets"
         assert us[3] > us[4] and us[3] > us[5], "early weights, late gradients"
-        assert all(0 < int(r[2]) < 100 for r in rows)
-        assert "the order is the documented one" in p.stdout
+        assert all(0 < r[2] < 100 for r in rows)
+        assert "the order is the documented one" in out
         timeline(os.path.join(keep, "one-stream.pftrace"), 0, 1)
         timeline(os.path.join(keep, "two-streams.pftrace"), 1, 1)
         timeline(os.path.join(keep, "two-streams-packets.pftrace"), 1, 1)

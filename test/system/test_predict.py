@@ -75,11 +75,15 @@ class Output(unittest.TestCase):
                      ['--op', 'all_reduce', '--set', 'speed=1'], ['--op', 'all_reduce', '--set', 'hop_ns'],
                      ['--op', 'all_reduce', '--set', 'hbm_gbps=0'], ['--op', 'all_reduce', '--alg', 'best'],
                      ['--op', 'all_reduce', '--instance', 'trn9'], ['--op', 'all_reduce', '--nodes', '0'],
+                     ['--op', 'all_reduce', '--cores', ''], ['--op', 'all_reduce', '--cores', '0,'],
+                     ['--op', 'all_reduce', '--cores', '0;1'], ['--op', 'all_reduce', '--cores', '0,-1'],
+                     ['--op', 'all_reduce', '--cores', '0,1', '--ranks', '3'],
                      ['--op', 'all_reduce', '--ranks', '3', '--nodes', '2'], ['--op', 'all_reduce', 'x']):
             rc, out, err = run(*args)
             self.assertEqual((rc, out), (2, ''), args)
             self.assertTrue(err, args)
-        for args in (['--op', 'all_reduce', '--ranks', '65'], ['--op', 'all_gather', '--alg', 'mesh_one'],
+        for args in (['--op', 'all_reduce', '--ranks', '65'], ['--op', 'all_reduce', '--cores', '0,64'],
+                     ['--op', 'all_reduce', '--cores', '3,3'], ['--op', 'all_gather', '--alg', 'mesh_one'],
                      ['--op', 'all_reduce', '--instance', 'inf2.xlarge', '--nodes', '2']):
             rc, _, err = run(*args)
             self.assertEqual(rc, 1, args)
@@ -105,15 +109,32 @@ class Measurements(unittest.TestCase):
             bench_model.fill(TOOL, t)
 
     def test_rows_that_nothing_was_fitted_to(self):
-        """The goal is met where the instance is named, and over all tables that do not contradict
-        themselves; over all rows the error is what the page says."""
+        """The goal is met over all rows, without the stalls that the one table shows by itself."""
         named = bench_model.tested(self.tables, lambda t: not t.assumed and not t.base)
         self.assertGreaterEqual(len(named), 60)
         self.assertLess(bench_model.geometric(named), 0.15)
         orderly = bench_model.tested(self.tables, lambda t: not t.disorder)
         self.assertGreaterEqual(len(orderly), 200)
         self.assertLess(bench_model.geometric(orderly), 0.25)
-        self.assertLess(bench_model.geometric(bench_model.tested(self.tables)), 0.35)
+        self.assertLess(bench_model.geometric(bench_model.tested(self.tables)), 0.25)
+
+    def test_stalls(self):
+        """A table by hand of means over 5, with stalls of 1000 us; and one whose times are whole multiples of
+        nothing. The published table that has them has at most 5, and none of its rows is below nothing then."""
+        def table(times):
+            rows = [{'size_B': 8 << i, 'time_us': us} for i, us in enumerate(times)]
+            return bench_model.Table({'id': 'by hand', 'op': 'all_reduce', 'ranks': 2, 'nodes': 1, 'iters': 5,
+                                      'rows': rows}, {'use': 'test', 'instance': TRN2})
+        stalls = [0, 1, 0, 3, 2, 5, 4, 0, 1]
+        found = table([60 + i + 200 * k for i, k in enumerate(stalls)])
+        self.assertAlmostEqual(found.stall_us, 200, delta=3)
+        self.assertEqual([r.stalls for r in found.rows], stalls)
+        self.assertTrue(all(45 < r.steady() < 85 for r in found.rows))
+        none = table([60, 290, 111, 777, 512, 1060, 905, 170, 333])
+        self.assertEqual((none.stall_us, none.rows[3].steady()), (0, 777))
+        published = [t for t in self.tables if t.stall_us]
+        self.assertEqual([t.id for t in published], ['awsome-allr-2node-fp32'])
+        self.assertTrue(all(0 <= r.stalls <= 5 and r.steady() > 0 for t in published for r in t.rows))
 
     def test_nearest(self):
         """Of rows by hand: 8 and 2 contradict each other, and anything from 2 to 8 for both costs a factor of 4; the
@@ -208,6 +229,13 @@ class Documented(unittest.TestCase):
         """trn1n has twice the links and interfaces of trn1."""
         a, b = (times('all_reduce', '1G', instance=i, nodes=2) for i in ('trn1n.32xlarge', 'trn1.32xlarge'))
         self.assertLess(a[1 << 30], b[1 << 30])
+
+    def test_dies(self):
+        """Two ranks on one die were measured faster than on two, at three sizes."""
+        near, far = (times('sendrecv', '4K,1M,256M', instance='trn2.3xlarge', lnc=1, cores=c)
+                     for c in ((0, 1), (0, 4)))
+        for size in near:
+            self.assertLess(near[size], far[size], size)
 
     def test_many_ranks(self):
         got = times('all_reduce', '1K:1G:32', nodes=1024)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,6 +37,43 @@ struct topo_pair *group_pairs(uint32_t n)
     return pairs;
 }
 
+bool group_cores(const char *command, const char *text, struct group_place *ret)
+{
+    char *rest = (char *)text;
+
+    for (ret->core_count = 0; ret->core_count < GROUP_CORES_MAX; rest++) {
+        unsigned long core = *rest >= '0' && *rest <= '9' ? strtoul(rest, &rest, 10) : ULONG_MAX;
+
+        if (core > UINT32_MAX - 1 || (*rest && *rest != ','))
+            break;
+        ret->core[ret->core_count++] = (uint32_t)core;
+        if (!*rest)
+            return true;
+    }
+    fprintf(stderr, "%s: --cores wants logical cores, A,B,..., not \"%s\"\n", command, text);
+    return false;
+}
+
+/* The group of the cores that the place names, of every node. */
+static NRT_STATUS group_of_cores(const struct group_place *p, const struct topo_world *world,
+                                 struct topo_group *ret, struct err *err)
+{
+    uint32_t cores = world->ranks / world->nodes, n = 0;
+    uint32_t *list = calloc((size_t)world->nodes * p->core_count, sizeof(*list));
+    NRT_STATUS st = list ? NRT_SUCCESS : err_set(err, NRT_RESOURCE, "no memory for a group");
+
+    for (uint32_t node = 0; node < world->nodes && !st; node++)
+        for (uint32_t i = 0; i < p->core_count && !st; i++) {
+            if (p->core[i] >= cores)
+                st = err_set(err, NRT_INVALID, "core %u: a node has %u", p->core[i], cores);
+            list[n++] = node * cores + p->core[i];
+        }
+    if (!st)
+        st = topo_group_init(ret, world, list, n, err);
+    free(list);
+    return st;
+}
+
 int group_open(const char *command, const struct group_place *p, struct topo_world *world,
                struct topo_group *ret)
 {
@@ -48,6 +86,11 @@ int group_open(const char *command, const struct group_place *p, struct topo_wor
         fprintf(stderr, "%s: unknown instance type \"%s\"\n", command, p->instance);
         return EXIT_USAGE;
     }
+    if (p->core_count && p->ranks && p->ranks != p->core_count * p->nodes) {
+        fprintf(stderr, "%s: %" PRIu64 " ranks on %u cores of %" PRIu64 " nodes\n", command,
+                p->ranks, p->core_count, p->nodes);
+        return EXIT_USAGE;
+    }
     if (p->ranks % servers) {
         fprintf(stderr, "%s: %" PRIu64 " ranks do not divide over %" PRIu64 " %s\n", command,
                 p->ranks, servers, p->servers == 1 ? "nodes" : "servers");
@@ -55,8 +98,10 @@ int group_open(const char *command, const struct group_place *p, struct topo_wor
     }
     if (topo_fabric_init(&fabric, type, (unsigned)p->servers, &err) != NRT_SUCCESS ||
         topo_world_init(world, &fabric, p->lnc ? (unsigned)p->lnc : type->lnc_default,
-                        (uint32_t)p->nodes, (uint32_t)(p->ranks / servers), &err) != NRT_SUCCESS ||
-        topo_group_init(ret, world, NULL, 0, &err) != NRT_SUCCESS) {
+                        (uint32_t)p->nodes, p->core_count ? 0 : (uint32_t)(p->ranks / servers),
+                        &err) != NRT_SUCCESS ||
+        (p->core_count ? group_of_cores(p, world, ret, &err)
+                       : topo_group_init(ret, world, NULL, 0, &err)) != NRT_SUCCESS) {
         fprintf(stderr, "%s: %s\n", command, err.text);
         return EXIT_FAILED;
     }

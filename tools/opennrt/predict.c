@@ -26,6 +26,7 @@ static void help(FILE *to)
         "      --instance TYPE   of the nodes (default trn2.48xlarge)\n"
         "      --nodes N         nodes (default 1)\n"
         "      --ranks N         ranks in all (default: every core of every node)\n"
+        "      --cores LIST      logical cores of every node that have ranks, A,B,...\n"
         "      --servers N       servers that NeuronLink joins to one node (default 1)\n"
         "      --lnc N           logical core size (default: of the type)\n"
         "      --sizes LIST      bytes of the larger side: A,B,..., or A:B[:F], from A to B by\n"
@@ -296,14 +297,21 @@ static bool set_take(const char *text, struct job *job)
     return true;
 }
 
-static const struct option options[] = {
-    {"op", required_argument, NULL, 'o'},    {"instance", required_argument, NULL, 'i'},
-    {"nodes", required_argument, NULL, 'N'}, {"ranks", required_argument, NULL, 'n'},
-    {"lnc", required_argument, NULL, 'l'},   {"servers", required_argument, NULL, 'S'},
-    {"sizes", required_argument, NULL, 's'}, {"dtype", required_argument, NULL, 'd'},
-    {"alg", required_argument, NULL, 'a'},   {"set", required_argument, NULL, '='},
-    {"parts", no_argument, NULL, 'p'},       {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+static const struct option options[] = {{"op", required_argument, NULL, 'o'},
+                                        {"instance", required_argument, NULL, 'i'},
+                                        {"nodes", required_argument, NULL, 'N'},
+                                        {"ranks", required_argument, NULL, 'n'},
+                                        {"lnc", required_argument, NULL, 'l'},
+                                        {"servers", required_argument, NULL, 'S'},
+                                        {"cores", required_argument, NULL, 'c'},
+                                        {"sizes", required_argument, NULL, 's'},
+                                        {"dtype", required_argument, NULL, 'd'},
+                                        {"alg", required_argument, NULL, 'a'},
+                                        {"set", required_argument, NULL, '='},
+                                        {"parts", no_argument, NULL, 'p'},
+                                        {"json", no_argument, NULL, 'j'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
 
 /* One option; false: wrong, and said so. */
 static bool option_take(struct job *job, int c, const char *arg)
@@ -324,6 +332,8 @@ static bool option_take(struct job *job, int c, const char *arg)
         return number("ranks", arg, TOPO_MAX_RANKS, &job->place.ranks);
     case 'l':
         return number("lnc", arg, 2, &job->place.lnc);
+    case 'c':
+        return group_cores("opennrt predict", arg, &job->place);
     case 'S':
         return number("servers", arg, TOPO_MAX_CHIPS, &job->place.servers);
     case 's':

@@ -112,6 +112,30 @@ static void hops_count(void **state)
     topo_group_fini(&p.group);
 }
 
+/* The other die of a chip is as far for the handshake and for the data. trn2.3xlarge has cores 0 to
+ * 3 on one and 4 to 7 on the other; at LNC 2 these are 0 and 1, 2 and 3. */
+static void dies_are_apart(void **state)
+{
+    static const struct {
+        unsigned lnc;
+        uint32_t core[2];
+        double ns;
+    } of[] = {{1, {0, 1}, 0},   {1, {0, 3}, 0}, {1, {3, 4}, 200},
+              {1, {0, 7}, 200}, {2, {0, 1}, 0}, {2, {1, 2}, 200}};
+    struct time_rates r = free_rates();
+    struct place p;
+
+    (void)state;
+    r.value[TIME_RATE_DIE] = 100;
+    for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++)
+        for (r.dies = 1; r.dies <= 2; r.dies++) {
+            place_open(&p, "trn2.3xlarge", of[i].lnc, 1, 0, of[i].core, 2);
+            assert_near(ask(&p, SCHED_ALL_GATHER, SCHED_RING, 8192, &r).time.ns,
+                        r.dies == 1 ? 0 : of[i].ns);
+            topo_group_fini(&p.group);
+        }
+}
+
 /* The duplicated first write of an all_gather reads C like a copy, a reduction of two sources 2C.
  * Engines of both cores work at LNC 2; a cycle has its part of them. */
 static void engines_move_bytes(void **state)
@@ -220,6 +244,29 @@ static void interfaces_are_shared(void **state)
     place_open(&p, "trn2.48xlarge", 2, 2, 0, NULL, 0);
     assert_near(ask(&p, SCHED_ALL_GATHER, SCHED_RDH, 128 << 20, &r).time.part_ns[TIME_PART_NIC],
                 c / 6.25);
+    topo_group_fini(&p.group);
+}
+
+/* A mesh of two nodes crosses the network twice (all_gather: once), and so does every slice of it:
+ * there is one until a rank sends two slots of 1 MiB, three from three on. */
+static void short_messages_are_not_cut(void **state)
+{
+    static const struct {
+        uint64_t each; /* bytes that a rank sends between nodes */
+        double slices;
+    } of[] = {{4, 1}, {1 << 20, 1}, {(2 << 20) - 64, 1}, {2 << 20, 2}, {3 << 20, 3}};
+    struct time_rates r = free_rates();
+    struct place p;
+
+    (void)state;
+    r.value[TIME_RATE_NET] = 15000;
+    place_open(&p, "trn2.48xlarge", 2, 2, 0, NULL, 0);
+    for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        assert_near(ask(&p, SCHED_ALL_REDUCE, SCHED_MESH, of[i].each * 64, &r).time.ns,
+                    2 * 15000 * of[i].slices);
+        assert_near(ask(&p, SCHED_ALL_GATHER, SCHED_MESH, of[i].each * 64, &r).time.ns,
+                    15000 * of[i].slices);
+    }
     topo_group_fini(&p.group);
 }
 
@@ -409,11 +456,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(latencies_add_up),
         cmocka_unit_test(hops_count),
+        cmocka_unit_test(dies_are_apart),
         cmocka_unit_test(engines_move_bytes),
         cmocka_unit_test(hbm_touches_as_documented),
         cmocka_unit_test(links_are_shared),
         cmocka_unit_test(mesh_crowds_links),
         cmocka_unit_test(interfaces_are_shared),
+        cmocka_unit_test(short_messages_are_not_cut),
         cmocka_unit_test(unknown_costs_are_named),
         cmocka_unit_test(only_staged_schedules),
         cmocka_unit_test(all_algorithms),
