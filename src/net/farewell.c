@@ -18,7 +18,6 @@
 #include "run/run.h"
 
 enum { OWN_FAREWELL, OWN_ANSWER };
-#define FAREWELL_NS UINT64_C(5000000000)
 #define ANSWER_NS   UINT64_C(200000000)
 #define AGAIN_NS    UINT64_C(100000000) /* between two farewells to one peer */
 #define PAUSE_NS    50000               /* between two looks at the answers */
@@ -198,7 +197,7 @@ static void farewells_repeat(struct net_link *l, bool *said)
  * endpoint now would lose it. */
 void link_farewell(struct net_link *l)
 {
-    uint64_t start = run_now_ns(), end = start + FAREWELL_NS, again = start + AGAIN_NS;
+    uint64_t start = run_now_ns(), end = start + l->farewell_ns, again = start + AGAIN_NS;
     struct timespec pause = {.tv_nsec = PAUSE_NS};
     bool *said = mem_calloc(l->world, sizeof(*said)), waits = said != NULL;
 

@@ -481,6 +481,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
     l->log = cfg->log;
     l->rank = cfg->rank;
     l->world = cfg->world;
+    l->farewell_ns = cfg->farewell_ns != 0 ? cfg->farewell_ns : FAREWELL_NS;
     l->peers = mem_calloc(cfg->world, sizeof(*l->peers));
     if (cfg->world > NET_WORLD_MAX)
         st = err_set(&why, NRT_INVALID, "a world of %u ranks", cfg->world);

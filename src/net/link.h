@@ -37,7 +37,8 @@ struct net_link_config {
                              none: its creator's */
     /* Whose threads serve it; it outlives the link. NULL: one of its own. */
     struct net_servers *servers;
-    struct log *log; /* may be NULL */
+    uint64_t farewell_ns; /* limit of a net_link_close; 0: five seconds */
+    struct log *log;      /* may be NULL */
 };
 
 struct net_link_counters {
@@ -52,7 +53,7 @@ struct net_link_counters {
 NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **ret, struct err *err);
 /* Says farewell to the ranks that it has had to do with, and waits until they have everything that
  * was sent to them or say farewell, too; not for those that are lost or cannot be reached any more,
- * and no longer than five seconds. Then cancels what is under way. NULL is fine. */
+ * and no longer than the limit. Then cancels what is under way. NULL is fine. */
 void net_link_close(struct net_link *l);
 /* Something has failed: closing does not wait for anybody. */
 void net_link_give_up(struct net_link *l);

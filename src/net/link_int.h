@@ -41,6 +41,8 @@ struct net_request {
     struct err failure;
 };
 
+#define FAREWELL_NS UINT64_C(5000000000) /* where net_link_config says nothing else */
+
 /* Why messages fail: this rank's endpoint has gone, or the peer's. */
 #define LINK_STOP_TEXT  "the endpoint was closed, because a peer stopped in the middle of a message"
 #define LINK_MOVED_TEXT "it has another endpoint since the communicator was opened"
@@ -98,6 +100,7 @@ struct net_link {
     uint32_t endpoints;          /* how many it has had */
     uint32_t oldest;             /* number of the first communicator that uses the endpoint */
     bool hurry;                  /* no farewell */
+    uint64_t farewell_ns;        /* limit of one */
     bool leaves;                 /* says farewell itself: it receives nothing more */
     bool owes;                   /* some peer is owed an answer */
     uint32_t group_free;         /* lowest number of a communicator that was never held */

@@ -141,6 +141,13 @@ bool runner_tell(struct runner_proc *p, const char *line)
     return dprintf(p->to, "%s\n", line) > 0;
 }
 
+bool runner_peek(const struct runner_proc *p, int timeout_ms)
+{
+    struct pollfd pfd = {.fd = p->from, .events = POLLIN};
+
+    return p->len > 0 || poll(&pfd, 1, timeout_ms) > 0;
+}
+
 bool runner_line(struct runner_proc *p, char *buf, size_t size, int timeout_ms)
 {
     long long end = now_ms() + timeout_ms;

@@ -55,6 +55,8 @@ bool runner_start_program(struct runner_proc *p, const char *const *argv, const 
 bool runner_tell(struct runner_proc *p, const char *line);
 /* Next line of its output without the newline; false at its end or after timeout_ms. */
 bool runner_line(struct runner_proc *p, char *buf, size_t size, int timeout_ms);
+/* Whether there is something to read, or its end, within timeout_ms. */
+bool runner_peek(const struct runner_proc *p, int timeout_ms);
 /* Reads lines until one equals line; others go to stderr. */
 bool runner_expect(struct runner_proc *p, const char *line, int timeout_ms);
 void runner_kill(struct runner_proc *p, int sig);

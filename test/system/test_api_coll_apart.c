@@ -17,6 +17,7 @@
 
 #include "api_support.h"
 #include "base/fault.h"
+#include "coll_limit.h"
 #include "coll_ranks.h"
 #include "models.h"
 #include "proves.h"
@@ -277,17 +278,19 @@ static void a_load_that_waits_holds_up_nothing_else(void **state)
 static const struct part big_table[] = {
     {300, {0, 1, ALL}, 0}, {16, {1, 0, ALL}, 0}, {70000, {0, 1, ALL}, 1}, {5, {0, 1, ALL}, 0}};
 
-/* rank nth: loads when told, with the nth allocation of the load failing (0: none); says the status
- * and whether the allocation was asked for at all, until it hears "end". */
+/* argv: rank, limit of its loads in ms. Loads when told, with the nth allocation of the load
+ * failing (0: none); says the status and how many allocations were asked for, until it hears "end".
+ */
 static int load_helper(int argc, char **argv)
 {
     uint32_t rank = (uint32_t)atoi(argv[1]);
     struct bytes f = parts_neff(big_table, 4, rank);
     char line[64];
 
-    if (argc < 2 || nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS ||
+    if (argc < 3 || nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS ||
         nrt_build_global_comm(0, rank, 2) != NRT_SUCCESS)
         return 1;
+    coll_limit((uint32_t)atoi(argv[2]));
     runner_say("ready");
     while (runner_hear(line, sizeof(line)) && strcmp(line, "end") != 0) {
         uint64_t nth = strtoull(line, NULL, 10);
@@ -311,7 +314,10 @@ static int load_helper(int argc, char **argv)
     return 0;
 }
 
-static void loaders_start(struct runner_proc *p)
+#define NO_LIMIT "3600000" /* the test's own comes first */
+#define WHILE_MS 300
+
+static void loaders_start(struct runner_proc *p, const char *limit_ms)
 {
     coll_root_env();
     for (unsigned r = 0; r < 2; r++) {
@@ -319,9 +325,10 @@ static void loaders_start(struct runner_proc *p)
 
         snprintf(rank, sizeof(rank), "%u", r);
         snprintf(cores, sizeof(cores), "NEURON_RT_VISIBLE_CORES=%u", r);
-        assert_true(runner_start(
-            &p[r], "load", (const char *[]){rank, NULL},
-            (const char *[]){cores, "NEURON_RT_NUM_CORES", "OPENNRT_JOIN_TIMEOUT=5", NULL}));
+        assert_true(
+            runner_start(&p[r], "load", (const char *[]){rank, limit_ms, NULL},
+                         (const char *[]){cores, "NEURON_RT_NUM_CORES", "OPENNRT_JOIN_TIMEOUT",
+                                          "NEURON_RT_EXEC_TIMEOUT=1", NULL}));
     }
     for (unsigned r = 0; r < 2; r++)
         assert_true(runner_expect(&p[r], "ready", RUNNER_WAIT_MS));
@@ -341,22 +348,34 @@ static NRT_STATUS loader_says(struct runner_proc *p, uint64_t *ret_count)
 }
 
 /* Both load, and the nth allocation of it fails at rank `poor` (0: none); count: how many it had.
- */
-static void loaders_load(struct runner_proc *p, unsigned poor, uint64_t nth, NRT_STATUS st[2],
+ * Where the poor one has failed and the other one does not say anything for a while, it may wait
+ * for what the poor one has not sent, without a limit: so that one is ended. How long the while is
+ * decides only which of two right ends is seen. False: a rank was ended. */
+static bool loaders_load(struct runner_proc *p, unsigned poor, uint64_t nth, NRT_STATUS st[2],
                          uint64_t *ret_count)
 {
+    unsigned other = 1 - poor;
+    bool both = true;
     char text[24];
 
     snprintf(text, sizeof(text), "%llu", (unsigned long long)nth);
     for (unsigned r = 0; r < 2; r++)
         assert_true(runner_tell(&p[r], r == poor ? text : "0"));
-    for (unsigned r = 0; r < 2; r++)
-        st[r] = loader_says(&p[r], r == poor ? ret_count : NULL);
+    st[poor] = loader_says(&p[poor], ret_count);
+    if (st[poor] && !runner_peek(&p[other], WHILE_MS)) {
+        runner_kill(&p[poor], SIGKILL);
+        (void)runner_wait(&p[poor], RUNNER_WAIT_MS);
+        both = false;
+    }
+    st[other] = loader_says(&p[other], NULL);
+    return both;
 }
 
 static void loaders_end(struct runner_proc *p)
 {
     for (unsigned r = 0; r < 2; r++) {
+        if (p[r].pid == 0) /* ended already */
+            continue;
         assert_true(runner_tell(&p[r], "end"));
         assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), 0);
     }
@@ -364,9 +383,10 @@ static void loaders_end(struct runner_proc *p)
 }
 
 /* What the rank without memory and the other one return: both fail, or none does. The other one
- * has the poor one's words where that could still speak; else it names who has not come, or who has
- * been lost. Where it was the root that lacked memory, the job is over: each returns what it hears
- * of first, that or that the other one has gone. */
+ * has the poor one's words where that could still speak; else it names who has been lost, or both
+ * wait for each other, the poor one a call further on, which ends at a limit of its own. Where it
+ * was the root that lacked memory, the job is over: each returns what it hears of first, that or
+ * that the other one has gone. */
 static bool ends_are_right(unsigned poor, const NRT_STATUS st[2])
 {
     NRT_STATUS mine = st[poor], other = st[1 - poor];
@@ -387,38 +407,40 @@ static bool ends_are_right(unsigned poor, const NRT_STATUS st[2])
 static void host_memory_runs_out_anywhere_in_a_load(void **state)
 {
     struct runner_proc p[2];
-    unsigned failed = 0, late = 0, over = 0;
+    unsigned failed = 0, mute = 0, over = 0;
     uint64_t count;
     NRT_STATUS st[2];
 
-    loaders_start(p);
+    loaders_start(p, NO_LIMIT);
     for (unsigned poor = 0; poor < 2; poor++) {
-        loaders_load(p, 1 - poor, 0, st, NULL); /* once for what a process takes only once */
-        loaders_load(p, poor, 0, st, &count);
+        (void)loaders_load(p, 1 - poor, 0, st, NULL); /* once for what a process takes only once */
+        (void)loaders_load(p, poor, 0, st, &count);
         assert_true(st[0] == NRT_SUCCESS && st[1] == NRT_SUCCESS && count > 50);
         for (uint64_t nth = 1 + draw(64); nth <= count;
              nth += 1 + draw(nth + 16 > count ? 4 : 80)) {
+            bool both;
+
             api_log_clear();
-            loaders_load(p, poor, nth, st, NULL);
+            both = loaders_load(p, poor, nth, st, NULL);
             if (!ends_are_right(poor, st))
                 fail_msg("allocation %u of rank %u: rank 0 returns %d, rank 1 %d; log is\n%s",
                          (unsigned)nth, poor, st[0], st[1], api_log());
             failed += st[0] != NRT_SUCCESS;
-            late += st[1 - poor] == NRT_TIMEOUT;
-            if (st[0] && (api_log_has("rank 1 (host ") || api_log_has("rank 0 (host ") ||
-                          api_log_has("the root is out of memory"))) {
+            mute += !both;
+            if (!both || (st[0] && (api_log_has("rank 1 (host ") || api_log_has("rank 0 (host ") ||
+                                    api_log_has("the root is out of memory")))) {
                 over++;
                 loaders_end(p);
-                loaders_start(p);
+                loaders_start(p, NO_LIMIT);
             }
-            loaders_load(p, poor, 0, st, NULL); /* and the next one is whole */
+            (void)loaders_load(p, poor, 0, st, NULL); /* and the next one is whole */
             if (st[0] || st[1])
                 fail_msg("after allocation %u of rank %u: %d and %d; log is\n%s", (unsigned)nth,
                          poor, st[0], st[1], api_log());
         }
-        print_message("rank %u, %u allocations: %u failed loads so far, %u at the limit, %u with "
-                      "the job\n",
-                      poor, (unsigned)count, failed, late, over);
+        print_message("rank %u, %u allocations: %u failed loads so far, %u without a word, %u "
+                      "with the job\n",
+                      poor, (unsigned)count, failed, mute, over);
     }
     assert_true(failed > 0);
     loaders_end(p);
@@ -475,7 +497,8 @@ static void a_rank_of_several_cores_tells_why_it_cannot_load(void **state)
     (void)state;
 }
 
-/* A rank is killed, or stopped, somewhere in a load. */
+/* A rank is killed, or stopped, somewhere in a load. A limit ends the load with a stopped one, and
+ * may do so before: then nobody was missed, and the end is the same. */
 static void a_rank_is_killed_in_a_load(void **state)
 {
     for (unsigned i = 0; i < 8; i++) {
@@ -484,7 +507,7 @@ static void a_rank_is_killed_in_a_load(void **state)
         NRT_STATUS st;
         int sig = i % 4 == 3 ? SIGSTOP : SIGKILL;
 
-        loaders_start(p);
+        loaders_start(p, sig == SIGSTOP ? "1000" : NO_LIMIT);
         assert_true(runner_tell(&p[0], "0") && runner_tell(&p[1], "0"));
         nanosleep(&t, NULL); /* where in the load it hits is left to chance */
         runner_kill(&p[1], sig);

@@ -24,7 +24,7 @@ class Rank:
     """A helper of a test program, here or in the other name space."""
 
     def __init__(self, program, helper, args, home, other=None):
-        env = dict(os.environ, HOME=home, NEURON_RT_LOG_LEVEL="WARN")
+        env = dict(os.environ, HOME=home, NEURON_RT_LOG_LEVEL="WARN", JOIN_MS="5000")
         for name in ("OPENNRT_JOB_KEY", "OPENNRT_DIR", "XDG_RUNTIME_DIR"):
             env.pop(name, None)
         enter = ["nsenter", "-t", str(other), "-n"] if other else []

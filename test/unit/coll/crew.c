@@ -58,6 +58,11 @@ void crew_dead(struct crew_table *t, uint32_t rank)
     run_word_post(&t->bell);
 }
 
+static uint64_t seat_now(const struct crew_seat *s)
+{
+    return s->now ? s->now(s->now_arg) : run_now_ns();
+}
+
 /* Two blocks per rank, used in turn: whoever writes the one of step k + 2 has seen everybody at
  * k + 1, hence past reading k. */
 static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
@@ -65,7 +70,7 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     struct crew_seat *s = arg;
     struct crew_table *t = s->crew;
     uint32_t k = atomic_load(&t->step[s->rank.me]) + 1;
-    uint64_t end = run_now_ns() + s->limit_ms * 1000000;
+    uint64_t end = seat_now(s) + s->limit_ms * 1000000;
 
     if (size > RANKS_BLOCK)
         return err_set(err, NRT_RESOURCE, "the test's table has %d bytes a rank", RANKS_BLOCK);
@@ -79,7 +84,7 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
             for (uint32_t d = 0; d < s->rank.n; d++) /* who waits for the dead comes no more */
                 if (atomic_load(&t->dead[d]) && atomic_load(&t->step[d]) < k)
                     return err_set(err, NRT_FAILURE, "rank %u is gone", d);
-            if (s->limit_ms && run_now_ns() >= end)
+            if (s->limit_ms && seat_now(s) >= end)
                 return err_set(err, NRT_TIMEOUT, "rank %u has not come", r);
             run_wait(&t->bell, seen, 100000000, NULL);
             seen = run_word_load(&t->bell);
@@ -118,6 +123,8 @@ NRT_STATUS crew_sit(struct crew_seat *s, struct crew_table *t, const uint32_t *c
                              .core = s->rank.core,
                              .exchange = {s, exchange},
                              .timeout_ns = timeout_ms * 1000000,
+                             .now = s->now,
+                             .now_arg = s->now_arg,
                              .log = s->rank.log};
     NRT_STATUS st = coll_comm_open(&cc, &s->rank.comm, err);
 

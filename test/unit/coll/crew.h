@@ -39,6 +39,8 @@ struct crew_seat {
     struct rank rank; /* in, log set by the caller before crew_sit */
     struct crew_table *crew;
     struct topo_group group;
+    uint64_t (*now)(void *arg); /* the clock, in ns, of limits; NULL: that of the machine */
+    void *now_arg;
     uint64_t limit_ms; /* of an exchange; 0: none */
 };
 /* cores: logical ones, all below CREW_MAX, in the order of the ranks. NRT_FAILURE, from here and

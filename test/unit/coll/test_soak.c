@@ -5,10 +5,10 @@
  *
  * Episodes: some of the workers, in some order, open a communicator, run drawn cases, and close it.
  * In the middle of one a victim may be killed at any instruction, or stopped inside an operation
- * for longer than the timeout. Then every other rank ends with the documented status and names the
- * victim (or had everything that it needed); the dead is replaced, and the next episode runs on the
- * same instance. After each episode no core has a byte in use: an auditor, a process of its own,
- * looks. */
+ * until the others have given it up. Then every other rank ends with the documented status and
+ * names the victim (or had everything that it needed); the dead is replaced, and the next episode
+ * runs on the same instance. After each episode no core has a byte in use: an auditor, a process of
+ * its own, looks. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,16 +25,14 @@
 #include <cmocka.h>
 
 #include "cases.h"
+#include "common_clock.h"
 #include "crew.h"
 #include "device/device_int.h"
 #include "draw.h"
 #include "runner.h"
 
-/* Without anything moving: as short as others on this machine permit where a rank is stopped, which
- * only the time tells; elsewhere no rank may reach it, however little of the machine it gets. */
-#define PAUSED_MS  8000
-#define TIMEOUT_MS 60000
-#define LIMIT_MS   120000 /* nothing may take as long as that */
+#define TIMEOUT_MS 10     /* of the clock of an episode, without anything moving */
+#define LIMIT_MS   600000 /* nothing may take as long as that */
 #define CASES_MAX  24
 #define AUDITOR    CREW_MAX
 
@@ -48,16 +47,23 @@ enum mark {
 
 enum harm { NOTHING, KILL, PAUSE };
 
-/* What a rank reports, in shared memory. */
+/* What a rank reports. */
 struct report {
     _Atomic uint32_t inside; /* an operation of the communicator */
     _Atomic uint32_t status; /* how it ended */
     _Atomic uint32_t ended;  /* 1: status is there; 2: and everything is closed */
 };
 
+/* In shared memory. */
+struct shared {
+    struct common_clock clock;
+    struct report reports[CREW_MAX];
+};
+
 struct soak {
     struct crew_table *t;
-    struct report *reports; /* shared, by rank */
+    struct report *reports; /* by rank */
+    struct common_clock *clock;
     char dir[64];
     uint64_t seed;
     pid_t pid[CREW_MAX + 1];
@@ -83,7 +89,7 @@ static struct episode episode_draw(const struct soak *k, uint64_t number)
                         .cases = 1 + (uint32_t)(draw_mix(salt + 2) % CASES_MAX)};
     uint64_t what = draw_mix(salt + 3) % 100;
 
-    e.harm = number % 100 == 3 ? PAUSE : what < 40 ? KILL : NOTHING;
+    e.harm = number % 40 == 3 ? PAUSE : what < 40 ? KILL : NOTHING;
     e.victim = (uint32_t)(draw_mix(salt + 4) % e.n);
     e.after = draw_mix(salt + 5) % (e.cases * 2 * e.n + 1);
     for (uint32_t i = 0; i < CREW_MAX; i++)
@@ -98,6 +104,18 @@ static struct episode episode_draw(const struct soak *k, uint64_t number)
 }
 
 /* ---- workers ---- */
+
+struct episode_clock {
+    struct soak *k;
+    uint32_t me, n;
+};
+
+static uint64_t episode_now(void *arg)
+{
+    const struct episode_clock *e = arg;
+
+    return common_clock_look(e->k->clock, e->me, e->n);
+}
 
 static NRT_STATUS case_soak(struct soak *k, struct crew_seat *s, uint64_t salt, struct err *err)
 {
@@ -132,10 +150,11 @@ static NRT_STATUS case_soak(struct soak *k, struct crew_seat *s, uint64_t salt, 
 static void rank_soak(struct soak *k, struct device_instance *in, const struct episode *e,
                       uint32_t me)
 {
-    uint32_t timeout_ms = e->harm == PAUSE ? PAUSED_MS : TIMEOUT_MS;
-    struct crew_seat s = {.rank = {.in = in}, .limit_ms = 2 * timeout_ms};
+    struct episode_clock clock = {.k = k, .me = me, .n = e->n};
+    struct crew_seat s = {
+        .rank = {.in = in}, .limit_ms = 2 * TIMEOUT_MS, .now = episode_now, .now_arg = &clock};
     struct err err = {0};
-    NRT_STATUS st = crew_sit(&s, k->t, e->cores, me, e->n, timeout_ms, &err);
+    NRT_STATUS st = crew_sit(&s, k->t, e->cores, me, e->n, TIMEOUT_MS, &err);
     bool open = !st;
 
     for (uint32_t i = 0; i < e->cases && !st; i++)
@@ -143,6 +162,7 @@ static void rank_soak(struct soak *k, struct device_instance *in, const struct e
     snprintf(k->t->text[me], CREW_TEXT, "%s", st ? err.text : "");
     atomic_store(&k->reports[me].status, st);
     atomic_store(&k->reports[me].ended, 1);
+    common_clock_out(k->clock, me);
     run_word_post(&k->t->bell);
     if (open)
         crew_leave(&s);
@@ -314,11 +334,13 @@ static void episode_run(struct soak *k, uint64_t number)
 
     crew_restart(k->t);
     atomic_store(&k->t->mark[RUN], 0);
+    common_clock_start(k->clock);
     memset(k->reports, 0, CREW_MAX * sizeof(*k->reports));
     crew_mark(k->t, GO, number);
     if (e.harm != NOTHING)
         harmed = harm_do(k, &e);
     if (harmed) {
+        common_clock_out(k->clock, e.victim);
         ranks_await(k, number, &e, e.victim, 1, "a rank waits for ever");
         for (uint32_t r = 0; r < e.n; r++)
             if (r != e.victim)
@@ -344,11 +366,15 @@ static void episode_run(struct soak *k, uint64_t number)
 static void soak(void **state)
 {
     struct soak k = {.t = crew_table_new(), .seed = default_seed};
-    struct crew_table *more = crew_table_new(); /* for the reports */
+    struct shared *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     uint64_t number = 0;
     char cmd[128];
 
-    k.reports = (struct report *)(void *)more;
+    if (shared == MAP_FAILED)
+        abort();
+    k.reports = shared->reports;
+    k.clock = &shared->clock;
     strcpy(k.dir, "/tmp/opennrt-soak-XXXXXX");
     if (!mkdtemp(k.dir))
         abort();
@@ -371,7 +397,7 @@ static void soak(void **state)
         "all they needed\n",
         k.operations, (unsigned long long)number, k.kills, k.pauses, k.failed, k.early, k.lucky);
     assert_true(k.kills > 0 && k.failed > 0);
-    crew_table_free(more);
+    munmap(shared, sizeof(*shared));
     crew_table_free(k.t);
     snprintf(cmd, sizeof(cmd), "rm -rf %s", k.dir);
     assert_int_equal(system(cmd), 0);
