@@ -264,6 +264,13 @@ static inline bool coll_failed_elsewhere(struct coll_comm *c)
     return true;
 }
 
+/* The operations of n communicators of one rank (1 to COLL_DOZE_MAX) are blocked. Looks as often as
+ * one should before a sleep: in rounds of so many polls and a yield while the ranks that run fit
+ * the CPUs, then after yields. Who has yielded more than twice says in its areas what it waits for.
+ * look: bit i for an operation of c[i] that has moved. Returns that; 0: it is time to sleep. */
+typedef uint32_t coll_look_fn(void *arg);
+uint32_t coll_spin(struct coll_comm *const *c, unsigned n, unsigned polls, coll_look_fn *look,
+                   void *arg);
 /* The operations of n communicators of one rank (1 to COLL_DOZE_MAX) are blocked: one sleep of at
  * most limit_ns, or until a peer raises something for any of them, and now and then a look at the
  * peers, which fails a communicator when one is gone or when nothing has moved for cfg.timeout_ns.
@@ -450,6 +457,7 @@ struct plan_wire {
 struct coll_tell;
 struct coll_net {           /* of a communicator over several nodes */
     uint32_t first_channel; /* of its channels on the link */
+    bool expects;           /* see coll_net_expect */
     /* A load makes plans on one thread while operations run on another one: the list of connectors,
      * and what tell.c has. Whoever finds that the communicator has failed lets go of it first. */
     pthread_mutex_t lock;
@@ -481,6 +489,9 @@ void coll_wires_end(struct coll_plan *p);
 bool coll_net_busy(const struct coll_comm *c);
 /* No request of ours is left in the network. */
 void coll_net_stop(struct coll_comm *c);
+/* Who waits for long in an operation expects what other nodes tell: it may stand behind messages
+ * that nobody here has asked for yet. */
+void coll_net_expect(struct coll_comm *c, bool waits);
 
 /* What ranks of different nodes tell each other about the communicator itself. Each rank talks to
  * those with its index on the other nodes, and through its area to those of its own. */

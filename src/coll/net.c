@@ -402,8 +402,17 @@ bool coll_net_busy(const struct coll_comm *c)
     return c->net && c->run->plan && c->run->plan->wire_count > 0;
 }
 
+void coll_net_expect(struct coll_comm *c, bool waits)
+{
+    if (c->net->expects == waits)
+        return;
+    c->net->expects = waits;
+    net_link_expect(c->cfg.link, waits);
+}
+
 void coll_net_stop(struct coll_comm *c)
 {
+    coll_net_expect(c, false);
     pthread_mutex_lock(&c->net->lock);
     for (struct coll_connector *k = c->net->connectors; k; k = k->next) {
         net_proxy_close(k->proxy);
@@ -435,6 +444,7 @@ void coll_net_close(struct coll_comm *c)
 
     if (!c->net)
         return;
+    coll_net_expect(c, false);
     for (struct coll_connector *k = c->net->connectors; k; k = next) {
         next = k->next;
         net_proxy_close(k->proxy);

@@ -362,6 +362,8 @@ static void operation_end(struct coll_comm *c)
     }
     if (p->wire_count)
         coll_wires_end(p);
+    if (c->net)
+        coll_net_expect(c, false);
     if (p->bytes > AT_ONCE || c->run->waited)
         device_flight_end(&c->flying, c->run->steps, NRT_SUCCESS, 0);
     else

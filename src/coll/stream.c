@@ -14,10 +14,9 @@
 #include "coll/coll_int.h"
 #include "coll/world_int.h"
 
-#define BUDGET      256u  /* of one look at an operation */
-#define POLLS       64u   /* looks between two counts of the CPUs */
-#define SPINS       2000u /* rounds of POLLS, while the ranks that run fit the CPUs */
-#define YIELD_EVERY 32u   /* rounds */
+#define BUDGET 256u  /* of one look at an operation */
+#define POLLS  64u   /* looks between two counts of the CPUs */
+#define SPINS  2048u /* looks between two yields */
 
 /* ---- ended operations ---- */
 
@@ -317,15 +316,23 @@ static bool stream_progress(struct coll_streams *s, struct stream *st)
     return moved;
 }
 
-static bool streams_progress(struct coll_streams *s)
+/* Bit i for the i-th of those that were busy. */
+static uint32_t streams_look(void *arg)
 {
-    bool moved = false;
+    struct coll_streams *s = arg;
+    uint32_t moved = 0, bit = 1;
 
-    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1)
-        moved |= stream_progress(s, &s->stream[__builtin_ctz(left)]);
+    for (uint32_t left = s->busy; left && !s->failed; left &= left - 1, bit <<= 1)
+        if (stream_progress(s, &s->stream[__builtin_ctz(left)]))
+            moved |= bit;
     if (moved)
         s->dozed = false;
     return moved;
+}
+
+static bool streams_progress(struct coll_streams *s)
+{
+    return streams_look(s) != 0;
 }
 
 /* ---- the table of functions (core/core.h) ---- */
@@ -472,48 +479,18 @@ static void outside_abandon(void *arg, const char *why)
 
 /* ---- waiting ---- */
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* Looks for as long as spinning is right; true: something moved. */
-static bool spin(struct coll_streams *s)
-{
-    struct coll_comm *c = busy_comm(s);
-
-    for (unsigned i = 0; i < SPINS && !coll_crowded(c); i++) {
-        if (i % YIELD_EVERY == YIELD_EVERY - 1)
-            coll_yield(c); /* to the peer, if both were put on one CPU */
-        for (unsigned k = 0; k < POLLS; k++) {
-            if (streams_progress(s))
-                return true;
-            relax();
-        }
-    }
-    for (unsigned i = c->tuning.patience[coll_crowded(c)].yields; i > 0; i--) {
-        coll_yield(c);
-        if (streams_progress(s))
-            return true;
-    }
-    return false;
-}
-
 static void outside_wait(void *arg, uint64_t limit_ns)
 {
     struct coll_streams *s = arg;
-
     struct coll_comm *c[TOPO_MAX_STREAMS];
     unsigned n = 0;
 
-    if (s->failed || s->order_count || !s->busy || (!s->dozed && spin(s)))
+    if (s->failed || s->order_count || !s->busy)
         return;
     for (uint32_t left = s->busy; left; left &= left - 1)
         c[n++] = running_comm(&s->stream[__builtin_ctz(left)]);
+    if (!s->dozed && coll_spin(c, n, SPINS, streams_look, s))
+        return;
     /* what it was, the next look tells; where nothing came, spinning again would find nothing */
     s->dozed = coll_doze(c, n, limit_ns) == COLL_BLOCKED;
 }

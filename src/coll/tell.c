@@ -16,14 +16,16 @@
 #define ASK_NS   UINT64_C(2000000000)
 #define HELLO_NS UINT64_C(100000) /* between two looks while the communicator opens */
 
-/* One message to the counterparts on all other nodes. */
+/* Messages to the counterparts on all other nodes, at most one under way to each: a node that takes
+ * nothing any more keeps none from the others. */
 struct tell_out {
-    struct net_entry entry;
-    uint8_t *buf;
+    uint8_t *msg;                  /* the newest */
+    uint8_t *buf;                  /* [nodes]: those under way */
+    size_t size;                   /* of one */
     struct net_request **requests; /* [nodes] */
     bool *due;                     /* [nodes]: not posted yet */
-    uint32_t left;                 /* nodes that it is not over for */
-    uint32_t reached;              /* nodes that it went to */
+    uint32_t left;                 /* nodes that one is under way to */
+    uint32_t reached;              /* nodes that the newest went to */
 };
 
 struct tell_greeting {
@@ -38,7 +40,7 @@ struct coll_tell {
     uint8_t *in;
     struct net_request *receive; /* NULL: to be posted */
     struct tell_out state, failure, ask;
-    bool asked;                     /* a node waits for a TELL_STATE */
+    bool *asked;                    /* [nodes]: waits for a TELL_STATE */
     char why[COLL_WHY_MAX + 1];     /* of the failure that was heard of first with a reason */
     uint32_t why_of;                /* the culprit of that */
     struct coll_said *said;         /* [n] */
@@ -58,10 +60,20 @@ static uint32_t counterpart(const struct coll_comm *c, uint32_t node)
 
 static NRT_STATUS out_make(struct coll_tell *t, struct tell_out *o)
 {
-    o->buf = mem_zalloc(t->size);
+    o->msg = mem_zalloc(t->size);
+    o->buf = mem_calloc(t->nodes, t->size);
     o->requests = mem_calloc(t->nodes, sizeof(struct net_request *));
     o->due = mem_calloc(t->nodes, sizeof(*o->due));
-    return o->buf && o->requests && o->due ? NRT_SUCCESS : NRT_RESOURCE;
+    return o->msg && o->buf && o->requests && o->due ? NRT_SUCCESS : NRT_RESOURCE;
+}
+
+/* What others are told of a rank of my node: one that a signal has stopped does not take back that
+ * it waits, and waits for nobody. */
+static void said_here(const struct coll_comm *c, uint32_t rank, struct coll_said *ret)
+{
+    (void)coll_said_by(c, rank, ret);
+    if (rank != c->me && device_slot_stopped(c->cfg.in, c->peers[rank].slot))
+        ret->wait = 0;
 }
 
 /* A message with how the ranks of this node stand. */
@@ -71,19 +83,36 @@ static void out_begin(struct coll_comm *c, struct tell_out *o, struct tell_head 
     const struct topo_group *g = c->cfg.group;
 
     head.count = g->per_node;
-    memcpy(o->buf, &head, sizeof(head));
+    memcpy(o->msg, &head, sizeof(head));
     for (uint32_t y = 0; y < g->per_node; y++) {
         struct coll_said said;
 
-        (void)coll_said_by(c, g->at[t->node * g->per_node + y], &said);
-        tell_msg_say(o->buf, y, &said);
+        said_here(c, g->at[t->node * g->per_node + y], &said);
+        tell_msg_say(o->msg, y, &said);
     }
-    o->entry = (struct net_entry){.data = o->buf,
-                                  .size = (uint32_t)tell_msg_size(g, (enum tell_kind)head.kind)};
-    o->left = t->nodes - 1;
+    o->size = tell_msg_size(g, (enum tell_kind)head.kind);
     o->reached = 0;
+}
+
+static bool out_under_way(const struct tell_out *o, uint32_t node)
+{
+    return o->due[node] || o->requests[node] != NULL;
+}
+
+/* The newest is for this node, too. */
+static void out_add(struct coll_tell *t, struct tell_out *o, uint32_t node)
+{
+    if (node == t->node || out_under_way(o, node))
+        return;
+    memcpy(o->buf + node * t->size, o->msg, o->size);
+    o->due[node] = true;
+    o->left++;
+}
+
+static void out_add_all(struct coll_tell *t, struct tell_out *o)
+{
     for (uint32_t x = 0; x < t->nodes; x++)
-        o->due[x] = x != t->node;
+        out_add(t, o, x);
 }
 
 /* A node that cannot be told is done with: its ranks find out by themselves. */
@@ -97,11 +126,12 @@ static void out_progress(struct coll_comm *c, struct tell_out *o)
         uint32_t size;
 
         if (o->due[x]) {
-            enum net_posted how;
+            struct net_entry e = {.data = o->buf + x * t->size,
+                                  .size = (uint32_t)o->size,
+                                  .peer = c->cfg.group->rank[counterpart(c, x)]};
+            enum net_posted how =
+                t->wire.post(t->wire.arg, true, t->channel, &e, e.size, &o->requests[x], &ignored);
 
-            o->entry.peer = c->cfg.group->rank[counterpart(c, x)];
-            how = t->wire.post(t->wire.arg, true, t->channel, &o->entry, o->entry.size,
-                               &o->requests[x], &ignored);
             o->due[x] = how == NET_AGAIN;
             over = how == NET_FAILED;
         }
@@ -117,20 +147,29 @@ static void out_progress(struct coll_comm *c, struct tell_out *o)
     }
 }
 
-static void state_send(struct coll_comm *c)
-{
-    struct tell_out *o = &c->net->tell->state;
-
-    out_begin(c, o, tell_head_make(TELL_STATE, c->me));
-    out_progress(c, o);
-}
-
 void coll_tell_state(struct coll_comm *c)
 {
+    struct coll_tell *t = c->net->tell;
+
     pthread_mutex_lock(&c->net->lock);
-    if (c->net->tell->state.left == 0) /* the last one is over */
-        state_send(c);
+    out_begin(c, &t->state, tell_head_make(TELL_STATE, c->me));
+    out_add_all(t, &t->state);
+    out_progress(c, &t->state);
     pthread_mutex_unlock(&c->net->lock);
+}
+
+/* What was on its way to who asks may be older than the question. */
+static void state_answer(struct coll_comm *c)
+{
+    struct coll_tell *t = c->net->tell;
+
+    for (uint32_t x = 0; x < t->nodes; x++) {
+        if (!t->asked[x] || out_under_way(&t->state, x))
+            continue;
+        t->asked[x] = false;
+        out_begin(c, &t->state, tell_head_make(TELL_STATE, c->me));
+        out_add(t, &t->state, x);
+    }
 }
 
 void coll_tell_failure(struct coll_comm *c)
@@ -143,7 +182,8 @@ void coll_tell_failure(struct coll_comm *c)
     head.failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
     out_begin(c, o, head);                             /* used by this thread only */
     coll_why_find(c, (uint32_t)head.failure - 1, why); /* another of my node may have been first */
-    tell_msg_say_why(c->cfg.group, o->buf, why);
+    tell_msg_say_why(c->cfg.group, o->msg, why);
+    out_add_all(c->net->tell, o);
     do {
         pthread_mutex_lock(&c->net->lock);
         out_progress(c, o);
@@ -191,7 +231,7 @@ static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
             tell_msg_why(c->cfg.group, t->in, t->why);
         }
     } else if (h.kind == TELL_ASK) {
-        t->asked = true;
+        t->asked[c->cfg.group->node[h.rank]] = true;
     }
 }
 
@@ -209,12 +249,9 @@ static void look(struct coll_comm *c, struct tell_news *news)
     uint32_t size = 0;
     bool done = false;
 
+    state_answer(c);
     if (t->state.left)
         out_progress(c, &t->state);
-    if (t->asked && t->state.left == 0) { /* what was on its way may be older than the question */
-        t->asked = false;
-        state_send(c);
-    }
     if (t->receive && t->wire.test(t->wire.arg, t->receive, &done, &size, &news->lost)) {
         t->receive = NULL;
         return;
@@ -265,6 +302,7 @@ void coll_tell_ask(struct coll_comm *c, uint32_t rank)
     bool nobody = false;
 
     out_begin(c, o, tell_head_make(TELL_ASK, c->me)); /* used by this thread only */
+    out_add_all(c->net->tell, o);
     while (!coll_op_differs(c, rank, &theirs) && !nobody && !news.failure && !news.lost.status &&
            run_now_ns() < end) {
         pthread_mutex_lock(&c->net->lock);
@@ -412,9 +450,10 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
     t->heard = mem_calloc(c->n, sizeof(*t->heard));
     t->hello = tell_head_make(TELL_HELLO, c->me);
     t->greeting = mem_calloc(c->n, sizeof(*t->greeting));
+    t->asked = mem_calloc(t->nodes, sizeof(*t->asked));
     others = mem_calloc(t->nodes, sizeof(*others));
     if (out_make(t, &t->state) || out_make(t, &t->failure) || out_make(t, &t->ask) || !t->in ||
-        !t->said || !t->heard || !t->greeting || !others) {
+        !t->said || !t->heard || !t->greeting || !t->asked || !others) {
         mem_free(others);
         return err_set(err, NRT_RESOURCE, "no memory for a communicator");
     }
@@ -456,6 +495,7 @@ void coll_tell_drop(struct coll_comm *c)
 
 static void out_free(struct tell_out *o)
 {
+    mem_free(o->msg);
     mem_free(o->buf);
     mem_free(o->requests);
     mem_free(o->due);
@@ -474,5 +514,6 @@ void coll_tell_free(struct coll_comm *c)
     mem_free(t->said);
     mem_free(t->heard);
     mem_free(t->greeting);
+    mem_free(t->asked);
     mem_free(t);
 }

@@ -5,7 +5,8 @@
 
 #include "coll/coll_int.h"
 
-#define ROUNDS        50                  /* of polls, while the ranks that run fit the CPUs */
+#define ROUNDS        60                  /* of polls, while the ranks that run fit the CPUs */
+#define CROWD_POLLS   64                  /* between two counts of the CPUs */
 #define LOOK_NS       UINT64_C(100000000) /* a sleeper looks at its peers this often */
 #define PROGRESS      256                 /* budget of one call */
 #define SILENT_YIELDS 2                   /* before a waiter says what it waits for */
@@ -34,18 +35,6 @@ bool coll_crowded(const struct coll_comm *c)
 static unsigned spins(const struct coll_comm *c)
 {
     return coll_net_busy(c) ? NET_SPINS : c->tuning.patience[coll_crowded(c)].spins;
-}
-
-static enum coll_state poll_some(struct coll_comm *c, unsigned polls)
-{
-    enum coll_state state = COLL_BLOCKED;
-
-    for (unsigned i = 0; i < polls && state == COLL_BLOCKED; i++) {
-        state = coll_progress(c, PROGRESS);
-        if (state == COLL_BLOCKED)
-            relax();
-    }
-    return state;
 }
 
 /* ---- what is going on ---- */
@@ -371,35 +360,68 @@ static unsigned sleep_once(struct coll_comm *const *c, unsigned n, uint64_t limi
     return moving == n ? first_moving(c, n, ret) : moving;
 }
 
+/* ---- before a sleep ---- */
+
 /* Where many want the CPU a few yields may last longer than others wait before they judge, so who
  * is not through after the first ones says what it waits for. */
-static void yield_and_tell(struct coll_comm *c, unsigned yielded)
+static void yield_and_tell(struct coll_comm *const *c, unsigned n, unsigned yielded)
 {
     if (yielded == SILENT_YIELDS)
-        publish_wait(c, true);
-    coll_yield(c);
+        for (unsigned i = 0; i < n; i++)
+            publish_wait(c[i], true);
+    coll_yield(c[0]);
 }
 
-/* A rank that is alone on its CPU polls; one that others wait for the CPU of lets them have it,
- * which costs a hundredth of what a sleep and a wake do. */
-static enum coll_state spin_and_yield(struct coll_comm *c)
+static uint32_t look_often(struct coll_comm *c, unsigned polls, coll_look_fn *look, void *arg)
 {
-    enum coll_state state = COLL_BLOCKED;
-    unsigned yielded = 0, yields;
+    uint32_t moved = 0;
 
-    for (unsigned i = 0; i < ROUNDS && state == COLL_BLOCKED && !coll_crowded(c); i++) {
-        yield_and_tell(c, yielded++); /* to the peer, if both were put on one CPU */
-        state = poll_some(c, spins(c));
+    for (unsigned i = 1; i <= polls && !moved; i++) {
+        moved = look(arg);
+        if (!moved)
+            relax();
+        if (i % CROWD_POLLS == 0 && coll_crowded(c))
+            break;
     }
-    yields = c->tuning.patience[coll_crowded(c)].yields;
-    for (unsigned i = 0; i < yields && state == COLL_BLOCKED; i++) {
-        yield_and_tell(c, yielded++);
-        state = coll_progress(c, PROGRESS);
-    }
-    if (state != COLL_BLOCKED && yielded > SILENT_YIELDS)
-        publish_wait(c, false);
-    return state;
+    return moved;
 }
+
+uint32_t coll_spin(struct coll_comm *const *c, unsigned n, unsigned polls, coll_look_fn *look,
+                   void *arg)
+{
+    unsigned yielded = 0, yields;
+    uint32_t moved = 0;
+
+    for (unsigned i = 0; i < ROUNDS && !moved && !coll_crowded(c[0]); i++) {
+        moved = look_often(c[0], polls, look, arg);
+        if (!moved)
+            yield_and_tell(c, n, yielded++); /* to the peer, if both were put on one CPU */
+    }
+    yields = c[0]->tuning.patience[coll_crowded(c[0])].yields;
+    for (unsigned i = 0; i < yields && !moved; i++) {
+        yield_and_tell(c, n, yielded++);
+        moved = look(arg);
+    }
+    for (unsigned i = 0; i < n && yielded > SILENT_YIELDS; i++)
+        if (moved >> i & 1)
+            publish_wait(c[i], false);
+    return moved;
+}
+
+struct look_alone {
+    struct coll_comm *c;
+    enum coll_state state;
+};
+
+static uint32_t look_alone(void *arg)
+{
+    struct look_alone *l = arg;
+
+    l->state = coll_progress(l->c, PROGRESS);
+    return l->state != COLL_BLOCKED;
+}
+
+/* ---- looking at the others ---- */
 
 /* The limit is over. A rank that does not wait may have been told of a failure before this one:
  * then that is what stopped it, and the rank is not the culprit. */
@@ -431,6 +453,7 @@ static NRT_STATUS watch_look(struct coll_comm *c)
     }
     if (c->net) {
         net_link_look(c->cfg.link);
+        coll_net_expect(c, true);
         if (now - w->told >= c->cfg.timeout_ns / 8) {
             coll_tell_state(c);
             w->told = now;
@@ -482,14 +505,18 @@ enum coll_state coll_doze(struct coll_comm *const *c, unsigned n, uint64_t limit
     return state;
 }
 
-/* Blocked: until something moves. */
+/* Blocked: until something moves. A rank that is alone on its CPU polls; one that others wait for
+ * the CPU of lets them have it, which costs a hundredth of what a sleep and a wake do. */
 static enum coll_state wait_moved(struct coll_comm *c)
 {
-    enum coll_state state = spin_and_yield(c);
+    struct look_alone l = {c, COLL_BLOCKED};
 
-    while (state == COLL_BLOCKED)
-        state = coll_doze(&c, 1, LOOK_NS);
-    return state;
+    if (coll_crowded(c) && look_often(c, spins(c), look_alone, &l))
+        return l.state;
+    (void)coll_spin(&c, 1, spins(c), look_alone, &l);
+    while (l.state == COLL_BLOCKED)
+        l.state = coll_doze(&c, 1, LOOK_NS);
+    return l.state;
 }
 
 NRT_STATUS coll_wait(struct coll_comm *c, struct err *err)
@@ -498,10 +525,8 @@ NRT_STATUS coll_wait(struct coll_comm *c, struct err *err)
 
     while (state == COLL_MOVED || state == COLL_BLOCKED) {
         if (state == COLL_BLOCKED)
-            state = poll_some(c, spins(c));
-        if (state == COLL_BLOCKED)
             state = wait_moved(c);
-        else if (state == COLL_MOVED)
+        else
             state = coll_progress(c, PROGRESS);
     }
     if (state == COLL_FAILED)

@@ -18,9 +18,9 @@
 #include "run/run.h"
 
 enum { OWN_FAREWELL, OWN_ANSWER };
-#define ANSWER_NS   UINT64_C(200000000)
-#define AGAIN_NS    UINT64_C(100000000) /* between two farewells to one peer */
-#define PAUSE_NS    50000               /* between two looks at the answers */
+#define ANSWER_NS UINT64_C(200000000)
+#define AGAIN_NS  UINT64_C(100000000) /* between two farewells to one peer */
+#define PAUSE_NS  50000               /* between two looks at the answers */
 
 void link_own_heard(struct net_link *l, const struct fabric_completion *c)
 {

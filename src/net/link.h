@@ -114,7 +114,7 @@ struct net_wire net_link_wire(struct net_link *l);
  * that memory any more. */
 void net_link_settle(struct net_link *l, uint64_t limit_ns);
 
-/* Somebody waits for a message from anybody, a greeting of a peer, until he says that he does no
+/* Somebody waits for a message from anybody, as a greeting of a peer, until he says that he does no
  * more: what stands before it is taken, as for receives from one peer. */
 void net_link_expect(struct net_link *l, bool waits);
 

@@ -3,6 +3,7 @@
  * out of host memory anywhere, is killed, or makes its calls in another order. Nobody waits for
  * ever, and everybody gets the documented status. And what goes on while a load waits. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 
 #include "api_support.h"
 #include "base/fault.h"
+#include "coll/coll_int.h"
 #include "coll_limit.h"
 #include "coll_ranks.h"
 #include "models.h"
@@ -271,6 +273,38 @@ static void a_load_that_waits_holds_up_nothing_else(void **state)
     unsetenv("NEURON_RT_ROOT_COMM_ID");
     neff_free(&f);
     neff_free(&other);
+}
+
+/* A rank that yields its CPU and never sleeps shows what it waits for, like one that sleeps. */
+static void who_only_yields_says_what_it_waits_for(void **state)
+{
+    struct bytes f = coll_neff(2, 16, 1, 0, 1);
+    uint64_t end = run_now_ns() + RUNNER_WAIT_MS * UINT64_C(1000000);
+    struct coll_caller k[2];
+    struct coll_comm *c[2];
+    struct coll_view v;
+
+    coll_session(2);
+    coll_load_both(k, f);
+    for (unsigned r = 0; r < 2; r++)
+        c[r] = api_.world->ranks[r].comms->comm;
+    for (unsigned crowded = 0; crowded < 2; crowded++)
+        c[0]->tuning.patience[crowded].yields = UINT32_MAX;
+    k[0].ranks = 1;
+    assert_int_equal(pthread_create(&k[0].thread, NULL, coll_run_thread, &k[0]), 0);
+    do {
+        sched_yield();
+        coll_comm_view(c[1], 0, &v);
+    } while (!v.waits && run_now_ns() < end);
+    assert_true(v.waits && v.waits_for == 1);
+    assert_int_equal(coll_run(&k[1], 1), NRT_SUCCESS);
+    pthread_join(k[0].thread, NULL);
+    assert_int_equal(k[0].ran, NRT_SUCCESS);
+    coll_comm_view(c[1], 0, &v);
+    assert_false(v.waits);
+    nrt_close();
+    neff_free(&f);
+    (void)state;
 }
 
 /* ---- processes: no host memory, death ---- */
@@ -551,6 +585,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(groups_in_any_order_are_opened_in_one, tidy),
         cmocka_unit_test_teardown(a_load_before_a_barrier_here_and_after_it_there, tidy),
         cmocka_unit_test_teardown(a_load_that_waits_holds_up_nothing_else, tidy),
+        cmocka_unit_test_teardown(who_only_yields_says_what_it_waits_for, tidy),
         cmocka_unit_test_teardown(host_memory_runs_out_anywhere_in_a_load, tidy),
         cmocka_unit_test_teardown(a_rank_of_several_cores_tells_why_it_cannot_load, tidy),
         cmocka_unit_test_teardown(a_rank_is_killed_in_a_load, tidy),

@@ -377,7 +377,8 @@ static void engines_go_on_while_an_operation_waits_for_an_absent_rank(void **sta
         sched_yield();
         engines_read(&act, &waits, &started);
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (!(act >= 50 && waits && started == 1) && now.tv_sec - since.tv_sec < RUNNER_WAIT_MS / 1000);
+    } while (!(act >= 50 && waits && started == 1) &&
+             now.tv_sec - since.tv_sec < RUNNER_WAIT_MS / 1000);
     assert_true(act >= 50 && waits);
     assert_int_equal(started, 1);
     PROVES("ovl-001");

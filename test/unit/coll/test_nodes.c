@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -845,6 +847,121 @@ static void a_rank_that_gives_up_says_why(void **state)
     (void)state;
 }
 
+/* Rank 3 shows that it waits for rank 2, and is stopped by a signal. Rank 2, on its node, says for
+ * it that it waits for nobody. */
+struct stop_page {
+    _Atomic pid_t stopped; /* 0: not yet */
+    _Atomic uint32_t heard;
+};
+
+static const char *stops_waiting(struct rank *r, struct stop_page *page, struct case_kit *k)
+{
+    static struct err err;
+    struct coll_area *mine = r->comm->peers[r->me].area;
+
+    case_fill(r, k, 1);
+    if (coll_begin(k->plan, k->ts.in_addr, k->ts.out_addr, &err))
+        return err.text;
+    while (atomic_load(&mine->publish.wait) == 0)
+        (void)coll_doze(&r->comm, 1, 1000000);
+    atomic_store(&page->stopped, getpid());
+    raise(SIGSTOP);
+    return coll_wait(r->comm, &err) || !case_check(r, k, 1, &err) ? err.text : NULL;
+}
+
+static void tells_progress(struct rank *r)
+{
+    (void)net_link_progress(r->link, 16);
+    (void)coll_tell_progress(r->comm);
+}
+
+static const char *stopped_said_body(struct rank *r)
+{
+    static struct err err;
+    struct stop_page *page = ranks_shared(r);
+    struct coll_said said = {0};
+    struct case_kit k;
+    const char *text = NULL;
+
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    if (r->me == 3) {
+        text = stops_waiting(r, page, &k);
+    } else if (r->me == 2) {
+        while (!atomic_load(&page->stopped) || !device_slot_stopped(r->in, r->comm->peers[3].slot))
+            sched_yield();
+        coll_tell_state(r->comm);
+        while (!atomic_load(&page->heard))
+            tells_progress(r);
+        kill(atomic_load(&page->stopped), SIGCONT);
+    } else if (r->me == 0) {
+        while (!coll_said_by(r->comm, 3, &said))
+            tells_progress(r);
+        if (said.started != 1 || said.wait != 0)
+            text = "what a stopped rank waited for is still told";
+        atomic_store(&page->heard, 1);
+    }
+    if (r->me != 3 && case_run_once(r, &k, 1, &err))
+        text = err.text;
+    ranks_barrier(r);
+    case_close(&k);
+    return text;
+}
+
+static void a_stopped_rank_waits_for_nobody(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 3600000, stopped_said_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
+/* Of a communicator that there is not. */
+#define UNASKED_CHANNEL (900 * NET_LINK_GROUP_CHANNELS)
+
+/* Rank 2 gives up, and its word to rank 0 stands behind messages that rank 0 never asks for, while
+ * rank 0 waits for nothing but rank 1 of its own node, which does not come. */
+static const char *word_behind_body(struct rank *r)
+{
+    enum { UNASKED = 12, SIZE = 3000 };
+    static _Thread_local struct err err;
+    static uint8_t bytes[SIZE];
+    struct net_entry e = {.data = bytes, .size = SIZE, .peer = 0};
+    struct net_wire wire = net_link_wire(r->link);
+    struct net_request *s[UNASKED];
+    struct case_kit k;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    for (unsigned i = 0; i < UNASKED && r->me == 2; i++)
+        while (wire.post(wire.arg, true, UNASKED_CHANNEL, &e, SIZE, &s[i], &err) == NET_AGAIN)
+            (void)net_link_progress(r->link, 16);
+    if (r->me == 2 && !err.status)
+        (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, 2, "its own reason");
+    if (r->me == 0)
+        (void)case_run_once(r, &k, 1, &err);
+    ranks_barrier(r);
+    for (unsigned i = 0; i < UNASKED && r->me == 2; i++)
+        wire.drop(wire.arg, s[i]);
+    case_close(&k);
+    if (r->me != 0)
+        return err.status ? err.text : NULL;
+    return strstr(err.text, "was stopped: rank 2 failed: its own reason") ? NULL : err.text;
+}
+
+static void a_word_behind_what_nobody_asked_for_is_heard(void **state)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 3600000, word_behind_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest all[] = {cmocka_unit_test(every_shape),
@@ -861,6 +978,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(absent_rank),
         cmocka_unit_test(what_was_told_before_the_standstill_names_nobody),
         cmocka_unit_test(a_rank_that_gives_up_says_why),
+        cmocka_unit_test(a_stopped_rank_waits_for_nobody),
+        cmocka_unit_test(a_word_behind_what_nobody_asked_for_is_heard),
         cmocka_unit_test(flat_ring_on_two_nodes_of_trn1),
         cmocka_unit_test(plans_are_made_while_operations_run),
         cmocka_unit_test(a_plan_alone_waits_for_nobody),
