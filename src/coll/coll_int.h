@@ -86,6 +86,13 @@ struct coll_why {
     char text[COLL_WHY_MAX];
 };
 
+/* An operation of another node that is not the same as the owner's: ranks of its node may be told
+ * of the failure before they hear of the operation themselves. */
+struct coll_differing {
+    _Atomic uint32_t rank; /* 1 + whose; written last, once; 0: none */
+    struct coll_op op;
+};
+
 struct coll_area {
     uint64_t magic;
     uint32_t n, channels;
@@ -94,6 +101,7 @@ struct coll_area {
     _Alignas(
         64) _Atomic uint64_t failure; /* status << 32 | 1 + culprit; 0: none. First one stays */
     struct coll_why why;              /* by the owner, before it hands a failure on */
+    struct coll_differing differing;  /* as well */
     _Alignas(64) struct coll_publish publish;
     _Alignas(64) struct coll_entered entered[COLL_ENTERED]; /* by seq modulo their count */
     /* then, at offsets that n and channels give: counters [channels][n], lines
@@ -231,6 +239,9 @@ bool coll_op_differs(const struct coll_comm *c, uint32_t rank, struct coll_op *r
  * differs from that of the rank, or else from that of any other one; "" where it does not. */
 #define COLL_DIFFER_MAX 352
 void coll_differ_text(const struct coll_comm *c, uint32_t rank, char text[COLL_DIFFER_MAX]);
+/* Of an operation of another node that differs the ranks of mine know then, before a failure is
+ * handed on. */
+void coll_differ_publish(struct coll_comm *c);
 /* The rank does another operation, whose mark was seen; the communicator is broken now. */
 void coll_differ_fail(struct coll_comm *c, uint32_t rank, uint64_t mark);
 /* Whether a rank does the same operation as I, as far as a mark tells: it may be ahead or behind.

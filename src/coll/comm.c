@@ -502,6 +502,7 @@ static void fail_finish(struct coll_comm *c, uint32_t culprit)
     if (c->cfg.log)
         LOGE(c->cfg.log, LOG_NRT, "coll_wait", "%s", c->err.text);
     why_publish(c, culprit);
+    coll_differ_publish(c);
     failure_spread(c, c->status, culprit);
     if (c->net && c->net->tell) {
         coll_tell_failure(c);

@@ -62,6 +62,12 @@ void coll_op_text(const struct coll_op *op, char text[COLL_OP_TEXT])
              op->how >> HOW_IN_PLACE & 1 ? ", in place" : "");
 }
 
+/* Whether what was read is of operation number seq, and of one operation only. */
+static bool of_this_number(const struct coll_comm *c, const struct coll_op *op)
+{
+    return op->mark >> 32 == (uint32_t)c->seq && op->how >> 32 == (uint32_t)op->mark;
+}
+
 /* What a rank has announced as operation number seq; false: nothing is known of it, or what was
  * read is of two operations. */
 static bool announced(const struct coll_comm *c, uint32_t rank, struct coll_op *ret)
@@ -71,13 +77,50 @@ static bool announced(const struct coll_comm *c, uint32_t rank, struct coll_op *
     if (!coll_said_by(c, rank, &said))
         return false;
     *ret = said.op[c->seq & 1];
-    return ret->mark >> 32 == (uint32_t)c->seq && ret->how >> 32 == (uint32_t)ret->mark;
+    return of_this_number(c, ret);
+}
+
+static bool is_another(const struct coll_comm *c, const struct coll_op *op)
+{
+    return (uint32_t)op->mark != c->run->plan->signature;
 }
 
 bool coll_op_differs(const struct coll_comm *c, uint32_t rank, struct coll_op *ret)
 {
-    return c->run->plan && announced(c, rank, ret) &&
-           (uint32_t)ret->mark != c->run->plan->signature;
+    return c->run->plan && announced(c, rank, ret) && is_another(c, ret);
+}
+
+void coll_differ_publish(struct coll_comm *c)
+{
+    struct coll_differing *d = &c->peers[c->me].area->differing;
+    struct coll_op theirs;
+
+    if (!c->net || !c->net->tell || atomic_load_explicit(&d->rank, memory_order_relaxed))
+        return;
+    for (uint32_t r = 0; r < c->n; r++) {
+        if (coll_near(c, r) || !coll_op_differs(c, r, &theirs))
+            continue;
+        d->op = theirs;
+        atomic_store_explicit(&d->rank, r + 1, memory_order_release);
+        return;
+    }
+}
+
+/* A rank of another node that does another operation, as one of my node has found. */
+static bool found_by_mates(const struct coll_comm *c, uint32_t *ret_rank, struct coll_op *ret)
+{
+    for (uint32_t i = 0; i < c->near_count && c->run->plan; i++) {
+        const struct coll_differing *d = &c->peers[c->near[i]].area->differing;
+        uint32_t rank = atomic_load_explicit(&d->rank, memory_order_acquire);
+
+        if (rank == 0 || rank > c->n)
+            continue;
+        *ret_rank = rank - 1;
+        *ret = d->op;
+        if (of_this_number(c, ret) && is_another(c, ret))
+            return true;
+    }
+    return false;
 }
 
 /* What two texts of operations that differ leave open. */
@@ -96,7 +139,7 @@ void coll_differ_text(const struct coll_comm *c, uint32_t rank, char text[COLL_D
     if (r >= c->n || !coll_op_differs(c, r, &theirs))
         for (r = 0; r < c->n && !coll_op_differs(c, r, &theirs);)
             r++;
-    if (r == c->n)
+    if (r == c->n && !found_by_mates(c, &r, &theirs))
         return;
     coll_op_text(&c->run->plan->said, here);
     coll_op_text(&theirs, there);

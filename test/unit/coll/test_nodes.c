@@ -515,7 +515,7 @@ static const char *crossed(struct rank *r)
         for (unsigned j = 0; j < 2; j++)
             while (coll_progress(rs[0]->comm, 100) != COLL_DONE ||
                    coll_progress(rs[1]->comm, 100) != COLL_DONE)
-                if (coll_comm_status(rs[j]->comm))
+                if (coll_comm_status(rs[0]->comm) || coll_comm_status(rs[1]->comm))
                     return "an operation failed";
         for (unsigned j = 0; j < 2; j++)
             if (!case_check(rs[j], &k[j], i * 2 + j, &err))
@@ -588,6 +588,7 @@ static void an_operation_does_not_hold_up_greetings(void **state)
 struct mismatch {
     struct op_case here, there;
     const char *text_here, *text_there;
+    uint32_t deaf; /* 1 + the rank that hears of the failure before it has heard of anything else */
 };
 
 static const struct mismatch mismatches[] = {
@@ -618,6 +619,8 @@ static const char *mismatch_body(struct rank *r)
     if (coll_begin(mine->plan, mine->ts.in_addr, mine->ts.out_addr, &err))
         return err.text;
     ranks_barrier(r); /* who has not begun has announced nothing */
+    while (m->deaf == r->me + 1 && !coll_failed_elsewhere(r->comm))
+        sched_yield();
     (void)coll_wait(r->comm, &err);
     ranks_barrier(r);
     case_close(&a);
@@ -678,6 +681,23 @@ static void who_asks_a_silent_rank_gives_up(void **state)
 
     if (text)
         fail_msg("%s", text);
+    (void)state;
+}
+
+/* A rank that its node mate tells of the failure, before its own counterpart has told it anything,
+ * says what both do all the same. */
+static void another_operation_that_the_mate_has_found(void **state)
+{
+    for (uint32_t deaf = 1; deaf <= 4; deaf++) {
+        struct ranks_nodes w = {.nodes = 2, .per_node = 2};
+        struct mismatch m = mismatches[1];
+        const char *text;
+
+        m.deaf = deaf;
+        text = ranks_run_nodes(RANKS_THREADS, &w, 120000, mismatch_body, &m);
+        if (text)
+            fail_msg("rank %u: %s", deaf - 1, text);
+    }
     (void)state;
 }
 
@@ -974,6 +994,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(two_communicators),
         cmocka_unit_test(an_operation_does_not_hold_up_greetings),
         cmocka_unit_test(another_operation),
+        cmocka_unit_test(another_operation_that_the_mate_has_found),
         cmocka_unit_test(who_asks_a_silent_rank_gives_up),
         cmocka_unit_test(absent_rank),
         cmocka_unit_test(what_was_told_before_the_standstill_names_nobody),
