@@ -30,6 +30,7 @@ struct net_proxy {
     uint32_t first, count;
     bool running; /* ops[first] has begun */
     uint32_t posted, reported;
+    uint32_t drawn; /* of entries, whether they are lost */
     struct proxy_slot ring[NET_OUTSTANDING];
     uint64_t last_progress;
     struct net_proxy_counters counters;
@@ -152,7 +153,7 @@ static unsigned op_begin(struct net_proxy *p)
         __atomic_load_n((uint32_t *)index_of(p), __ATOMIC_ACQUIRE) != NET_INDEX_READY)
         return 0;
     p->running = true;
-    p->posted = p->reported = 0;
+    p->posted = p->reported = p->drawn = 0;
     __atomic_store_n((uint32_t *)index_of(p), 0, __ATOMIC_RELEASE);
     proxy_add_to(p, p->cfg.handshake, 1);
     if (p->ops[p->first].n == 0) /* no entry is the last: it is over as it begins */
@@ -177,10 +178,14 @@ static bool entry_size(struct net_proxy *p, const struct net_entry *e, uint32_t 
     return false;
 }
 
-/* A message that is lost on the way: who sends it does not see that. */
+/* A message that is lost on the way: who sends it does not see that. Drawn once for each, however
+ * often the provider wants it offered. */
 static bool entry_lost(struct net_proxy *p, const struct net_entry *e, struct proxy_slot *s)
 {
-    if (!p->cfg.send || !fault_hit(FAULT_NET))
+    if (!p->cfg.send || p->drawn > p->posted)
+        return false;
+    p->drawn = p->posted + 1;
+    if (!fault_hit(FAULT_NET))
         return false;
     LOGI(p->cfg.log, LOG_NRT, "net_proxy",
          "%s: fault on demand: a message to rank %u is lost, entry %u of an operation of %u",

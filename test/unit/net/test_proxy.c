@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "log_tap.h"
 #include "net/proxy.h"
 #include "run/run.h"
@@ -332,6 +333,25 @@ static void reports_are_in_entry_order(void **state)
     assert_true(one.w.req[3].dropped);
 }
 
+/* The provider has no room three times; the fault is to strike the second message, not the second
+ * offer of the first. */
+static void a_loss_is_drawn_once_for_a_message(void **state)
+{
+    one_setup(true, 2);
+    begin(true);
+    fault_arm(FAULT_NET, 2);
+    one.w.busy_one_in = 1; /* always */
+    one.s.page.fold[0].index = 2;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(net_proxy_step(one.ps), 0);
+    one.w.busy_one_in = 0;
+    assert_int_equal(net_proxy_step(one.ps), 2);
+    fault_disarm();
+    assert_int_equal(one.w.n_sends, 1);
+    assert_ptr_equal(one.w.sends[0]->data, one.out[0].data);
+    net_proxy_close(one.ps);
+}
+
 static void expect_stop(const char *text)
 {
     struct err err = {0};
@@ -480,6 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_slot_is_lost_or_overwritten),
         cmocka_unit_test(reports_are_in_entry_order),
+        cmocka_unit_test(a_loss_is_drawn_once_for_a_message),
         cmocka_unit_test(an_index_past_the_end_stops_it),
         cmocka_unit_test(another_size_stops_the_receiver),
         cmocka_unit_test(sizes_of_run_time),
