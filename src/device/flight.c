@@ -78,10 +78,9 @@ void device_flight_stand(const struct device_flight_at *at, uint64_t steps, uint
 {
     if (!still_there(at))
         return;
-    /* where nothing has moved, it goes on waiting */
-    if (wait != 0 &&
-        (GET_FLIGHT(at->f->steps) != steps || GET_FLIGHT(at->f->since) < GET_FLIGHT(at->f->begun)))
-        PUT_FLIGHT(at->f->since, device_flight_tick());
+    /* where nothing has moved, it goes on waiting, though it may have looked in between */
+    if (GET_FLIGHT(at->f->steps) != steps || GET_FLIGHT(at->f->since) < GET_FLIGHT(at->f->begun))
+        PUT_FLIGHT(at->f->since, wait ? device_flight_tick() : 0);
     PUT_FLIGHT(at->f->steps, steps);
     PUT_FLIGHT(at->f->wait, wait);
 }

@@ -124,6 +124,27 @@ static const char *since_body(struct rank *r)
     return bad;
 }
 
+/* A look in between is no step; after a step a rank waits anew. */
+static void a_wait_after_a_step_begins_anew(void **state)
+{
+    static struct device_flights log;
+    struct device_flight_group g = {.log = &log, .n = 2, .members = 2, .member = {0, 1}};
+    struct device_flight_at at = device_flight_begin(&g, 1, 0, 64, 34);
+    uint64_t wait = device_flight_wait(SCHED_SEM_RECV, 1), first;
+
+    device_flight_stand(&at, 5, wait);
+    first = atomic_load(&at.f->since);
+    while (device_flight_tick() == first) {
+    }
+    device_flight_stand(&at, 5, 0);
+    device_flight_stand(&at, 5, wait);
+    assert_true(atomic_load(&at.f->since) == first);
+    device_flight_stand(&at, 7, 0);
+    device_flight_stand(&at, 7, wait);
+    assert_true(atomic_load(&at.f->since) > first);
+    (void)state;
+}
+
 static void since_when_a_rank_waits(void **state)
 {
     const char *text = ranks_run(RANKS_THREADS, 3, 120000, since_body, NULL);
@@ -252,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(operations_that_ended),
+        cmocka_unit_test(a_wait_after_a_step_begins_anew),
         cmocka_unit_test(since_when_a_rank_waits),
         cmocka_unit_test(of_a_killed_rank),
         cmocka_unit_test(of_a_stopped_rank),

@@ -950,13 +950,13 @@ static const char *word_behind_body(struct rank *r)
     static uint8_t bytes[SIZE];
     struct net_entry e = {.data = bytes, .size = SIZE, .peer = 0};
     struct net_wire wire = net_link_wire(r->link);
-    struct net_request *s[UNASKED];
+    struct net_request *s[UNASKED] = {0};
     struct case_kit k;
 
     err = (struct err){0};
     if (case_open(r, &k, &two_level_reduce, &err))
         return err.text;
-    for (unsigned i = 0; i < UNASKED && r->me == 2; i++)
+    for (unsigned i = 0; i < UNASKED && r->me == 2 && !err.status; i++)
         while (wire.post(wire.arg, true, UNASKED_CHANNEL, &e, SIZE, &s[i], &err) == NET_AGAIN)
             (void)net_link_progress(r->link, 16);
     if (r->me == 2 && !err.status)
@@ -964,7 +964,7 @@ static const char *word_behind_body(struct rank *r)
     if (r->me == 0)
         (void)case_run_once(r, &k, 1, &err);
     ranks_barrier(r);
-    for (unsigned i = 0; i < UNASKED && r->me == 2; i++)
+    for (unsigned i = 0; i < UNASKED && s[i]; i++)
         wire.drop(wire.arg, s[i]);
     case_close(&k);
     if (r->me != 0)
