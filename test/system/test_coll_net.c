@@ -442,7 +442,6 @@ static void a_stopped_rank_is_named(void **state)
     cluster_open(&k, 2, 2);
     for (uint32_t victim = 0; victim < k.world; victim++)
         lose(&k, victim, SIGSTOP, "5000");
-    lose(&k, 1, SIGSTOP, "1000000");
     whole_job(&k);
     cluster_close(&k);
     (void)state;
