@@ -282,6 +282,8 @@ static inline bool coll_failed_elsewhere(struct coll_comm *c)
 typedef uint32_t coll_look_fn(void *arg);
 uint32_t coll_spin(struct coll_comm *const *c, unsigned n, unsigned polls, coll_look_fn *look,
                    void *arg);
+/* What was said of a wait does not hold any more: run->told. */
+void coll_wait_over(struct coll_comm *c);
 /* The operations of n communicators of one rank (1 to COLL_DOZE_MAX) are blocked: one sleep of at
  * most limit_ns, or until a peer raises something for any of them, and now and then a look at the
  * peers, which fails a communicator when one is gone or when nothing has moved for cfg.timeout_ns.
@@ -439,6 +441,7 @@ struct coll_run {
     uint32_t left; /* channels that have not ended */
     uint32_t next; /* channel to look at first */
     uint64_t steps;
+    bool told; /* its area says that it waits */
     struct coll_cursor cursor[SCHED_CHANNELS_MAX];
     const struct plan_step *blocked; /* the last step that waited */
     uint32_t blocked_channel;

@@ -394,7 +394,7 @@ static uint64_t channels_progress(struct coll_comm *c, unsigned budget)
     return moved;
 }
 
-enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
+static inline enum coll_state progress(struct coll_comm *c, unsigned budget)
 {
     struct coll_run *run = c->run;
     uint64_t moved;
@@ -421,4 +421,14 @@ enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
     if (moved)
         return COLL_MOVED;
     return coll_failed_elsewhere(c) ? COLL_FAILED : COLL_BLOCKED;
+}
+
+enum coll_state coll_progress(struct coll_comm *c, unsigned budget)
+{
+    enum coll_state state = progress(c, budget);
+
+    /* whoever looks: also one that does not wait itself, as between two instructions of a core */
+    if (__builtin_expect(c->run->told, 0) && state != COLL_BLOCKED)
+        coll_wait_over(c);
+    return state;
 }

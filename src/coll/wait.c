@@ -17,15 +17,6 @@
 #define NET_DOZE_MIN UINT64_C(50000)
 #define NET_DOZE_MAX UINT64_C(2000000)
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 /* Ranks that have not entered the operation yet do not run in the instance, and want a CPU. */
 bool coll_crowded(const struct coll_comm *c)
 {
@@ -82,6 +73,7 @@ static void publish_wait(struct coll_comm *c, bool waiting)
     struct coll_publish *pub = &c->peers[c->me].area->publish;
     const struct plan_step *step = c->run->blocked;
 
+    c->run->told = waiting && step;
     atomic_store_explicit(&pub->steps, c->run->steps, memory_order_relaxed);
     if (waiting && step) {
         atomic_store_explicit(&pub->wait_for, wait_value(c, step), memory_order_relaxed);
@@ -97,6 +89,11 @@ static void publish_wait(struct coll_comm *c, bool waiting)
                         waiting && step && step->peer < c->n
                             ? device_flight_wait(step->sem, c->cfg.group->rank[step->peer])
                             : 0);
+}
+
+void coll_wait_over(struct coll_comm *c)
+{
+    publish_wait(c, false);
 }
 
 /* What a rank of my node says of its operations of this parity. Between two of them, or when it
@@ -372,15 +369,17 @@ static void yield_and_tell(struct coll_comm *const *c, unsigned n, unsigned yiel
     coll_yield(c[0]);
 }
 
-static uint32_t look_often(struct coll_comm *c, unsigned polls, coll_look_fn *look, void *arg)
+/* crowd_ends: not for longer than the ranks that run fit the CPUs. */
+static uint32_t look_often(struct coll_comm *c, unsigned polls, bool crowd_ends, coll_look_fn *look,
+                           void *arg)
 {
     uint32_t moved = 0;
 
     for (unsigned i = 1; i <= polls && !moved; i++) {
         moved = look(arg);
         if (!moved)
-            relax();
-        if (i % CROWD_POLLS == 0 && coll_crowded(c))
+            run_relax();
+        if (crowd_ends && i % CROWD_POLLS == 0 && coll_crowded(c))
             break;
     }
     return moved;
@@ -393,7 +392,7 @@ uint32_t coll_spin(struct coll_comm *const *c, unsigned n, unsigned polls, coll_
     uint32_t moved = 0;
 
     for (unsigned i = 0; i < ROUNDS && !moved && !coll_crowded(c[0]); i++) {
-        moved = look_often(c[0], polls, look, arg);
+        moved = look_often(c[0], polls, true, look, arg);
         if (!moved)
             yield_and_tell(c, n, yielded++); /* to the peer, if both were put on one CPU */
     }
@@ -402,9 +401,6 @@ uint32_t coll_spin(struct coll_comm *const *c, unsigned n, unsigned polls, coll_
         yield_and_tell(c, n, yielded++);
         moved = look(arg);
     }
-    for (unsigned i = 0; i < n && yielded > SILENT_YIELDS; i++)
-        if (moved >> i & 1)
-            publish_wait(c[i], false);
     return moved;
 }
 
@@ -491,10 +487,8 @@ enum coll_state coll_doze(struct coll_comm *const *c, unsigned n, uint64_t limit
     }
     moved = sleep_once(c, n, limit_ns, &state);
     slept = run_now_ns() - start;
-    if (moved < n) {
+    if (moved < n)
         c[moved]->watch.nap = c[moved]->watch.slept = 0;
-        publish_wait(c[moved], false);
-    }
     for (unsigned i = 0; i < n; i++) {
         if (i == moved || (c[i]->watch.slept += slept) < LOOK_NS)
             continue;
@@ -511,7 +505,7 @@ static enum coll_state wait_moved(struct coll_comm *c)
 {
     struct look_alone l = {c, COLL_BLOCKED};
 
-    if (coll_crowded(c) && look_often(c, spins(c), look_alone, &l))
+    if (coll_crowded(c) && look_often(c, spins(c), false, look_alone, &l))
         return l.state;
     (void)coll_spin(&c, 1, spins(c), look_alone, &l);
     while (l.state == COLL_BLOCKED)

@@ -40,6 +40,16 @@ void run_thread_keep(pthread_t t, const struct run_cpus *cpus);
 /* --- Waiting -----------------------------------------------------------------------------------
  */
 
+/* Between two looks of who polls: the other thread of the CPU may run. */
+static inline void run_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#endif
+}
+
 /* What a waiter sleeps on. It may lie in memory that processes share; all zeros is a valid start.
  * Synchronization: value and sleepers are accessed with the functions below only. A sleeper that is
  * killed leaves its count behind, which costs later wakers a system call and nothing else. */

@@ -29,15 +29,6 @@ uint64_t run_now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield" ::: "memory");
-#endif
-}
-
 uint32_t run_word_load(const struct run_word *w)
 {
     return __atomic_load_n(&w->value, __ATOMIC_ACQUIRE);
@@ -100,7 +91,7 @@ static bool spin(const struct run_word *w, uint32_t seen, uint64_t end, const st
         for (int i = 0; i < SPIN_BATCH; i++) {
             if (changed(w, seen))
                 return true;
-            relax();
+            run_relax();
         }
         make_progress(p);
     }

@@ -290,7 +290,7 @@ TESTS = [
                  "the sleeper looks before it says so": {"sleeper_first": False}},
      "code": [("src/coll/comm.c", "coll_bells_ring",
                ["atomic_thread_fence(memory_order_seq_cst)", "->sleeping, memory_order_relaxed", "run_word_post("]),
-              ("src/coll/run.c", "coll_progress", ["coll_bells_ring(c)", "return COLL_MOVED"]),
+              ("src/coll/run.c", "progress", ["coll_bells_ring(c)", "return COLL_MOVED"]),
               ("src/coll/run.c", "coll_begin", ["lines_first(c, p)", "coll_bells_ring(c)"]),
               ("src/coll/run.c", "counter_raise", ["memory_order_release", "peer_rung("]),
               ("src/coll/run.c", "put", ["memory_order_release", "peer_rung("]),

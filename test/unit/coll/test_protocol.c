@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ranks do with each other's areas, looked at from inside: what the soak and the models cannot
  * see one by one. Every check here was broken once to see its test fail. */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -162,6 +163,61 @@ static void a_rank_that_falls_silent_is_named(void **state)
 {
     for (uint32_t n = 3; n <= 5; n++) /* chains of waits that end at several places */
         must(RANKS_THREADS, n, 4000, silent_body, NULL);
+    (void)state;
+}
+
+static bool says_that_it_waits(struct rank *r)
+{
+    struct device_flight_view v;
+    struct coll_said said;
+
+    (void)coll_said_by(r->comm, r->me, &said);
+    return said.wait != 0 || !device_flight_read(&device_live(r->in, r->core)->flights, 0, &v) ||
+           v.waits;
+}
+
+/* Rank 0 has said that it waits, and is looked at by hand from then on: the look at which it moves
+ * takes that back. */
+static const char *taken_back_body(struct rank *r)
+{
+    struct case_kit k;
+    struct err err = {0};
+    enum coll_state state;
+    const char *bad = NULL;
+
+    if (case_open(r, &k, &ring, &err))
+        return "the plan was not made";
+    if (r->me == 0) {
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            return "the operation did not begin";
+        while (coll_progress(r->comm, 1) == COLL_MOVED) {
+        }
+        (void)coll_doze(&r->comm, 1, 0);
+        if (!says_that_it_waits(r))
+            bad = "it does not say that it waits";
+    }
+    ranks_barrier(r);
+    if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return "the operation did not begin";
+    while (r->me == 0 && (state = coll_progress(r->comm, 1)) != COLL_DONE) {
+        if (state == COLL_FAILED)
+            return "the operation failed";
+        if (state == COLL_MOVED && says_that_it_waits(r))
+            bad = "it has moved and says that it waits";
+        (void)sched_yield();
+    }
+    if (coll_wait(r->comm, &err))
+        return "the operation failed";
+    if (r->me == 0 && says_that_it_waits(r))
+        bad = "it has ended and says that it waits";
+    ranks_barrier(r);
+    case_close(&k);
+    return bad;
+}
+
+static void a_wait_is_taken_back_by_the_look_that_moves(void **state)
+{
+    must(RANKS_THREADS, 3, NO_TIMEOUT_MS, taken_back_body, NULL);
     (void)state;
 }
 
@@ -555,6 +611,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whoever_raises_rings),
         cmocka_unit_test(a_rank_that_falls_silent_is_named),
+        cmocka_unit_test(a_wait_is_taken_back_by_the_look_that_moves),
         cmocka_unit_test(waits_are_followed_through_earlier_operations),
         cmocka_unit_test(the_dead_are_seen_long_before_the_timeout),
         cmocka_unit_test(a_failure_between_operations_names_the_one_before),
