@@ -20,7 +20,7 @@
 
 #define COLL_MAGIC UINT64_C(0x31616572616c6c6f) /* "ollarea1" */
 /* Of what ranks tell each other when a communicator opens, and of the messages between nodes. */
-#define COLL_VERSION   2u
+#define COLL_VERSION   3u
 #define COLL_LINE_DATA 56u /* payload bytes of a line */
 #define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
 #define COLL_LINE_SETS 2u

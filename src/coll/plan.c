@@ -205,6 +205,7 @@ static uint32_t signature_of(const struct coll_plan *p)
     h = mix(h, p->reduce);
     h = mix(h, (uint64_t)r->channels << 32 | r->slots);
     h = mix(h, (uint64_t)r->slices << 32 | r->chunk_bytes);
+    h = mix(h, r->pipeline);
     h = mix(h, r->in_place);
     h = mix(h, r->tensors);
     for (uint32_t t = 0; t < r->tensors; t++)

@@ -237,10 +237,9 @@ static void set_pipeline(struct sched *s)
     struct sched_request *r = &s->req;
     uint64_t sent = s->prefix[r->tensors];
 
-    s->slices = 1;
-    if (r->alg != SCHED_HIER)
-        return;
-    if (r->pipeline == 0) {
+    if (r->alg != SCHED_HIER) {
+        r->pipeline = 1; /* also where it was given: what is not used must not differ */
+    } else if (r->pipeline == 0) {
         uint32_t per_node = s->g->per_node ? s->g->per_node : 1;
 
         sent = r->op == SCHED_ALL_REDUCE ? sent / per_node : sent * s->g->nodes;
