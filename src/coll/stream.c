@@ -15,7 +15,7 @@
 #include "coll/world_int.h"
 
 #define BUDGET 256u  /* of one look at an operation */
-#define POLLS  64u   /* looks between two counts of the CPUs */
+#define POLLS  64u   /* looks of one poll, where the ranks fit the CPUs */
 #define SPINS  2048u /* looks between two yields */
 
 /* ---- ended operations ---- */

@@ -25,7 +25,7 @@ struct tell_out {
     struct net_request **requests; /* [nodes] */
     bool *due;                     /* [nodes]: not posted yet */
     uint32_t left;                 /* nodes that one is under way to */
-    uint32_t reached;              /* nodes that the newest went to */
+    uint32_t reached;              /* messages that have arrived since the newest was made */
 };
 
 struct tell_greeting {
@@ -41,6 +41,7 @@ struct coll_tell {
     struct net_request *receive; /* NULL: to be posted */
     struct tell_out state, failure, ask;
     bool *asked;                    /* [nodes]: waits for a TELL_STATE */
+    uint32_t asks;                  /* of them that do */
     char why[COLL_WHY_MAX + 1];     /* of the failure that was heard of first with a reason */
     uint32_t why_of;                /* the culprit of that */
     struct coll_said *said;         /* [n] */
@@ -163,10 +164,11 @@ static void state_answer(struct coll_comm *c)
 {
     struct coll_tell *t = c->net->tell;
 
-    for (uint32_t x = 0; x < t->nodes; x++) {
+    for (uint32_t x = 0; t->asks && x < t->nodes; x++) {
         if (!t->asked[x] || out_under_way(&t->state, x))
             continue;
         t->asked[x] = false;
+        t->asks--;
         out_begin(c, &t->state, tell_head_make(TELL_STATE, c->me));
         out_add(t, &t->state, x);
     }
@@ -218,6 +220,7 @@ static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
 {
     struct coll_tell *t = c->net->tell;
     struct tell_head h;
+    bool *asked;
 
     if (tell_msg_read(c->cfg.group, c->me, t->in, size, &h, &news->lost))
         return;
@@ -231,7 +234,9 @@ static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
             tell_msg_why(c->cfg.group, t->in, t->why);
         }
     } else if (h.kind == TELL_ASK) {
-        t->asked[c->cfg.group->node[h.rank]] = true;
+        asked = &t->asked[c->cfg.group->node[h.rank]];
+        t->asks += !*asked;
+        *asked = true;
     }
 }
 

@@ -4,12 +4,12 @@
  * of at most 128 bytes). So ranks that share two communicators can wait for each other in a ring:
  * what each waits for stands behind what it will wait for later.
  *
- * Therefore a link that has something under way, or on which somebody waits for a greeting, and to
- * which nothing has come for EARLY_NS, takes what stands at the head: with a receive for any
- * message, which is behind all others and so gets only what none of them wants. If there is
- * nothing, it is cancelled in the next turn. What it took lies in memory until its receive is
- * posted; as long as it is in the middle of a message no other receive is posted, because that
- * message may be the other one's. */
+ * Therefore a link that has something under way, or on which somebody waits for a greeting or has
+ * waited for long in an operation between nodes (coll_net_expect), and to which nothing has come
+ * for EARLY_NS, takes what stands at the head: with a receive for any message, which is behind all
+ * others and so gets only what none of them wants. If there is nothing, it is cancelled in the next
+ * turn. What it took lies in memory until its receive is posted; as long as it is in the middle of
+ * a message no other receive is posted, because that message may be the other one's. */
 #include <string.h>
 
 #include "base/base.h"
@@ -111,6 +111,12 @@ static bool nobody_reads(const struct net_link *l, uint64_t tag)
     return false;
 }
 
+/* An empty one takes memory, too. */
+static size_t memory_of(const struct early_message *m)
+{
+    return sizeof(*m) + m->size;
+}
+
 static void keep(struct net_link *l, const struct fabric_completion *c)
 {
     struct link_early *e = &l->early;
@@ -125,7 +131,7 @@ static void keep(struct net_link *l, const struct fabric_completion *c)
     *m = (struct early_message){.tag = c->tag, .size = size, .truncated = c->truncated};
     if (size > 0)
         memcpy(m->data, e->buf, size);
-    e->bytes += size;
+    e->bytes += memory_of(m);
     if (e->last != NULL)
         e->last->next = m;
     else
@@ -159,7 +165,7 @@ static struct early_message *unlink_after(struct link_early *e, struct early_mes
     *at = m->next;
     if (e->last == m)
         e->last = before;
-    e->bytes -= m->size;
+    e->bytes -= memory_of(m);
     return m;
 }
 

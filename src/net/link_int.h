@@ -72,7 +72,7 @@ struct early_message {
 
 struct link_early {
     struct early_message *first, *last; /* oldest first */
-    size_t bytes;                       /* of all */
+    size_t bytes;                       /* that all take */
     uint8_t *buf;                       /* LINK_MESSAGE_MAX, where they come to; NULL: none yet */
     struct fabric_memory *memory;
     struct net_request *take; /* the receive that takes one; NULL: none is under way */
@@ -174,8 +174,8 @@ void link_own_over(struct net_link *l, const struct net_request *r,
                    const struct fabric_completion *c);
 /* Answers to farewells that are due. */
 void link_answers_give(struct net_link *l);
-/* Before the endpoint is closed: until every peer has what was sent to it, or is gone; five seconds
- * at most. Without the lock. */
+/* Before the endpoint is closed: until every peer has what was sent to it, or is gone; for
+ * farewell_ns at most. Without the lock. */
 void link_farewell(struct net_link *l);
 
 #endif
