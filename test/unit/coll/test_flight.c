@@ -81,6 +81,17 @@ static void operations_that_ended(void **state)
 
 /* ---- since when ---- */
 
+/* Stays on one CPU, since the ticks of two may differ. *ret: where it may run. */
+static bool stays(struct run_cpus *ret)
+{
+    unsigned cpu = run_cpu_now();
+    struct run_cpus one = {0};
+
+    run_cpus_mine(ret);
+    one.bits[cpu / 64] = UINT64_C(1) << cpu % 64;
+    return run_thread_pin(pthread_self(), &one);
+}
+
 /* Rank 0 says that it waits since the moment at which it first found that it must, between two
  * looks at the clock, and says the same when it finds that again. The others come only then. */
 static const char *since_body(struct rank *r)
@@ -90,11 +101,14 @@ static const char *since_body(struct rank *r)
     struct device_flight_view v;
     struct case_kit k;
     struct err err = {0};
+    struct run_cpus cpus;
     const char *bad = NULL;
 
     if (case_open(r, &k, &ring_reduce, &err))
         return "the plan was not made";
     if (r->me == 0) {
+        if (!stays(&cpus))
+            return "it cannot stay on its CPU";
         if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
             return "the operation did not begin";
         while (coll_progress(r->comm, 1) == COLL_MOVED) {
@@ -111,6 +125,7 @@ static const char *since_body(struct rank *r)
         if (!device_flight_read(log, 0, &v) || !v.waits || v.waited_ns == 0 ||
             v.waited_ns > v.lasted_ns)
             bad = "the record does not say how long it waits";
+        (void)run_thread_pin(pthread_self(), &cpus);
     }
     ranks_barrier(r);
     if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
