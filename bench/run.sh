@@ -66,8 +66,9 @@ unwatched() { # name, unit (ns, %), most: beside a build that cannot be looked o
         /^nobody looks on/ { base = $4 } /^nobody can/ { cost = -more } /^the same/ { same = more + 0 }
         END { if (base == "" || cost == "" || same == "") { print name ": NOT RUN: no figures"; exit }
               noise = same < 0 ? -same : same
+              verdict = cost <= most ? "met" : cost <= noise ? "not decided (noise)" : "MISSED"
               printf "%-46s %10.2f  %-20s %10.2f %-8s %7s  at most %g: %s (alone %.1f ns)\n", name, cost,
-              "(cost, equal ones)", same, unit, "-", most, (cost <= most || cost <= noise ? "met" : "MISSED"), base }'
+              "(cost, equal ones)", same, unit, "-", most, verdict, base }'
 }
 all=$([ $# -gt 0 ] || echo yes) words=$*
 if row "recording profile"; then
