@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Refit the parameters of data/coll_times.json and print the residuals:
-fit_model.py OPENNRT [--write] [--rounds N] [--step F] [--gen v2,v3] [--cross].
+fit_model.py OPENNRT [--write] [--rounds N] [--step F] [--gen v2,v3] [--cross | --spread].
 
 A coordinate search in factors, from the values that stand in the file: each parameter in turn is
 multiplied and divided by a step, which shrinks when no parameter helps any more. What is minimised is
@@ -9,7 +9,7 @@ the mean of |ln(prediction / measurement)| over the rows that the file names for
 the two documented crossovers count, as if they were rows: on 64 ranks of trn2.48xlarge mesh is to be
 faster than RDH at half of 1 MB and slower at twice that, and so RDH and KangaRing around 56 MB; what
 the wrong one is faster by is an error. Deterministic. --write puts values (three
-digits) and spreads back into the file."""
+digits) and spreads back into the file. --spread fits nothing: the spreads of the values that stand in the file."""
 import json
 import math
 import os
@@ -112,6 +112,11 @@ def write(values, spreads):
         f.write(text)
 
 
+def error_bar(tables):
+    """The factor of the error bar of a generation: of its tables, whose rows are predicted."""
+    return bench_model.spread(bench_model.tested(tables, lambda t: not t.base))
+
+
 def rows_of(tables, use):
     return [r for t in tables for r in t.rows if r.use == use and not (t.base and r is t.rows[0])]
 
@@ -149,11 +154,11 @@ def main():
         if '--cross' in sys.argv:
             cross(opennrt, gen, tables, everything, start, rounds)
             continue
-        rates = search(opennrt, gen, tables, start, rounds)
+        rates = start if '--spread' in sys.argv else search(opennrt, gen, tables, start, rounds)
         values.update({(n, gen): v for n, v in rates.items()})
         for t in everything:
             bench_model.fill(opennrt, t, rates)
-        spreads[gen] = bench_model.spread(bench_model.tested(everything, lambda t: not t.base))
+        spreads[gen] = error_bar(everything)
         bench_model.report(everything, True)
         bench_model.summary(everything)
     if '--write' in sys.argv:

@@ -59,7 +59,8 @@ static_assert(TIME_RATE_COUNT <= 32, "sets of rates are 32 bits");
 struct time_rates {
     double value[TIME_RATE_COUNT];
     double spread; /* predictions of this generation were within a factor of this of two thirds of
-                    * the measurements that nothing was fitted to; NAN: no measurement */
+                    * the measurements that nothing was fitted to, with the stalls that some of
+                    * them have in them; NAN: no measurement */
     unsigned dies; /* of a chip, each with as many of its cores; 0 is 1 */
 };
 void time_rates_find(const struct topo_group *g, struct time_rates *ret);

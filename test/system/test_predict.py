@@ -14,6 +14,7 @@ import unittest
 TOOL, ROOT = sys.argv.pop(1), sys.argv.pop(1)
 sys.path.insert(0, os.path.join(ROOT, 'scripts'))
 import bench_model  # noqa: E402 (found by the line above)
+import fit_model  # noqa: E402
 
 DATA = os.path.join(ROOT, 'data')
 TRN2 = 'trn2.48xlarge'
@@ -88,6 +89,10 @@ class Output(unittest.TestCase):
             rc, _, err = run(*args)
             self.assertEqual(rc, 1, args)
             self.assertIn('opennrt predict: ', err)
+            self.assertNotIn('all cores of all nodes', err)
+        rc, _, err = run('--op', 'all_reduce', '--cores', '0,1', '--nodes', '16385')
+        self.assertEqual(rc, 1)
+        self.assertIn('; with --cores all cores of all nodes count', err)
 
     def test_worked_example(self):
         with open(os.path.join(ROOT, 'docs', 'predict.md'), encoding='utf-8') as f:
@@ -150,12 +155,15 @@ class Measurements(unittest.TestCase):
             self.assertTrue(0 < bench_model.nearest(tested) < bench_model.geometric(tested))
 
     def test_error_bar(self):
-        """Two thirds of the tested rows of named instances lie within it."""
+        """Two thirds of the tested rows of named instances lie within it; the file's are those of its own rates."""
         with open(os.path.join(DATA, 'coll_times.json'), encoding='utf-8') as f:
             spread = json.load(f)['spread']
         rows = [r for r in bench_model.tested(self.tables, lambda t: not t.assumed and not t.base)
                 if r.table.instance.startswith('trn2')]
         self.assertLessEqual(bench_model.spread(rows), spread['v3'] * 1.1)
+        for gen in ('v2', 'v3'):
+            tables = [t for t in self.tables if t.use != 'skip' and fit_model.gen_of(t) == gen]
+            self.assertEqual('%.3g' % fit_model.error_bar(tables), '%g' % spread[gen], gen)
 
     def test_sizes_in_order(self):
         """A larger message of a named instance takes longer wherever it was measured to, by 5 % or

@@ -74,6 +74,15 @@ static NRT_STATUS group_of_cores(const struct group_place *p, const struct topo_
     return st;
 }
 
+/* The world of a place with --cores has every core of every node, with a rank or not. */
+static bool too_many_cores(const struct group_place *p, const struct topo_instance *type)
+{
+    unsigned lnc = p->lnc ? (unsigned)p->lnc : type->lnc_default;
+
+    return lnc <= type->lnc_max &&
+           p->nodes > TOPO_MAX_RANKS / (topo_vnc_count(type, lnc) * p->servers);
+}
+
 int group_open(const char *command, const struct group_place *p, struct topo_world *world,
                struct topo_group *ret)
 {
@@ -102,7 +111,10 @@ int group_open(const char *command, const struct group_place *p, struct topo_wor
                         &err) != NRT_SUCCESS ||
         (p->core_count ? group_of_cores(p, world, ret, &err)
                        : topo_group_init(ret, world, NULL, 0, &err)) != NRT_SUCCESS) {
-        fprintf(stderr, "%s: %s\n", command, err.text);
+        fprintf(stderr, "%s: %s%s\n", command, err.text,
+                p->core_count && too_many_cores(p, type)
+                    ? "; with --cores all cores of all nodes count"
+                    : "");
         return EXIT_FAILED;
     }
     return EXIT_OK;
