@@ -3,7 +3,8 @@
  *
  * Each item counts what it is meant for (executions of a model or of any on a core, operations of a
  * rank) and decides from that number alone, so that a replay fails the same way, however the host
- * schedules other cores. Who executes looks at one word, `armed`, and comes here if it is not 0. */
+ * schedules other cores. An execution looks at one word of the process first (base/watched.h), at
+ * `armed` if that is not 0, and comes here if both are not; an operation looks at `armed` alone. */
 #include <inttypes.h>
 #include <string.h>
 

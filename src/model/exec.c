@@ -123,6 +123,23 @@ static void colls_fail_owning(struct model *m, struct instance *in, const struct
         run_owner_give(&in->lc->owner);
 }
 
+/* The cores' run failed, or ended with a numerical error: report says how. The core is owned. */
+static void core_failed(struct model *m, struct instance *in, const struct core_report *report,
+                        const struct model_call *call, NRT_STATUS status, struct err *err)
+{
+    bool done = report->end == CORE_END_DONE;
+
+    err_set(err, status, "%s", report->err.text[0] ? report->err.text : "failed");
+    report_failure(m, in, report);
+    tell_failure(m, in, call, done ? NULL : report, err);
+    if (done)
+        return;
+    for (uint32_t c = 0; c < in->stage_count; c++)
+        core_reset(in->stage[c].phys->core);
+    if (in->colls && report->end != CORE_END_CHECK) /* CHECK: the program has ended */
+        coll_table_failed(in->colls, err->text);
+}
+
 /* One NeuronCore node; the core is owned. */
 static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct frame *f, uint32_t at,
                                 const struct model_call *call, struct err *err)
@@ -149,7 +166,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
         frame_cells(m, in, f);
     copy_in(m, nd, f);
     device_runnable_add(m->h->cfg.in, 1);
-    pooled = run_pool_started(m->h->pool); /* else the first job finds its workers asleep */
+    /* Workers that this execution starts do not spin in it: it has not told of itself. */
+    pooled = run_pool_started(m->h->pool);
     if (pooled)
         run_pool_begin(m->h->pool);
     start = f->run[at].start_ns = run_now_ns();
@@ -177,16 +195,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     /* A numerical error leaves outputs that can be read. */
     if (f->report.end == CORE_END_DONE)
         copy_out(m, nd, f);
-    if (__builtin_expect(status != NRT_SUCCESS, 0)) {
-        err_set(err, status, "%s", f->report.err.text[0] ? f->report.err.text : "failed");
-        report_failure(m, in, &f->report);
-        tell_failure(m, in, call, f->report.end != CORE_END_DONE ? &f->report : NULL, err);
-        if (f->report.end != CORE_END_DONE)
-            for (uint32_t c = 0; c < in->stage_count; c++)
-                core_reset(in->stage[c].phys->core);
-        if (in->colls && f->report.end != CORE_END_DONE && f->report.end != CORE_END_CHECK)
-            coll_table_failed(in->colls, err->text); /* CHECK: the program has ended */
-    }
+    if (__builtin_expect(status != NRT_SUCCESS, 0))
+        core_failed(m, in, &f->report, call, status, err);
     return status;
 }
 

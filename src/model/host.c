@@ -92,7 +92,6 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
                 goto out_host;
             }
         }
-        lc->ran_before = model_core_ran(h, lc);
     }
     *ret = h;
     return NRT_SUCCESS;

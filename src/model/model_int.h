@@ -31,7 +31,6 @@ struct logical {
     struct run_owner owner; /* whoever runs programs on it */
     pthread_mutex_t stage;  /* whoever loads or unloads on it */
     uint32_t models;        /* loaded; host lock */
-    uint64_t ran_before;    /* executions that its page counted before the session */
     /* What the core's own clock showed at the end of the last execution that was captured; the
      * clock keeps up with the host's while the core idles. Owner word. */
     uint64_t clock_ns;
@@ -266,7 +265,8 @@ struct observed {
     struct run_fault fault;
     struct printing printing;
 };
-uint64_t model_core_ran(const struct model_host *h, const struct logical *lc); /* executions */
+/* Executions since the core was taken. */
+uint64_t model_core_ran(const struct model_host *h, const struct logical *lc);
 void observe_begin(struct model *m, struct instance *in, struct frame *f, struct core_run *run,
                    struct observed *ret) __attribute__((cold));
 const struct device_fault *observe_ran(struct frame *f, struct core_run *run,

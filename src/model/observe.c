@@ -195,7 +195,7 @@ static void printing_end(const struct printing *p)
 void observe_begin(struct model *m, struct instance *in, struct frame *f, struct core_run *run,
                    struct observed *ret)
 {
-    ret->seq = model_core_ran(m->h, in->lc) - in->lc->ran_before + 1;
+    ret->seq = model_core_ran(m->h, in->lc) + 1;
     f->events.count = 0;
     f->events.dropped = 0;
     ret->events =
