@@ -208,13 +208,15 @@ static void state_text(const struct device_flight_view *v, char *buf, size_t siz
 
 void device_flight_text(const struct device_flight_view *v, char *buf, size_t size)
 {
-    char members[96], state[96], wait[96] = "";
+    char members[96], state[96], wait[96] = "", how_long[48] = "";
 
     members_text(v, members, sizeof(members));
     state_text(v, state, sizeof(state));
+    if (v->waited_ns)
+        snprintf(how_long, sizeof(how_long), ", for %.3f ms", (double)v->waited_ns / 1e6);
     if (v->waits)
-        snprintf(wait, sizeof(wait), ", waits for %s of rank %" PRIu32 ", for %.3f ms",
-                 sched_sem_name((enum sched_sem)v->sem), v->waits_for, (double)v->waited_ns / 1e6);
+        snprintf(wait, sizeof(wait), ", waits for %s of rank %" PRIu32 "%s",
+                 sched_sem_name((enum sched_sem)v->sem), v->waits_for, how_long);
     snprintf(buf, size,
              "#%" PRIu64 " %s by %s (%s) of %" PRIu64 " bytes %s, communicator %" PRIu64
              ", member %" PRIu32 " of %" PRIu32 " (%s): %s, %" PRIu64 " of %" PRIu64 " steps%s",

@@ -27,7 +27,8 @@ static void put_operation(struct dump_out *o, const struct device_flight_view *v
         dump_out_u64(o, "culprit", v->culprit);
     if (v->waits) {
         dump_out_u64(o, "waits_for", v->waits_for);
-        dump_out_u64(o, "waited_us", v->waited_ns / 1000);
+        if (v->waited_ns) /* else not known */
+            dump_out_u64(o, "waited_us", v->waited_ns / 1000);
     }
     dump_out_u64(o, "age_us", v->age_ns / 1000);
     dump_out_u64(o, "lasted_us", v->lasted_ns / 1000);

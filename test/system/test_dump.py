@@ -393,6 +393,18 @@ def the_tool():
     assert '\n[packages]\n' in text and '\n[host]\n' in text and text.endswith('\n[complete]\n')
     assert 'call neff_name="a \\x22name\\x22\\x5c?" neff_uuid="%s" date_time="2026-01-02-03-04"' % ('f' * 32) in text
     assert 'host text="Linux ' in text
+    # A file from before there was since_us: nothing is said of how long.
+    old = where()
+    with open(os.path.join(old, os.path.basename(name)), 'w', encoding='ascii') as f:
+        f.write('opennrt-core-dump version=1 of="core"\nmodel id=1 neff_name="m"\n'
+                'engine name="act" record=0 retired=0 ended=0 waits="semaphore>=" id=1 wanted=1 value=0\n'
+                'engine name="sp" record=0 retired=0 ended=0 waits="event==" id=2 wanted=1 value=0\n[end]\nend lines=5\n')
+    got = shown(old)
+    assert 'since_us' not in json.dumps(got) and [e['wanted'] for e in got['files'][0]['engines']] == [1, 1], got
+    lines = show(old).splitlines()
+    assert any(line.endswith(' waits for semaphore 1, wanted 1, value 0') for line in lines), lines
+    assert any(line.endswith(' waits for event 2 to be set') for line in lines), lines
+    assert not any('began' in line for line in lines), lines
     # A link with the name of a snapshot, which somebody may put into a directory of all users, is not followed.
     other = os.path.join(where(), 'other')
     shutil.move(name, other)

@@ -100,13 +100,13 @@ static void text_engine(const struct dump_file *f, unsigned engine, struct strbu
     }
     dump_engine_text(f, engine, out);
     if (strcmp(e->waits, "event==") == 0)
-        strbuf_printf(out, " waits for event %" PRIu32 " to be %s, for %.3f s", e->id,
-                      e->wanted ? "set" : "cleared", (double)e->since_us / 1e6);
+        strbuf_printf(out, " waits for event %" PRIu32 " to be %s", e->id,
+                      e->wanted ? "set" : "cleared");
     else if (e->waits[0])
-        strbuf_printf(out,
-                      " waits for semaphore %" PRIu32 ", wanted %" PRId64 ", value %" PRId64
-                      ", for %.3f s",
-                      e->id, e->wanted, e->value, (double)e->since_us / 1e6);
+        strbuf_printf(out, " waits for semaphore %" PRIu32 ", wanted %" PRId64 ", value %" PRId64,
+                      e->id, e->wanted, e->value);
+    if (e->waits[0] && e->has_since)
+        strbuf_printf(out, ", for %.3f s", (double)e->since_us / 1e6);
     strbuf_put(out, "\n");
 }
 
@@ -121,7 +121,8 @@ static void text_core(const struct dump_file *f, struct strbuf *out)
     text_time(f->time, out);
     strbuf_printf(out, "\n  %s (%" PRIu32 ") of %s, model %s\n  %s\n", f->status_name, f->status,
                   f->call, f->neff_name, f->text);
-    strbuf_printf(out, "  the execution began %.3f s before\n", (double)f->since_us / 1e6);
+    if (f->has_since)
+        strbuf_printf(out, "  the execution began %.3f s before\n", (double)f->since_us / 1e6);
     for (unsigned e = 0; e < ISA_ENGINES; e++)
         if (f->engine[e].present)
             text_engine(f, e, out);
@@ -175,6 +176,13 @@ static void json_text(struct strbuf *out, const char *name, const char *text)
     strbuf_put(out, ", ");
 }
 
+/* Absent where it is not known. */
+static void json_since(bool known, uint64_t us, struct strbuf *out)
+{
+    if (known)
+        strbuf_printf(out, "\"since_us\": %" PRIu64 ", ", us);
+}
+
 static void json_engine(const struct dump_file *f, unsigned engine, struct strbuf *out)
 {
     const struct dump_engine *e = &f->engine[engine];
@@ -194,10 +202,9 @@ static void json_engine(const struct dump_file *f, unsigned engine, struct strbu
     }
     if (!e->ended && e->waits[0]) {
         json_text(out, "waits", e->waits);
-        strbuf_printf(out,
-                      "\"id\": %" PRIu32 ", \"wanted\": %" PRId64 ", \"value\": %" PRId64
-                      ", \"since_us\": %" PRIu64 ", ",
-                      e->id, e->wanted, e->value, e->since_us);
+        strbuf_printf(out, "\"id\": %" PRIu32 ", \"wanted\": %" PRId64 ", \"value\": %" PRId64 ", ",
+                      e->id, e->wanted, e->value);
+        json_since(e->has_since, e->since_us, out);
     }
     strbuf_printf(out, "\"record\": %" PRIu64 ", \"retired\": %" PRIu64 ", \"ended\": %s}",
                   e->record, e->retired, e->ended ? "true" : "false");
@@ -219,15 +226,15 @@ static void json_file(const struct dump_set *s, unsigned i, struct strbuf *out)
     json_text(out, "neff_name", f->neff_name);
     json_text(out, "neff_uuid", f->neff_uuid);
     json_text(out, "end", f->end);
+    json_since(f->has_since, f->since_us, out);
     strbuf_printf(out,
                   "\"status\": %" PRIu32 ", \"pid\": %" PRId64 ", \"tid\": %" PRId64
                   ", \"log_id\": %" PRIu64 ", \"time\": %" PRIu64 ", \"device\": %" PRIu32
                   ", \"nc\": %" PRIu32 ", \"rank\": %" PRIu32 ", \"world\": %" PRIu32
-                  ", \"since_us\": %" PRIu64 ", \"complete\": %s, \"dead\": %s, \"signal\": "
+                  ", \"complete\": %s, \"dead\": %s, \"signal\": "
                   "%" PRId64 ", \"engines\": [",
                   f->status, f->pid, f->tid, f->log_id, f->time, f->device, f->nc, f->rank,
-                  f->world, f->since_us, f->complete ? "true" : "false", f->dead ? "true" : "false",
-                  f->signal);
+                  f->world, f->complete ? "true" : "false", f->dead ? "true" : "false", f->signal);
     for (unsigned e = 0; e < ISA_ENGINES; e++) {
         if (!f->engine[e].present)
             continue;

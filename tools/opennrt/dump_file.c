@@ -184,7 +184,7 @@ static void read_model(struct dump_file *f, const struct line *l)
     (void)get_text(l, "neff_name", f->neff_name, sizeof(f->neff_name));
     (void)get_text(l, "neff_uuid", f->neff_uuid, sizeof(f->neff_uuid));
     (void)get_u64(l, "id", UINT64_MAX, &f->model);
-    (void)get_u64(l, "since_us", UINT64_MAX, &f->since_us);
+    f->has_since = get_u64(l, "since_us", UINT64_MAX, &f->since_us);
     f->running = get_flag(l, "running");
 }
 
@@ -213,7 +213,7 @@ static void read_engine(struct dump_file *f, const struct line *l)
         e->waits[0] = '\0';
     get_i64(l, "wanted", &e->wanted);
     get_i64(l, "value", &e->value);
-    (void)get_u64(l, "since_us", UINT64_MAX, &e->since_us);
+    e->has_since = get_u64(l, "since_us", UINT64_MAX, &e->since_us);
 }
 
 static void read_raise(struct dump_file *f, const struct line *l)

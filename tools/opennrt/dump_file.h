@@ -26,6 +26,7 @@ struct dump_engine {
     char waits[DUMP_WORD]; /* "semaphore>=", "semaphore==", "event==", "": for nothing */
     uint32_t id;
     int64_t wanted, value;
+    bool has_since;    /* files from before it was written have not */
     uint64_t since_us; /* that it waits */
     bool has_instr;    /* the record it is at */
     struct isa_record instr;
@@ -73,6 +74,7 @@ struct dump_file {
     char cluster[DUMP_WORD];
     /* the model */
     char neff_name[DUMP_TEXT], neff_uuid[DUMP_WORD];
+    bool has_since;
     uint64_t model, since_us;
     bool running;
     /* how the run ended */

@@ -103,6 +103,7 @@ static const char *since_body(struct rank *r)
     struct err err = {0};
     struct run_cpus cpus;
     const char *bad = NULL;
+    char text[DEVICE_FLIGHT_TEXT];
 
     if (case_open(r, &k, &ring_reduce, &err))
         return "the plan was not made";
@@ -126,6 +127,13 @@ static const char *since_body(struct rank *r)
             v.waited_ns > v.lasted_ns)
             bad = "the record does not say how long it waits";
         (void)run_thread_pin(pthread_self(), &cpus);
+        device_flight_text(&v, text, sizeof(text));
+        if (!strstr(text, ", waits for ") || !strstr(text, ", for "))
+            bad = "the text does not say how long it waits";
+        v.waited_ns = 0;
+        device_flight_text(&v, text, sizeof(text));
+        if (!strstr(text, ", waits for ") || strstr(text, ", for "))
+            bad = "the text says how long it waits, which is not known";
     }
     ranks_barrier(r);
     if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
