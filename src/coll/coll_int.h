@@ -441,11 +441,11 @@ struct coll_run {
     uint32_t left; /* channels that have not ended */
     uint32_t next; /* channel to look at first */
     uint64_t steps;
-    bool told; /* its area says that it waits */
     struct coll_cursor cursor[SCHED_CHANNELS_MAX];
     const struct plan_step *blocked; /* the last step that waited */
     uint32_t blocked_channel;
     bool waited; /* a step has been blocked */
+    bool told;   /* its area says that it waits */
 };
 
 /* ---- between nodes (net.c, tell.c) ---- */
