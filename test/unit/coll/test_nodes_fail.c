@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Failures of collectives between nodes: what every rank says where ranks do different operations,
+ * do not come, give up, or are stopped. Two nodes of one or two ranks, links over loopback. */
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cases.h"
+#include "coll/coll_int.h"
+#include "proves.h"
+#include "ranks.h"
+#include "runner.h"
+
+static const struct op_case two_level_reduce = {.op = SCHED_ALL_REDUCE,
+                                                .alg = SCHED_HIER,
+                                                .intra = SCHED_RING,
+                                                .inter = SCHED_RING,
+                                                .dtype = DT_FP32,
+                                                .tensors = 1,
+                                                .counts = {3000}};
+
+/* On two nodes. arg: the body's. */
+static void on_two_nodes(enum ranks_kind kind, uint32_t per_node, uint64_t limit_ms,
+                         const char *(*body)(struct rank *r), void *arg)
+{
+    struct ranks_nodes w = {.nodes = 2, .per_node = per_node};
+    const char *text = ranks_run_nodes(kind, &w, limit_ms, body, arg);
+
+    if (text)
+        fail_msg("%s", text);
+}
+
+/* The ranks of the first node do an operation of the same size that is another one: every rank says
+ * what it had announced, and what the other node had. */
+struct mismatch {
+    struct op_case here, there;
+    const char *text_here, *text_there;
+    uint32_t deaf; /* 1 + the rank that hears of the failure before it has heard of anything else */
+};
+
+static const struct mismatch mismatches[] = {
+    {{.op = SCHED_ALL_REDUCE, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {3000}},
+     {.op = SCHED_ALL_REDUCE,
+      .alg = SCHED_MESH,
+      .dtype = DT_FP32,
+      .reduce = KERNEL_COMBINE_MAX,
+      .tensors = 1,
+      .counts = {3000}},
+     "all_reduce (sum) by mesh (staged) of 12000 bytes of float32",
+     "all_reduce (max) by mesh (staged) of 12000 bytes of float32"},
+    {{.op = SCHED_ALL_TO_ALL, .alg = SCHED_MESH, .dtype = DT_FP32, .tensors = 1, .counts = {4000}},
+     {.op = SCHED_ALL_TO_ALL, .alg = SCHED_MESH, .dtype = DT_INT32, .tensors = 1, .counts = {4000}},
+     "all_to_all by mesh (staged) of 16000 bytes of float32",
+     "all_to_all by mesh (staged) of 16000 bytes of int32"},
+};
+
+static const char *mismatch_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    const struct mismatch *m = r->arg;
+    struct case_kit a, b, *mine = r->group->node[r->me] == 0 ? &b : &a;
+
+    err = (struct err){0};
+    if (case_open(r, &a, &m->here, &err) || case_open(r, &b, &m->there, &err))
+        return err.text;
+    if (coll_begin(mine->plan, mine->ts.in_addr, mine->ts.out_addr, &err))
+        return err.text;
+    ranks_barrier(r); /* who has not begun has announced nothing */
+    while (m->deaf == r->me + 1 && !coll_failed_elsewhere(r->comm))
+        sched_yield();
+    (void)coll_wait(r->comm, &err);
+    ranks_barrier(r);
+    case_close(&a);
+    case_close(&b);
+    if (err.status != NRT_NETWORK_PROXY_FAILURE)
+        return "the difference was not found";
+    if (!strstr(err.text, "does another operation") && !strstr(err.text, "was stopped: rank"))
+        return err.text;
+    return strstr(err.text, m->text_here) && strstr(err.text, m->text_there) ? NULL : err.text;
+}
+
+static void another_operation(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct mismatch m = mismatches[i];
+
+        on_two_nodes(RANKS_THREADS, 1 + i, 120000, mismatch_body, &m);
+        on_two_nodes(RANKS_PROCESSES, 1 + i, 120000, mismatch_body, &m);
+    }
+    PROVES("inter-025"); /* the status of every rank */
+    PROVES("api-154");
+    (void)state;
+}
+
+/* Rank 1 of another node is asked which operation it does, and does nothing: rank 0 gives up
+ * asking, and nobody has failed. */
+static const char *asked_body(struct rank *r)
+{
+    struct op_case op = mismatches[0].here;
+    struct err err = {0};
+    struct case_kit k;
+
+    if (case_open(r, &k, &op, &err))
+        return "the plan was not made";
+    if (r->me == 0) {
+        if (coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+            return "the operation did not begin";
+        coll_tell_ask(r->comm, 1);
+    }
+    ranks_barrier(r);
+    if (r->me != 0 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
+        return "the operation did not begin";
+    if (coll_wait(r->comm, &err))
+        return "the operation failed";
+    ranks_barrier(r);
+    case_close(&k);
+    return NULL;
+}
+
+static void who_asks_a_silent_rank_gives_up(void **state)
+{
+    on_two_nodes(RANKS_THREADS, 1, 120000, asked_body, NULL);
+    (void)state;
+}
+
+/* A rank that its node mate tells of the failure, before its own counterpart has told it anything,
+ * says what both do all the same. */
+static void another_operation_that_the_mate_has_found(void **state)
+{
+    for (uint32_t deaf = 1; deaf <= 4; deaf++) {
+        struct mismatch m = mismatches[1];
+
+        m.deaf = deaf;
+        print_message("rank %u hears of it first\n", deaf - 1);
+        on_two_nodes(RANKS_THREADS, 2, 120000, mismatch_body, &m);
+    }
+    (void)state;
+}
+
+/* Rank 3 of two nodes does not come: rank 1 waits for it over the network, the others wait for
+ * ranks that wait. */
+static const char *absent_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    const char *text = NULL;
+    struct case_kit k;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    r->comm->cfg.timeout_ns = UINT64_C(3000000000); /* of operations, not of greetings */
+    if (r->me != 3) {
+        NRT_STATUS st = case_run_once(r, &k, 1, &err);
+
+        if (st != NRT_EXEC_HW_ERR_COLLECTIVES)
+            text = "not the documented status";
+        else if (!strstr(err.text, "rank 3"))
+            text = err.text;
+    }
+    ranks_barrier(r); /* rank 3 lives until the others have given up */
+    case_close(&k);
+    return text;
+}
+
+static void absent_rank(void **state)
+{
+    on_two_nodes(RANKS_THREADS, 2, 120000, absent_body, NULL);
+    (void)state;
+}
+
+/* Whether the rank has said of itself, or of another rank that has told of it, that it waits for
+ * `whom` in an operation. */
+static bool waits_for(const struct rank *r, uint32_t rank, uint32_t whom)
+{
+    struct coll_said said = {0};
+
+    return coll_said_by(r->comm, rank, &said) && said.wait && (uint32_t)said.wait == whom;
+}
+
+/* Until the rank is known to wait for `whom`. */
+static NRT_STATUS doze_until_waits(struct rank *r, uint32_t rank, uint32_t whom)
+{
+    while (!waits_for(r, rank, whom))
+        if (coll_doze(&r->comm, 1, 1000000) == COLL_FAILED)
+            return coll_comm_status(r->comm);
+    return NRT_SUCCESS;
+}
+
+/* Rank 2 tells rank 0 that it waits for rank 3, which comes only then. */
+static NRT_STATUS told_first(struct rank *r, struct case_kit *k, struct err *err)
+{
+    _Atomic uint32_t *told = ranks_shared(r);
+    NRT_STATUS st = NRT_SUCCESS;
+
+    while (r->me == 3 && !atomic_load(told))
+        sched_yield();
+    if (coll_begin(k->plan, k->ts.in_addr, k->ts.out_addr, err))
+        return err->status;
+    if (r->me == 0 || r->me == 2)
+        st = doze_until_waits(r, 2, 3);
+    if (r->me == 2 && !st)
+        coll_tell_state(r->comm);
+    if (r->me == 0)
+        atomic_store(told, 1);
+    return coll_wait(r->comm, err);
+}
+
+/* Rank 2 does not come, and rank 0 finds out: its limit is short once it waits for rank 2. That of
+ * rank 3, which waits for rank 2 as well, is so only afterwards. */
+static const char *told_second(struct rank *r, struct case_kit *k, struct err *err)
+{
+    _Atomic uint32_t *told = ranks_shared(r);
+
+    if (r->me == 2)
+        return NULL;
+    if (coll_begin(k->plan, k->ts.in_addr, k->ts.out_addr, err))
+        return err->text;
+    if (r->me == 0)
+        (void)doze_until_waits(r, 0, 2);
+    while (r->me == 3 && atomic_load(told) < 2)
+        if (coll_doze(&r->comm, 1, 1000000) == COLL_FAILED)
+            break;
+    if (r->me == 0 || r->me == 3)
+        r->comm->cfg.timeout_ns = UINT64_C(2000000000);
+    (void)coll_wait(r->comm, err);
+    if (r->me == 0)
+        atomic_store(told, 2);
+    return strstr(err->text, r->me == 0 ? "; rank 2 has not begun it" : "rank 2 ") ? NULL
+                                                                                   : err->text;
+}
+
+/* What rank 2 has told in the first operation is old in the second one, to which it does not come:
+ * it is the one to name, and not whom it waited for. */
+static const char *told_before_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    const char *text = NULL;
+    struct case_kit k;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &two_level_reduce, &err) || told_first(r, &k, &err)) {
+        text = err.text;
+        atomic_store((_Atomic uint32_t *)ranks_shared(r), 1); /* rank 3 waits no longer */
+    }
+    ranks_barrier(r);
+    if (!text)
+        text = told_second(r, &k, &err);
+    ranks_barrier(r); /* rank 2 lives until the others have given up */
+    case_close(&k);
+    return text;
+}
+
+static void what_was_told_before_the_standstill_names_nobody(void **state)
+{
+    on_two_nodes(RANKS_THREADS, 2, 120000, told_before_body, NULL);
+    (void)state;
+}
+
+/* Rank 3 gives up before it begins its operation: the others, of its node and of the other one, are
+ * told at once, and why. The limit is longer than any test may take. */
+static const char *gives_up_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct case_kit k;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    if (r->me == 3)
+        (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, 3, "its own reason, \x7f of %d", 7);
+    else
+        (void)case_run_once(r, &k, 1, &err);
+    ranks_barrier(r);
+    case_close(&k);
+    if (r->me == 3)
+        return NULL;
+    if (err.status != NRT_EXEC_HW_ERR_COLLECTIVES)
+        return "not the documented status";
+    return strstr(err.text, "was stopped: rank 3 failed: its own reason, ? of 7") ? NULL : err.text;
+}
+
+static void a_rank_that_gives_up_says_why(void **state)
+{
+    on_two_nodes(RANKS_THREADS, 2, 3600000, gives_up_body, NULL);
+    on_two_nodes(RANKS_PROCESSES, 2, 3600000, gives_up_body, NULL);
+    (void)state;
+}
+
+/* Rank 3 shows that it waits for rank 2, and is stopped by a signal. Rank 2, on its node, says for
+ * it that it waits for nobody. */
+struct stop_page {
+    _Atomic pid_t stopped; /* 0: not yet */
+    _Atomic uint32_t heard;
+};
+
+static const char *stops_waiting(struct rank *r, struct stop_page *page, struct case_kit *k)
+{
+    static struct err err;
+    struct coll_area *mine = r->comm->peers[r->me].area;
+
+    case_fill(r, k, 1);
+    if (coll_begin(k->plan, k->ts.in_addr, k->ts.out_addr, &err))
+        return err.text;
+    while (atomic_load(&mine->publish.wait) == 0)
+        (void)coll_doze(&r->comm, 1, 1000000);
+    atomic_store(&page->stopped, getpid());
+    raise(SIGSTOP);
+    return coll_wait(r->comm, &err) || !case_check(r, k, 1, &err) ? err.text : NULL;
+}
+
+static void tells_progress(struct rank *r)
+{
+    (void)net_link_progress(r->link, 16);
+    (void)coll_tell_progress(r->comm);
+}
+
+static const char *stopped_said_body(struct rank *r)
+{
+    static struct err err;
+    struct stop_page *page = ranks_shared(r);
+    struct coll_said said = {0};
+    struct case_kit k;
+    const char *text = NULL;
+
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    if (r->me == 3) {
+        text = stops_waiting(r, page, &k);
+    } else if (r->me == 2) {
+        while (!atomic_load(&page->stopped) || !device_slot_stopped(r->in, r->comm->peers[3].slot))
+            sched_yield();
+        coll_tell_state(r->comm);
+        while (!atomic_load(&page->heard))
+            tells_progress(r);
+        kill(atomic_load(&page->stopped), SIGCONT);
+    } else if (r->me == 0) {
+        while (!coll_said_by(r->comm, 3, &said))
+            tells_progress(r);
+        if (said.started != 1 || said.wait != 0)
+            text = "what a stopped rank waited for is still told";
+        atomic_store(&page->heard, 1);
+    }
+    if (r->me != 3 && case_run_once(r, &k, 1, &err))
+        text = err.text;
+    ranks_barrier(r);
+    case_close(&k);
+    return text;
+}
+
+static void a_stopped_rank_waits_for_nobody(void **state)
+{
+    on_two_nodes(RANKS_PROCESSES, 2, 3600000, stopped_said_body, NULL);
+    (void)state;
+}
+
+/* Of a communicator that there is not. */
+#define UNASKED_CHANNEL (900 * NET_LINK_GROUP_CHANNELS)
+
+/* Rank 2 gives up, and its word to rank 0 stands behind messages that rank 0 never asks for, while
+ * rank 0 waits for nothing but rank 1 of its own node, which does not come. */
+static const char *word_behind_body(struct rank *r)
+{
+    enum { UNASKED = 12, SIZE = 3000 };
+    static _Thread_local struct err err;
+    static uint8_t bytes[SIZE];
+    struct net_entry e = {.data = bytes, .size = SIZE, .peer = 0};
+    struct net_wire wire = net_link_wire(r->link);
+    struct net_request *s[UNASKED] = {0};
+    struct case_kit k;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &two_level_reduce, &err))
+        return err.text;
+    for (unsigned i = 0; i < UNASKED && r->me == 2 && !err.status; i++)
+        while (wire.post(wire.arg, true, UNASKED_CHANNEL, &e, SIZE, &s[i], &err) == NET_AGAIN)
+            (void)net_link_progress(r->link, 16);
+    if (r->me == 2 && !err.status)
+        (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, 2, "its own reason");
+    if (r->me == 0)
+        (void)case_run_once(r, &k, 1, &err);
+    ranks_barrier(r);
+    for (unsigned i = 0; i < UNASKED && s[i]; i++)
+        wire.drop(wire.arg, s[i]);
+    case_close(&k);
+    if (r->me != 0)
+        return err.status ? err.text : NULL;
+    return strstr(err.text, "was stopped: rank 2 failed: its own reason") ? NULL : err.text;
+}
+
+static void a_word_behind_what_nobody_asked_for_is_heard(void **state)
+{
+    on_two_nodes(RANKS_PROCESSES, 2, 3600000, word_behind_body, NULL);
+    (void)state;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_operation),
+        cmocka_unit_test(another_operation_that_the_mate_has_found),
+        cmocka_unit_test(who_asks_a_silent_rank_gives_up),
+        cmocka_unit_test(absent_rank),
+        cmocka_unit_test(what_was_told_before_the_standstill_names_nobody),
+        cmocka_unit_test(a_rank_that_gives_up_says_why),
+        cmocka_unit_test(a_stopped_rank_waits_for_nobody),
+        cmocka_unit_test(a_word_behind_what_nobody_asked_for_is_heard),
+    };
+
+    if (runner_emulated()) {
+        printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
+        return RUNNER_SKIP;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
