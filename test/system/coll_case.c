@@ -7,7 +7,8 @@
 
 #include "draw.h"
 
-#define UNTOUCHED 0xa5
+#define UNTOUCHED  0xa5
+#define MAX_GROUPS 16u /* of a NEFF (docs/spec/neff.md) */
 
 static uint64_t draw(uint64_t *state, uint64_t below)
 {
@@ -58,10 +59,16 @@ struct coll_case case_draw(uint64_t seed, unsigned ranks)
 {
     struct coll_case c = {.seed = seed, .ranks = ranks};
     uint64_t s = draw_mix(seed ^ ranks);
+    unsigned room = MAX_GROUPS;
 
     c.ops = 1 + (unsigned)draw(&s, CASE_OPS);
-    for (unsigned i = 0; i < c.ops; i++)
+    for (unsigned i = 0; i < c.ops; i++) {
         c.op[i] = op_draw(ranks, &s);
+        room -= c.ops - 1 - i; /* each operation that follows has one at least */
+        if (c.op[i].groups > room)
+            c.op[i].groups = room;
+        room += c.ops - 1 - i - c.op[i].groups;
+    }
     return c;
 }
 

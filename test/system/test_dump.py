@@ -676,9 +676,9 @@ def crashes():
     """Who writes a dump dies in the middle of it, at any byte: what stands there is read, and blames whom its whole
     lines blame; the next to attach is not disturbed."""
     hang, good = assembled(HANG), HANG.replace('wait never >= 1: nop', 'nop')
-    seed = int(os.environ.get('SEED', random.SystemRandom().randrange(1 << 30)))
+    seed = int(os.environ.get('OPENNRT_SEED', random.SystemRandom().randrange(1 << 30)))
     rng = random.Random(seed)
-    print('seed %d' % seed)
+    print('OPENNRT_SEED=%d' % seed)
     folder = where()
     rank = Rank(hang, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder)
     assert rank.do('run') == 'status 5'

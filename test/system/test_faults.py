@@ -433,8 +433,8 @@ def main():
         replays_host()
         return
     kept, ranks = [], [r for r in table if r['call'] in RANKS]
-    seed = int(os.environ.get('SEED', random.SystemRandom().randrange(1 << 30)))
-    print('SEED=%d' % seed, flush=True)
+    seed = int(os.environ.get('OPENNRT_SEED', random.SystemRandom().randrange(1 << 30)))
+    print('OPENNRT_SEED=%d' % seed, flush=True)
     called = ranks if WHAT == 'ranks-both' else random.Random(seed).sample(ranks, 2)
     with Site('faultr', OPENNRT, LIB, 'trn1.32xlarge') as site, Site('faults', OPENNRT, LIB, 'trn1.32xlarge') as other:
         for r in ranks:

@@ -624,8 +624,8 @@ class View(ViewCase):
 
     def test_files_that_lie(self):
         """Any bytes changed anywhere: refused, or shown; never a crash, and no control characters."""
-        seed = int(os.environ.get('VIEW_SEED', random.SystemRandom().randrange(1 << 32)))
-        print('VIEW_SEED=%d' % seed)
+        seed = int(os.environ.get('OPENNRT_SEED', random.SystemRandom().randrange(1 << 32)))
+        print('OPENNRT_SEED=%d' % seed)
         rng = random.Random(seed)
         with open(self.first('matmul')[0], 'rb') as f:
             good = f.read()

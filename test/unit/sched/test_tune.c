@@ -309,6 +309,6 @@ int main(void)
     const char *given = getenv("SEED");
 
     state64 = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    printf("SEED=%llu\n", (unsigned long long)state64);
+    printf("OPENNRT_SEED=%llu\n", (unsigned long long)state64);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
