@@ -102,6 +102,7 @@ static void ring_drop(struct trace_ring *r)
     mem_free(r->ev);
     r->ev = NULL;
     r->cap = r->first = r->count = r->stored = r->dropped = r->seen = 0;
+    r->fresh = false;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -146,6 +147,8 @@ static bool ring_make(struct trace_ring *r, uint64_t max)
 {
     struct trace_event *ev;
 
+    if (r->ev)
+        return true;
     if (max > SIZE_MAX / sizeof(*ev))
         return false;
     /* Fresh pages of the host cost nothing before they are written. One event at least, so that
@@ -156,42 +159,69 @@ static bool ring_make(struct trace_ring *r, uint64_t max)
     pthread_mutex_lock(&r->lock);
     r->ev = ev;
     r->cap = max;
+    r->fresh = true;
     pthread_mutex_unlock(&r->lock);
     return true;
+}
+
+/* Rings for the cores of c, and one for the process, where there are none yet; these are fresh. */
+static bool rings_make(struct trace *t, const struct trace_config *c)
+{
+    bool some = false;
+
+    for (uint32_t i = 0; i < t->cores; i++) {
+        if (i < TRACE_CORE_MAX && c->cores_off[i / 64] >> i % 64 & 1)
+            continue;
+        if (!ring_make(&t->rings[i], c->max_events))
+            return false;
+        some = true;
+    }
+    return !some || ring_make(&t->rings[t->cores], c->max_events);
+}
+
+/* The fresh rings stay, or go. */
+static void rings_settle(struct trace *t, bool stay)
+{
+    for (uint32_t i = 0; i <= t->cores; i++) {
+        if (t->rings[i].fresh && !stay)
+            ring_drop(&t->rings[i]);
+        t->rings[i].fresh = false;
+    }
+}
+
+/* A capture that runs holds what c asks for, too. */
+static void types_join(struct trace *t, const struct trace_config *c, bool runs)
+{
+    for (unsigned i = 0; i < sizeof(c->types_off) / sizeof(*c->types_off); i++)
+        __atomic_store_n(&t->types_off[i], c->types_off[i] & (runs ? t->types_off[i] : UINT64_MAX),
+                         __ATOMIC_RELAXED);
 }
 
 NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct trace_config *c,
                        struct err *err)
 {
     NRT_STATUS status = NRT_SUCCESS;
-    uint32_t made = 0;
+    bool runs, stay;
 
     pthread_mutex_lock(&t->fetch);
     pthread_mutex_lock(&t->lock);
-    if (__atomic_load_n(&t->on, __ATOMIC_SEQ_CST)) {
+    runs = __atomic_load_n(&t->on, __ATOMIC_SEQ_CST);
+    if (runs && (owner != TRACE_BY_PROGRAM || t->owner != owner)) {
         status = err_set(err, NRT_FAILURE, "a capture of trace events is running already");
         goto out_unlock;
     }
-    for (uint32_t i = 0; i < t->cores && status == NRT_SUCCESS; i++) {
-        if (i < TRACE_CORE_MAX && c->cores_off[i / 64] >> i % 64 & 1)
-            continue;
-        if (ring_make(&t->rings[i], c->max_events))
-            made++;
-        else
-            status = NRT_RESOURCE;
-    }
-    if (status == NRT_SUCCESS && made > 0 && !ring_make(&t->rings[t->cores], c->max_events))
-        status = NRT_RESOURCE;
-    if (status != NRT_SUCCESS) {
-        rings_drop(t);
-        err_set(err, status, "no host memory for rings of %llu trace events",
-                (unsigned long long)c->max_events);
+    stay = rings_make(t, c);
+    rings_settle(t, stay);
+    if (!stay) {
+        status = err_set(err, NRT_RESOURCE, "no host memory for rings of %llu trace events",
+                         (unsigned long long)c->max_events);
         goto out_unlock;
     }
-    for (unsigned i = 0; i < sizeof(c->types_off) / sizeof(*c->types_off); i++)
-        __atomic_store_n(&t->types_off[i], c->types_off[i], __ATOMIC_RELAXED);
+    types_join(t, c, runs);
+    t->starts = runs ? t->starts + 1 : 1;
     t->owner = owner;
-    t->epoch_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+    if (!runs)
+        t->epoch_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
     watched_count(__atomic_exchange_n(&t->on, 1, __ATOMIC_SEQ_CST), true);
 
 out_unlock:
@@ -211,10 +241,10 @@ NRT_STATUS trace_stop(struct trace *t, enum trace_owner owner, struct err *err)
 
     pthread_mutex_lock(&t->fetch);
     pthread_mutex_lock(&t->lock);
-    if (__atomic_load_n(&t->on, __ATOMIC_SEQ_CST) && t->owner == owner)
-        rings_drop(t);
-    else
+    if (!__atomic_load_n(&t->on, __ATOMIC_SEQ_CST) || t->owner != owner)
         status = not_running(err);
+    else if (--t->starts == 0)
+        rings_drop(t);
     pthread_mutex_unlock(&t->lock);
     pthread_mutex_unlock(&t->fetch);
     return status;

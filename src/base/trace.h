@@ -62,6 +62,7 @@ static_assert(sizeof(struct trace_event) == 56, "a ring of a million events is 5
 struct trace_ring {
     pthread_mutex_t lock;
     struct trace_event *ev;   /* NULL: nothing is captured for this core */
+    bool fresh;               /* made by the start that is under way */
     uint64_t cap;             /* of ev */
     uint64_t first, count;    /* oldest event, events that are there */
     uint64_t stored, dropped; /* since the capture began: all that came, those that went unseen */
@@ -77,6 +78,7 @@ struct trace {
         fetch; /* one look at the rings at a time, until what it saw is taken; before lock */
     pthread_mutex_t lock; /* start and stop, and the names */
     uint32_t owner;       /* of the capture that runs */
+    uint32_t starts;      /* of this owner, each of which a stop answers */
     uint32_t cores;
     struct trace_ring *rings; /* [cores], then the process's; made by trace_open */
     uint64_t epoch_ns;        /* CLOCK_REALTIME minus CLOCK_MONOTONIC when the capture began */
@@ -110,10 +112,12 @@ NRT_STATUS trace_open(struct trace *t, uint32_t cores, struct err *err);
 void trace_close(struct trace *t);
 void trace_forget(struct trace *t);
 
-/* Who has begun the capture, ends it and takes its events: there is one at a time. */
+/* Who has begun the capture, ends it and takes its events: there is one at a time. Threads of a
+ * program that start each their own share it (docs/spec/api.md 9): rings and types are what all of
+ * them ask for, a ring is as long as who asked first wants it, and the last stop ends it. */
 enum trace_owner { TRACE_BY_PROGRAM = 1, TRACE_BY_API_TRACE, TRACE_BY_INSPECT };
-/* NRT_FAILURE: a capture runs already (or, for stop, none of this owner does); NRT_RESOURCE. Stop
- * drops what was not fetched. */
+/* NRT_FAILURE: another's capture runs (or, for stop, none of this owner does); NRT_RESOURCE: what
+ * runs goes on as it was. The stop that ends it drops what was not fetched. */
 NRT_STATUS trace_start(struct trace *t, enum trace_owner owner, const struct trace_config *c,
                        struct err *err);
 NRT_STATUS trace_stop(struct trace *t, enum trace_owner owner, struct err *err);

@@ -310,6 +310,35 @@ static void calls_survive_every_fault(void **state)
     }
 }
 
+/* A capture of no core goes on as it was when another start got but one of its two rings. */
+static void a_start_without_memory_adds_nothing(void **state)
+{
+    struct things k;
+    size_t size;
+
+    (void)state;
+    session();
+    things_init(&k, &add, true);
+    assert_ok(nrt_sys_trace_config_allocate(&k.trace));
+    for (uint32_t i = 0; i < 128; i++)
+        nrt_sys_trace_config_set_capture_enabled_for_nc(k.trace, i, false);
+    assert_ok(nrt_sys_trace_start(k.trace));
+    nrt_sys_trace_config_set_capture_enabled_for_nc(k.trace, 0, true);
+    fault_arm(FAULT_ALLOC, 2);
+    assert_int_equal(nrt_sys_trace_start(k.trace), NRT_RESOURCE);
+    fault_disarm();
+    assert_ok(run(&k));
+    assert_ok(nrt_sys_trace_fetch_events(&k.document, &size, NULL));
+    assert_null(strstr(k.document, "event_type"));
+    nrt_sys_trace_buffer_free(k.document);
+    assert_ok(nrt_sys_trace_start(k.trace)); /* now it has both */
+    assert_ok(run(&k));
+    assert_ok(nrt_sys_trace_fetch_events(&k.document, &size, NULL));
+    assert_non_null(strstr(k.document, "device_exec"));
+    assert_ok(nrt_sys_trace_stop());
+    give_back(&k);
+}
+
 static void the_tours_make_every_call(void **state)
 {
     static const struct {
@@ -364,6 +393,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(calls_survive_every_fault, tour_end_session),
+        cmocka_unit_test(a_start_without_memory_adds_nothing),
         cmocka_unit_test(the_tours_make_every_call)};
 
     runner_watchdog(580);

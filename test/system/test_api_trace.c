@@ -245,7 +245,6 @@ static void capture_begins_and_ends_once(void **state)
                  "nrt_sys_trace_fetch_events");
     assert_null(buf);
     assert_ok(nrt_sys_trace_start(NULL));
-    assert_fails(nrt_sys_trace_start(NULL), NRT_FAILURE, "nrt_sys_trace_start");
     assert_fails(nrt_trace_start(false), NRT_FAILURE, "nrt_trace_start");
     assert_fails(nrt_trace_stop("/dev/null"), NRT_FAILURE, "nrt_trace_stop");
     assert_fails(nrt_sys_trace_fetch_events(NULL, &n, NULL), NRT_INVALID,
@@ -489,6 +488,18 @@ static void collectives_are_events(void **state)
 
 /* ---- filters, limits, drops ---- */
 
+static void one_type(nrt_sys_trace_config_t *o, const char *type)
+{
+    const char **all;
+    size_t n;
+
+    assert_ok(nrt_sys_trace_get_event_types(&all, &n));
+    for (size_t i = 0; i < n; i++)
+        assert_ok(nrt_sys_trace_config_set_capture_enabled_for_event_type(
+            o, all[i], strcmp(all[i], type) == 0));
+    nrt_sys_trace_free_event_types(all, n);
+}
+
 static void rings_hold_what_they_may(void **state)
 {
     nrt_sys_trace_config_t *o;
@@ -497,17 +508,7 @@ static void rings_hold_what_they_may(void **state)
 
     job_init(&j, 0);
     assert_ok(nrt_sys_trace_config_allocate(&o));
-    /* One type, so that the numbers are known: each execution is two events. */
-    {
-        const char **all;
-        size_t n;
-
-        assert_ok(nrt_sys_trace_get_event_types(&all, &n));
-        for (size_t i = 0; i < n; i++)
-            assert_ok(nrt_sys_trace_config_set_capture_enabled_for_event_type(
-                o, all[i], strcmp(all[i], "device_exec") == 0));
-        nrt_sys_trace_free_event_types(all, n);
-    }
+    one_type(o, "device_exec"); /* so that the numbers are known: each execution is two events */
     nrt_sys_trace_config_set_max_events_per_nc(o, 10);
     assert_ok(nrt_sys_trace_start(o));
     job_run(&j, 20);
@@ -539,6 +540,72 @@ static void rings_hold_what_they_may(void **state)
     assert_fails(nrt_sys_trace_stop(), NRT_FAILURE, "nrt_sys_trace_stop");
     nrt_sys_trace_config_free(o);
     job_fini(&j);
+}
+
+/* Only events of this core, of this type alone. */
+static nrt_sys_trace_config_t *only(uint32_t core, const char *type)
+{
+    nrt_sys_trace_config_t *o;
+
+    assert_ok(nrt_sys_trace_config_allocate(&o));
+    one_type(o, type);
+    for (uint32_t i = 0; i < 128; i++)
+        nrt_sys_trace_config_set_capture_enabled_for_nc(o, i, i == core);
+    return o;
+}
+
+/* Both jobs run once; events of each kind that are there then. */
+static void joined_sees(struct job *j, unsigned executions0, unsigned executions1, unsigned device0,
+                        unsigned device1)
+{
+    const unsigned want[2][2] = {{executions0, device0}, {executions1, device1}};
+    nrt_sys_trace_fetch_options_t *fo;
+    struct fetched f;
+
+    job_run(&j[0], 1);
+    job_run(&j[1], 1);
+    assert_ok(nrt_sys_trace_fetch_options_allocate(&fo));
+    for (unsigned core = 0; core < 2; core++) {
+        nrt_sys_trace_fetch_options_set_nc_idx(fo, core);
+        fetch(&f, fo);
+        assert_int_equal(count(&f, "nrt_execute", "stop"), want[core][0]);
+        assert_int_equal(count(&f, "device_exec", "stop"), want[core][1]);
+        assert_int_equal(f.events->u.count, 2 * (want[core][0] + want[core][1]));
+        fetched_fini(&f);
+    }
+    nrt_sys_trace_fetch_options_free(fo);
+}
+
+/* Sessions of several threads, each of which cares for a core of its own. */
+static void starts_share_a_capture(void **state)
+{
+    nrt_sys_trace_config_t *first = only(1, "device_exec"), *second = only(0, "nrt_execute");
+    struct job j[2];
+
+    job_init(&j[0], 0);
+    job_init(&j[1], 1);
+    assert_ok(nrt_sys_trace_start(first));
+    joined_sees(j, 0, 0, 0, 1);
+
+    nrt_sys_trace_config_set_max_events_per_nc(second, UINT64_MAX); /* no host has that much */
+    assert_fails(nrt_sys_trace_start(second), NRT_RESOURCE, "nrt_sys_trace_start");
+    joined_sees(j, 0, 0, 0, 1); /* what ran goes on as it was */
+
+    nrt_sys_trace_config_set_max_events_per_nc(second, 100);
+    assert_ok(nrt_sys_trace_start(second));
+    joined_sees(j, 1, 1, 1, 1);
+    assert_ok(nrt_sys_trace_stop());
+    joined_sees(j, 1, 1, 1, 1);
+    assert_ok(nrt_sys_trace_stop());
+    assert_fails(nrt_sys_trace_stop(), NRT_FAILURE, "nrt_sys_trace_stop");
+
+    assert_ok(nrt_sys_trace_start(first)); /* nothing of the one before is left */
+    joined_sees(j, 0, 0, 0, 1);
+    assert_ok(nrt_sys_trace_stop());
+    nrt_sys_trace_config_free(first);
+    nrt_sys_trace_config_free(second);
+    job_fini(&j[0]);
+    job_fini(&j[1]);
 }
 
 static void cores_are_left_out_and_chosen(void **state)
@@ -819,6 +886,7 @@ int main(void)
         cmocka_unit_test(model_switches_and_nans_are_events),
         cmocka_unit_test(collectives_are_events),
         cmocka_unit_test(rings_hold_what_they_may),
+        cmocka_unit_test(starts_share_a_capture),
         cmocka_unit_test(cores_are_left_out_and_chosen),
         cmocka_unit_test(threads_share_the_rings),
         cmocka_unit_test(fork_leaves_the_capture_to_the_parent),
