@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Large copies, by what measures best. Up to where the second-level cache ends that is the C
  * library everywhere. Beyond, it is either a copy through the caches (the processor's string copy
- * where it is a fast one) or stores that go around them and do not first read what they overwrite;
- * which one, and from what size on, depends on the cache that this process gets of a machine that
- * others use too, and what the processor says of it does not help (docs/kernels.md). So the first
- * copies of a size class are made both ways in turns and timed, the later ones by the way that was
- * fastest. */
+ * where it is a fast one) or stores that go around them and do not first read what they overwrite,
+ * and for these the source is asked for ahead, as lines to keep or as lines that are read once.
+ * Which one, and from what size on, depends on the processor and on the cache that this process
+ * gets of a machine that others use too, and what the processor says of it does not help
+ * (docs/kernels.md). So the first copies of a size class are made each way in turns and timed, the
+ * later ones by the way that was fastest. */
 #include "kernel/kernel_int.h"
 
 #include <stdatomic.h>
@@ -20,10 +21,23 @@
 #define STRING_MIN ((size_t)768 << 10)
 #define TRY_SHIFT  21 /* classes begin at 2 MiB, each twice as large as the one before */
 #define CLASSES    6
-#define TRIES      8 /* timed copies of a class, both ways */
+#define TRIES      12 /* timed copies of a class, the ways in turns */
 #define LINE       64u
+#define AHEAD      4096u /* how far ahead of the copy its source is asked for */
 
-static void stream_copy(uint8_t *d, const uint8_t *s, size_t n)
+enum way { THROUGH, AROUND, AROUND_ONCE, WAYS };
+
+/* The source is asked for a page ahead: where its pages are small, the walk of the next page's
+ * table is over when the copy gets there. */
+#define ASK_AHEAD(s, once)                                         \
+    do {                                                           \
+        if (once)                                                  \
+            _mm_prefetch((const char *)(s) + AHEAD, _MM_HINT_NTA); \
+        else                                                       \
+            _mm_prefetch((const char *)(s) + AHEAD, _MM_HINT_T0);  \
+    } while (0)
+
+static void stream_copy(uint8_t *d, const uint8_t *s, size_t n, bool once)
 {
     for (; n >= LINE; n -= LINE, d += LINE, s += LINE) {
         const __m128i *from = (const __m128i *)(const void *)s;
@@ -31,7 +45,7 @@ static void stream_copy(uint8_t *d, const uint8_t *s, size_t n)
         __m128i c = _mm_loadu_si128(from + 2), e = _mm_loadu_si128(from + 3);
         __m128i *to = (__m128i *)(void *)d;
 
-        _mm_prefetch((const char *)(s + 512), _MM_HINT_NTA);
+        ASK_AHEAD(s, once);
         _mm_stream_si128(to, a);
         _mm_stream_si128(to + 1, b);
         _mm_stream_si128(to + 2, c);
@@ -40,20 +54,19 @@ static void stream_copy(uint8_t *d, const uint8_t *s, size_t n)
     memcpy(d, s, n);
 }
 
-/* A whole line per store, and the source asked for a page ahead: where its pages are small, the
- * walk of the next page's table is over when the copy gets there. */
+/* A whole line per store. */
 __attribute__((target("avx512f"))) static void stream_copy512(uint8_t *d, const uint8_t *s,
-                                                              size_t n)
+                                                              size_t n, bool once)
 {
     for (; n >= 4 * LINE; n -= 4 * LINE, d += 4 * LINE, s += 4 * LINE)
         for (unsigned i = 0; i < 4 * LINE; i += LINE) {
-            _mm_prefetch((const char *)(s + 4096 + i), _MM_HINT_NTA);
+            ASK_AHEAD(s + i, once);
             _mm512_stream_si512((__m512i *)(void *)(d + i), _mm512_loadu_si512(s + i));
         }
     memcpy(d, s, n);
 }
 
-static void copy_around(void *dst, const void *src, size_t n, bool avx512)
+static void copy_around(void *dst, const void *src, size_t n, bool avx512, bool once)
 {
     uint8_t *d = dst;
     const uint8_t *s = src;
@@ -61,7 +74,7 @@ static void copy_around(void *dst, const void *src, size_t n, bool avx512)
 
     head = head < n ? head : n;
     memcpy(d, s, head);
-    (avx512 ? stream_copy512 : stream_copy)(d + head, s + head, n - head);
+    (avx512 ? stream_copy512 : stream_copy)(d + head, s + head, n - head, once);
 }
 
 static void copy_through(void *dst, const void *src, size_t n, bool avx512)
@@ -84,31 +97,44 @@ static uint64_t now_ns(void)
  * measure at once may lose a figure to each other; any value is a legal choice. */
 struct copy_class {
     _Atomic uint32_t tries;
-    _Atomic uint64_t best[2]; /* through, around the caches; 0: none yet */
+    _Atomic uint64_t best[WAYS]; /* 0: none yet */
 };
+
+static enum way fastest(struct copy_class *c)
+{
+    uint64_t best[WAYS];
+    enum way way = THROUGH;
+
+    for (unsigned i = 0; i < WAYS; i++) {
+        best[i] = atomic_load_explicit(&c->best[i], memory_order_relaxed);
+        if (best[i] < best[way])
+            way = i;
+    }
+    return way;
+}
 
 static void class_copy(struct copy_class *c, void *dst, const void *src, size_t n, bool avx512)
 {
     uint32_t tries = atomic_load_explicit(&c->tries, memory_order_relaxed);
-    bool timed = tries < TRIES, around;
+    bool timed = tries < TRIES;
+    enum way way = timed ? (enum way)(tries % WAYS) : fastest(c);
     uint64_t start = 0, took, best;
 
     if (timed) {
         atomic_store_explicit(&c->tries, tries + 1, memory_order_relaxed);
-        around = tries % 2 != 0;
         start = now_ns();
-    } else {
-        around = atomic_load_explicit(&c->best[1], memory_order_relaxed) <
-                 atomic_load_explicit(&c->best[0], memory_order_relaxed);
     }
-    (around ? copy_around : copy_through)(dst, src, n, avx512);
+    if (way == THROUGH)
+        copy_through(dst, src, n, avx512);
+    else
+        copy_around(dst, src, n, avx512, way == AROUND_ONCE);
     k_around_end();
     if (!timed)
         return;
     took = (now_ns() - start) * 1000 / (n >> 10) + 1;
-    best = atomic_load_explicit(&c->best[around], memory_order_relaxed);
+    best = atomic_load_explicit(&c->best[way], memory_order_relaxed);
     if (best == 0 || took < best)
-        atomic_store_explicit(&c->best[around], took, memory_order_relaxed);
+        atomic_store_explicit(&c->best[way], took, memory_order_relaxed);
 }
 
 #endif
@@ -140,7 +166,7 @@ void k_around_copy(void *const *dst, unsigned ndst, size_t at, const void *src, 
         return;
     }
     for (unsigned d = 0; d < ndst; d++)
-        copy_around((uint8_t *)dst[d] + at, src, n, avx512);
+        copy_around((uint8_t *)dst[d] + at, src, n, avx512, false);
 #else
     for (unsigned d = 0; d < ndst; d++)
         memcpy((uint8_t *)dst[d] + at, src, n);

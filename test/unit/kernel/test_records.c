@@ -688,6 +688,30 @@ static void copies(void **state)
     mem_free(dst);
 }
 
+/* The first copies of a size class go each way in turns; this class no other test copies in. */
+static void copies_go_each_way(void **state)
+{
+    size_t max = 6u << 20;
+    uint8_t *src = mem_alloc(max), *dst = mem_alloc(max + 64);
+
+    (void)state;
+    for (size_t i = 0; i < max; i += 4) {
+        uint32_t v = rnd();
+
+        memcpy(src + i, &v, sizeof(v));
+    }
+    for (unsigned rep = 0; rep < 15; rep++) {
+        size_t n = max - below(1u << 20), off = below(64);
+
+        memset(dst, 0xEE, max + 64);
+        kernel_copy(dst + off, src, n);
+        assert_memory_equal(dst + off, src, n);
+        assert_true(dst[off + n] == 0xEE && (off == 0 || dst[off - 1] == 0xEE));
+    }
+    mem_free(src);
+    mem_free(dst);
+}
+
 static void init_failures(void **state)
 {
     struct kernel_core kc;
@@ -733,6 +757,7 @@ int main(void)
         cmocka_unit_test(nan_counts),
         cmocka_unit_test(stochastic_rounding),
         cmocka_unit_test(copies),
+        cmocka_unit_test(copies_go_each_way),
         cmocka_unit_test(init_failures),
     };
 
