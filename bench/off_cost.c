@@ -1,214 +1,124 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the places that traces, profiles and the record of device time have in the code cost while
- * nobody looks on: executions by the library, by one that was built without those places
- * (src/base/watched.h), and by a second copy of the first take turns in one process. The second
- * copy says what two libraries differ by that are the same. Nanoseconds of this thread's processor
- * time per execution: the median of the library, and of what a round of the others took more than
- * the same round of the library.
+ * nobody looks on: executions by the library, by another, and by a second copy of the first take
+ * turns in one process, and that in many processes. Nanoseconds of processor time of the executing
+ * thread. The other is the library with these places overwritten (off_patch.py), or one that was
+ * built without them (src/base/watched.h), or the library in another layout (moved.c): by where
+ * code lies two builds differ by more than the places cost.
  *
- *     off_cost FILE.neff libnrt.so libnrt.so-without [rounds] [executions per round]
+ *     off_cost FILE.neff libnrt.so other.so [processes] [rounds] [executions per round]
+ *
+ * Two equal libraries of one process differ by some nanoseconds for as long as it lasts, by where
+ * the loader, the allocator and the kernel have put what is theirs. So the processes are many and
+ * new, and the sides, all of them copies in memory, are opened in each of the six orders equally
+ * often. Printed are the medians over processes of what the library takes more than the others,
+ * the interval in which this median is with 95 % (of order statistics, so nothing is assumed of
+ * the distribution), and the quartiles. The second copy says what equal libraries differ by.
  *
  * It attaches to instances NAME-off0 to NAME-off2, NAME being OPENNRT_INSTANCE or off_cost; as any
  * instance they outlast it, until `opennrt reset`.
  */
-#include <dlfcn.h>
-#include <fcntl.h>
+#include "off_cost.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "nrt/nrt.h"
-#include "nrt/nrt_experimental.h"
+static const char *const side_names[OFF_SIDES] = {"nobody looks on", "more than the other",
+                                                  "more than its copy"};
 
-enum { HERE, BLIND, AGAIN, SIDES };
-static const char *const side_names[SIDES] = {"nobody looks on", "nobody can look on",
-                                              "the same again"};
-
-/* One library: a session of its own, with one model. */
-struct side {
-    void *lib;
-    __typeof__(nrt_execute) *execute;
-    __typeof__(nrt_close) *close;
-    nrt_model_t *model;
-    nrt_tensor_set_t *in, *out;
-};
-
-static void ended(const char *what, const char *why)
+/* In the child: becomes this program anew, so that all addresses are others. */
+static void child_become(char **argv, unsigned order, int out)
 {
-    fprintf(stderr, "off_cost: %s: %s\n", what, why);
-    exit(1);
+    char number[16];
+
+    snprintf(number, sizeof(number), "%u", order);
+    setenv("OFF_COST_ORDER", number, 1);
+    if (dup2(out, STDOUT_FILENO) == STDOUT_FILENO)
+        execv("/proc/self/exe", argv);
+    off_ended("/proc/self/exe", "cannot be executed");
 }
 
-static void *found(const struct side *s, const char *name)
+static void process_measure(char **argv, unsigned order, double *ret_took)
 {
-    void *f = dlsym(s->lib, name);
+    int ends[2], status;
+    pid_t pid;
 
-    if (!f)
-        ended(name, dlerror());
-    return f;
+    if (pipe(ends) != 0 || (pid = fork()) < 0)
+        off_ended("fork", "failed");
+    if (pid == 0)
+        child_become(argv, order, ends[1]);
+    close(ends[1]);
+    if (waitpid(pid, &status, 0) != pid || status != 0 ||
+        read(ends[0], ret_took, OFF_SIDES * sizeof(*ret_took)) !=
+            (ssize_t)(OFF_SIDES * sizeof(*ret_took)))
+        off_ended("one process", "failed");
+    close(ends[0]);
 }
 
-/* Calls NAME of the side's library. */
-#define CALL(s, name, ...)                                              \
-    do {                                                                \
-        __typeof__(name) *f_ = (__typeof__(name) *)found(s, #name);     \
-        NRT_STATUS status_ = f_(__VA_ARGS__);                           \
-        if (status_ != NRT_SUCCESS) {                                   \
-            fprintf(stderr, "off_cost: " #name ": %d\n", (int)status_); \
-            exit(1);                                                    \
-        }                                                               \
-    } while (0)
-
-static void tensors_make(struct side *s)
+/* took: of n processes; sorted by it. */
+static void side_print(int side, double *took, unsigned n, double base)
 {
-    nrt_tensor_info_array_t *info;
+    double mid = off_median(took, n), half = 0.98 * sqrt(n);
+    unsigned low = half < n / 2.0 ? (unsigned)(n / 2.0 - half) : 0;
 
-    CALL(s, nrt_allocate_tensor_set, &s->in);
-    CALL(s, nrt_allocate_tensor_set, &s->out);
-    CALL(s, nrt_get_model_tensor_info, s->model, &info);
-    for (uint64_t i = 0; i < info->tensor_count; i++) {
-        const nrt_tensor_info_t *t = &info->tensor_array[i];
-        nrt_tensor_t *tensor;
-
-        CALL(s, nrt_tensor_allocate, NRT_TENSOR_PLACEMENT_DEVICE, 0, t->size, t->name, &tensor);
-        CALL(s, nrt_add_tensor_to_tensor_set, t->usage == NRT_TENSOR_USAGE_INPUT ? s->in : s->out,
-             t->name, tensor);
-    }
-    CALL(s, nrt_free_model_tensor_info, info);
+    printf("%-19s %+8.1f ns %+7.2f %%", side_names[side], mid, 100.0 * mid / base);
+    printf("   median within %+.1f to %+.1f ns (95 %%), quartiles %+.1f and %+.1f ns\n", took[low],
+           took[n - 1 - low], took[n / 4], took[n - 1 - n / 4]);
 }
 
-/* instance: a name of its own, since a process attaches to an instance once. */
-static void side_open(struct side *s, const char *lib, const char *instance, const void *neff,
-                      size_t size)
+/* By the orders in turn. */
+static void processes_measure(char **argv, unsigned n)
 {
-    setenv("OPENNRT_INSTANCE", instance, 1);
-    s->lib = dlopen(lib, RTLD_NOW | RTLD_LOCAL);
-    if (!s->lib)
-        ended(lib, dlerror());
-    CALL(s, nrt_init, NRT_FRAMEWORK_TYPE_NO_FW, "", "");
-    CALL(s, nrt_load, neff, size, 0, 1, &s->model);
-    s->execute = (__typeof__(nrt_execute) *)found(s, "nrt_execute");
-    s->close = (__typeof__(nrt_close) *)found(s, "nrt_close");
-    tensors_make(s);
-}
+    double *took[OFF_SIDES], one[OFF_SIDES], base;
 
-static double now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
-}
-
-static double round_ns(const struct side *s, unsigned times)
-{
-    double start = now_ns();
-
-    for (unsigned i = 0; i < times; i++)
-        if (s->execute(s->model, s->in, s->out) != NRT_SUCCESS)
-            ended("nrt_execute", "failed");
-    return (now_ns() - start) / times;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n)
-{
-    qsort(v, n, sizeof(*v), by_value);
-    return v[n / 2];
-}
-
-/* A round of all sides, in an order that turns with the rounds. */
-static void measure(const struct side *side, unsigned rounds, unsigned times)
-{
-    double *took[SIDES], base;
-
-    for (int i = 0; i < SIDES; i++) {
-        took[i] = calloc(rounds, sizeof(*took[i]));
+    for (int i = 0; i < OFF_SIDES; i++) {
+        took[i] = calloc(n, sizeof(*took[i]));
         if (!took[i])
-            ended("calloc", "no memory");
-        round_ns(&side[i], times); /* warm */
+            off_ended("calloc", "no memory");
     }
-    for (unsigned r = 0; r < rounds; r++)
-        for (unsigned k = 0; k < SIDES; k++)
-            took[(r + k) % SIDES][r] = round_ns(&side[(r + k) % SIDES], times);
-    for (int i = SIDES - 1; i > HERE; i--)
-        for (unsigned r = 0; r < rounds; r++)
-            took[i][r] -= took[HERE][r];
-    base = median(took[HERE], rounds);
-    for (int i = 0; i < SIDES; i++) {
-        double more = i == HERE ? 0 : median(took[i], rounds);
-
-        printf("%-18s %10.1f ns an execution  %+8.1f ns  %+6.2f %%\n", side_names[i], base + more,
-               more, 100.0 * more / base);
+    for (unsigned p = 0; p < n; p++) {
+        process_measure(argv, p % OFF_ORDERS, one);
+        for (int i = 0; i < OFF_SIDES; i++)
+            took[i][p] = one[i];
+    }
+    base = off_median(took[OFF_HERE], n);
+    for (int i = 0; i < OFF_SIDES; i++) {
+        side_print(i, took[i], n, base);
         free(took[i]);
     }
 }
 
-static void *file_read(const char *path, size_t *ret_size)
+static unsigned argument(int argc, char **argv, int i, unsigned otherwise)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    void *data;
-
-    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0)
-        ended(path, "cannot be read");
-    data = malloc((size_t)st.st_size);
-    if (!data || read(fd, data, (size_t)st.st_size) != st.st_size)
-        ended(path, "cannot be read");
-    close(fd);
-    *ret_size = (size_t)st.st_size;
-    return data;
-}
-
-/* The loader gives one file one place: a copy is a library of its own. In memory, so that nothing
- * of it is left however this ends; ret_path is its name here. */
-static void copy_make(const char *from, char *ret_path, size_t path_size)
-{
-    size_t size;
-    char *bytes = file_read(from, &size);
-    int fd = memfd_create("libnrt-again", MFD_CLOEXEC);
-
-    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
-        ended("the copy of the library", "cannot be written");
-    snprintf(ret_path, path_size, "/proc/self/fd/%d", fd);
-    free(bytes);
+    return argc > i ? (unsigned)atoi(argv[i]) : otherwise;
 }
 
 int main(int argc, char **argv)
 {
-    unsigned rounds = argc > 4 ? (unsigned)atoi(argv[4]) : 21;
-    unsigned times = argc > 5 ? (unsigned)atoi(argv[5]) : 500;
-    const char *given = getenv("OPENNRT_INSTANCE"), *base = given && given[0] ? given : "off_cost";
-    char copy[32], prefix[48], name[64];
-    const char *lib[SIDES] = {argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL, copy};
-    struct side side[SIDES];
-    size_t size;
-    void *neff;
+    const char *given = getenv("OPENNRT_INSTANCE"), *order = getenv("OFF_COST_ORDER");
+    char instance[40];
+    unsigned processes = argument(argc, argv, 4, 60);
+    struct off_job job = {.instance = instance,
+                          .rounds = argument(argc, argv, 5, 11),
+                          .times = argument(argc, argv, 6, 500)};
+    double took[OFF_SIDES];
 
-    if (argc < 4 || rounds < 1 || times < 1) {
-        fprintf(stderr, "usage: off_cost FILE.neff LIBNRT LIBNRT-WITHOUT [rounds] [executions]\n");
+    if (argc < 4 || processes < 1 || job.rounds < 1 || job.times < 1) {
+        fprintf(stderr, "usage: off_cost FILE.neff LIBNRT OTHER [processes] [rounds] "
+                        "[executions]\n");
         return 2;
     }
-    neff = file_read(argv[1], &size);
-    copy_make(lib[HERE], copy, sizeof(copy));
-    snprintf(prefix, sizeof(prefix), "%s", base); /* side_open changes what base points to */
-    for (int i = 0; i < SIDES; i++) {
-        snprintf(name, sizeof(name), "%s-off%d", prefix, i);
-        side_open(&side[i], lib[i], name, neff, size);
+    if (!order) {
+        processes_measure(argv, processes);
+        return 0;
     }
-    measure(side, rounds, times);
-    for (int i = 0; i < SIDES; i++)
-        side[i].close();
-    free(neff);
-    return 0;
+    job.neff = argv[1], job.lib = argv[2], job.other = argv[3];
+    /* off_sides changes what given points to */
+    snprintf(instance, sizeof(instance), "%s", given && given[0] ? given : "off_cost");
+    off_sides(&job, (unsigned)atoi(order), took);
+    return write(STDOUT_FILENO, took, sizeof(took)) == (ssize_t)sizeof(took) ? 0 : 1;
 }
