@@ -27,7 +27,8 @@ struct api_context {
 
 /* ---- arguments ---- */
 
-static NRT_STATUS comm_check(const char *func, const nrt_cc_comm_t *c)
+/* *ret_first: of the job's ranks, as the global communicator counts. */
+static NRT_STATUS comm_check(const char *func, const nrt_cc_comm_t *c, uint32_t *ret_first)
 {
     struct err err = {0};
     NRT_STATUS status;
@@ -43,8 +44,8 @@ static NRT_STATUS comm_check(const char *func, const nrt_cc_comm_t *c)
         return api_fail(func, NRT_INVALID,
                         "ctx_device_id %" PRIu32 " is not below ctx_device_count %" PRIu32,
                         c->ctx_device_id, c->ctx_device_count);
-    status =
-        coll_world_drive_check(api_.world, c->vnc, c->ctx_device_id, c->ctx_device_count, &err);
+    status = coll_world_drive_check(api_.world, c->vnc, c->ctx_device_id, c->ctx_device_count,
+                                    ret_first, &err);
     if (status != NRT_SUCCESS)
         return api_fail(func, status, "%s", err.text);
     if (c->rank_n > c->ctx_device_count || c->replica_group[c->rank] != c->ctx_device_id)
@@ -191,7 +192,7 @@ static NRT_STATUS tensors_take(const char *func, struct cc_job *j)
 
 /* ---- contexts ---- */
 
-static struct cc_job *job_make(const nrt_cc_comm_t *c, const nrt_tensor_list_t *in,
+static struct cc_job *job_make(const nrt_cc_comm_t *c, uint32_t first, const nrt_tensor_list_t *in,
                                const nrt_tensor_list_t *out)
 {
     size_t n = in->num_tensors + out->num_tensors;
@@ -209,13 +210,12 @@ static struct cc_job *job_make(const nrt_cc_comm_t *c, const nrt_tensor_list_t *
     j->group = j->attached + n;
     j->vnc = c->vnc;
     j->count = (uint32_t)n;
-    memcpy(j->group, c->replica_group, c->rank_n * sizeof(*j->group));
+    for (uint32_t i = 0; i < c->rank_n; i++)
+        j->group[i] = first + c->replica_group[i];
     for (size_t i = 0; i < n; i++)
         j->tokens[i] =
             token_of(i < in->num_tensors ? in->tensors[i] : out->tensors[i - in->num_tensors]);
-    j->op = (struct coll_driven){.rank = c->ctx_device_id,
-                                 .count = c->ctx_device_count,
-                                 .group = j->group,
+    j->op = (struct coll_driven){.group = j->group,
                                  .n = c->rank_n,
                                  .me = c->rank,
                                  .in = j->addr,
@@ -248,11 +248,11 @@ void api_context_destroy(struct api_context *ctx)
     mem_free(ctx);
 }
 
-static NRT_STATUS prepare(const char *func, const nrt_cc_comm_t *comm, const nrt_tensor_list_t *in,
-                          const nrt_tensor_list_t *out, struct coll_driven *what,
-                          nrt_cc_context_t **ret)
+static NRT_STATUS prepare(const char *func, const nrt_cc_comm_t *comm, uint32_t first,
+                          const nrt_tensor_list_t *in, const nrt_tensor_list_t *out,
+                          const struct coll_driven *what, nrt_cc_context_t **ret)
 {
-    struct cc_job *j = job_make(comm, in, out);
+    struct cc_job *j = job_make(comm, first, in, out);
     NRT_STATUS status;
 
     if (!j)
@@ -275,12 +275,13 @@ API_EXPORT NRT_STATUS nrta_cc_prepare(nrt_cc_comm_t *comm, nrt_tensor_list_t *in
 {
     struct coll_driven what = {0};
     struct run_caller caller;
+    uint32_t first = 0;
     NRT_STATUS status;
 
     API_NEED_READY();
     API_NEED(comm && input && output && cc_ctx, "comm, a list of tensors or cc_ctx is NULL");
     run_caller_enter(&caller);
-    status = comm_check(__func__, comm);
+    status = comm_check(__func__, comm, &first);
     if (status == NRT_SUCCESS) {
         api_call_core(comm->vnc);
         status = op_check(__func__, dtype, op, cc_op, &what);
@@ -288,7 +289,7 @@ API_EXPORT NRT_STATUS nrta_cc_prepare(nrt_cc_comm_t *comm, nrt_tensor_list_t *in
     if (status == NRT_SUCCESS)
         status = lists_check(__func__, input, output, cc_op, comm->rank_n);
     if (status == NRT_SUCCESS)
-        status = prepare(__func__, comm, input, output, &what, cc_ctx);
+        status = prepare(__func__, comm, first, input, output, &what, cc_ctx);
     run_caller_leave(&caller);
     return status;
 }

@@ -140,7 +140,7 @@ NRT_STATUS agree_leave(struct coll_rank *r, const uint32_t *model, uint32_t n, c
 {
     struct reason mine = reason_of(why);
 
-    return coll_meet_leave(r->meet, model, n, TAG_READY, mine.bytes, mine.size, err);
+    return coll_meet_leave(r->meet, model, n, TAG_READY, mine.bytes, mine.size, true, err);
 }
 
 NRT_STATUS agree_done(struct coll_rank *r, const uint32_t *model, uint32_t n, struct err *err)

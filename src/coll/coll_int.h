@@ -479,10 +479,14 @@ struct coll_net {           /* of a communicator over several nodes */
     struct coll_tell *tell;
 };
 
+/* Memory only; the other nodes are met by coll_tell_meet, when all have said that they have it. */
 NRT_STATUS coll_net_open(struct coll_comm *c, uint32_t number, struct err *err);
 void coll_net_close(struct coll_comm *c);
 /* Whom the job has lost, as a position in the group; `otherwise`: nobody that it knows of. */
 uint32_t coll_net_culprit(const struct coll_comm *c, uint32_t otherwise);
+/* What the network, or this rank's memory for it, has refused. peer: whose it is, where the job has
+ * lost nobody; n: unknown. differ: what the peer does instead, or "". */
+void coll_net_fail(struct coll_comm *c, uint32_t peer, const struct err *why, const char *differ);
 /* Compiling: a NET_* step, whose reference (if it moves anything) has just been added. */
 bool coll_wire_add(struct coll_plan *p, uint32_t channel, struct plan_step *step);
 /* After compiling: proxies, and what WAITs for SENT and ARRIVED wait for. */
@@ -510,6 +514,10 @@ void coll_net_expect(struct coll_comm *c, bool waits);
 /* What ranks of different nodes tell each other about the communicator itself. Each rank talks to
  * those with its index on the other nodes, and through its area to those of its own. */
 NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err);
+/* Greets its counterparts. NRT_FAILURE: one of them has said that it cannot; and as
+ * coll_tell_greet.
+ */
+NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err);
 /* Greets ranks of other nodes, which greet this one: connections are made now and not in the first
  * operation, and one that cannot be made is named. Who has been greeted costs nothing. */
 NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,

@@ -217,8 +217,10 @@ static NRT_STATUS lease_join(struct coll_comm *c, uint64_t lease, struct err *er
 
 /* The lease is one generation of the instance: the rank with index 0 opens it for its node, and who
  * hears of it joins. Nobody raises a counter of mine before my area is leased: hence the second
- * exchange, in which everybody says that it is. test/model/lease.pml. */
-static NRT_STATUS lease_take(struct coll_comm *c, NRT_STATUS st, struct step *all, struct err *err)
+ * exchange, in which everybody says that it is, and that it can meet other nodes, too.
+ * test/model/lease.pml. */
+static NRT_STATUS lease_take(struct coll_comm *c, NRT_STATUS st, uint32_t number, struct step *all,
+                             struct err *err)
 {
     uint32_t slot = device_slot(c->cfg.in);
     uint64_t mine = 0;
@@ -239,6 +241,8 @@ static NRT_STATUS lease_take(struct coll_comm *c, NRT_STATUS st, struct step *al
         st = device_lease_watch(c->cfg.in, c->lease, &c->busy, err);
         c->watched = !st;
     }
+    if (!st && c->cfg.group->nodes > 1)
+        st = coll_net_open(c, number, err);
     return step_meet(c, st, 0, all, err);
 }
 
@@ -312,14 +316,13 @@ static NRT_STATUS comm_meet(struct coll_comm *c, struct hello *all, struct step 
     if (!here)
         return st;
     host_agree(c, all);
-    st = lease_take(c, st, steps, err);
+    st = lease_take(c, st, number, steps, err);
     if (st)
         return st;
     coll_flight_open(c);
     if (c->cfg.group->nodes == 1)
         return NRT_SUCCESS;
-    st = coll_net_open(c, number, err);
-    return step_meet(c, st, 0, steps, err);
+    return step_meet(c, coll_tell_meet(c, err), 0, steps, err);
 }
 
 /* Without memory to receive what the others say: they are told, and not waited for. */

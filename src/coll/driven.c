@@ -114,7 +114,22 @@ static NRT_STATUS plan_get(const struct drive *v, struct shared_comm *c, struct 
     return shared_plan_get(c, &wish, ret, v->err);
 }
 
-/* The communicator is open. Whatever fails here alone breaks it: the others must not wait. */
+/* Whatever fails on one rank alone breaks the communicator: the others must not wait. st: what was
+ * not the communicator's own failure; what this rank's request ends with. */
+static NRT_STATUS operate_fail(const struct drive *v, struct shared_comm *c, NRT_STATUS st)
+{
+    uint32_t culprit = st == NRT_FAILURE ? coll_plan_refuser(c->comm) : c->me;
+    uint64_t heard = atomic_load(&c->comm->peers[c->me].area->failure);
+
+    if (heard)
+        coll_failure_take(c->comm, heard);
+    (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, culprit, "%s", v->err->text);
+    /* Another one has refused; or, what nrta_cc_prepare could not see: the members' plans differ.
+     */
+    return st == NRT_FAILURE || st == NRT_INVALID ? coll_comm_status(c->comm) : st;
+}
+
+/* The communicator is open. */
 static NRT_STATUS operate(struct drive *v, struct shared_comm *c)
 {
     NRT_STATUS st = coll_comm_status(c->comm);
@@ -135,9 +150,8 @@ static NRT_STATUS operate(struct drive *v, struct shared_comm *c)
     if (!st && v->d->out_count > 1)
         st = pieces_move(v, v->out, v->out_bytes, v->d->out, v->d->out_count, true);
     if (st && coll_comm_status(c->comm) == NRT_SUCCESS)
-        (void)coll_fail(c->comm, NRT_EXEC_HW_ERR_COLLECTIVES, c->me, "%s", v->err->text);
-    /* What nrta_cc_prepare could not see: the members' plans differ. */
-    return st == NRT_INVALID ? coll_comm_status(c->comm) : st;
+        return operate_fail(v, c, st);
+    return st == NRT_INVALID || st == NRT_FAILURE ? coll_comm_status(c->comm) : st;
 }
 
 /* ---- ranks ---- */
@@ -164,7 +178,7 @@ static NRT_STATUS driver_join(struct coll_driver *dr, struct err *err)
 }
 
 NRT_STATUS coll_world_drive_check(struct coll_world *w, uint32_t vnc, uint32_t rank, uint32_t count,
-                                  struct err *err)
+                                  uint32_t *ret_first, struct err *err)
 {
     struct coll_rank r = {.vnc = vnc};
 
@@ -176,6 +190,7 @@ NRT_STATUS coll_world_drive_check(struct coll_world *w, uint32_t vnc, uint32_t r
                        "rank %u of %u does not fit global rank %u of %u: the ranks follow each "
                        "other in the global communicator",
                        rank, count, r.id, r.count);
+    *ret_first = r.id - rank;
     return NRT_SUCCESS;
 }
 
@@ -184,18 +199,9 @@ static NRT_STATUS comm_get(struct drive *v, struct shared_comm **ret)
 {
     const struct coll_driven *d = v->d;
     struct coll_rank *r = &v->dr->rank;
-    struct shared_want want = {.n = d->n, .me = d->me};
-    uint32_t *ranks = mem_calloc(d->n, sizeof(*ranks));
-    NRT_STATUS st;
+    const struct shared_want want = {.n = d->n, .me = d->me, .ranks = d->group};
 
-    if (!ranks)
-        return err_set(v->err, NRT_RESOURCE, "no memory for a group of %u ranks", d->n);
-    for (uint32_t i = 0; i < d->n; i++)
-        ranks[i] = r->id - d->rank + d->group[i];
-    want.ranks = ranks;
-    st = shared_comm_keep(r, &want, ret, v->err);
-    mem_free(ranks);
-    return st;
+    return shared_comm_keep(r, &want, ret, v->err);
 }
 
 NRT_STATUS coll_world_drive(struct coll_world *w, uint32_t vnc, const struct coll_driven *d,

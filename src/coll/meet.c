@@ -306,30 +306,53 @@ static NRT_STATUS parts_read(const struct net_group *g, uint32_t n, struct coll_
     return st;
 }
 
-static NRT_STATUS job_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
-                             const void *mine, size_t size, const struct coll_terms *terms,
-                             struct coll_parts *ret, struct err *err)
+/* With the group's lock. ret NULL: the rank leaves. */
+static NRT_STATUS group_enter(const struct meet_group *g, const void *mine, size_t size,
+                              const struct coll_terms *terms, struct coll_parts *ret,
+                              struct err *err)
 {
     struct net_op_terms net = {.call = terms->call,
                                .limit_ms = terms->limit_ms,
                                .leaves = ret == NULL,
-                               .result_max = n * terms->most};
+                               .result_max = g->n * terms->most};
+    NRT_STATUS st = NRT_SUCCESS;
+
+    if (ret && terms->most)
+        st = parts_make(ret, g->n, g->n * terms->most, err);
+    return st ? st : net_op_enter(g->net, NET_OP_GATHER_V, mine, size, &net, err);
+}
+
+/* A rank that has no memory to enter: at least it leaves, if it may. */
+static void group_pass(const struct meet_group *g, const struct coll_terms *terms)
+{
+    const struct coll_terms leaves = {.call = terms->call};
+    struct err ignored = {0};
+
+    if (!terms->excused || group_enter(g, NULL, 0, &leaves, NULL, &ignored) == NRT_RESOURCE)
+        net_op_skip(g->net);
+}
+
+static NRT_STATUS job_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
+                             const void *mine, size_t size, const struct coll_terms *terms,
+                             struct coll_parts *ret, struct err *err)
+{
     struct meet_group *g = NULL;
+    struct err ignored = {0};
     NRT_STATUS st = group_of(m, ranks, n, tag, &g, err);
 
+    if (st == NRT_RESOURCE && terms->excused)
+        (void)group_of(m, ranks, n, tag, &g, &ignored);
     if (st == NRT_RESOURCE &&
         terms->counted) /* nothing says which exchange of the list comes next */
         net_job_give_up(m->job, "no memory to meet the other ranks");
-    if (st)
+    if (!g)
         return st;
     pthread_mutex_lock(&g->lock);
-    if (ret && terms->most)
-        st = parts_make(ret, n, n * terms->most, err);
     if (!st)
-        st = net_op_enter(g->net, NET_OP_GATHER_V, mine, size, &net, err);
+        st = group_enter(g, mine, size, terms, ret, err);
     if (st == NRT_RESOURCE)
-        net_op_skip(g->net);
-    if (!ret)
+        group_pass(g, terms);
+    if (!ret || st == NRT_RESOURCE)
         (void)net_job_progress(m->job, 64); /* to the root */
     if (!st && ret)
         st = net_op_wait(g->net, NET_NO_LIMIT, err);
@@ -349,6 +372,18 @@ static uint32_t position(const struct coll_meet *m, const uint32_t *ranks, uint3
     return me;
 }
 
+static NRT_STATUS alone_gather(const void *mine, size_t size, struct coll_parts *ret,
+                               struct err *err)
+{
+    NRT_STATUS st = parts_make(ret, 1, size, err);
+
+    if (!st && size)
+        memcpy(ret->data, mine, size);
+    if (!st)
+        ret->off[1] = size;
+    return st;
+}
+
 NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
                             const void *mine, size_t size, const struct coll_terms *terms,
                             struct coll_parts *ret, struct err *err)
@@ -359,15 +394,14 @@ NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t
     if (!ranks)
         n = m->world;
     if (n > 1 && m->job)
-        return job_gather(m, ranks, n, tag, mine, size, terms, ret, err);
-    if (n > 1)
-        return house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, terms, ret,
-                            err);
-    st = parts_make(ret, 1, size, err);
-    if (!st && size)
-        memcpy(ret->data, mine, size);
-    if (!st)
-        ret->off[1] = size;
+        st = job_gather(m, ranks, n, tag, mine, size, terms, ret, err);
+    else if (n > 1)
+        st = house_gather(m->house, position(m, ranks, n), ranks, n, tag, mine, size, terms, ret,
+                          err);
+    else
+        st = alone_gather(mine, size, ret, err);
+    if (st)
+        coll_parts_free(ret);
     return st;
 }
 
@@ -382,9 +416,9 @@ void coll_meet_forget(struct coll_meet *m, const uint32_t *ranks, uint32_t n, ui
 }
 
 NRT_STATUS coll_meet_leave(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
-                           const void *mine, size_t size, struct err *err)
+                           const void *mine, size_t size, bool back, struct err *err)
 {
-    const struct coll_terms none = {.counted = true};
+    const struct coll_terms none = {.counted = true, .back = back};
 
     if (!ranks)
         n = m->world;

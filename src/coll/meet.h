@@ -63,7 +63,7 @@ struct coll_parts {
     size_t *off; /* n + 1 */
     size_t room; /* bytes of data */
 };
-void coll_parts_free(struct coll_parts *p);
+void coll_parts_free(struct coll_parts *p); /* there are none where an exchange has failed */
 
 /* How a rank enters an exchange. */
 struct coll_terms {
@@ -75,6 +75,11 @@ struct coll_terms {
     /* Not 0: nobody gives more bytes. Then all memory is taken before this rank enters, and none is
      * missing when the others have heard from it. */
     size_t most;
+    /* Where this rank lacks memory to enter, it leaves for good and gives no bytes, if there is
+     * memory for that: the others find an empty part and do not wait. With `most`, so that
+     * NRT_RESOURCE always means that it has not entered. */
+    bool excused;
+    bool back; /* of who leaves, as coll_meet_leave */
 };
 
 /* Every rank of the list (its order is part of its name; this rank is in it; NULL: the world) gives
@@ -90,9 +95,9 @@ NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t
 /* This rank will not enter another exchange of the list and tag: what is kept for it goes. */
 void coll_meet_forget(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag);
 /* Gives bytes to such an exchange and does not wait for it. The rank's next one of this list and
- * tag is another exchange over a job; in a process it is the same one, and what is given then
- * counts, if not all had come before. Logs as the exchange does. */
+ * tag is another exchange; unless it may come back (`back`): then in a process it is the same one,
+ * and what is given then counts, if not all had come before. Logs as the exchange does. */
 NRT_STATUS coll_meet_leave(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
-                           const void *mine, size_t size, struct err *err);
+                           const void *mine, size_t size, bool back, struct err *err);
 
 #endif

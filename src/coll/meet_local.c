@@ -22,6 +22,7 @@ struct exchange {
         uint8_t *data; /* NULL: not given yet */
         size_t size;
         bool left; /* its rank will not come to take */
+        bool back; /* but may give something else instead */
     } * parts;
     bool *in, *waits;      /* as in net_cross */
     uint32_t given, taken; /* taken: who has left counts */
@@ -406,7 +407,7 @@ static struct exchange *exchange_next(struct desk *d, uint32_t me)
     struct exchange *x = d->exchanges;
     uint32_t seq = d->next_seq[me];
 
-    while (x && !(x->seq + 1 == seq && !exchange_over(x) && x->parts[me].left))
+    while (x && !(x->seq + 1 == seq && !exchange_over(x) && x->parts[me].back))
         x = x->next;
     if (x)
         return x;
@@ -426,7 +427,7 @@ static void part_put(struct exchange *x, uint32_t n, uint32_t me, uint8_t *data,
     x->given += !p->data;
     x->taken -= p->left;
     mem_free(p->data);
-    *p = (struct part){data, size, leaves};
+    *p = (struct part){data, size, leaves, leaves && terms->back};
     x->taken += leaves;
     x->in[me] = true;
     x->waits[me] = !leaves;
@@ -560,6 +561,16 @@ static NRT_STATUS world_refuse(struct house_world *w, uint32_t culprit, struct e
     return err_set(err, NRT_RESOURCE, "no memory to meet the other ranks");
 }
 
+/* A rank that has no memory to enter, and may leave instead: it does not pass the exchange by. */
+static void excuse(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
+                   uint32_t tag, const struct coll_terms *terms)
+{
+    const struct coll_terms leaves = {.call = terms->call};
+    struct err ignored = {0};
+
+    (void)house_gather(w, me, ranks, n, tag, NULL, 0, &leaves, NULL, &ignored);
+}
+
 /* ret NULL: the rank leaves. */
 NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *ranks, uint32_t n,
                         uint32_t tag, const void *mine, size_t size, const struct coll_terms *terms,
@@ -570,15 +581,23 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
     bool room = !ret || !terms->most || parts_make(ret, n, n * terms->most, err) == NRT_SUCCESS;
     struct exchange *x;
     struct desk *d;
+    uint32_t seq;
     NRT_STATUS st = NRT_SUCCESS;
 
     pthread_mutex_lock(&h->lock);
     d = desk_find(w, ranks, n, tag);
+    seq = d ? d->next_seq[me] : 0;
     x = d ? exchange_next(d, me) : NULL;
     if (!copy || !room || !x || w->over) {
+        bool leaves = terms->excused && !w->over;
+
+        if (d && leaves)
+            d->next_seq[me] = seq;
         st = world_refuse(w, d || !terms->counted ? UINT32_MAX : ranks ? ranks[me] : me, err);
         pthread_mutex_unlock(&h->lock);
         mem_free(copy);
+        if (leaves)
+            excuse(w, me, ranks, n, tag, terms);
         return st;
     }
     if (size)

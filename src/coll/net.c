@@ -312,23 +312,31 @@ uint32_t coll_net_culprit(const struct coll_comm *c, uint32_t otherwise)
     return otherwise;
 }
 
-/* NRT_NETWORK_PROXY_FAILURE, in words that say where. */
+void coll_net_fail(struct coll_comm *c, uint32_t peer, const struct err *why, const char *differ)
+{
+    bool mine = why->status == NRT_RESOURCE; /* this rank's memory: nobody else is to blame */
+    char where[COLL_WHERE_MAX];
+
+    coll_where(c, where, sizeof(where));
+    coll_fail(c, mine ? NRT_EXEC_HW_ERR_COLLECTIVES : NRT_NETWORK_PROXY_FAILURE,
+              mine ? c->me : coll_net_culprit(c, peer), "%s: %s%s", where, why->text, differ);
+}
+
+/* What has broken the wire, in words that say where. */
 static void proxy_check(struct coll_comm *c, const struct coll_connector *k)
 {
-    char where[COLL_WHERE_MAX], differ[COLL_DIFFER_MAX];
+    char differ[COLL_DIFFER_MAX];
     struct err why = {0};
 
     if (!net_proxy_state(k->proxy, &why))
         return;
     /* where nobody was lost the peer may do something else: it is asked what */
-    if (coll_net_culprit(c, c->n) == c->n)
+    if (why.status != NRT_RESOURCE && coll_net_culprit(c, c->n) == c->n)
         coll_tell_ask(c, k->peer);
     if (c->status)
         return; /* why the wire broke */
-    coll_where(c, where, sizeof(where));
     coll_differ_text(c, k->peer, differ);
-    coll_fail(c, NRT_NETWORK_PROXY_FAILURE, coll_net_culprit(c, k->peer), "%s: %s%s", where,
-              why.text, differ);
+    coll_net_fail(c, k->peer, &why, differ);
 }
 
 bool coll_net_post(struct coll_comm *c, const struct plan_step *step)

@@ -109,8 +109,27 @@ void coll_plan_refuse(struct coll_comm *c)
     const struct coll_offer none = {.channels = COLL_CHANNELS_NONE};
     struct err ignored = {0};
 
-    (void)offers_exchange(c, &none, &ignored);
+    /* Of what the host drives nobody knows whether the others ask for this plan (shared.c). */
+    if (c->cfg.driven && c->cfg.exchange.leave)
+        c->cfg.exchange.leave(c->cfg.exchange.arg, &none, sizeof(none));
+    else
+        (void)offers_exchange(c, &none, &ignored);
     c->unfit = false; /* they know */
+}
+
+/* Nothing: it had no memory to say anything. */
+static bool refuses(const struct coll_offer *o)
+{
+    return o->channels == COLL_CHANNELS_NONE || o->channels == 0;
+}
+
+uint32_t coll_plan_refuser(const struct coll_comm *c)
+{
+    uint32_t r = 0;
+
+    while (r < c->n && !refuses(&c->offers[r]))
+        r++;
+    return r < c->n ? r : c->me;
 }
 
 bool coll_comm_unfit(const struct coll_comm *c)
@@ -152,7 +171,7 @@ static NRT_STATUS offers_take(struct coll_plan *p, NRT_STATUS made, struct err *
         const struct coll_offer *o = &c->offers[r];
 
         p->buffer_addr[r] = o->buffers;
-        if (o->channels == COLL_CHANNELS_NONE)
+        if (refuses(o))
             st = err_set(&of_others, NRT_FAILURE, "rank %u has no memory for %s",
                          coll_job_rank(c, r), sched_op_name(sched_request_of(p->s)->op));
         else if (o->signature != p->signature || o->channels != mine.channels)

@@ -27,12 +27,15 @@ static uint32_t tag_of(const struct coll_rank *r, uint32_t stream)
     return r->driven ? TAG_DRIVEN : load_tag(r, TAG_STREAM + stream);
 }
 
+/* most: bytes of any member. Without memory for all that, the others get nothing from this rank. */
 static NRT_STATUS members_gather(const struct coll_rank *r, const struct shared_want *want,
-                                 const void *mine, size_t size, struct coll_parts *ret,
+                                 const void *mine, size_t size, size_t most, struct coll_parts *ret,
                                  struct err *err)
 {
     const struct coll_terms terms = {.call = r->driven ? CALL_SCHEDULE : CALL_LOAD,
-                                     .limit_ms = r->w->limit_ms};
+                                     .limit_ms = r->w->limit_ms,
+                                     .most = most,
+                                     .excused = true};
 
     return coll_meet_gather(meet_of(r, want), want->ranks, want->n, tag_of(r, want->stream), mine,
                             size, &terms, ret, err);
@@ -52,6 +55,9 @@ static NRT_STATUS agree_check(const struct shared_want *want, const struct coll_
     bool same = true;
 
     for (uint32_t i = 0; i < want->n; i++) {
+        if (all->off[i + 1] == all->off[i])
+            return err_set(err, NRT_FAILURE, "rank %u has no memory for a communicator",
+                           want->ranks[i]);
         if (all->off[i + 1] - all->off[i] != sizeof(a))
             return err_set(err, NRT_INVALID, "rank %u speaks another protocol", want->ranks[i]);
         memcpy(&a, all->data + all->off[i], sizeof(a));
@@ -72,7 +78,7 @@ static NRT_STATUS agree(struct coll_rank *r, const struct shared_want *want,
     bool works = have && coll_comm_works(have->comm);
     struct agree mine = {.id = works ? have->id : 0, .next = ++r->comm_ids, .failed = want->failed};
     struct coll_parts all;
-    NRT_STATUS st = members_gather(r, want, &mine, sizeof(mine), &all, err);
+    NRT_STATUS st = members_gather(r, want, &mine, sizeof(mine), sizeof(mine), &all, err);
 
     if (st)
         return st;
@@ -89,19 +95,25 @@ static struct shared_want want_of(const struct shared_comm *c)
         .alone = c->alone, .n = c->n, .me = c->me, .stream = c->stream, .ranks = c->ranks};
 }
 
+/* Of a member that had no memory to give its bytes: zeros, which say that it cannot go on. */
 static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
 {
     struct shared_comm *c = arg;
     struct shared_want want = want_of(c);
     struct coll_parts parts;
-    NRT_STATUS st = members_gather(c->rank, &want, mine, size, &parts, err);
+    NRT_STATUS st = members_gather(c->rank, &want, mine, size, size, &parts, err);
 
     if (st)
         return st;
-    if (parts.off[c->n] != size * c->n)
-        st = err_set(err, NRT_INVALID, "the members of a group exchange different things");
-    else
-        memcpy(all, parts.data, size * c->n);
+    memset(all, 0, size * c->n);
+    for (uint32_t i = 0; i < c->n && !st; i++) {
+        size_t given = parts.off[i + 1] - parts.off[i];
+
+        if (given == size)
+            memcpy((uint8_t *)all + i * size, parts.data + parts.off[i], size);
+        else if (given)
+            st = err_set(err, NRT_INVALID, "the members of a group exchange different things");
+    }
     coll_parts_free(&parts);
     return st;
 }
@@ -111,7 +123,7 @@ static void exchange_leave(void *arg, const void *mine, size_t size)
     struct shared_comm *c = arg;
     struct err ignored = {0};
 
-    (void)coll_meet_leave(c->meet, c->ranks, c->n, tag_of(c->rank, c->stream), mine, size,
+    (void)coll_meet_leave(c->meet, c->ranks, c->n, tag_of(c->rank, c->stream), mine, size, false,
                           &ignored);
 }
 
@@ -198,10 +210,13 @@ struct prepared {
 static NRT_STATUS prepared_check(const struct shared_want *want, const struct coll_parts *all,
                                  struct err *err)
 {
-    for (uint32_t i = 0; i < want->n; i++)
-        if (all->off[i + 1] == all->off[i] || all->data[all->off[i]] != 1)
-            return err_set(err, NRT_FAILURE, "rank %u cannot be a member of a communicator",
-                           want->ranks[i]);
+    for (uint32_t i = 0; i < want->n; i++) {
+        bool silent = all->off[i + 1] == all->off[i];
+
+        if (silent || all->data[all->off[i]] != 1)
+            return err_set(err, NRT_FAILURE, "rank %u %s a member of a communicator",
+                           want->ranks[i], silent ? "has no memory to be" : "cannot be");
+    }
     return NRT_SUCCESS;
 }
 
@@ -265,7 +280,7 @@ static NRT_STATUS members_open(struct coll_rank *r, const struct shared_want *wa
     p.bytes[0] = !st;
     if (!st && c->group.nodes > 1)
         p.size += net_link_address(r->link, p.bytes + 1);
-    met = members_gather(r, want, p.bytes, p.size, &all, &why);
+    met = members_gather(r, want, p.bytes, p.size, sizeof(p.bytes), &all, &why);
     if (met) {
         if (!st)
             *err = why;
@@ -485,7 +500,7 @@ static NRT_STATUS plan_make(struct shared_comm *c, const struct coll_wish *wish,
         st = tables_keep(p, &w, c->n, err);
     if (!st)
         st = coll_choose(c->comm, &w, &p->s, err);
-    if (st == NRT_RESOURCE && !c->rank->driven) /* all else is wrong for everybody */
+    if (st == NRT_RESOURCE) /* all else is wrong for everybody */
         coll_plan_refuse(c->comm);
     if (!st)
         st = plan_compile(c, p, &w, err);
@@ -512,7 +527,10 @@ NRT_STATUS shared_plan_get(struct shared_comm *c, const struct coll_wish *w, str
     *ret = NULL;
     if (!plan_key(w, c->n, &key)) {
         st = err_set(err, NRT_RESOURCE, "no memory for a plan");
-        coll_comm_set_unfit(c->comm);
+        if (c->rank->driven) /* whose next plan may never come */
+            coll_plan_refuse(c->comm);
+        else
+            coll_comm_set_unfit(c->comm);
     }
     if (!st)
         *ret = plan_find(c, &key);

@@ -35,6 +35,7 @@ struct tell_greeting {
 
 struct coll_tell {
     uint32_t channel, nodes, node, index;
+    uint32_t *others; /* [nodes]: the counterparts, nodes - 1 of them */
     struct net_wire wire;
     size_t size; /* of the longest message */
     uint8_t *in;
@@ -284,15 +285,11 @@ static struct tell_news look_locked(struct coll_comm *c)
 unsigned coll_tell_progress(struct coll_comm *c)
 {
     struct tell_news news = look_locked(c);
-    char where[COLL_WHERE_MAX];
 
     if (news.failure)
         coll_failure_take(c, news.failure);
-    if (news.lost.status) {
-        coll_where(c, where, sizeof(where));
-        coll_fail(c, NRT_NETWORK_PROXY_FAILURE, coll_net_culprit(c, c->n), "%s: %s", where,
-                  news.lost.text);
-    }
+    if (news.lost.status)
+        coll_net_fail(c, c->n, &news.lost, "");
     return news.count + (news.lost.status != NRT_SUCCESS);
 }
 
@@ -323,12 +320,14 @@ void coll_tell_ask(struct coll_comm *c, uint32_t rank)
 
 /* What coll_tell_progress does, by a load, whose thread is not that of the operations: a failure is
  * left in my area, where that one finds it. */
-static unsigned progress_of_load(struct coll_comm *c)
+static unsigned progress_of_load(struct coll_comm *c, struct err *err)
 {
     struct tell_news news = look_locked(c);
     uint64_t none = 0;
 
-    if (news.lost.status)
+    if (news.lost.status == NRT_RESOURCE)
+        *err = news.lost;
+    else if (news.lost.status)
         news.failure =
             (uint64_t)NRT_NETWORK_PROXY_FAILURE << 32 | (coll_net_culprit(c, c->n) + UINT64_C(1));
     if (news.failure)
@@ -392,6 +391,24 @@ static bool greet_all(struct coll_comm *c, const uint32_t *ranks, uint32_t count
     return *i == count;
 }
 
+/* The communicator has failed: here, or because another rank has said so. */
+static NRT_STATUS greet_stop(const struct coll_comm *c, uint64_t failure, uint32_t rank,
+                             struct err *err)
+{
+    uint32_t culprit = (uint32_t)failure - 1;
+    NRT_STATUS st = c->status ? c->status : (NRT_STATUS)(failure >> 32);
+    char why[COLL_WHY_MAX + 1];
+
+    if (st != NRT_EXEC_HW_ERR_COLLECTIVES || culprit >= c->n)
+        return err_set(err, c->status ? c->status : NRT_NETWORK_PROXY_FAILURE,
+                       "the communicator of rank %u has failed while it greets rank %u", c->me,
+                       rank);
+    coll_why_find(c, culprit, why);
+    return err_set(err, c->status ? c->status : NRT_FAILURE,
+                   "rank %u cannot be a member of the communicator%s%s", coll_job_rank(c, culprit),
+                   why[0] ? ": " : "", why);
+}
+
 static NRT_STATUS greet_wait(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
                              struct err *err)
 {
@@ -404,13 +421,11 @@ static NRT_STATUS greet_wait(struct coll_comm *c, const uint32_t *ranks, uint32_
 
         if (err->status)
             return err->status;
-        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c) == 0)
+        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c, err) == 0)
             (void)run_wait(&never, 0, HELLO_NS, NULL);
         failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-        if (c->status || failure)
-            return err_set(err, c->status ? c->status : NRT_NETWORK_PROXY_FAILURE,
-                           "the communicator of rank %u has failed while it greets rank %u", c->me,
-                           ranks[i]);
+        if (!err->status && (c->status || failure))
+            return greet_stop(c, failure, ranks[i], err);
         if (c->cfg.now(c->cfg.now_arg) >= end)
             return err_set(err, NRT_TIMEOUT,
                            "rank %u does not hear from rank %u (world rank %u), to which it has a "
@@ -438,8 +453,7 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
 {
     const struct topo_group *g = c->cfg.group;
     struct coll_tell *t = mem_zalloc(sizeof(*t));
-    uint32_t *others, count = 0;
-    NRT_STATUS st;
+    uint32_t count = 0;
 
     c->net->tell = t;
     if (!t)
@@ -456,17 +470,26 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
     t->hello = tell_head_make(TELL_HELLO, c->me);
     t->greeting = mem_calloc(c->n, sizeof(*t->greeting));
     t->asked = mem_calloc(t->nodes, sizeof(*t->asked));
-    others = mem_calloc(t->nodes, sizeof(*others));
+    t->others = mem_calloc(t->nodes, sizeof(*t->others));
     if (out_make(t, &t->state) || out_make(t, &t->failure) || out_make(t, &t->ask) || !t->in ||
-        !t->said || !t->heard || !t->greeting || !t->asked || !others) {
-        mem_free(others);
+        !t->said || !t->heard || !t->greeting || !t->asked || !t->others)
         return err_set(err, NRT_RESOURCE, "no memory for a communicator");
-    }
     for (uint32_t x = 0; x < t->nodes; x++)
         if (x != t->node)
-            others[count++] = counterpart(c, x);
-    st = coll_tell_greet(c, others, count, err);
-    mem_free(others);
+            t->others[count++] = counterpart(c, x);
+    return NRT_SUCCESS;
+}
+
+/* They wait for the greeting of a rank that fails in here, and would until their limit. */
+NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err)
+{
+    NRT_STATUS st = coll_tell_greet(c, c->net->tell->others, c->net->tell->nodes - 1, err);
+    uint64_t none = 0, mine = (uint64_t)NRT_EXEC_HW_ERR_COLLECTIVES << 32 | (c->me + UINT64_C(1));
+
+    if (st == NRT_RESOURCE) {
+        atomic_compare_exchange_strong(&c->peers[c->me].area->failure, &none, mine);
+        coll_tell_failure(c);
+    }
     return st;
 }
 
@@ -520,5 +543,6 @@ void coll_tell_free(struct coll_comm *c)
     mem_free(t->heard);
     mem_free(t->greeting);
     mem_free(t->asked);
+    mem_free(t->others);
     mem_free(t);
 }

@@ -150,8 +150,7 @@ bool coll_table_suspect(const struct coll_table *t, struct coll_suspect *ret);
 /* ---- operations that the host drives ---- */
 
 struct coll_driven {
-    uint32_t rank, count;  /* as in coll_table_config, but the core has always joined */
-    const uint32_t *group; /* n of these ranks, each once, in their order */
+    const uint32_t *group; /* n global ranks, each once, in their order */
     uint32_t n, me;        /* group[me] is this one */
     enum sched_op op;      /* SCHED_ALL_GATHER, SCHED_ALL_REDUCE, SCHED_REDUCE_SCATTER */
     enum dtype dtype;
@@ -164,9 +163,10 @@ struct coll_driven {
     uint32_t in_count, out_count;
 };
 
-/* Whether the core has joined, and the ranks are among the global ones. NRT_INVALID. */
+/* Whether the core has joined, and `count` ranks, of which it is `rank`, are among the global ones:
+ * *ret_first is the first of them. NRT_INVALID. */
 NRT_STATUS coll_world_drive_check(struct coll_world *w, uint32_t vnc, uint32_t rank, uint32_t count,
-                                  struct err *err);
+                                  uint32_t *ret_first, struct err *err);
 /* Carry an operation out, beside whatever program the core runs; collective over the group. One at
  * a time of a core (there is no lock), in the same order on all members of a group. The first one
  * of a group opens its communicator: until all have come it waits as a load does. NRT_INVALID, as

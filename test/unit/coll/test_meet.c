@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "coll/meet.h"
 
 #define TAG 7
@@ -32,7 +33,8 @@ static void leave(struct joiner *j, const char *text)
 {
     struct err err = {0};
 
-    assert_int_equal(coll_meet_leave(j->m, NULL, 0, TAG, text, strlen(text), &err), NRT_SUCCESS);
+    assert_int_equal(coll_meet_leave(j->m, NULL, 0, TAG, text, strlen(text), true, &err),
+                     NRT_SUCCESS);
 }
 
 /* Gathers at rank 0, when everybody else has given. */
@@ -49,14 +51,12 @@ static void expect(struct joiner *j, const char *mine, const char *all)
     coll_parts_free(&parts);
 }
 
-static void what_a_rank_left_counts_until_it_gives_again(void **state)
+static struct coll_house *two_join(struct joiner j[2])
 {
     struct coll_house *house;
-    struct joiner j[2] = {0};
     struct err err = {0};
     pthread_t other;
 
-    (void)state;
     assert_int_equal(coll_house_create(&house, &err), NRT_SUCCESS);
     for (uint32_t r = 0; r < 2; r++)
         j[r].cfg = (struct coll_meet_config){.rank = r, .world = 2, .house = house, .local_max = 2};
@@ -65,7 +65,15 @@ static void what_a_rank_left_counts_until_it_gives_again(void **state)
     pthread_join(other, NULL);
     assert_int_equal(j[0].st, NRT_SUCCESS);
     assert_int_equal(j[1].st, NRT_SUCCESS);
+    return house;
+}
 
+static void what_a_rank_left_counts_until_it_gives_again(void **state)
+{
+    struct joiner j[2] = {0};
+    struct coll_house *house = two_join(j);
+
+    (void)state;
     leave(&j[1], "x");
     expect(&j[0], "a", "ax"); /* nobody waits for who has left */
     leave(&j[1], "longer");
@@ -76,6 +84,43 @@ static void what_a_rank_left_counts_until_it_gives_again(void **state)
     leave(&j[1], "w");
     expect(&j[0], "c", "cw");
     leave(&j[1], "held at the end");
+    for (uint32_t r = 0; r < 2; r++)
+        coll_meet_close(j[r].m);
+    coll_house_destroy(house);
+}
+
+/* At every allocation of an exchange: its part is empty, the other one does not wait, and both are
+ * in step in the next exchange. */
+static void who_has_no_memory_is_excused(void **state)
+{
+    const struct coll_terms terms = {.most = 8, .excused = true};
+    struct joiner j[2] = {0};
+    struct coll_house *house = two_join(j);
+    struct coll_parts parts;
+    struct err err = {0};
+    uint64_t hits;
+
+    (void)state;
+    fault_count_start();
+    assert_int_equal(coll_meet_leave(j[1].m, NULL, 0, TAG, "x", 1, false, &err), NRT_SUCCESS);
+    hits = fault_count(FAULT_ALLOC) + 2; /* where the parts of others go to */
+    fault_disarm();
+    for (uint64_t hit = 1; hit <= hits; hit++) {
+        uint32_t tag = TAG + (uint32_t)hit;
+
+        fault_arm(FAULT_ALLOC, hit);
+        assert_int_equal(coll_meet_gather(j[1].m, NULL, 0, tag, "x", 1, &terms, &parts, &err),
+                         NRT_RESOURCE);
+        fault_disarm();
+        assert_int_equal(coll_meet_leave(j[1].m, NULL, 0, tag, "y", 1, false, &err), NRT_SUCCESS);
+        for (unsigned i = 0; i < 2; i++) {
+            assert_int_equal(coll_meet_gather(j[0].m, NULL, 0, tag, "a", 1, &terms, &parts, &err),
+                             NRT_SUCCESS);
+            assert_int_equal(parts.off[2], 1 + i);
+            assert_memory_equal(parts.data, "ay", 1 + i);
+            coll_parts_free(&parts);
+        }
+    }
     for (uint32_t r = 0; r < 2; r++)
         coll_meet_close(j[r].m);
     coll_house_destroy(house);
@@ -115,6 +160,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_rank_left_counts_until_it_gives_again),
+        cmocka_unit_test(who_has_no_memory_is_excused),
         cmocka_unit_test(who_has_waited_long_enough_leaves_and_may_come_again),
     };
 
