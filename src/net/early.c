@@ -6,10 +6,16 @@
  *
  * Therefore a link that has something under way, or on which somebody waits for a greeting or has
  * waited for long in an operation between nodes (coll_net_expect), and to which nothing has come
- * for EARLY_NS, takes what stands at the head: with a receive for any message, which is behind all
- * others and so gets only what none of them wants. If there is nothing, it is cancelled in the next
- * turn. What it took lies in memory until its receive is posted; as long as it is in the middle of
- * a message no other receive is posted, because that message may be the other one's. */
+ * for EARLY_NS, takes what stands at the heads of its connections: of one peer after the other,
+ * with a receive for any message of that peer, which is behind all others and so gets only what
+ * none of them wants. If there is nothing, it is cancelled in the next turn. What it took lies in
+ * memory until its receive is posted.
+ *
+ * A peer that stops in the middle of a message keeps the receive that takes it. No other receive is
+ * posted for this peer then, because the message may be the other one's; those for other peers are,
+ * and other messages are taken with other buffers, so nobody else seems to be silent. A receive for
+ * a message from anybody is posted, too; when the half taken one turns out to be its, it is
+ * cancelled and gets that. */
 #include <string.h>
 
 #include "base/base.h"
@@ -25,39 +31,123 @@ static uint32_t channel_of(uint64_t tag)
     return (uint32_t)(tag >> 16);
 }
 
-/* ---- taking ---- */
+/* ---- takes ---- */
 
-static bool buffer_make(struct net_link *l)
+static void take_free(struct link_take *t)
 {
-    struct link_early *e = &l->early;
+    if (t == NULL)
+        return;
+    if (t->memory != NULL)
+        fabric_unregister(t->memory);
+    mem_free(t->buf);
+    mem_free(t);
+}
+
+static struct link_take *take_make(struct net_link *l)
+{
+    struct link_take *t = l->early.spare;
     struct err ignored = {0};
 
-    if (e->buf != NULL)
-        return true;
-    e->buf = mem_alloc(LINK_MESSAGE_MAX);
-    if (e->buf != NULL &&
-        fabric_register(l->f, e->buf, LINK_MESSAGE_MAX, &e->memory, &ignored) != NRT_SUCCESS) {
-        mem_free(e->buf);
-        e->buf = NULL;
+    l->early.spare = NULL;
+    if (t != NULL)
+        return t;
+    t = mem_zalloc(sizeof(*t));
+    if (t != NULL)
+        t->buf = mem_alloc(LINK_MESSAGE_MAX);
+    if (t == NULL || t->buf == NULL ||
+        fabric_register(l->f, t->buf, LINK_MESSAGE_MAX, &t->memory, &ignored) != NRT_SUCCESS) {
+        take_free(t);
+        return NULL;
     }
-    return e->buf != NULL;
+    return t;
 }
 
-static void take_post(struct net_link *l)
+/* It is under way no more: its buffer may be used again. */
+static void take_put(struct net_link *l, struct link_take *t)
 {
-    struct link_early *e = &l->early;
-    struct net_request *r = buffer_make(l) ? link_own_new(l, NET_NO_RANK) : NULL;
+    if (l->early.spare != NULL)
+        take_free(t);
+    else
+        l->early.spare = t;
+}
+
+static void take_unlink(struct net_link *l, struct link_take *t)
+{
+    struct link_take **at = &l->early.takes;
+
+    if (*at == t)
+        l->early.trying = false;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+    t->next = NULL;
+}
+
+static void take_post(struct net_link *l, uint32_t peer)
+{
+    struct link_take *t = take_make(l);
+    struct net_request *r = t != NULL ? link_own_new(l, peer) : NULL;
     int ignored;
 
-    if (r == NULL)
+    if (r == NULL) {
+        if (t != NULL)
+            take_put(l, t);
         return;
-    r->takes = true;
-    r->in_provider = fabric_recv(l->f, 0, UINT64_MAX, e->buf, LINK_MESSAGE_MAX, e->memory, r,
-                                 &ignored) == FABRIC_OK;
-    if (r->in_provider)
-        e->take = r;
-    link_request_free_if_over(l, r);
+    }
+    r->in_provider = fabric_recv(l->f, link_tag(peer, 0, 0), ~TAG_RANK, t->buf, LINK_MESSAGE_MAX,
+                                 t->memory, r, &ignored) == FABRIC_OK;
+    if (!r->in_provider) {
+        link_request_free_if_over(l, r);
+        take_put(l, t);
+        return;
+    }
+    r->take = t;
+    t->r = r;
+    t->peer = peer;
+    t->cancelled = false;
+    t->next = l->early.takes;
+    l->early.takes = t;
+    l->early.trying = true;
 }
+
+bool link_early_half(const struct net_link *l, uint32_t peer)
+{
+    for (const struct link_take *t = l->early.takes; t != NULL; t = t->next)
+        if (t->peer == peer)
+            return true;
+    return false;
+}
+
+void link_early_moved(struct net_link *l, uint32_t peer)
+{
+    for (struct link_take *t = l->early.takes; t != NULL; t = t->next)
+        if (t->peer == peer)
+            t->peer = NET_NO_RANK;
+}
+
+void link_early_stop(struct net_link *l)
+{
+    l->early.trying = false;
+    for (struct link_take *t = l->early.takes; t != NULL; t = t->next) {
+        t->r->take = NULL;
+        t->r = NULL;
+        t->peer = NET_NO_RANK;
+    }
+}
+
+void link_early_unregister(struct net_link *l)
+{
+    struct link_take *lists[] = {l->early.takes, l->early.spare};
+
+    for (unsigned i = 0; i < 2; i++)
+        for (struct link_take *t = lists[i]; t != NULL; t = t->next) {
+            if (t->memory != NULL)
+                fabric_unregister(t->memory);
+            t->memory = NULL;
+        }
+}
+
+/* ---- taking ---- */
 
 /* A part of an operation; receives from anybody always are, so who waits for one says so. */
 static bool something_under_way(const struct net_link *l)
@@ -70,32 +160,79 @@ static bool something_under_way(const struct net_link *l)
     return false;
 }
 
+/* What is held, and what the messages that are half taken may come to. */
+static size_t held(const struct net_link *l)
+{
+    size_t bytes = l->early.bytes;
+
+    for (const struct link_take *t = l->early.takes; t != NULL; t = t->next)
+        bytes += LINK_MESSAGE_MAX;
+    return bytes;
+}
+
+/* The next whose messages may stand at a head. False: all have been tried in vain. */
+static bool peer_next(struct net_link *l, uint32_t *ret)
+{
+    struct link_early *e = &l->early;
+
+    while (e->empty < l->world) {
+        e->peer = (e->peer + 1) % l->world;
+        e->empty++;
+        if (l->peers[e->peer].known && !l->peers[e->peer].lost && !link_early_half(l, e->peer)) {
+            *ret = e->peer;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The try is ended in the first turn after it. One that is still there in the second is in the
+ * middle of a message. */
+static bool try_ended(struct net_link *l)
+{
+    struct link_take *t = l->early.takes;
+
+    if (l->early.trying && t->cancelled)
+        l->early.trying = false;
+    if (!l->early.trying)
+        return true;
+    fabric_cancel(l->f, t->r); /* without effect on one that has its message */
+    t->cancelled = true;
+    return false;
+}
+
 void link_early_turn(struct net_link *l)
 {
     struct link_early *e = &l->early;
     uint64_t now;
+    uint32_t peer;
 
-    if (e->take != NULL) {
-        fabric_cancel(l->f, e->take); /* without effect on one that has its message */
+    if (!try_ended(l))
         return;
-    }
     now = run_now_ns();
     if (e->quiet_ns == 0)
         e->quiet_ns = now;
-    if (now - e->quiet_ns < EARLY_NS || l->leaves || e->bytes >= EARLY_BYTES)
+    if (now - e->quiet_ns < EARLY_NS || l->leaves || held(l) >= EARLY_BYTES)
         return;
-    if (something_under_way(l))
-        take_post(l);
-    else
+    if (something_under_way(l) && peer_next(l, &peer)) {
+        take_post(l, peer);
+    } else {
         e->quiet_ns = now;
+        e->empty = 0;
+    }
 }
 
 void link_early_end(struct net_link *l)
 {
-    if (l->early.take == NULL)
+    struct link_early *e = &l->early;
+    struct link_take *t = e->takes;
+
+    if (!e->trying)
         return;
-    fabric_cancel(l->f, l->early.take);
-    while (l->early.take != NULL && link_progress_locked(l, FABRIC_BATCH) > 0)
+    fabric_cancel(l->f, t->r);
+    t->cancelled = true;
+    e->quiet_ns = 0; /* no other one, as long as this lasts */
+    while (e->trying && e->takes == t && link_progress_locked(l, FABRIC_BATCH) > 0)
         ; /* other completions stand before its own */
 }
 
@@ -117,7 +254,20 @@ static size_t memory_of(const struct early_message *m)
     return sizeof(*m) + m->size;
 }
 
-static void keep(struct net_link *l, const struct fabric_completion *c)
+/* A receive for a message of anybody that was posted while this one was half way: it has not seen
+ * it, and may have to wait for ever. */
+static void claim(struct net_link *l, uint64_t tag)
+{
+    for (struct net_request *r = l->busy; r != NULL; r = r->next)
+        if (r->owned && r->in_provider && !r->send && !r->again && r->peer == NET_NO_RANK &&
+            r->channel == channel_of(tag)) {
+            r->again = true;
+            fabric_cancel(l->f, r);
+            return;
+        }
+}
+
+void link_early_keep(struct net_link *l, const uint8_t *data, const struct fabric_completion *c)
 {
     struct link_early *e = &l->early;
     size_t size = c->truncated ? 0 : c->size;
@@ -130,29 +280,33 @@ static void keep(struct net_link *l, const struct fabric_completion *c)
     }
     *m = (struct early_message){.tag = c->tag, .size = size, .truncated = c->truncated};
     if (size > 0)
-        memcpy(m->data, e->buf, size);
+        memcpy(m->data, data, size);
     e->bytes += memory_of(m);
     if (e->last != NULL)
         e->last->next = m;
     else
         e->first = m;
     e->last = m;
+    claim(l, c->tag);
 }
 
-bool link_early_over(struct net_link *l, const struct fabric_completion *c)
+bool link_early_over(struct net_link *l, struct net_request *r, const struct fabric_completion *c)
 {
-    struct link_early *e = &l->early;
+    struct link_take *t = r->take;
+    bool taken = c->error == 0 || c->truncated;
 
-    e->take = NULL;
-    if (c->error != 0 && !c->truncated) {
-        e->quiet_ns = 0; /* there was nothing */
-        return false;
+    take_unlink(l, t);
+    r->take = NULL;
+    t->r = NULL;
+    if (taken) {
+        l->early.empty = 0;
+        if (channel_of(c->tag) == OWN_CHANNEL)
+            link_own_heard(l, c);
+        else if (c->tag >> 48 < l->world && !nobody_reads(l, c->tag))
+            link_early_keep(l, t->buf, c);
     }
-    if (channel_of(c->tag) == OWN_CHANNEL)
-        link_own_heard(l, c);
-    else if (c->tag >> 48 < l->world && !nobody_reads(l, c->tag))
-        keep(l, c);
-    return true;
+    take_put(l, t);
+    return taken;
 }
 
 /* ---- the queue ---- */
@@ -193,6 +347,12 @@ void link_early_free(struct net_link *l)
 {
     while (l->early.first != NULL)
         mem_free(unlink_after(&l->early, NULL));
-    mem_free(l->early.buf);
-    l->early.buf = NULL;
+    while (l->early.takes != NULL) {
+        struct link_take *t = l->early.takes;
+
+        l->early.takes = t->next;
+        take_free(t);
+    }
+    take_free(l->early.spare);
+    l->early.spare = NULL;
 }

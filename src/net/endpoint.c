@@ -98,9 +98,8 @@ static void own_memory_free(struct net_link *l)
 {
     if (l->forgotten_memory != NULL)
         fabric_unregister(l->forgotten_memory);
-    if (l->early.memory != NULL)
-        fabric_unregister(l->early.memory);
-    l->forgotten_memory = l->early.memory = NULL;
+    l->forgotten_memory = NULL;
+    link_early_unregister(l);
 }
 
 /* Its buffers, when no endpoint can write to them any more. */
@@ -152,7 +151,7 @@ static void endpoint_stop(struct net_link *l)
     snprintf(l->why, sizeof(l->why), "%s", LINK_STOP_TEXT);
     fabric_stop(l->f);
     l->stopped = true;
-    l->early.take = NULL;
+    link_early_stop(l);
     for (struct net_request *r = l->busy; r != NULL; r = next) {
         next = r->next;
         r->in_provider = false;
@@ -263,6 +262,7 @@ static void peer_moved(struct net_link *l, uint32_t rank)
         if (r->in_provider)
             fabric_cancel(l->f, r);
     }
+    link_early_moved(l, rank);
     mem_free(p->address);
     *p = (struct link_peer){.lost = p->lost, .oldest = l->group_free};
 }

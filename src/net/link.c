@@ -4,6 +4,7 @@
  * leaves nothing that a late completion could hurt. */
 #include "net/link.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,27 +112,59 @@ static void owned_over(struct net_link *l, struct net_request *r, const struct f
     }
 }
 
+/* A message that is here already is this receive's. */
+static void early_give(struct net_link *l, struct net_request *r, struct early_message *early)
+{
+    struct fabric_completion c = {.size = early->size,
+                                  .tag = early->tag,
+                                  .truncated = early->truncated || early->size > r->size};
+
+    if (!c.truncated && c.size > 0)
+        memcpy(r->data, early->data, c.size);
+    owned_over(l, r, &c);
+    mem_free(early);
+}
+
 /* Of a message that is here already, or from the provider. */
 static enum fabric_result receive(struct net_link *l, uint64_t tag, uint64_t ignore,
                                   const struct net_entry *e, struct net_request *r, int *ret_error)
 {
     const struct fabric_memory *m = (const struct fabric_memory *)e->memory;
     struct early_message *early;
-    struct fabric_completion c;
 
-    if (l->early.take != NULL) /* in the middle of a message, which may be this one's */
-        return FABRIC_AGAIN;
     early = link_early_find(l, tag, ignore);
+    if (early == NULL && e->peer != NET_NO_RANK && link_early_half(l, e->peer))
+        return FABRIC_AGAIN; /* the message that is half here may be this one's */
     if (early == NULL)
         return fabric_recv(l->f, tag, ignore, e->data, r->size, m, r, ret_error);
-    c = (struct fabric_completion){.size = early->size,
-                                   .tag = early->tag,
-                                   .truncated = early->truncated || early->size > r->size};
-    if (!c.truncated && c.size > 0)
-        memcpy(e->data, early->data, c.size);
-    owned_over(l, r, &c);
-    mem_free(early);
+    early_give(l, r, early);
     return FABRIC_DONE;
+}
+
+/* A receive for a message of anybody was cancelled, since one has come that it had not seen, and
+ * gets that; or, where that is another one's meanwhile, is posted again. What it may have got in
+ * the meantime of the same peer is younger. */
+static void receive_again(struct net_link *l, struct net_request *r,
+                          const struct fabric_completion *c)
+{
+    bool none = c->error == ECANCELED, wanted = r->owned && !r->done;
+    struct early_message *early = NULL;
+    int ignored;
+
+    r->again = false;
+    if (wanted && none)
+        early = link_early_find(l, link_tag(0, r->channel, 0), TAG_RANK | TAG_STAMP);
+    else if (wanted && (c->error == 0 || c->truncated))
+        early = link_early_find(l, c->tag, TAG_STAMP);
+    if (early != NULL && !none)
+        link_early_keep(l, r->data, c);
+    if (early != NULL)
+        early_give(l, r, early);
+    else if (wanted && none)
+        r->in_provider = fabric_recv(l->f, link_tag(0, r->channel, 0), TAG_RANK | TAG_STAMP,
+                                     r->data, r->size, r->memory, r, &ignored) == FABRIC_OK;
+    if (early == NULL && !r->in_provider)
+        owned_over(l, r, c);
 }
 
 /* Why no message can be posted; NULL: it can. */
@@ -180,6 +213,9 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     r->send = send;
     r->size = size;
     r->stamp = e->stamp;
+    r->channel = channel;
+    r->data = e->data;
+    r->memory = m;
     how = send ? fabric_send(l->f, p->at, link_tag(l->rank, channel, e->stamp), e->data, size, m, r,
                              &error)
                : receive(l, link_tag(anybody ? 0 : e->peer, channel, 0),
@@ -288,12 +324,14 @@ static bool complete(struct net_link *l, const struct fabric_completion *c)
     r->in_provider = false;
     if (!r->send)
         received_count(l, c);
-    if (r->takes) {
-        news = link_early_over(l, c);
+    if (r->take != NULL) {
+        news = link_early_over(l, r, c);
     } else {
         l->early.quiet_ns = 0;
         if (r->own)
             link_own_over(l, r, c);
+        else if (r->again)
+            receive_again(l, r, c);
         else
             owned_over(l, r, c);
     }

@@ -35,8 +35,12 @@ struct net_request {
     uint16_t stamp;
     bool send, in_provider, owned;
     bool own; /* the link's, without an owner: of OWN_CHANNEL, or what forgets or takes messages */
-    bool forgets, takes;
-    uint32_t channel; /* forgets: the first of its communicator's */
+    bool forgets;
+    bool again;             /* it was cancelled for the sake of a message that is here already */
+    struct link_take *take; /* what it takes messages for; NULL: it does not */
+    uint32_t channel;       /* of an owner's; forgets: the first of its communicator's */
+    uint8_t *data;          /* of an owner's receive */
+    const struct fabric_memory *memory;
     bool done;
     struct err failure;
 };
@@ -70,14 +74,27 @@ struct early_message {
     uint8_t data[];
 };
 
+/* Where a message of one peer is taken to. */
+struct link_take {
+    struct link_take *next;
+    uint8_t *buf; /* LINK_MESSAGE_MAX */
+    struct fabric_memory *memory;
+    struct net_request *r; /* the receive; NULL: it is over */
+    uint32_t peer;         /* NET_NO_RANK: one whose endpoint has gone meanwhile */
+    bool cancelled;
+};
+
 struct link_early {
     struct early_message *first, *last; /* oldest first */
     size_t bytes;                       /* that all take */
-    uint8_t *buf;                       /* LINK_MESSAGE_MAX, where they come to; NULL: none yet */
-    struct fabric_memory *memory;
-    struct net_request *take; /* the receive that takes one; NULL: none is under way */
-    uint64_t quiet_ns;        /* since when nothing has come; 0: it has since the last look */
-    unsigned expected;        /* who waits for a message from anybody (net_link_expect) */
+    struct link_take *takes; /* under way: the first may be a try, the others are in the middle of a
+                                message */
+    struct link_take *spare; /* at most one, with its buffer */
+    bool trying;             /* the first is */
+    uint32_t peer;           /* who was tried last */
+    uint32_t empty;    /* tries since a message was taken, or since nothing had come for long */
+    uint64_t quiet_ns; /* since when nothing has come; 0: it has since the last look */
+    unsigned expected; /* who waits for a message from anybody (net_link_expect) */
 };
 
 struct net_link {
@@ -152,16 +169,26 @@ void link_endpoint_close(struct net_link *l);
 /* A turn in which nothing has come: takes the message at the head of a connection, if something is
  * under way and nothing has come for long. */
 void link_early_turn(struct net_link *l);
-/* Before a receive is posted: ends the one that takes, unless it is in the middle of a message. */
+/* Before a receive is posted: ends the try, unless it is in the middle of a message. */
 void link_early_end(struct net_link *l);
-/* The receive that takes is over; whether it took a message. */
-bool link_early_over(struct net_link *l, const struct fabric_completion *c);
+/* Whether a message of this peer is half taken. */
+bool link_early_half(const struct net_link *l, uint32_t peer);
+/* A receive that takes is over; whether it took a message. */
+bool link_early_over(struct net_link *l, struct net_request *r, const struct fabric_completion *c);
+/* Sets a message aside that has come before its receive. */
+void link_early_keep(struct net_link *l, const uint8_t *data, const struct fabric_completion *c);
+/* The peer has another endpoint: what is half taken will not come. */
+void link_early_moved(struct net_link *l, uint32_t peer);
+/* The endpoint has been stopped: nothing is under way. */
+void link_early_stop(struct net_link *l);
+/* The memory of all takes is the endpoint's no more. */
+void link_early_unregister(struct net_link *l);
 /* Takes the oldest that a receive with this tag would get out of the queue, or NULL; the caller
  * frees it. */
 struct early_message *link_early_find(struct net_link *l, uint64_t tag, uint64_t ignore);
 /* Forgets those of a communicator that is closed. */
 void link_early_drop(struct net_link *l, uint32_t number);
-/* After the endpoint has been closed: what is left, and the buffer. */
+/* After the endpoint has been closed: what is left, and the buffers. */
 void link_early_free(struct net_link *l);
 
 /* One more receive for what peers' links say to this one. Without any, farewells stay unanswered:

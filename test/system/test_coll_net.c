@@ -448,8 +448,7 @@ static void a_stopped_rank_is_named(void **state)
 }
 
 /* Two or three nodes of one to three ranks, any of which is stopped, or does not come. In the
- * ordinary run no message is so long that a stop cuts it: the link of who is in the middle of
- * one that it has not asked for hears nobody else (early.c). */
+ * ordinary run no message is so long that a stop cuts it. */
 static void whoever_is_missing_is_named_by_all(void **state)
 {
     for (unsigned i = 0; i < rounds; i++) {
