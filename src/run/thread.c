@@ -128,10 +128,11 @@ void run_thread_keep(pthread_t t, const struct run_cpus *cpus)
 }
 
 /* The floating-point control word that our arithmetic runs under: round to nearest even, no
- * flush-to-zero, no denormals-are-zero, exceptions masked, flags clear. */
+ * flush-to-zero, no denormals-are-zero, exceptions masked. Its flags nobody here looks at. */
 #if defined(__x86_64__)
 /* MXCSR, and above it the x87 control word: the C library rounds decimal text by the latter. */
-#define FP_OURS (0x1F80u | 0x037Full << 32)
+#define FP_OURS  (0x1F80u | 0x037Full << 32)
+#define FP_FLAGS UINT64_C(0x3F)
 
 static uint64_t fp_read(void)
 {
@@ -161,7 +162,8 @@ static uint64_t fp_read(void)
     return (fpcr & 0xFFFFFFFFu) | fpsr << 32;
 }
 
-#define FP_OURS 0u
+#define FP_OURS  UINT64_C(0)
+#define FP_FLAGS (UINT64_C(0xFFFFFFFF) << 32)
 
 static void fp_write(uint64_t v, uint64_t before)
 {
@@ -174,18 +176,23 @@ static void fp_write(uint64_t v, uint64_t before)
 #error "the floating-point control word of this processor is not known"
 #endif
 
+/* Flags that a program has raised stay as they are, and are there nearly always: a write takes as
+ * long as hundred other instructions. */
 uint64_t run_fp_enter(void)
 {
     uint64_t saved = fp_read();
 
-    if (saved != FP_OURS)
+    if ((saved & ~FP_FLAGS) != FP_OURS)
         fp_write(FP_OURS, saved);
     return saved;
 }
 
 void run_fp_leave(uint64_t saved)
 {
-    fp_write(saved, FP_OURS);
+    uint64_t now = fp_read();
+
+    if (now != saved)
+        fp_write(saved, now);
 }
 
 void run_caller_enter(struct run_caller *c)

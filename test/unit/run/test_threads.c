@@ -53,6 +53,33 @@ static void caller_gets_its_floating_point_mode_back(void **state)
     fesetenv(&env);
 }
 
+/* Whose mode is ours already: only the flags differ. */
+static void caller_gets_its_exception_flags_back(void **state)
+{
+    struct run_caller c;
+    fenv_t env;
+
+    (void)state;
+    fegetenv(&env);
+    fesetenv(FE_DFL_ENV);
+    for (int raised = 0; raised <= FE_INVALID; raised += FE_INVALID) {
+        feclearexcept(FE_ALL_EXCEPT);
+        feraiseexcept(raised);
+        run_caller_enter(&c);
+        run_caller_leave(&c);
+        assert_int_equal(fetestexcept(FE_ALL_EXCEPT), raised);
+        run_caller_enter(&c);
+        feraiseexcept(FE_DIVBYZERO);
+        run_caller_leave(&c);
+        assert_int_equal(fetestexcept(FE_ALL_EXCEPT), raised);
+        run_caller_enter(&c);
+        feclearexcept(FE_ALL_EXCEPT);
+        run_caller_leave(&c);
+        assert_int_equal(fetestexcept(FE_ALL_EXCEPT), raised);
+    }
+    fesetenv(&env);
+}
+
 static void caller_is_not_cancelled_inside(void **state)
 {
     struct run_caller outer, inner;
@@ -180,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(caller_gets_its_floating_point_mode_back),
+        cmocka_unit_test(caller_gets_its_exception_flags_back),
         cmocka_unit_test(caller_is_not_cancelled_inside),
         cmocka_unit_test(threads_block_signals_and_compute_in_our_mode),
         cmocka_unit_test(thread_start_reports_failed_memory),
