@@ -7,8 +7,8 @@
 
 #include "api/exec_int.h"
 
-/* Synchronization: busy is taken by exchange; the other fields belong to who took it, except that
- * the key is peeked at before. */
+/* Synchronization: busy is taken by exchange, by an execution until its end; the other fields
+ * belong to who took it, except that the key is peeked at before. */
 struct binding {
     _Atomic uint32_t busy;
     _Atomic uint64_t in_token, out_token; /* 0: nothing bound */
@@ -21,14 +21,6 @@ static _Atomic uint64_t serial_;
 struct binding *api_bindings_create(void)
 {
     return mem_calloc(API_BINDINGS, sizeof(struct binding));
-}
-
-void api_bindings_destroy(struct binding *b)
-{
-    for (int i = 0; b && i < API_BINDINGS; i++)
-        if (b[i].bound)
-            bound_unref(b[i].bound);
-    mem_free(b);
 }
 
 /* ---- what is bound ---- */
@@ -53,10 +45,18 @@ static struct bound *bound_create(uint32_t in_count, uint32_t out_count)
     return b;
 }
 
-void bound_unref(struct bound *b)
+static void bound_unref(struct bound *b)
 {
     if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
         mem_free(b);
+}
+
+void api_bindings_destroy(struct binding *b)
+{
+    for (int i = 0; b && i < API_BINDINGS; i++)
+        if (b[i].bound)
+            bound_unref(b[i].bound);
+    mem_free(b);
 }
 
 static void unpin_args(struct bound *b, uint32_t count)
@@ -246,14 +246,19 @@ static struct binding *binding_find(struct api_model *am, uint64_t in, uint64_t 
     return NULL;
 }
 
-/* What a taken binding holds for the sets as they are now, pinned; NULL: it must be made. */
+/* What a taken binding holds for the sets as they are now, pinned and not counted; NULL: it must be
+ * made. */
 static struct bound *binding_use(struct binding *b, uint64_t in_token, uint64_t out_token)
 {
     if (!binding_is(b, in_token, out_token) || !handle_is(&api_.sets, in_token, b->in_version) ||
         !handle_is(&api_.sets, out_token, b->out_version) || !pin_args(b->bound))
         return NULL;
-    atomic_fetch_add_explicit(&b->bound->refs, 1, memory_order_relaxed);
     return b->bound;
+}
+
+static void bound_ref(struct bound *b)
+{
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
 }
 
 /* A taken binding holds this from now on. */
@@ -263,7 +268,7 @@ static void binding_keep(struct binding *b, struct bound *bound, uint64_t in_tok
 {
     if (b->bound)
         bound_unref(b->bound);
-    atomic_fetch_add_explicit(&bound->refs, 1, memory_order_relaxed);
+    bound_ref(bound);
     b->bound = bound;
     b->in_version = in->version;
     b->out_version = out->version;
@@ -299,7 +304,8 @@ static NRT_STATUS bound_new(const char *func, struct api_model *am, struct bindi
     return NRT_SUCCESS;
 }
 
-struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_token)
+struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_token,
+                         struct binding **ret_taken)
 {
     struct bound *bound;
     struct binding *b;
@@ -310,8 +316,23 @@ struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_t
     if (!b)
         return NULL;
     bound = binding_use(b, in_token, out_token);
-    binding_give(b);
+    if (bound)
+        *ret_taken = b;
+    else
+        binding_give(b);
     return bound;
+}
+
+void bound_end(struct bound *b, struct binding *taken)
+{
+    unpin_args(b, b->in_count + b->out_count);
+    binding_give(taken);
+}
+
+void bound_keep(struct bound *b, struct binding *taken)
+{
+    bound_ref(b);
+    binding_give(taken);
 }
 
 NRT_STATUS bound_get(const char *func, struct api_model *am, uint64_t in_token, uint64_t out_token,
@@ -324,6 +345,8 @@ NRT_STATUS bound_get(const char *func, struct api_model *am, uint64_t in_token, 
     NRT_STATUS status = NRT_SUCCESS;
 
     *ret_instance = 0;
+    if (bound)
+        bound_ref(bound);
     if (__builtin_expect(!bound, 0)) {
         status = bound_new(func, am, b, in_token, out_token, in, out, &bound, ret_instance);
     } else if (model_instance_count(am->m) > 1) {

@@ -105,6 +105,7 @@ NRT_STATUS api_execute(const char *func, nrt_model_t *model, const nrt_tensor_se
 {
     struct handle_slot *ms;
     struct run_caller caller;
+    struct binding *taken = NULL;
     struct bound *b = NULL;
     uint32_t instance = 0;
     NRT_STATUS status = NRT_SUCCESS;
@@ -112,17 +113,20 @@ NRT_STATUS api_execute(const char *func, nrt_model_t *model, const nrt_tensor_se
     run_caller_enter(&caller);
     ms = handle_pin(&api_.models, token_of(model));
     if (__builtin_expect(ms != NULL, 1))
-        b = bound_find(ms->obj, token_of(input_set), token_of(output_set));
+        b = bound_find(ms->obj, token_of(input_set), token_of(output_set), &taken);
     if (__builtin_expect(b == NULL, 0))
         status = bind_anew(func, ms, input_set, output_set, &b, &instance);
-    if (__builtin_expect(status == NRT_SUCCESS, 1)) {
-        struct api_model *am = ms->obj;
-
-        if (!later)
-            status = bound_run(func, am, b, instance, repeat);
+    if (__builtin_expect(status == NRT_SUCCESS, 1) && !later) {
+        status = bound_run(func, ms->obj, b, instance, repeat);
+        if (__builtin_expect(taken != NULL, 1))
+            bound_end(b, taken);
         else
-            status = async_exec_leave(later, func, ms, b, instance, repeat);
-        if (later && status == NRT_SUCCESS)
+            bound_give(b);
+    } else if (status == NRT_SUCCESS) {
+        if (taken)
+            bound_keep(b, taken);
+        status = async_exec_leave(later, func, ms, b, instance, repeat);
+        if (status == NRT_SUCCESS)
             ms = NULL; /* the request's, and so is b */
         else
             bound_give(b);

@@ -6,8 +6,8 @@
 #include "api/api_int.h"
 
 /* What looking up a pair of sets for a model gave: fixed once made, counted by reference, shared by
- * all executions of the model with these sets. Its tensors are pinned while one of them is under
- * way. */
+ * executions of the model with these sets. Its tensors are pinned while one of them is under way.
+ */
 struct bound {
     _Atomic uint32_t refs;
     uint32_t in_count, out_count;
@@ -18,18 +18,23 @@ struct bound {
     uint32_t *attached;         /* their tensor.attached */
 };
 
+struct binding;
+
 /* What bound_get would find without making anything, for a model with one replica; its tensors are
  * pinned. NULL: ask bound_get. The sets need not be pinned: the binding was made of what they hold.
- */
-struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_token);
-/* Find or make it, of sets that are pinned; its tensors are pinned, and *ret_instance is the
- * replica to run on. A failure is logged for func and counted. */
+ * It is not counted: the binding that keeps it stays taken, so that no other execution can use it,
+ * until bound_end; or until bound_keep, from which on it is as if from bound_get. */
+struct bound *bound_find(struct api_model *am, uint64_t in_token, uint64_t out_token,
+                         struct binding **ret_taken);
+void bound_end(struct bound *b, struct binding *taken);
+void bound_keep(struct bound *b, struct binding *taken);
+/* Find or make it, of sets that are pinned; it is counted, its tensors are pinned, and
+ * *ret_instance is the replica to run on. A failure is logged for func and counted. */
 NRT_STATUS bound_get(const char *func, struct api_model *am, uint64_t in_token, uint64_t out_token,
                      const struct tensor_set *in, const struct tensor_set *out, struct bound **ret,
                      uint32_t *ret_instance);
-/* Unpin its tensors and give it back. */
+/* Unpin its tensors and give back what is counted. */
 void bound_give(struct bound *b);
-void bound_unref(struct bound *b);
 
 static inline struct tensor *bound_tensor(const struct bound *b, uint32_t i)
 {

@@ -329,6 +329,42 @@ static void threads_wait_for_completions_of_others(void **state)
     own_fini(&p.o);
 }
 
+/* An execution has its binding for itself: others of the same sets use or make another one. */
+static void threads_execute_with_the_same_sets(void **state)
+{
+    void *(*fns[THREADS + 6])(void *);
+    struct pair p;
+
+    own_init(&p.o);
+    p.c = p.o.c;
+    for (int i = 0; i < THREADS + 6; i++) /* more than a model keeps bindings for */
+        fns[i] = produces;
+    run_all(fns, THREADS + 6, &p);
+    OK(nrt_tensor_check_output_completion(p.c, 0, (THREADS + 6) * ROUNDS));
+    MUST(nrt_tensor_check_output_completion(p.c, 0, (THREADS + 6) * ROUNDS + 1) == NRT_TIMEOUT);
+    own_fini(&p.o);
+}
+
+/* An execution that lasts, with sets of its own. */
+static void *lasts(void *arg)
+{
+    struct own o;
+
+    own_init(&o);
+    OK(nrt_execute_repeat(shared_model, o.in, o.out, 20000));
+    own_fini(&o);
+    return NULL;
+}
+
+static void others_do_not_take_the_binding_of_one_that_lasts(void **state)
+{
+    void *(*fns[1 + THREADS + 6])(void *) = {lasts};
+
+    for (int i = 1; i <= THREADS + 6; i++) /* more than a model keeps bindings for */
+        fns[i] = executes;
+    run_all(fns, 1 + THREADS + 6, NULL);
+}
+
 /* A model is unloaded while others execute it: the call waits for them, they then get a status. */
 struct victim {
     nrt_model_t *m;
@@ -397,6 +433,8 @@ int main(void)
         cmocka_unit_test(threads_execute_one_model),
         cmocka_unit_test(threads_make_every_call_at_once),
         cmocka_unit_test(threads_wait_for_completions_of_others),
+        cmocka_unit_test(threads_execute_with_the_same_sets),
+        cmocka_unit_test(others_do_not_take_the_binding_of_one_that_lasts),
         cmocka_unit_test(unload_waits_for_executions_of_other_threads),
     };
 
