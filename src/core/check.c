@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* OPENNRT_CHECK=race,uninit: what no order of execution can hide. Every engine and every queue set
  * is a strand with a vector clock; updates release it into the semaphore or event, waits take it
- * from there. A shadow cell per byte remembers the last write and up to two reads; two accesses of
+ * from there. A shadow cell per byte remembers the last write and the reads since; two accesses of
  * different strands, one of them a write, with no path of signals between them are a race. A byte
  * that nothing wrote and that is no input or constant is uninitialised. Slow, and it allocates: for
  * finding bugs only.
  *
  * A wait takes what was released up to the update that first made it hold, not what came later.
- * Limits: that history goes HISTORY updates back; of more than two unordered reads of a byte, two
- * are remembered. Neither makes a false report. */
+ * Limit: that history goes HISTORY updates back, which makes no false report. */
 #include "core/check_int.h"
 
 #include <string.h>
@@ -48,6 +47,7 @@ void check_destroy(struct core_check *k)
         }
     mem_free(k->regions);
     mem_free(k->acc);
+    mem_free(k->readers);
     mem_free(k);
 }
 
@@ -122,9 +122,10 @@ bool check_start(struct core_check *k, const struct core_exec *x)
     }
     if (!add_hbm(k, x))
         return false;
-    if (k->nacc > UINT32_MAX / 2) { /* ids run out: forget what is old */
+    if (k->nacc > READERS / 2 || k->nreaders > READERS / 2) { /* ids run out: forget what is old */
         regions_free(k, ~0u);
-        k->nacc = 0;
+        k->nacc = k->nreaders = 0;
+        memset(k->made, 0, sizeof(k->made));
         return check_start(k, x);
     }
     k->first_of_run = (uint32_t)k->nacc + FIRST_ID;

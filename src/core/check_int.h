@@ -30,9 +30,13 @@ struct history {
     } past[HISTORY]; /* of update i: past[i % HISTORY] */
 };
 
+/* Access ids, 0: none. read: READERS and a place in `readers`, where several have read the byte and
+ * none of them was before another. */
 struct cell {
-    uint32_t write, read[2]; /* access ids, 0: none */
+    uint32_t write, read;
 };
+
+#define READERS UINT32_C(0x80000000)
 
 struct access {
     uint32_t clock;
@@ -57,6 +61,12 @@ struct core_check {
     size_t nregions, cap_regions;
     struct access *acc; /* id - FIRST_ID */
     size_t nacc, cap_acc;
+    uint32_t *readers; /* sets: how many, then their ids, the latest first */
+    size_t nreaders, cap_readers;
+    struct {
+        uint32_t id; /* that the set was made for, from what was there */
+        uint32_t from, to;
+    } made[64];
     uint32_t first_of_run; /* ids below it are of earlier executions */
     uint64_t runs;
     unsigned nstrands;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shadow memory of OPENNRT_CHECK: the last write and up to two reads of every byte, and the text of
- * what is found. */
+/* Shadow memory of OPENNRT_CHECK: the last write of every byte and who has read it since, and the
+ * text of what is found. */
 #include "core/check_int.h"
 
 static struct region *region_of(struct core_check *k, const uint8_t *p)
@@ -112,6 +112,59 @@ static bool ordered(const struct core_check *k, uint32_t id, unsigned strand)
     return a->clock <= k->strand[strand].at[a->strand];
 }
 
+static const uint32_t *readers_of(const struct core_check *k, const uint32_t *read, uint32_t *ret_n)
+{
+    const uint32_t *set = &k->readers[*read & ~READERS];
+
+    if ((*read & READERS) == 0) {
+        *ret_n = *read != 0;
+        return read;
+    }
+    *ret_n = set[0];
+    return set + 1;
+}
+
+/* Access id and those of `read` that are not before it. */
+static uint32_t readers_make(struct core_check *k, uint32_t read, uint32_t id, unsigned strand)
+{
+    size_t at = k->nreaders;
+    const uint32_t *old;
+    uint32_t n, *set;
+
+    (void)readers_of(k, &read, &n);
+    if (at + 2 + n > READERS ||
+        !mem_grow((void **)&k->readers, &k->cap_readers, at + 2 + n, sizeof(k->readers[0]))) {
+        k->no_memory = true;
+        return id;
+    }
+    old = readers_of(k, &read, &n);
+    set = &k->readers[at];
+    set[0] = 1;
+    set[1] = id;
+    for (uint32_t i = 0; i < n; i++)
+        if (!ordered(k, old[i], strand))
+            set[++set[0]] = old[i];
+    if (set[0] == 1)
+        return id;
+    k->nreaders += 1 + set[0];
+    return (uint32_t)at | READERS;
+}
+
+/* The same for neighbours, which were mostly read by the same. */
+static uint32_t readers_with(struct core_check *k, uint32_t read, uint32_t id, unsigned strand)
+{
+    size_t m = read % (sizeof(k->made) / sizeof(k->made[0]));
+
+    if (read == 0)
+        return id;
+    if (k->made[m].id != id || k->made[m].from != read) {
+        k->made[m].to = readers_make(k, read, id, strand);
+        k->made[m].id = id;
+        k->made[m].from = read;
+    }
+    return k->made[m].to;
+}
+
 void check_touch(const struct core_exec *x, struct core_check *k, uint32_t id, const uint8_t *p,
                  uint64_t n, bool write)
 {
@@ -123,11 +176,14 @@ void check_touch(const struct core_exec *x, struct core_check *k, uint32_t id, c
         return;
     for (uint64_t i = 0; i < n; i++) {
         struct cell *c = &r->cells[p - r->base + (int64_t)i];
+        const uint32_t *reader;
+        uint32_t readers;
 
         if (race && c->write != id && !ordered(k, c->write, me->strand)) {
             k->races++;
             report(x, k, r, p + i, &k->acc[c->write - FIRST_ID], true, me, write);
         }
+        reader = readers_of(k, &c->read, &readers);
         if (!write) {
             if (c->write == 0 && (k->what & CORE_CHECK_UNINIT) != 0) {
                 if (!host_wrote(x, k, r, p + i)) {
@@ -136,27 +192,25 @@ void check_touch(const struct core_exec *x, struct core_check *k, uint32_t id, c
                 }
                 c->write = BEFORE; /* once per byte */
             }
-            if (c->read[0] == id)
-                continue;
-            if (!ordered(k, c->read[0], me->strand))
-                c->read[1] = c->read[0];
-            c->read[0] = id;
+            if (readers == 0 || reader[0] != id)
+                c->read = readers_with(k, c->read, id, me->strand);
             continue;
         }
-        for (unsigned s = 0; race && s < 2; s++)
-            if (c->read[s] != id && !ordered(k, c->read[s], me->strand)) {
+        for (uint32_t s = 0; race && s < readers; s++)
+            if (reader[s] != id && !ordered(k, reader[s], me->strand)) {
                 k->races++;
-                report(x, k, r, p + i, &k->acc[c->read[s] - FIRST_ID], false, me, true);
+                report(x, k, r, p + i, &k->acc[reader[s] - FIRST_ID], false, me, true);
             }
         c->write = id;
-        c->read[0] = c->read[1] = 0;
+        c->read = 0;
     }
 }
 
 uint32_t check_access_new(struct core_check *k, unsigned strand, unsigned core, unsigned engine,
                           uint32_t record, bool dma)
 {
-    if (!mem_grow((void **)&k->acc, &k->cap_acc, k->nacc + 1, sizeof(k->acc[0]))) {
+    if (k->nacc >= READERS - FIRST_ID ||
+        !mem_grow((void **)&k->acc, &k->cap_acc, k->nacc + 1, sizeof(k->acc[0]))) {
         k->no_memory = true;
         return 0;
     }

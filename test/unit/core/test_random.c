@@ -448,6 +448,68 @@ static void race_names_the_pair(void **state)
         "0 uninitialised byte accesses)");
 }
 
+static void reads_tile(unsigned engine, unsigned dst)
+{
+    struct isa_record *r = fx_rec(&F, 0, engine, ISA_OP_TENSOR_COPY);
+
+    r->body.c.t[0] = region_tile(dst);
+    r->body.c.t[1] = region_tile(1);
+    fx_update(r, ISA_UPD_INC, engine, 0, 0);
+}
+
+/* A tile that two engines and two queue sets read, in no order; a fifth writes it and waits for all
+ * of them but one (READERS_N: for all). */
+enum { READERS_N = 4 };
+
+static void written_after_all_but(unsigned missing)
+{
+    static const unsigned done[READERS_N] = {ISA_ACT, ISA_POOL, 10, 11};
+    struct isa_record *r;
+
+    fx_clear(&F);
+    for (unsigned q = 0; q < 2; q++) {
+        struct neff_access from = region_access(1, DT_UINT32);
+
+        fx_group(&F, 0, queue_engine[q], q, q,
+                 fx_desc(&F, NEFF_OP_COPY, region_access(6 + q, DT_UINT32), &from, 1), 1)
+            ->semaphore = 10 + q;
+        fx_trigger(&F, 0, queue_engine[q], (int32_t)q);
+    }
+    reads_tile(ISA_ACT, 2);
+    reads_tile(ISA_POOL, 3);
+    r = fx_rec(&F, 0, ISA_DVE, ISA_OP_NOP);
+    for (unsigned i = 0; i < READERS_N; i++)
+        if (i != missing)
+            fx_wait(r, ISA_WAIT_SEM_GE, done[i], i < 2 ? 1 : (int32_t)queue_num[i - 2]);
+    r = fx_rec(&F, 0, ISA_DVE, ISA_OP_MEMSET);
+    r->body.c.t[0] = region_tile(1);
+    r->body.c.s[0] = (struct isa_scalar){.kind = ISA_SC_I32, .v = 1};
+    for (unsigned e = 0; e < ISA_ENGINES; e++)
+        fx_end(&F, 0, e);
+    fx_prepare(&F);
+}
+
+/* Of many unordered reads each is remembered, however late the one comes that does not wait for it.
+ */
+static void no_reader_is_forgotten(void **state)
+{
+    static const char *const who[READERS_N] = {
+        "act record 1 tensor_copy reads", "pool record 0 tensor_copy reads",
+        "transfer of sp record 0 dma_trigger reads", "transfer of act record 0 dma_trigger reads"};
+
+    F.opt.checks = CORE_CHECK_RACE;
+    for (unsigned missing = 0; missing < READERS_N; missing++) {
+        written_after_all_but(missing);
+        if (fx_run(&F, 0) != NRT_EXEC_COMPLETED_WITH_ERR ||
+            !strstr(F.report.err.text, who[missing]))
+            fail_msg("without a wait for \"%s\": %s", who[missing], F.report.err.text);
+        assert_non_null(strstr(F.report.err.text, "(2048 racing and "));
+    }
+    written_after_all_but(READERS_N);
+    assert_int_equal(fx_run(&F, 0), NRT_SUCCESS);
+    (void)state;
+}
+
 static void uninitialised_read_is_named(void **state)
 {
     struct neff_access from = region_access(7, DT_UINT8);
@@ -479,6 +541,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(random_programs),
         T(race_names_the_pair),
+        T(no_reader_is_forgotten),
         T(uninitialised_read_is_named),
     };
 
