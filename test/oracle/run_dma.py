@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random DMA descriptors of every op and type through libnrt, against the interpreter.
 
-  run_dma.py DRIVER [--cases n] [--seed s] [--only case]
+  run_dma.py DRIVER [--cases n] [--only case]
 
 ORACLE_CASES (500) counts descriptors; a NEFF holds 25 of them, each with tensors of its own.
 """
@@ -22,6 +22,9 @@ from neuroncore import Window
 from proves import proves
 from records import PSUM, SBUF, SP, Record
 from run_programs import remove_instance, tensor_list
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from seed import seed_take  # noqa: E402
 
 PER_NEFF = 25
 TYPES = [dt.E3M4, dt.E4M3, dt.E5M2, dt.FP16, dt.FP32, dt.FP32R, dt.BF16, dt.UINT8, dt.UINT16,
@@ -179,14 +182,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
     parser.add_argument("--cases", type=int, default=int(os.environ.get("ORACLE_CASES", "500")))
-    parser.add_argument("--seed", type=int)
     parser.add_argument("--only", type=int, help="number of the NEFF")
     args = parser.parse_args()
-    seed = args.seed
-    if seed is None:
-        seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
+    seed = seed_take()
     neffs = [args.only] if args.only is not None else range(-(-args.cases // PER_NEFF))
-    print(f"seed {seed}, {len(neffs) * PER_NEFF} descriptors", flush=True)
+    print(f"{len(neffs) * PER_NEFF} descriptors", flush=True)
     bad, ops, types, negative = 0, set(), set(), False
     with tempfile.TemporaryDirectory() as tmp:
         made, lines = [], []

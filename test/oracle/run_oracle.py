@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random cases of every instruction through the C core and the oracle.
 
-  run_oracle.py DRIVER [--instr name,name] [--cases n] [--seed s] [--only case] [--math fast|exact]
+  run_oracle.py DRIVER [--instr name,name] [--cases n] [--only case] [--math fast|exact]
 
-The number of cases per instruction is ORACLE_CASES (500), the seed ORACLE_SEED or drawn; both are
-printed, and a failing case is named so that --seed and --only repeat it.
+The number of cases per instruction is ORACLE_CASES (500). A failing case is named, so that
+OPENNRT_SEED and --only repeat it.
 """
 import argparse
 import copy
@@ -22,6 +22,9 @@ import compare
 import dtypes
 from neuroncore import Core, OutOfBounds
 from records import PSUM, SBUF, Record
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from seed import seed_take  # noqa: E402
 
 BATCH = 50
 SUCCESS, EXEC_OOB = 0, 1006
@@ -117,20 +120,17 @@ def main():
     parser.add_argument("driver")
     parser.add_argument("--instr")
     parser.add_argument("--cases", type=int, default=int(os.environ.get("ORACLE_CASES", "500")))
-    parser.add_argument("--seed", type=int)
     parser.add_argument("--only", type=int)
     parser.add_argument("--math", default="fast", choices=["fast", "exact"])
     parser.add_argument("--show", type=int, default=5, help="failures shown per instruction")
     parser.add_argument("--self-test", action="store_true", help="damage results, see them found")
     args = parser.parse_args()
-    seed = args.seed
-    if seed is None:
-        seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
-    names = args.instr.split(",") if args.instr else list(cases.INSTRUCTIONS)
-    print(f"seed {seed}, {args.cases} cases per instruction, {args.math} math", flush=True)
     if args.self_test:
-        self_test(args.driver, seed)
+        self_test(args.driver, 20)
         return
+    seed = seed_take()
+    names = args.instr.split(",") if args.instr else list(cases.INSTRUCTIONS)
+    print(f"{args.cases} cases per instruction, {args.math} math", flush=True)
     failed = 0
     for name in names:
         number = list(cases.INSTRUCTIONS).index(name)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random programs with semaphores, DMA and loops: libnrt against the sequential interpreter.
 
-  run_programs.py DRIVER [--cases n] [--seed s] [--only case] [--keep DIR] [--races]
+  run_programs.py DRIVER [--cases n] [--only case] [--keep DIR] [--races]
                   [--two-cores]
 
 Each program becomes a NEFF (written by neffwrite.py), runs once through the documented API, and its
@@ -30,6 +30,9 @@ import neffwrite
 import programs
 from machine import Hang, run_cores
 from neuroncore import OutOfBounds
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from seed import seed_take  # noqa: E402
 
 RACE = "1004"               # NRT_EXEC_COMPLETED_WITH_ERR
 
@@ -159,7 +162,6 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
     parser.add_argument("--cases", type=int, default=int(os.environ.get("ORACLE_CASES", "200")))
-    parser.add_argument("--seed", type=int)
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep", help="directory for the files")
     parser.add_argument("--races", action="store_true", help="see the head of this file")
@@ -167,11 +169,9 @@ def main():
     parser.add_argument("--two-cores", action="store_true",
                         help="programs for the two cores of a logical core (LNC 2)")
     args = parser.parse_args()
-    seed = args.seed
-    if seed is None:
-        seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
+    seed = seed_take()
     numbers = [args.only] if args.only is not None else range(args.cases)
-    print(f"seed {seed}, {len(numbers)} programs", flush=True)
+    print(f"{len(numbers)} programs", flush=True)
     bad = total = 0
     for gen, instance in INSTANCE.items():
         if args.two_cores and gen == 2:

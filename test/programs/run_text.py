@@ -17,6 +17,9 @@ import tempfile
 
 import numpy as np
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from seed import seed_take  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 INSTANCE = {"trn1": "trn1.2xlarge", "trn2": "trn2.3xlarge", "trn3": "trn3-gen1-ultraserver"}
 ALL = ("trn1", "trn2", "trn3")
@@ -182,10 +185,8 @@ def main():
     parser.add_argument("driver")
     parser.add_argument("--only")
     args = parser.parse_args()
-    seed = int(os.environ.get("ORACLE_SEED", int.from_bytes(os.urandom(4), "little")))
-    print(f"ORACLE_SEED={seed}")
     bad = 0
-    for run in runs(np.random.default_rng(seed)):
+    for run in runs(np.random.default_rng(seed_take())):
         if args.only and args.only not in run.name:
             continue
         for arch in run.archs:

@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +21,7 @@
 #include "nrt/nrt_async.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 #define MIB (1u << 20)
 
@@ -77,10 +77,7 @@ static uint64_t rng_state;
 
 static void rng_start(void)
 {
-    const char *text = getenv("OPENNRT_SEED");
-
-    rng_state = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u + getpid();
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)rng_state);
+    rng_state = seed_take_new();
 }
 
 /* ---- results ---- */

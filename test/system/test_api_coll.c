@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -25,6 +24,7 @@
 #include "opennrt/fault.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -758,10 +758,7 @@ static void no_plug_in_is_given_out(void **state)
 
 static int setup(void **state)
 {
-    const char *s = getenv("OPENNRT_SEED");
-
-    seed = s ? strtoull(s, NULL, 10) : (uint64_t)time(NULL) * 1000 + (uint64_t)getpid() % 1000;
-    printf("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     return coll_setup(state);
 }
 

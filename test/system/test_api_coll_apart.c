@@ -24,6 +24,7 @@
 #include "models.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint32_t random_state;
 
@@ -570,10 +571,7 @@ static int tidy(void **state)
 
 static int setup(void **state)
 {
-    const char *s = getenv("OPENNRT_SEED");
-
-    random_state = s ? (uint32_t)strtoul(s, NULL, 10) : (uint32_t)time(NULL) ^ (uint32_t)getpid();
-    print_message("OPENNRT_SEED=%u\n", random_state);
+    random_state = (uint32_t)seed_take_new();
     return coll_setup(state);
 }
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -22,6 +21,7 @@
 #include "models.h"
 #include "neff/asm.h"
 #include "runner.h"
+#include "seed.h"
 
 #define RANKS_MOST 4u
 #define TIMES      2u /* executions of each case: the second one finds the copies of the first */
@@ -349,7 +349,6 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiles_hold_what_the_operation_defines)};
-    const char *s = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         print_message("NOT RUN: several HBMs do not fit an emulator\n");
@@ -357,7 +356,6 @@ int main(int argc, char **argv)
     }
     if (argc > 1)
         cases = (unsigned)atoi(argv[1]);
-    seed = s ? strtoull(s, NULL, 10) : (uint64_t)time(NULL) * 1000;
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     return cmocka_run_group_tests_name("api-coll-sbuf", tests, NULL, NULL);
 }

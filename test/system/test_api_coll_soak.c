@@ -21,6 +21,7 @@
 #include "device/device.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 #define RANKS_MOST 4
 #define CASES      5
@@ -339,10 +340,7 @@ static void who_waits_for_another_node_sleeps(void **state)
 
 static int setup(void **state)
 {
-    const char *s = getenv("OPENNRT_SEED");
-
-    random_state = s ? (uint32_t)strtoul(s, NULL, 10) : (uint32_t)time(NULL) ^ (uint32_t)getpid();
-    print_message("OPENNRT_SEED=%u\n", random_state);
+    random_state = (uint32_t)seed_take_new();
     return coll_setup(state);
 }
 

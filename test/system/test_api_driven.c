@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,6 +20,7 @@
 #include "models.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -448,10 +448,7 @@ static void states_and_the_global_communicator(void **state)
 
 static int setup(void **state)
 {
-    const char *text = getenv("OPENNRT_SEED");
-
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     return coll_setup(state);
 }

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,6 +22,7 @@
 #include "models.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -243,10 +243,7 @@ static void a_killed_rank_fails_the_others(void **state)
 
 static int setup(void **state)
 {
-    const char *text = getenv("OPENNRT_SEED");
-
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     return coll_setup(state);
 }

@@ -21,6 +21,7 @@
 #include "coll_ranks.h"
 #include "driven_world.h"
 #include "runner.h"
+#include "seed.h"
 
 #define RANKS 2u
 
@@ -276,10 +277,7 @@ static void between_nodes(void **state)
 
 static int setup(void **state)
 {
-    const char *text = getenv("OPENNRT_SEED");
-
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)getpid();
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     setenv("OPENNRT_HOST_THREADS", "1", 1);
     return coll_setup(state);

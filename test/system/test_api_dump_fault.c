@@ -22,6 +22,7 @@
 #include "neffs.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 static char dir[] = "/tmp/libnrt-dump-fault-XXXXXX";
 
@@ -131,11 +132,9 @@ static void a_page_of_nonsense_is_dumped(void **state)
     nrt_model_t *m = load(neff_hang());
     struct device_live_page *p = device_live(api_.in, 0), *saved = malloc(sizeof(*saved));
     struct io io;
-    const char *seed = getenv("OPENNRT_SEED");
     unsigned whole;
 
-    draw_state = seed ? strtoull(seed, NULL, 0) : 1;
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)draw_state);
+    draw_state = seed_take(1);
     io_init(&io);
     io_add(&io, true, "a", DEV, 0, 4);
     assert_int_equal(nrt_execute(m, io.in, io.out), NRT_TIMEOUT);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
@@ -24,6 +23,7 @@
 #include "pair_ends.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -603,8 +603,6 @@ int main(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    seed =
-        getenv("OPENNRT_SEED") ? strtoull(getenv("OPENNRT_SEED"), NULL, 10) : (uint64_t)time(NULL);
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,6 +14,7 @@
 #include "api_support.h"
 #include "models.h"
 #include "proves.h"
+#include "seed.h"
 
 #define KIB 1024u
 #define MIB (1024u * KIB)
@@ -260,10 +260,8 @@ static void tensor_random_calls_match_plain_memory(void **state)
     enum { SIZE = 200000 };
     static uint8_t want[2][SIZE], buf[SIZE], got[SIZE];
     nrt_tensor_t *t[2] = {device_tensor(0, SIZE), host(NRT_TENSOR_PLACEMENT_VIRTUAL, SIZE)};
-    const char *env = getenv("OPENNRT_SEED");
-    unsigned seed = env ? (unsigned)strtoul(env, NULL, 10) : (unsigned)time(NULL), x = seed;
+    unsigned x = (unsigned)seed_take_new();
 
-    printf("seed %u\n", seed);
     for (int round = 0; round < 3000; round++) {
         size_t off, off2, size;
         int k, k2;

@@ -28,6 +28,7 @@
 #include "proves.h"
 #include "runner.h"
 #include "topo/group.h"
+#include "seed.h"
 
 #define WORLD_MAX 6
 #define START_MS  120000 /* for members to meet, and for their first operations */
@@ -474,7 +475,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stopped_rank_is_named),
         cmocka_unit_test(whoever_is_missing_is_named_by_all),
     };
-    const char *text = getenv("OPENNRT_SEED");
     int rc;
 
     signal(SIGPIPE, SIG_DFL); /* for the helpers, which must live without */
@@ -484,11 +484,9 @@ int main(int argc, char **argv)
     if (argc > 1) {
         rounds = (unsigned)atoi(argv[1]);
         big = argc > 2;
-        seed = run_now_ns();
         cmocka_set_test_filter("whoever_*");
     }
-    seed = text ? strtoull(text, NULL, 0) : seed;
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = argc > 1 ? seed_take_new() : seed_take(seed);
     signal(SIGPIPE, SIG_IGN); /* a helper that is told goodbye may have ended already */
     runner_watchdog(280);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from ports import port_kept  # noqa: E402
 from proves import proves  # noqa: E402
+from seed import seed_take  # noqa: E402
 
 OPENNRT, NEURON_DUMP, PROG, DUMPS_MD = map(os.path.abspath, sys.argv[1:5])
 TMP = tempfile.TemporaryDirectory()
@@ -676,9 +677,8 @@ def crashes():
     """Who writes a dump dies in the middle of it, at any byte: what stands there is read, and blames whom its whole
     lines blame; the next to attach is not disturbed."""
     hang, good = assembled(HANG), HANG.replace('wait never >= 1: nop', 'nop')
-    seed = int(os.environ.get('OPENNRT_SEED', random.SystemRandom().randrange(1 << 30)))
+    seed = seed_take()
     rng = random.Random(seed)
-    print('OPENNRT_SEED=%d' % seed)
     folder = where()
     rank = Rank(hang, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder)
     assert rank.do('run') == 'status 5'

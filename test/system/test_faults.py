@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every row of the table in docs/faults.md, read from the page: the item is put in force, the call is made, and status, log,
 counters, dump and recovery are those of the row. By the variable and by the call of opennrt/fault.h: the same item fails the
-same way; of the rows of ranks, which take long, "ranks" makes two by the call, too, drawn by SEED, and "ranks-both" all. Then
+same way; of the rows of ranks, which take long, "ranks" makes two by the call, too, drawn, and "ranks-both" all. Then
 what items select.
 
 usage: test_faults.py cores|ranks|ranks-both OPENNRT LIBNRT FAULTS_MD"""
@@ -18,6 +18,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
+from seed import seed_take  # noqa: E402
 from tools import Site, Worker  # noqa: E402
 
 WHAT, OPENNRT, LIB, PAGE = sys.argv[1:5]
@@ -433,9 +434,7 @@ def main():
         replays_host()
         return
     kept, ranks = [], [r for r in table if r['call'] in RANKS]
-    seed = int(os.environ.get('OPENNRT_SEED', random.SystemRandom().randrange(1 << 30)))
-    print('OPENNRT_SEED=%d' % seed, flush=True)
-    called = ranks if WHAT == 'ranks-both' else random.Random(seed).sample(ranks, 2)
+    called = ranks if WHAT == 'ranks-both' else random.Random(seed_take()).sample(ranks, 2)
     with Site('faultr', OPENNRT, LIB, 'trn1.32xlarge') as site, Site('faults', OPENNRT, LIB, 'trn1.32xlarge') as other:
         for r in ranks:
             for by_variable in (True, False) if r in called else (True,):

@@ -17,6 +17,7 @@
 #include "neffs.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 #define NEFFS  3
 #define ROUNDS 12
@@ -270,10 +271,7 @@ static void compare(const char *type, unsigned lnc, unsigned seed)
 
 static void of_type(const char *type, unsigned lnc)
 {
-    const char *given = getenv("OPENNRT_SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)getpid() * 2654435761u;
-
-    print_message("OPENNRT_SEED=%u\n", seed);
+    unsigned seed = (unsigned)seed_take_new();
 
     api_env(type, lnc);
     assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));

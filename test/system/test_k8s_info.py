@@ -22,6 +22,7 @@ except ImportError as missing:
     print('SKIP: %s' % missing)
     sys.exit(77)
 from ports import port_kept  # noqa: E402
+from seed import seed_take  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
 
 MONITOR, PROMETHEUS, K8S, LIB, OPENNRT = sys.argv[1:6]
@@ -116,9 +117,7 @@ def documents(site, path, kubelet):
 
 def hostile(p, kubelet):
     """Bytes that are no answer are an error of the object, and nothing else."""
-    seed = int(os.environ.get('OPENNRT_SEED') or random.randrange(1 << 30))
-    print('OPENNRT_SEED=%d' % seed, flush=True)
-    draw = random.Random(seed)
+    draw = random.Random(seed_take())
     whole = PODS[0][0]
     wrong = [whole[:-1], field(1, b'\x0a\xff'), field(1, field(1, b'\xff\xfe')), varint(1 << 3 | 2) + varint(1 << 40),
              b'\x07' + bytes(draw.randrange(256) for _ in range(64))]  # there is no wire type 7

@@ -17,6 +17,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from ports import port_kept  # noqa: E402
+from seed import seed_take  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
 
 TOOL, LIB, OPENNRT, MAN, GUIDE = sys.argv[1:6]
@@ -335,9 +336,7 @@ def config_errors(site):
 
 def kills(site):
     """Processes die while they are read; every document is whole, and the dead are gone from the next."""
-    seed = int(os.environ.get('OPENNRT_SEED', '0')) or random.getrandbits(32)
-    print('OPENNRT_SEED=%d' % seed)
-    rng = random.Random(seed)
+    rng = random.Random(seed_take())
     m = Monitor(site, everything('2ms'))
     for _ in range(8):
         w = Worker(site, NEURON_RT_VISIBLE_CORES='1')

@@ -13,6 +13,7 @@
 #include "run/run.h"
 #include "proves.h"
 #include "runner.h"
+#include "seed.h"
 
 #define WORLD 4
 
@@ -240,11 +241,7 @@ static bool names(const char *line, uint32_t rank)
  * starts when rank 0 has learnt of the death, said so, and left, finds nobody there. */
 static void killed_at_random_moments(void **state)
 {
-    const char *s = getenv("OPENNRT_SEED");
-    unsigned seed = s != NULL ? (unsigned)strtoul(s, NULL, 0) : (unsigned)run_now_ns();
-
-    print_message("OPENNRT_SEED=%u\n", seed);
-    srand(seed);
+    srand((unsigned)seed_take_new());
     for (int round = 0; round < 12; round++) {
         uint32_t victim = (uint32_t)rand() % WORLD;
         struct runner_proc p[WORLD];

@@ -5,7 +5,7 @@ any moment, while monitors read; and whoever comes next on a core finds the runt
 before. A rank that lost its partner says so with the documented status and a dump that names the partner. At the end no
 process, core, byte or file of the instance is left.
 
-usage: test_nothing_lost.py OPENNRT LIBNRT NEURON_LS NEURON_MONITOR [SECONDS [SEED]]"""
+usage: test_nothing_lost.py OPENNRT LIBNRT NEURON_LS NEURON_MONITOR [SECONDS]"""
 import collections
 import glob
 import json
@@ -21,11 +21,12 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
+from seed import seed_take  # noqa: E402
 from tools import Site, Worker  # noqa: E402
 
 OPENNRT, LIB, LS, MONITOR = map(os.path.abspath, sys.argv[1:5])
 SECONDS = float(sys.argv[5]) if len(sys.argv) > 5 else 10
-SEED = int(sys.argv[6]) if len(sys.argv) > 6 else random.randrange(1 << 30)
+SEED = seed_take()
 LONE, PAIRS = 4, 2
 ENDLESS = 1000000  # executions, of which a kill cuts off the most
 MANY = 20          # rounds of a test that sees everything
@@ -222,7 +223,7 @@ def nothing_left(site):
 
 
 def main():
-    print('seed %d, %g s' % (SEED, SECONDS), flush=True)
+    print('%g s' % SECONDS, flush=True)
     with Site('lost', OPENNRT, LIB, 'trn1.32xlarge') as site:
         site.dumps = os.path.join(site.tmp.name, 'dumps')
         site.env.update(NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=os.path.join(site.dumps, '%c'), OPENNRT_NEURON_DUMP='/bin/true',

@@ -19,6 +19,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from proves import proves  # noqa: E402
+from seed import seed_take  # noqa: E402
 
 TOOL, PAGE = (os.path.abspath(p) for p in sys.argv[1:3])
 UUID = bytes(range(0x10, 0x20))
@@ -373,8 +374,7 @@ NEFF Spills:
     def test_foreign_engine_code_is_fine(self):
         """Programs of a compiler, without an isa or with one that nobody knows: any bytes, of any length. What info says
         does not depend on them, and the other commands keep each."""
-        seed = int(os.environ.get("OPENNRT_SEED", "0")) or random.randrange(1 << 31)
-        print("OPENNRT_SEED=%d" % seed)
+        seed = seed_take()
         draw = random.Random(seed)
         said = None
         for isa in (None, {"name": "kelf", "version": 7}, {"name": "opennrt", "version": 9}):

@@ -3,7 +3,7 @@
 """opennrt sysfs against behaviour.md section 18. The oracle is what processes were told to do (prog_counts.c, worker.py),
 added up here by the categories of behaviour.md section 11, and what neuron-ls and nrt_get_vnc_memory_stats say.
 
-usage: test_sysfs.py mount|snapshot OPENNRT LIBNRT NEURON_LS PROG_COUNTS BEHAVIOUR_MD [SEED]
+usage: test_sysfs.py mount|snapshot OPENNRT LIBNRT NEURON_LS PROG_COUNTS BEHAVIOUR_MD
 mount is skipped (77) where this host forbids a FUSE mount, which is asked of the kernel itself."""
 import ctypes
 import errno
@@ -18,10 +18,10 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from seed import seed_take  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
 
 MODE, OPENNRT, LIB, LS, COUNTS, SPEC = sys.argv[1:7]
-SEED = int(sys.argv[7] if len(sys.argv) > 7 else os.environ.get('OPENNRT_SEED', random.getrandbits(32)))
 LIBC = ctypes.CDLL(None, use_errno=True)
 PAGE = open(SPEC, encoding='utf-8').read()
 SECTION = PAGE[PAGE.index('## 18. sysfs tree'):PAGE.index('## 19. ')]
@@ -513,8 +513,7 @@ def may_mount():
 if MODE == 'mount' and not may_mount():
     print('NOT RUN: this host forbids a FUSE mount')
     sys.exit(77)
-print('seed %d' % SEED)
-the_rng = random.Random(SEED)
+the_rng = random.Random(seed_take())
 check_words()
 constants()
 levels(the_rng, 'trn1.2xlarge', 2, 2)

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.join(HERE, '../support'))
 import browser  # noqa: E402
 import ntff  # noqa: E402
 import pftrace  # noqa: E402
+from seed import seed_take  # noqa: E402
 from tools import proves  # noqa: E402
 from view_case import EXPLORER, OPENNRT, PROGRAMS, ROOT, ViewCase  # noqa: E402
 
@@ -624,8 +625,7 @@ class View(ViewCase):
 
     def test_files_that_lie(self):
         """Any bytes changed anywhere: refused, or shown; never a crash, and no control characters."""
-        seed = int(os.environ.get('OPENNRT_SEED', random.SystemRandom().randrange(1 << 32)))
-        print('OPENNRT_SEED=%d' % seed)
+        seed = seed_take()
         rng = random.Random(seed)
         with open(self.first('matmul')[0], 'rb') as f:
             good = f.read()

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <cmocka.h>
 
 #include "base/checked.h"
 #include "dtype_vectors.h"
 #include "proves.h"
+#include "seed.h"
 
 static float f_of(uint32_t bits)
 {
@@ -44,10 +44,7 @@ static uint32_t rnd(void)
 
 static int setup_seed(void **state)
 {
-    const char *s = getenv("OPENNRT_SEED");
-
-    rng_state = s != NULL ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) * 2654435761u + 1;
-    print_message("seed %llu\n", (unsigned long long)rng_state);
+    rng_state = draw_mix(seed_take_new()) | 1; /* it stays at 0 */
     return 0;
 }
 

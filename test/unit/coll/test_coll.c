@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -18,6 +17,7 @@
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -237,14 +237,12 @@ int main(void)
         cmocka_unit_test(different_plans),
         cmocka_unit_test(many_ranks_on_few_cpus),
     };
-    const char *env = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         printf("NOT RUN coll: the emulator keeps a gigabyte of tables for every HBM that a rank "
                "maps\n");
         return RUNNER_SKIP;
     }
-    seed = env ? strtoull(env, NULL, 0) : 7;
-    printf("seed %llu\n", (unsigned long long)seed);
+    seed = seed_take(7);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include "cases.h"
 #include "draw.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 static bool all;
@@ -293,15 +294,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(processes),
         cmocka_unit_test(large_sizes),
     };
-    const char *env = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
         return RUNNER_SKIP;
     }
     all = argc > 1 && strcmp(argv[1], "all") == 0;
-    seed = env ? strtoull(env, NULL, 0) : 7;
-    printf("seed %llu\n", (unsigned long long)seed);
+    seed = seed_take(7);
     runner_watchdog(all ? 7200 : 280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

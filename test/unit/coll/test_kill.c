@@ -30,6 +30,7 @@
 #include "device/device_int.h"
 #include "draw.h"
 #include "runner.h"
+#include "seed.h"
 
 #define SURVIVOR    0u
 #define VICTIM      1u
@@ -427,7 +428,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(areas_that_are_not_leased_are_missed),
         cmocka_unit_test(tensors_that_are_not_held_are_missed),
     };
-    const char *env = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         printf("NOT RUN: an emulator has no robust mutexes\n");
@@ -435,7 +435,6 @@ int main(int argc, char **argv)
     }
     if (argc > 1)
         times = strtoul(argv[1], NULL, 0);
-    default_seed = env ? strtoull(env, NULL, 0) : run_now_ns();
-    printf("OPENNRT_SEED=%llu\n", (unsigned long long)default_seed);
+    default_seed = seed_take_new();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

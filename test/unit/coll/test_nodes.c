@@ -23,6 +23,7 @@
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -585,14 +586,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_plan_alone_waits_for_nobody),
         cmocka_unit_test(plans_made_alone_leave_nothing),
     };
-    const char *env = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
         return RUNNER_SKIP;
     }
-    seed = env ? strtoull(env, NULL, 0) : 7;
-    printf("seed %llu\n", (unsigned long long)seed);
+    seed = seed_take(7);
     return argc > 1 && strcmp(argv[1], "all") == 0 ? cmocka_run_group_tests(all, NULL, NULL)
                                                    : cmocka_run_group_tests(tests, NULL, NULL);
 }

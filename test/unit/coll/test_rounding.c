@@ -15,6 +15,7 @@
 #include "cases.h"
 #include "draw.h"
 #include "runner.h"
+#include "seed.h"
 
 #define MOST 20 /* ranks */
 
@@ -381,14 +382,12 @@ int main(void)
         cmocka_unit_test(one_rank_a_node),
         cmocka_unit_test(two_levels),
     };
-    const char *env = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
         return RUNNER_SKIP;
     }
-    seed = env ? strtoull(env, NULL, 0) : 7;
-    printf("seed %llu\n", (unsigned long long)seed);
+    seed = seed_take(7);
     runner_watchdog(280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

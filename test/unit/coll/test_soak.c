@@ -30,6 +30,7 @@
 #include "device/device_int.h"
 #include "draw.h"
 #include "runner.h"
+#include "seed.h"
 
 #define TIMEOUT_MS 10     /* of the clock of an episode, without anything moving */
 #define LIMIT_MS   600000 /* nothing may take as long as that */
@@ -407,7 +408,6 @@ static void soak(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(soak)};
-    const char *env = getenv("OPENNRT_SEED");
 
     if (runner_emulated()) {
         printf("NOT RUN: an emulator has no robust mutexes\n");
@@ -415,7 +415,6 @@ int main(int argc, char **argv)
     }
     if (argc > 1)
         wanted = strtoul(argv[1], NULL, 0);
-    default_seed = env ? strtoull(env, NULL, 0) : run_now_ns();
-    printf("OPENNRT_SEED=%llu\n", (unsigned long long)default_seed);
+    default_seed = seed_take_new();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "cases.h"
 #include "draw.h"
 #include "ranks.h"
+#include "seed.h"
 
 #define CASES      300
 #define RANKS_MOST 64u
@@ -92,10 +93,8 @@ static void settle(uint64_t seed)
 
 static void ranks_settle(void **state)
 {
-    const char *env = getenv("OPENNRT_SEED");
-    uint64_t seed = env ? strtoull(env, NULL, 0) : run_now_ns();
+    uint64_t seed = seed_take_new();
 
-    printf("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
     for (unsigned i = 0; i < CASES; i++)
         settle(seed + (uint64_t)i * 1000003);
     (void)state;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "base/mem.h"
 #include "draw.h"
+#include "seed.h"
 
 #define GUARD 64
 #define FILL  0xa5
@@ -402,11 +402,7 @@ uint32_t fx_rand(struct fx_rng *r)
     return (uint32_t)(draw_next(&r->s) >> 16);
 }
 
-uint64_t fx_seed(const char *name)
+uint64_t fx_seed(void)
 {
-    const char *s = getenv("OPENNRT_TEST_SEED");
-    uint64_t seed = s != NULL ? strtoull(s, NULL, 0) : 1;
-
-    print_message("%s: seed %" PRIu64 "\n", name, seed);
-    return seed;
+    return seed_take(1);
 }

@@ -88,7 +88,7 @@ void fx_record_events(struct fx *f, size_t cap);
 uint8_t *fx_sbuf(struct fx *f, unsigned core, unsigned part, uint32_t off);
 uint8_t *fx_psum(struct fx *f, unsigned core, unsigned part, uint32_t off);
 
-/* Random numbers with a printed seed. */
+/* Random numbers. */
 struct fx_rng {
     uint64_t s;
 };
@@ -97,6 +97,6 @@ static inline uint32_t fx_below(struct fx_rng *r, uint32_t n)
 {
     return fx_rand(r) % n;
 }
-uint64_t fx_seed(const char *name); /* OPENNRT_TEST_SEED or a fixed one; printed */
+uint64_t fx_seed(void); /* seed.h */
 
 #endif

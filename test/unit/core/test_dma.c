@@ -385,7 +385,7 @@ static void run_case(struct fx_rng *r, struct neff_desc *d, unsigned n)
 
 static void copies(void **state)
 {
-    struct fx_rng r = {fx_seed("copies")};
+    struct fx_rng r = {fx_seed()};
 
     for (unsigned n = 0; n < 1500; n++) {
         uint64_t count = random_count(&r);
@@ -411,7 +411,7 @@ static void casts(void **state)
                                            "neff-109", "neff-110", "neff-111", "neff-112",
                                            "neff-113", "neff-114", "neff-115", "neff-116",
                                            "neff-117", "neff-118", "neff-119"};
-    struct fx_rng r = {fx_seed("casts")};
+    struct fx_rng r = {fx_seed()};
 
     for (unsigned n = 0; n < TYPES * TYPES * 8; n++) {
         enum dtype st = types[n / TYPES % TYPES], dt = types[n % TYPES];
@@ -438,7 +438,7 @@ static void arithmetic(void **state)
                {NEFF_OP_FMA, "neff-101"},
                {NEFF_OP_MIN, "neff-102"},
                {NEFF_OP_MAX, "neff-103"}};
-    struct fx_rng r = {fx_seed("arithmetic")};
+    struct fx_rng r = {fx_seed()};
 
     for (unsigned o = 0; o < 4; o++) {
         for (unsigned n = 0; n < 500; n++) {
@@ -474,7 +474,7 @@ static void arithmetic(void **state)
 static void transposes(void **state)
 {
     static const enum dtype of_size[] = {DT_UINT8, DT_UINT16, DT_UINT32, DT_UINT64};
-    struct fx_rng r = {fx_seed("transposes")};
+    struct fx_rng r = {fx_seed()};
 
     for (unsigned n = 0; n < 1000; n++) {
         unsigned log = fx_below(&r, 4), rank = 2 + fx_below(&r, 3);
@@ -503,7 +503,7 @@ static void irregular_patterns(void **state)
     int64_t steps[] = {1, 62144, 200000};
     uint64_t sizes[] = {64, 2, 2};
     struct neff_access to = fx_access(0, 0, 3, steps, sizes, DT_UINT8), from = fx_flat(SRC, 0, 256);
-    struct fx_rng r = {fx_seed("irregular")};
+    struct fx_rng r = {fx_seed()};
     const uint32_t at[][2] = {{0, 0}, {0, 62144}, {0, 200000}, {1, 0}};
     struct err err = {0};
 

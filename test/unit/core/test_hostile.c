@@ -174,7 +174,7 @@ static void damage_record(struct fx_rng *r)
 
 static void damaged_programs_stay_inside(void **state)
 {
-    struct fx_rng r = {fx_seed("hostile")};
+    struct fx_rng r = {fx_seed()};
     unsigned ran = 0, refused = 0;
 
     fx_init(&F, 1, ISA_V3);

@@ -102,7 +102,7 @@ static void row_softmax_is_softmax(void **state)
 {
     unsigned x = fx_var(&F, 0, NEFF_VAR_INPUT, 128 * 2048);
     unsigned y = fx_var(&F, 0, NEFF_VAR_OUTPUT, 128 * 2048);
-    struct fx_rng rng = {fx_seed("softmax")};
+    struct fx_rng rng = {fx_seed()};
     float *in = F.c[0].mem[x], *out = F.c[0].mem[y];
 
     for (unsigned i = 0; i < 128 * 512; i++)
@@ -166,7 +166,7 @@ static void gather_rows(void **state)
     enum { ROWS = 100, COLS = 24, T = 64 };
     unsigned tab = fx_var(&F, 0, NEFF_VAR_FILE, ROWS * COLS * 4);
     unsigned q = fx_queue(&F, 0, NEFF_QUEUE_DYNAMIC, 8, ISA_POOL);
-    struct fx_rng rng = {fx_seed("gather")};
+    struct fx_rng rng = {fx_seed()};
     float *table = F.c[0].mem[tab];
     struct isa_record *r;
 
@@ -284,7 +284,7 @@ static void scatter_add(void **state)
     enum { ROWS = 16, COLS = 5, T = 32 };
     unsigned out = fx_var(&F, 0, NEFF_VAR_TMP_BUF, ROWS * COLS * 4);
     unsigned q = fx_queue(&F, 0, NEFF_QUEUE_DYNAMIC, 16, -1);
-    struct fx_rng rng = {fx_seed("scatter")};
+    struct fx_rng rng = {fx_seed()};
     float want[ROWS * COLS], *got = F.c[0].mem[out];
     struct isa_record *r;
 
@@ -411,7 +411,7 @@ static void indexed_transpose(void **state)
     enum { ROWS = 40, COLS = 48, T = 32 };
     unsigned v = fx_var(&F, 0, NEFF_VAR_INPUT, ROWS * COLS * 2);
     unsigned q = fx_queue(&F, 0, NEFF_QUEUE_DYNAMIC, 16, ISA_POOL);
-    struct fx_rng rng = {fx_seed("indexed transpose")};
+    struct fx_rng rng = {fx_seed()};
     uint16_t *src = F.c[0].mem[v];
     uint32_t idx[T];
     struct isa_record *r;

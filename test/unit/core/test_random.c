@@ -365,7 +365,7 @@ static void same_in_parts(struct fx_rng *r, struct fx_rng data, unsigned n)
 
 static void random_programs(void **state)
 {
-    struct fx_rng r = {fx_seed("random programs")}, data;
+    struct fx_rng r = {fx_seed()}, data;
     unsigned found = 0, wrong = 0;
 
     fx_record_events(&F, EVENTS);

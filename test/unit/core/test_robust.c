@@ -193,7 +193,7 @@ static uint64_t copy_offset(const struct neff_access *a, uint64_t row, uint64_t 
 static void large_copies_over_host_threads(void **state)
 {
     static uint8_t want[COPY_BYTES];
-    struct fx_rng r = {fx_seed("large copies")};
+    struct fx_rng r = {fx_seed()};
     struct run_pool *pool = run_pool_new(3);
     struct neff_access sbuf =
         fx_access(0, 0, 2, (int64_t[]){1, NEFF_SBUF_STRIDE}, (uint64_t[]){COPY_ROW, 128}, DT_UINT8);

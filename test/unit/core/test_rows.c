@@ -301,9 +301,9 @@ static void draw_program(struct fx_rng *r)
     fx_end(&F, 0, ISA_DVE);
 }
 
-static void compare(const char *name, unsigned programs)
+static void compare(unsigned programs)
 {
-    struct fx_rng r = {fx_seed(name)};
+    struct fx_rng r = {fx_seed()};
     size_t row = columns * sizeof(sbuf[0][0]);
 
     for (unsigned n = 0; n < programs; n++) {
@@ -332,7 +332,7 @@ static void chains(void **state)
 {
     (void)state;
     columns = COLUMNS;
-    compare("chains", PROGRAMS);
+    compare(PROGRAMS);
 }
 
 /* Instructions too large for a near cache are put off without a transfer before them. */
@@ -340,7 +340,7 @@ static void large_instructions(void **state)
 {
     (void)state;
     columns = WIDE;
-    compare("large_instructions", WIDE_PROGRAMS);
+    compare(WIDE_PROGRAMS);
 }
 
 /* Large copies may be shared out between host threads, and with them what was put off before: that
@@ -353,7 +353,7 @@ static void copies_of_two_threads(void **state)
     core_kernel(F.c[0].core)->pool = threads;
     run_pool_begin(threads);
     columns = WIDE;
-    compare("copies_of_two_threads", WIDE_PROGRAMS);
+    compare(WIDE_PROGRAMS);
     run_pool_end(threads);
     core_kernel(F.c[0].core)->pool = NULL;
     run_pool_free(threads);

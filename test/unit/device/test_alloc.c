@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The allocator and the memory behind it. */
 #include "audit.h"
+#include "seed.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -550,9 +551,8 @@ static void random_load_matches_the_model(void **state)
     struct device_instance *in = fixture_open(f);
     struct model_extent *m = calloc(MAX, sizeof(*m));
     size_t n = 0;
-    unsigned seed = (unsigned)getpid();
+    unsigned seed = (unsigned)seed_take_new();
 
-    print_message("seed %u\n", seed);
     for (int step = 0; step < 6000; step++) {
         if (n < MAX && rand_r(&seed) % 5 < 3) {
             struct device_alloc a =

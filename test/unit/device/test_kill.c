@@ -2,6 +2,7 @@
 /* kill -9 at every store of the control block's critical sections: one run per store, each in a
  * child of its own; the parent, attached all the time, then looks at the table. */
 #include "kill_scenes.h"
+#include "seed.h"
 
 #include <signal.h>
 
@@ -226,9 +227,8 @@ static void damaged_links_are_rebuilt(void **state)
     struct device_instance *in = fixture_open(f);
     struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 4096);
     struct device_extent x[64];
-    unsigned seed = (unsigned)getpid();
+    unsigned seed = (unsigned)seed_take_new();
 
-    print_message("seed %u\n", seed);
     for (int i = 0; i < 64; i++)
         assert_int_equal(device_alloc(in, &a, &x[i], NULL), NRT_SUCCESS);
     for (int round = 0; round < 200; round++) {

@@ -9,6 +9,7 @@
  * Each run ends at one store; of `stride` neighbours (128, under a sanitizer 256) one is drawn,
  * with 1 all are taken. */
 #include "kill_scenes.h"
+#include "seed.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -193,15 +194,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(kill_in_the_allocator),
         cmocka_unit_test(kill_in_the_reclaimer),
     };
-    const char *given = getenv("OPENNRT_SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)getpid();
 
     if (argc > 1)
         stride = strtoull(argv[1], NULL, 10);
     if (stride == 0)
         return 2;
-    printf("OPENNRT_SEED=%u\n", seed);
-    first = 1 + seed % stride;
+    first = 1 + seed_take_new() % stride;
     runner_watchdog(stride < 64 ? 1200 : 120);
     if (runner_emulated()) {
         printf("NOT RUN device-kill-stores: the emulator has no robust mutexes\n");

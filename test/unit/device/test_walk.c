@@ -4,6 +4,7 @@
  * walked against the table under the lock; whenever they rest, core by core, NEFF by NEFF, HBM by
  * HBM, the account is what the processes that live say they hold. */
 #include "audit.h"
+#include "seed.h"
 
 #include <signal.h>
 
@@ -187,14 +188,12 @@ static void begin(struct runner_proc *p, const struct fixture *f, unsigned seed)
 
 static void the_account_is_what_is_held_at_every_step(void **state)
 {
-    const char *given = getenv("OPENNRT_SEED");
-    unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)getpid() * 2654435761u;
+    unsigned seed = (unsigned)seed_take_new();
     struct fixture *f = fixture_new("trn1.2xlarge");
     struct device_instance *in;
     struct runner_proc p[WORKERS];
     unsigned kills = 0;
 
-    print_message("OPENNRT_SEED=%u\n", seed);
     in = fixture_open(f);
     for (unsigned i = 0; i < WORKERS; i++)
         begin(&p[i], f, (unsigned)rand_r(&seed));

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "draw.h"
+#include "seed.h"
 
 uint64_t rnd_next(struct rnd *r)
 {
@@ -18,13 +18,9 @@ uint32_t rnd_below(struct rnd *r, uint32_t n)
     return (uint32_t)((rnd_next(r) >> 32) * n >> 32);
 }
 
-struct rnd rnd_start(const char *what)
+struct rnd rnd_start(void)
 {
-    const char *s = getenv("ISA_TEST_SEED");
-    struct rnd r = {s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL)};
-
-    printf("%s: ISA_TEST_SEED=%llu\n", what, (unsigned long long)r.z);
-    return r;
+    return (struct rnd){seed_take_new()};
 }
 
 static uint8_t any_dtype(struct rnd *r)

@@ -18,8 +18,7 @@ struct rnd {
 };
 uint64_t rnd_next(struct rnd *r);
 uint32_t rnd_below(struct rnd *r, uint32_t n);
-/* ISA_TEST_SEED or the time; printed. */
-struct rnd rnd_start(const char *what);
+struct rnd rnd_start(void); /* seed.h */
 
 /* A record in canonical form of any opcode: what the text form can say, legal or not. */
 void record_random(struct rnd *r, struct isa_record *ret);

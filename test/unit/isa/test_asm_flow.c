@@ -53,7 +53,7 @@ static uint32_t sequencer(const struct isa_asm_program *p, int32_t regs[64], int
 
 static void loops_run_as_often_as_they_say(void **state)
 {
-    struct rnd rnd = rnd_start("loops");
+    struct rnd rnd = rnd_start();
 
     for (unsigned i = 0; i < 500; i++) {
         int a = (int)rnd_below(&rnd, 9) - 4, b = (int)rnd_below(&rnd, 12) - 4;

@@ -143,7 +143,7 @@ static void random_view(struct rnd *r, struct model *m, char *text, bool hbm)
 
 static void views_address_what_they_say(void **state)
 {
-    struct rnd rnd = rnd_start("views");
+    struct rnd rnd = rnd_start();
     static struct model m;
     unsigned checked = 0;
 

@@ -254,7 +254,7 @@ static void executable_functions_are_those_of_the_first_milestone(void **state)
 
 static void random_bytes_are_refused_or_understood(void **state)
 {
-    struct rnd rnd = rnd_start("hostile records");
+    struct rnd rnd = rnd_start();
     unsigned accepted = 0;
 
     for (unsigned i = 0; i < 100000; i++) {

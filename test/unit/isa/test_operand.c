@@ -61,7 +61,7 @@ static int cmp(const void *a, const void *b)
 
 static void pattern_facts_equal_enumeration(void **state)
 {
-    struct rnd r = rnd_start("patterns");
+    struct rnd r = rnd_start();
     static struct walk w;
     unsigned overlapping = 0;
 

@@ -28,7 +28,7 @@ static void roundtrip(const struct isa_record *r, enum isa_engine e)
 
 static void record_random_prints_and_assembles_to_the_same_bytes(void **state)
 {
-    struct rnd r = rnd_start("canonical records");
+    struct rnd r = rnd_start();
 
     for (unsigned i = 0; i < 20000; i++) {
         struct isa_record rec;
@@ -45,7 +45,7 @@ static void record_random_prints_and_assembles_to_the_same_bytes(void **state)
 
 static void record_with_any_byte_changed_survives(void **state)
 {
-    struct rnd r = rnd_start("damaged records");
+    struct rnd r = rnd_start();
 
     for (unsigned i = 0; i < 20000; i++) {
         struct isa_record rec;
@@ -73,7 +73,7 @@ static void every_opcode_has_a_line(void **state)
 
 static void float_constants_keep_their_bits(void **state)
 {
-    struct rnd r = rnd_start("floats");
+    struct rnd r = rnd_start();
 
     for (unsigned i = 0; i < 20000; i++) {
         struct isa_record rec = {.opcode = ISA_OP_DROPOUT, .version = 1, .engine = ISA_DVE};

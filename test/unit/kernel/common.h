@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random values for the kernel tests; the seed is printed and read from KERNEL_SEED. */
+/* Random values for the kernel tests; seed.h. */
 #ifndef TEST_KERNEL_COMMON_H
 #define TEST_KERNEL_COMMON_H
 
@@ -10,20 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <cmocka.h>
 
 #include "kernel/kernel_int.h"
+#include "seed.h"
 
 static uint64_t rng_state;
 
 static void seed_from_env(void)
 {
-    const char *s = getenv("KERNEL_SEED");
-
-    rng_state = s != NULL ? strtoull(s, NULL, 10) : (uint64_t)time(NULL);
-    printf("KERNEL_SEED=%llu\n", (unsigned long long)rng_state);
-    rng_state = rng_state * 2 + 1;
+    rng_state = seed_take_new() * 2 + 1;
 }
 
 static inline uint32_t rnd(void)

@@ -10,6 +10,7 @@
 #include "maker.h"
 #include "neff/neff.h"
 #include "proves.h"
+#include "seed.h"
 
 #define SP  "sg00/SP.json"
 #define DEF "sg00/def.json"
@@ -136,12 +137,10 @@ static void remote_semaphores_need_two_cores(void **state)
 /* E07 on the real partitions, against enumeration of every byte. */
 static void partitions_have_their_real_size(void **state)
 {
-    const char *seed_text = getenv("OPENNRT_SEED");
-    unsigned seed = seed_text != NULL ? (unsigned)atoi(seed_text) : 5u, inside = 0, outside = 0;
+    unsigned inside = 0, outside = 0;
 
     (void)state;
-    print_message("seed %u\n", seed);
-    srand(seed);
+    srand((unsigned)seed_take(5));
     for (unsigned round = 0; round < 400; round++) {
         static const long long strides[] = {1, 4, 262144, -262144, 262140, 524288, 131072};
         unsigned ndim = 1 + (unsigned)rand() % 3;

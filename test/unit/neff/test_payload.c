@@ -18,6 +18,7 @@
 #include "neff/neff.h"
 #include "neff/write.h"
 #include "proves.h"
+#include "seed.h"
 
 static void set_u64(uint8_t *p, uint64_t v)
 {
@@ -574,12 +575,9 @@ static void failed_allocations_are_reported(void **state)
 /* Random damage of every kind of file: a status, never a crash. */
 static void random_damage_never_crashes(void **state)
 {
-    const char *seed_text = getenv("OPENNRT_SEED");
-    unsigned seed = seed_text != NULL ? (unsigned)atoi(seed_text) : 77u;
 
     (void)state;
-    print_message("seed %u\n", seed);
-    srand(seed);
+    srand((unsigned)seed_take(77));
     for (unsigned gzip = 0; gzip < 2; gzip++) {
         struct maker m;
         struct err err;

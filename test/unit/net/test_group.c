@@ -12,6 +12,7 @@
 #include "net_support.h"
 #include "run/run.h"
 #include "runner.h"
+#include "seed.h"
 
 static uint32_t random_state;
 
@@ -23,10 +24,7 @@ static uint32_t random_next(void)
 
 static void random_seed(void)
 {
-    const char *s = getenv("OPENNRT_SEED");
-
-    random_state = s != NULL ? (uint32_t)strtoul(s, NULL, 0) : (uint32_t)run_now_ns();
-    print_message("OPENNRT_SEED=%u\n", random_state);
+    random_state = (uint32_t)seed_take_new();
 }
 
 /* --- operations --------------------------------------------------------------------------------

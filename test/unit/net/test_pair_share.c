@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,6 +21,7 @@
 #include "net/pair.h"
 #include "net_support.h"
 #include "runner.h"
+#include "seed.h"
 
 #define KEY      "of the tests"
 #define WAIT_MS  120000
@@ -744,7 +744,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_room_in_hbm),
         cmocka_unit_test(death_after_every_store),
     };
-    const char *given = getenv("OPENNRT_SEED");
     int rc = runner_dispatch(argc, argv, helpers);
 
     if (rc >= 0)
@@ -753,8 +752,7 @@ int main(int argc, char **argv)
         puts("NOT RUN: an emulator has no robust mutexes");
         return RUNNER_SKIP;
     }
-    seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    print_message("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
+    seed = seed_take_new();
     runner_watchdog(240);
     return cmocka_run_group_tests_name("net-pair-share", tests, NULL, NULL);
 }

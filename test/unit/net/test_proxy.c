@@ -14,6 +14,7 @@
 #include "log_tap.h"
 #include "net/proxy.h"
 #include "run/run.h"
+#include "seed.h"
 
 #define N_MAX 40
 #define K_MAX 32
@@ -269,10 +270,7 @@ static void simulate(uint32_t n, uint32_t k, uint32_t outstanding)
 
 static void no_slot_is_lost_or_overwritten(void **state)
 {
-    const char *s = getenv("OPENNRT_SEED");
-
-    rng = s != NULL ? (uint32_t)strtoul(s, NULL, 0) : (uint32_t)run_now_ns();
-    print_message("OPENNRT_SEED=%u\n", rng);
+    rng = (uint32_t)seed_take_new();
     for (uint32_t n = 1; n <= N_MAX; n += 1 + n / 9) {
         for (uint32_t k = 1; k <= K_MAX; k += 1 + k / 5) {
             static const uint32_t most[] = {1, 2, 5, 31, 128};

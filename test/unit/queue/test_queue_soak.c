@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fault.h"
 #include "draw.h"
 #include "queue/queue.h"
 #include "runner.h"
+#include "seed.h"
 
 #define CORES   2u
 #define QUEUES  (CORES * 8)
@@ -186,12 +186,9 @@ int main(int argc, char **argv)
     struct queue_config cfg = {.cores = CORES};
     struct caller c[CALLERS] = {0};
     uint64_t total = argc > 1 ? strtoull(argv[1], NULL, 10) : 20000, sum = 0, full = 0, failed = 0;
-    const char *text = getenv("OPENNRT_SEED");
     unsigned fds = runner_open_fds();
 
-    seed = text ? strtoull(text, NULL, 0) : (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
-    printf("OPENNRT_SEED=%llu\n", (unsigned long long)seed);
-    fflush(stdout);
+    seed = seed_take_new();
     runner_watchdog(total > 100000 ? 1100 : 110);
     per_caller = total / CALLERS;
     MUST(queue_set_create(&cfg, &s, NULL) == NRT_SUCCESS);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -16,6 +15,7 @@
 #include "proves.h"
 #include "run/place.h"
 #include "runner.h"
+#include "seed.h"
 
 static bool has(const struct run_cpus *c, unsigned cpu)
 {
@@ -542,10 +542,8 @@ static void a_wrong_list_is_told(void **state)
 /* Whatever the host, the mask and the variable. */
 static void any_mask(void **state)
 {
-    const char *env = getenv("OPENNRT_SEED");
-    unsigned seed = env ? (unsigned)strtoul(env, NULL, 0) : (unsigned)time(NULL);
+    unsigned seed = (unsigned)seed_take_new();
 
-    print_message("OPENNRT_SEED=%u\n", seed);
     for (unsigned round = 0; round < 2000; round++) {
         unsigned nodes = 1 + (unsigned)rand_r(&seed) % 5, cores = 1 + (unsigned)rand_r(&seed) % 5;
         unsigned n = 2 * nodes * cores, types = 0, device;

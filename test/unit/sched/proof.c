@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proof.h"
+#include "seed.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,13 +18,9 @@ uint32_t proof_draw(struct proof_random *r, uint32_t below)
     return (uint32_t)(((r->state >> 33) * below) >> 31);
 }
 
-struct proof_random proof_seed(const char *who)
+struct proof_random proof_seed(void)
 {
-    const char *given = getenv("OPENNRT_SEED");
-    struct proof_random r = {given ? strtoull(given, NULL, 0) : 20260828};
-
-    print_message("%s: seed %llu\n", who, (unsigned long long)r.state);
-    return r;
+    return (struct proof_random){seed_take(20260828)};
 }
 
 /* ---- groups ---- */

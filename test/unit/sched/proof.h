@@ -12,7 +12,7 @@ struct proof_random {
 };
 uint32_t proof_draw(struct proof_random *r, uint32_t below);
 /* OPENNRT_SEED, or the default; printed. */
-struct proof_random proof_seed(const char *who);
+struct proof_random proof_seed(void);
 
 struct proof_world {
     const char *type;

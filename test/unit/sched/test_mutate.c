@@ -462,6 +462,6 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         sample = (uint32_t)atoi(argv[1]);
-    run.random = proof_seed("mutations");
+    run.random = proof_seed();
     return cmocka_run_group_tests_name("sched-mutate", tests, NULL, NULL);
 }

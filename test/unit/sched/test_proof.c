@@ -362,7 +362,7 @@ int main(int argc, char **argv)
 
     if (argc > 3 && strcmp(argv[1], "large") == 0) {
         run.first = run.last = (uint32_t)atoi(argv[2]);
-        run.random = proof_seed(argv[1]);
+        run.random = proof_seed();
         return cmocka_run_group_tests_name("sched-proof-large", large, NULL, NULL);
     }
     while (run.family < FAMILIES && (argc < 4 || strcmp(argv[1], family_names[run.family]) != 0))
@@ -378,7 +378,7 @@ int main(int argc, char **argv)
     run.every = argc > 4;
     run.part = argc > 6 ? (unsigned)atoi(argv[5]) : 0;
     run.parts = argc > 6 && atoi(argv[6]) > 0 ? (unsigned)atoi(argv[6]) : 1;
-    run.random = proof_seed(argv[1]);
+    run.random = proof_seed();
     snprintf(name, sizeof(name), "sched-proof-%s", argv[1]);
     ledger_key(key, sizeof(key), run.random.state);
     if (!run.every)

@@ -191,6 +191,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s [GROUPS [RANKS, 4 to %u]]\n", argv[0], RANKS_MOST);
         return 2;
     }
-    rnd = proof_seed("sched-proof-groups");
+    rnd = proof_seed();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

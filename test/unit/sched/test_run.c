@@ -15,6 +15,7 @@
 #include "sched/sched.h"
 #include "sim.h"
 #include "topo/group.h"
+#include "seed.h"
 
 static uint64_t rng;
 
@@ -321,9 +322,7 @@ int main(void)
         cmocka_unit_test(flat_rings), cmocka_unit_test(variable_forms),
         cmocka_unit_test(permutes),
     };
-    const char *seed = getenv("OPENNRT_SEED");
 
-    rng = seed ? strtoull(seed, NULL, 0) : 20;
-    printf("seed %llu\n", (unsigned long long)rng);
+    rng = seed_take(20);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "sched/text.h"
+#include "seed.h"
 
 static struct sched_step parsed(const char *line, uint32_t rank)
 {
@@ -130,10 +131,7 @@ static struct sched_step random_step(void)
 
 static void there_and_back(void **state)
 {
-    const char *given = getenv("OPENNRT_SEED");
-
-    seed = given ? strtoull(given, NULL, 0) : 20260828;
-    print_message("seed %llu\n", (unsigned long long)seed);
+    seed = seed_take(20260828);
     for (int i = 0; i < 20000; i++) {
         struct sched_step st = random_step(), back;
         struct strbuf b = {0};

@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "base/strbuf.h"
 #include "sched/tune.h"
 #include "topo/group.h"
+#include "seed.h"
 
 static uint64_t state64;
 
@@ -306,9 +306,7 @@ int main(void)
         cmocka_unit_test(never_worse),      cmocka_unit_test(patience),
         cmocka_unit_test(nothing_measured), cmocka_unit_test(text),
         cmocka_unit_test(refused),          cmocka_unit_test(requests)};
-    const char *given = getenv("SEED");
 
-    state64 = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    printf("OPENNRT_SEED=%llu\n", (unsigned long long)state64);
+    state64 = seed_take_new();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 
 #include "draw.h"
 #include "time/collective.h"
+#include "seed.h"
 
 #define MANY 1e300 /* bytes per ns that cost nothing */
 
@@ -425,11 +426,9 @@ static uint64_t ring_is_walked(enum sched_op op, uint32_t nodes, uint64_t count)
 static void long_rings_repeat(void **state)
 {
     static const enum sched_op ops[] = {SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER, SCHED_ALL_REDUCE};
-    const char *given = getenv("OPENNRT_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : 4231, drawn = seed;
+    uint64_t drawn = seed_take(4231);
 
     (void)state;
-    print_message("seed %llu\n", (unsigned long long)seed);
     for (unsigned i = 0; i < 6; i++) {
         uint32_t nodes = 32 + (uint32_t)(draw_next(&drawn) % 16);
         uint64_t count = 1 + draw_next(&drawn) % (64 << 10);

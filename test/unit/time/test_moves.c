@@ -14,6 +14,7 @@
 
 #include "time/timeline.h"
 #include "topo/group.h"
+#include "seed.h"
 
 static uint64_t seed;
 
@@ -179,12 +180,10 @@ static void moves_are_the_steps(void **state)
                                           SCHED_RDH,  SCHED_HIER, SCHED_FLAT_RING};
     static const enum sched_op ops[] = {SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER, SCHED_ALL_REDUCE,
                                         SCHED_ALL_TO_ALL};
-    const char *given = getenv("OPENNRT_SEED");
     unsigned done = 0;
 
     (void)state;
-    seed = given ? strtoull(given, NULL, 0) | 1 : 20261129;
-    print_message("seed %llu\n", (unsigned long long)seed);
+    seed = seed_take(20261129) | 1;
     for (unsigned k = 0; k < sizeof(places) / sizeof(places[0]); k++) {
         struct place p;
 

@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support"))
 import pftrace  # noqa: E402
+from seed import seed_take  # noqa: E402
 
 TEXT, UINT, INT, DOUBLE, BOOL = range(5)
 FIELD = {TEXT: "string_value", UINT: "uint_value", INT: "int_value", DOUBLE: "double_value", BOOL: "bool_value"}
@@ -155,9 +156,7 @@ def slices_and_flows(driver):
 
 
 def main():
-    seed = int(os.environ.get("OPENNRT_SEED", random.SystemRandom().randrange(1 << 32)))
-    print("OPENNRT_SEED=%d" % seed)
-    random_traces(sys.argv[1], random.Random(seed))
+    random_traces(sys.argv[1], random.Random(seed_take()))
     slices_and_flows(sys.argv[1])
 
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "topo/fabric.h"
+#include "seed.h"
 
 struct graph {
     unsigned n;
@@ -65,18 +66,14 @@ static inline struct graph *graph_create(const char *type, unsigned servers)
     return g;
 }
 
-/* Random numbers from OPENNRT_SEED, or from a seed of the test; the seed is printed. */
 struct rng {
     uint64_t s;
 };
 
-static inline struct rng rng_start(const char *test, uint64_t seed)
+static inline struct rng rng_start(uint64_t otherwise)
 {
-    const char *text = getenv("OPENNRT_SEED");
+    uint64_t seed = seed_take(otherwise);
 
-    if (text)
-        seed = strtoull(text, NULL, 0);
-    printf("%s: OPENNRT_SEED=%llu\n", test, (unsigned long long)seed);
     return (struct rng){seed ? seed : 1};
 }
 

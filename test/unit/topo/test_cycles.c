@@ -188,7 +188,7 @@ static void small_subsets_match_all_permutations(void **state)
                 {"inf2.48xlarge", 1},
                 {"inf2.24xlarge", 1},
                 {"trn2-ultraserver", 4}};
-    struct rng rng = rng_start("small subsets", 20261128);
+    struct rng rng = rng_start(20261128);
 
     for (int round = 0; round < 400; round++) {
         unsigned k = (unsigned)round % 5;
@@ -232,7 +232,7 @@ static bool backtrack(const struct graph *g, const uint16_t *chips, unsigned n, 
 
 static void larger_subsets_match_backtracking(void **state)
 {
-    struct rng rng = rng_start("larger subsets", 4242);
+    struct rng rng = rng_start(4242);
     unsigned with = 0, without = 0;
 
     for (int round = 0; round < 60; round++) {
@@ -307,7 +307,7 @@ static void known_orders(void **state)
 static void switch_cycle_is_the_list(void **state)
 {
     struct topo_fabric f = fabric("trn3-gen2-ultraserver", 36);
-    struct rng rng = rng_start("switch", 7);
+    struct rng rng = rng_start(7);
     uint16_t chips[TOPO_MAX_CHIPS];
 
     for (unsigned i = 0; i < 144; i++)
@@ -327,7 +327,7 @@ static void large_parts_of_an_ultraserver(void **state)
 {
     struct topo_fabric f = fabric("trn2-ultraserver", 4);
     struct graph *g = graph_create("trn2-ultraserver", 4);
-    struct rng rng = rng_start("large parts", 99);
+    struct rng rng = rng_start(99);
     uint16_t chips[TOPO_MAX_CHIPS];
 
     /* The same eight devices (two rows) on every server: all steps are links. */
@@ -432,7 +432,7 @@ static void parts_of_a_torus_are_cubes(void **state)
 {
     struct topo_fabric f = fabric("trn2.48xlarge", 1);
     struct graph *g = graph_create("trn2.48xlarge", 1);
-    struct rng rng = rng_start("parts", 5);
+    struct rng rng = rng_start(5);
     static const unsigned shapes[][2] = {{1, 4}, {4, 1}, {2, 2}, {2, 4},
                                          {4, 2}, {1, 2}, {2, 1}, {1, 1}};
 

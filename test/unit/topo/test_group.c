@@ -334,7 +334,7 @@ static void random_groups_describe_themselves(void **state)
                 {"trn1.32xlarge", 1, 1, 4},         {"inf2.48xlarge", 1, 1, 1},
                 {"inf2.24xlarge", 1, 1, 1},         {"trn2-ultraserver", 4, 2, 2},
                 {"trn3-gen1-ultraserver", 4, 2, 2}, {"trn2.3xlarge", 1, 1, 6}};
-    struct rng rng = rng_start("random groups", 31337);
+    struct rng rng = rng_start(31337);
 
     for (int round = 0; round < 160; round++) {
         unsigned k = (unsigned)round % 8;
