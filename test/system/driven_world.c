@@ -139,7 +139,7 @@ void driven_nodes_remove(void)
     bool removed;
     char name[64];
 
-    for (unsigned k = 0; k < 2; k++) {
+    for (unsigned k = 0; k < DRIVEN_NODES; k++) {
         struct device_config cfg = {.name = name};
 
         node_name(name, k);

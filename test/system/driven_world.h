@@ -32,7 +32,8 @@ void driven_rank_start(struct runner_proc *p, const char *helper, unsigned rank,
  * false: one of these calls failed. */
 bool driven_rank_join(char **argv, unsigned *ret_rank, unsigned *ret_ranks,
                       nrta_error_tracker_t **ret_tracker);
-/* The instances of two nodes. */
+/* The instances of the nodes, of which there are at most so many. */
+#define DRIVEN_NODES 3u
 void driven_nodes_remove(void);
 
 #endif
