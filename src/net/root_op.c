@@ -403,7 +403,7 @@ static void op_report(struct root_ops *o, const struct root_op *op)
     f = msg_build(&m, NULL, NULL);
     for (uint32_t i = 0; f != NULL && i < op->n; i++) {
         /* a report is no reason to end the job: without memory it waits for its next turn */
-        if (op->in[i] && o->idle(o->arg, op->ranks[i]) && o->reserve(o->arg, op->ranks[i])) {
+        if (op->waits[i] && o->idle(o->arg, op->ranks[i]) && o->reserve(o->arg, op->ranks[i])) {
             f->refs++;
             o->send(o->arg, op->ranks[i], f);
         }

@@ -19,6 +19,7 @@ static struct {
     bool left[WORLD], no_room[WORLD];
     unsigned told[WORLD];    /* failures */
     unsigned results[WORLD]; /* of operations */
+    unsigned reports[WORLD]; /* of who is missing */
     bool may_end;            /* the job */
     NRT_STATUS ended;
     uint32_t culprit;
@@ -38,6 +39,7 @@ static void send_(void *arg, uint32_t rank, struct frame *f)
         msg_text_copy(t.text, sizeof(t.text), &m.u.fail.text);
     }
     t.results[rank] += m.type == MSG_RESULT;
+    t.reports[rank] += m.type == MSG_WAITING;
     frame_drop(f);
 }
 
@@ -134,6 +136,24 @@ static void as_many_are_kept_as_may_be(void **state)
     (void)state;
 }
 
+/* It is in the operation, whose end is no business of its any more. */
+static void who_leaves_hears_nothing_of_who_is_missing(void **state)
+{
+    struct msg_op m = {.group = 7, .kind = NET_OP_GATHER_V, .leaves = 1};
+
+    root_op_enter(&t.ops, 0, &m, 1);
+    m.leaves = 0;
+    root_op_enter(&t.ops, 1, &m, 1);
+    for (uint64_t now = 1001; now < 10000; now += 1000)
+        root_op_report(&t.ops, now);
+    assert_int_equal(t.reports[0], 0);
+    assert_true(t.reports[1] > 0);
+    root_op_enter(&t.ops, 2, &m, 10000);
+    assert_int_equal(t.results[1], 1);
+    assert_int_equal(t.results[2], 1);
+    (void)state;
+}
+
 static void nothing_is_kept_for_who_has_left(void **state)
 {
     for (uint32_t g = 0; g < 10; g++)
@@ -215,6 +235,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(as_many_are_kept_as_may_be, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_leaves_hears_nothing_of_who_is_missing, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(nothing_is_kept_for_who_has_left, setup, teardown),
         cmocka_unit_test_setup_teardown(many_run_out_of_time_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(without_room_for_one_nobody_is_told_the_result, setup,
