@@ -152,36 +152,56 @@ static void early_messages_are_in_nobodys_way(void **state)
     (void)state;
 }
 
-/* What was sent arrives also if nobody waits for it before the sender closes. */
+/* What was sent arrives also if nobody waits for it before the sender closes: the farewell says how
+ * many messages it follows, and a peer that could hear it before it has them does not answer. A
+ * provider may keep a small message, and fetch a long one from its sender only when it is asked
+ * for. False: no such provider. */
+static bool last_message(const char *provider, uint32_t size)
+{
+    uint8_t *sent = malloc(size), *got = calloc(1, size);
+    struct net_entry out = {.data = sent, .size = size, .peer = 1};
+    struct net_entry in = {.data = got, .size = size, .peer = 0};
+    struct net_link *l[WORLD];
+    struct net_request *s, *r;
+    struct net_wire a, b;
+    pthread_t leaver;
+    struct err err = {0};
+
+    assert_true(sent && got);
+    memset(sent, 47, size);
+    if (trio_open(l, provider, NULL) == NULL) {
+        free(sent);
+        free(got);
+        return false;
+    }
+    a = net_link_wire(l[0]);
+    b = net_link_wire(l[1]);
+    number_move(l, 0, 1);
+    assert_int_equal(a.post(a.arg, true, 1, &out, size, &s, &err), NET_POSTED);
+    assert_int_equal(pthread_create(&leaver, NULL, link_close_main, l[0]), 0);
+    for (unsigned turns = 0; turns < 20000; turns++) /* time for the leaver to be wrong */
+        (void)net_link_progress(l[1], 16);
+    assert_int_equal(b.post(b.arg, false, 1, &in, size, &r, &err), NET_POSTED);
+    request_end(l[1], r, size);
+    assert_memory_equal(got, sent, size);
+    pthread_join(leaver, NULL);
+    net_link_close(l[1]);
+    net_link_close(l[2]);
+    free(sent);
+    free(got);
+    return true;
+}
+
 static void the_last_message_arrives(void **state)
 {
-    for (unsigned p = 0; p < 3; p++) {
-        uint32_t sent = 4711, got = 0;
-        struct net_entry out = {.data = (uint8_t *)&sent, .size = sizeof(sent), .peer = 1};
-        struct net_entry in = {.data = (uint8_t *)&got, .size = sizeof(got), .peer = 0};
-        struct net_link *l[WORLD];
-        struct net_request *s, *r;
-        struct net_wire a, b;
-        pthread_t leaver;
-        struct err err = {0};
+    static const uint32_t sizes[] = {4, 3000, 256u << 10};
+    unsigned n = 0;
 
-        if (trio_open(l, providers[p], NULL) == NULL)
-            continue;
-        a = net_link_wire(l[0]);
-        b = net_link_wire(l[1]);
-        number_move(l, 0, 1);
-        assert_int_equal(a.post(a.arg, true, 1, &out, sizeof(sent), &s, &err), NET_POSTED);
-        request_end(l[0], s, sizeof(sent));
-        assert_int_equal(pthread_create(&leaver, NULL, link_close_main, l[0]), 0);
-        for (unsigned turns = 0; turns < 20000; turns++) /* time for the leaver to be wrong */
-            (void)net_link_progress(l[1], 16);
-        assert_int_equal(b.post(b.arg, false, 1, &in, sizeof(got), &r, &err), NET_POSTED);
-        request_end(l[1], r, sizeof(got));
-        assert_int_equal(got, sent);
-        pthread_join(leaver, NULL);
-        net_link_close(l[1]);
-        net_link_close(l[2]);
-    }
+    for (unsigned p = 0; p < 3; p++)
+        for (unsigned i = 0; i < 3; i++)
+            n += last_message(providers[p], sizes[i]);
+    assert_true(n > 0);
+    (void)state;
 }
 
 /* Farewells and answers of several peers come at once, from endpoints that close at once: each is
