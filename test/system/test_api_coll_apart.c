@@ -191,7 +191,7 @@ static void a_load_before_a_barrier_here_and_after_it_there(void **state)
 {
     struct bytes f = coll_neff(2, 16, 1, 0, 1);
 
-    setenv("NEURON_RT_EXEC_TIMEOUT", "3", 1); /* in one order they meet before */
+    setenv("NEURON_RT_EXEC_TIMEOUT", "10", 1); /* in one order they meet before */
     for (unsigned root = 0; root < 2; root++) {
         struct crossing c[2];
 

@@ -26,6 +26,7 @@ from seed import seed_take  # noqa: E402
 OPENNRT, NEURON_DUMP, PROG, DUMPS_MD = map(os.path.abspath, sys.argv[1:5])
 TMP = tempfile.TemporaryDirectory()
 NAME = 'dump%d' % os.getpid()
+LIMIT = '20'  # seconds of an execution that has to reach it, and that no other one reaches on a slow host
 ZEROS = '0' * 16
 
 HANG = """.name hang
@@ -515,7 +516,7 @@ def peers(got, text, longest):
 def ranks():
     # A rank that never arrives: the others name it.
     folder = where()
-    job_ranks = job(3, folder, NEURON_RT_EXEC_TIMEOUT='5')
+    job_ranks = job(3, folder, NEURON_RT_EXEC_TIMEOUT=LIMIT)
     for r in job_ranks:
         r.say('run')
     assert [r.line() for r in job_ranks] == ['status 0'] * 3
@@ -561,7 +562,7 @@ def ranks():
     def text(r):
         return (ALLREDUCE % 3).replace('sp: trigger', 'sem never\nsp: wait never >= 1: nop   ; <--\n    trigger'
                                        if r == 1 else 'sp: trigger')
-    job_ranks = job(3, folder, text, NEURON_RT_EXEC_TIMEOUT='5')
+    job_ranks = job(3, folder, text, NEURON_RT_EXEC_TIMEOUT=LIMIT)
     for r in job_ranks:
         r.say('run')
     assert [r.line() for r in job_ranks] == ['status 1200', 'status 5', 'status 1200']

@@ -10,14 +10,13 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from test_dump import ALLREDUCE, GONE, HANG, NAME, OPENNRT, TMP, Rank, after_death, assembled, \
+from test_dump import ALLREDUCE, GONE, HANG, LIMIT, NAME, OPENNRT, TMP, Rank, after_death, assembled, \
     marked, only, run, shown, under_way, where  # noqa: E402
 from ports import port_kept  # noqa: E402
 
 OTHER = NAME + 'b'
 NODES = (NAME, OTHER)
 IDLE = HANG.replace('wait never >= 1: nop', 'nop')
-LIMIT = '8'
 
 
 def reset():
