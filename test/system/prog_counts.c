@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process whose account and counters are what it was told, for test_sysfs.py: takes all cores of
- * the instance of the environment and does what its standard input says until that ends. Each line
- * is answered by "ok" or by what went wrong. */
+/* A process whose account and counters are what it was told, for test_sysfs.py and
+ * test_watchers_told.py: takes all cores of the instance of the environment and does what its
+ * standard input says until that ends. Each line is answered by "ok" or by what went wrong. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -19,61 +19,15 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from ports import port_kept  # noqa: E402
 from seed import seed_take  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
+from watching import APP, SYSTEM, Monitor, everything, report, total  # noqa: E402
 
 TOOL, LIB, OPENNRT, MAN, GUIDE = sys.argv[1:6]
-APP = ('neuroncore_counters', 'memory_used', 'neuron_runtime_vcpu_usage', 'execution_stats')
-SYSTEM = ('vcpu_usage', 'memory_info', 'neuron_hw_counters')
 PERCENTILES = ['p0', 'p1', 'p25', 'p50', 'p75', 'p99', 'p100']
-
-
-class Monitor:
-    """Documents of a running monitor."""
-
-    def __init__(self, site, config=None, *args):
-        argv = [TOOL, *args]
-        if config is not None:
-            path = os.path.join(site.tmp.name, 'config%d.json' % random.getrandbits(48))
-            with open(path, 'w', encoding='utf-8') as f:
-                json.dump(config, f)
-            argv += ['--config-file', path]
-        self.p = subprocess.Popen(argv, env=site.env, stdout=subprocess.PIPE, text=True)
-        site.started.append(self.p)
-
-    def doc(self):
-        return json.loads(self.p.stdout.readline())
-
-    def until(self, good):
-        """Documents up to the first that is good, that one included."""
-        docs = []
-        while not docs or not good(docs):
-            assert len(docs) < 1000, docs[-1]
-            docs.append(self.doc())
-        return docs
-
-    def end(self):
-        self.p.kill()
-        self.p.wait()
-
-
-def everything(period, **entry):
-    return {'period': period, 'neuron_runtimes': [dict(metrics=[{'type': g} for g in APP], **entry)],
-            'system_metrics': [{'type': g} for g in SYSTEM]}
-
-
-def report(doc, pid):
-    for data in doc['neuron_runtime_data']:
-        if data['pid'] == pid:
-            return data
-    return None
-
-
-def total(docs, pid, part, key):
-    return sum(report(d, pid)['report']['execution_stats'][part][key] for d in docs if report(d, pid))
 
 
 def executions(site, worker, late):
     """Every execution is in exactly one document."""
-    m = Monitor(site, everything('50ms'))
+    m = Monitor(TOOL, site, everything('50ms'))
     docs = [m.doc()]
     first = report(docs[0], worker.pid)
     assert set(first) == {'pid', 'address', 'neuron_runtime_tag', 'error', 'report'}
@@ -117,10 +71,11 @@ def executions(site, worker, late):
 
 
 def cores(site, worker):
-    m = Monitor(site, everything('50ms'))
+    m = Monitor(TOOL, site, everything('50ms'))
     m.doc()
     worker.ok('run 2000')
     docs = m.until(lambda ds: total(ds, worker.pid, 'execution_summary', 'completed') >= 2000)
+    docs += [m.doc()]
     busy = [report(d, worker.pid)['report']['neuroncore_counters'] for d in docs]
     for b in busy:
         assert list(b['neuroncores_in_use']) == ['0'], b
@@ -129,15 +84,31 @@ def cores(site, worker):
     assert max(b['neuroncores_in_use']['0']['neuroncore_utilization'] for b in busy) > 0
     # 1024 additions an execution; flops are per second of the measured period.
     flops = sum(b['neuroncores_in_use']['0']['flops'] * b['period'] for b in busy)
-    each = flops / 2000
-    assert each == 0 or abs(each - round(each)) < 1e-3 * each, each
+    assert abs(flops - 1024 * 2000) < 1, flops
+    m.end()
+
+
+def running(site, worker):
+    """is_running is of the moment at which the process was looked at: so it is looked at until an execution is met."""
+    def model(doc):
+        return report(doc, worker.pid)['report']['memory_used']['loaded_models'][0]
+
+    m = Monitor(TOOL, site, everything('5ms'))
+    met = looks = 0
+    while not met:
+        worker.tell('run 20000')
+        met = model(m.doc())['is_running']
+        assert worker.answer() == 'ok'
+        looks += 1
+        assert looks < 2000
+    m.until(lambda ds: not model(ds[-1])['is_running'])
     m.end()
 
 
 def cores_v3d():
     with Site('monv3', OPENNRT, LIB, 'trn2.48xlarge') as site:
         w = Worker(site, NEURON_RT_VISIBLE_CORES='1')
-        m = Monitor(site, everything('20ms'))
+        m = Monitor(TOOL, site, everything('20ms'))
         d = m.doc()
         m.end()
         nc = report(d, w.pid)['report']['neuroncore_counters']['neuroncores_in_use']
@@ -153,7 +124,7 @@ def cores_v3d():
 
 def memory(site, worker, other):
     """Equal to the account; host tensors by their kind."""
-    m = Monitor(site, everything('30ms'))
+    m = Monitor(TOOL, site, everything('30ms'))
     worker.ok('host 3000000', 'tensor 0 1000000')
     want = int(worker.ok('memory 0').split()[1])
     d = m.until(lambda ds: report(ds[-1], worker.pid)['report']['memory_used']['neuron_runtime_used_bytes']
@@ -180,7 +151,10 @@ def memory(site, worker, other):
     device = sg['sg_00']['memory_used_bytes']
     assert set(device['usage_breakdown']['neuron_device']) == {'constants', 'model_code', 'runtime_memory', 'tensors'}
     assert device['neuron_device'] == sum(device['usage_breakdown']['neuron_device'].values())
-    assert device['neuron_device'] == want - tensors - nc['model_shared_scratchpad'] or device['neuron_device'] <= want
+    assert device['neuron_device'] == want - tensors - nc['model_shared_scratchpad']
+    of_model = device['usage_breakdown']['neuron_device']
+    assert all(of_model[k] == nc[k] for k in ('constants', 'model_code', 'runtime_memory')), (of_model, nc)
+    assert of_model['tensors'] == 0 and not model['is_running'], model
     assert report(d, other.pid)['report']['memory_used']['loaded_models'] == []
     worker.ok('free', 'free')
     m.until(lambda ds: report(ds[-1], worker.pid)['report']['memory_used']['neuron_runtime_used_bytes']['usage_breakdown']
@@ -190,7 +164,7 @@ def memory(site, worker, other):
 
 
 def system(site):
-    m = Monitor(site, everything('20ms'))
+    m = Monitor(TOOL, site, everything('20ms'))
     d = m.until(lambda ds: len(ds) == 3)[-1]
     m.end()
     s = d['system_data']
@@ -216,7 +190,7 @@ def system(site):
 
 
 def runtime_vcpu(site, worker):
-    m = Monitor(site, everything('50ms'))
+    m = Monitor(TOOL, site, everything('50ms'))
     m.doc()
     worker.ok('run 20000')
     docs = m.until(lambda ds: total(ds, worker.pid, 'execution_summary', 'completed') >= 20000)
@@ -232,7 +206,7 @@ def runtime_vcpu(site, worker):
 
 
 def hardware(site, worker):
-    m = Monitor(site, everything('30ms'))
+    m = Monitor(TOOL, site, everything('30ms'))
 
     def now(ds):
         return ds[-1]['system_data']['neuron_hw_counters']['neuron_devices'][0]
@@ -259,7 +233,7 @@ def configuration(site, worker, other):
                                                {'type': 'neuron_runtime_vcpu_usage'}]}],
               'system_metrics': [{'type': 'memory_info'}, {'type': 'vcpu_usage', 'period': '0.32s'}]}
     begun = time.monotonic()
-    m = Monitor(site, config)
+    m = Monitor(TOOL, site, config)
     least, samples = {}, collections.Counter()
 
     def measured(ds):
@@ -337,7 +311,7 @@ def config_errors(site):
 def kills(site):
     """Processes die while they are read; every document is whole, and the dead are gone from the next."""
     rng = random.Random(seed_take())
-    m = Monitor(site, everything('2ms'))
+    m = Monitor(TOOL, site, everything('2ms'))
     for _ in range(8):
         w = Worker(site, NEURON_RT_VISIBLE_CORES='1')
         w.ok('load 0', 'run %d' % rng.randrange(1, 500))
@@ -438,7 +412,7 @@ def prometheus(site, worker):
 def absent():
     """Watching what is not there does not make it."""
     with Site('monno', OPENNRT, LIB) as site:
-        m = Monitor(site, everything('10ms'))
+        m = Monitor(TOOL, site, everything('10ms'))
         d = m.doc()
         assert d['neuron_runtime_data'] == [] and d['instance_info']['instance_type'] == 'trn1.2xlarge'
         assert d['system_data']['neuron_hw_counters']['error'] != ''
@@ -459,7 +433,7 @@ def guide():
     with Site('mong', OPENNRT, LIB) as site:
         train = Worker(site, NEURON_RT_VISIBLE_CORES='0', NEURON_PROCESS_TAG='train-0')
         other = Worker(site, NEURON_RT_VISIBLE_CORES='1')
-        m = Monitor(site, config)
+        m = Monitor(TOOL, site, config)
         m.doc()
         train.ok('load 0', 'run 5')
         other.ok('load 0', 'run 5')
@@ -476,6 +450,7 @@ with Site('mon', OPENNRT, LIB) as the_site:
     executions(the_site, one, 1)
     two = Worker(the_site, NEURON_RT_VISIBLE_CORES='1', NEURON_PROCESS_TAG='two')
     cores(the_site, one)
+    running(the_site, one)
     memory(the_site, one, two)
     system(the_site)
     runtime_vcpu(the_site, one)

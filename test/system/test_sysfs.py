@@ -18,27 +18,23 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+import watching  # noqa: E402
 from seed import seed_take  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
+from watching import Counts  # noqa: E402
 
 MODE, OPENNRT, LIB, LS, COUNTS, SPEC = sys.argv[1:7]
 LIBC = ctypes.CDLL(None, use_errno=True)
 PAGE = open(SPEC, encoding='utf-8').read()
-SECTION = PAGE[PAGE.index('## 18. sysfs tree'):PAGE.index('## 19. ')]
+SECTION = watching.section(PAGE, 18)
 
 # Nodes of the specification: lists of words in its drawing of the tree.
 DEVICE_MEM = re.search(r'device_mem/ +\{total present peak\} and (.*?)\n +memory_usage/host_mem', SECTION, re.S).group(1).split()
 HOST_MEM = re.search(r'memory_usage/host_mem/ (application_memory.*)', SECTION).group(1).split()
 OTHER = re.search(r'other_info/ +(.*)', SECTION).group(1).split()
-GUIDE = {'infer_' + x: 'execute_' + x for x in ('completed_with_error', 'completed_with_num_error', 'failed_to_queue')}
-STATUS = re.findall(r'[a-z][a-z_]+', re.search(r'Status nodes: (.*?); guide names', SECTION, re.S).group(1)) + \
-    list(GUIDE.values()) + \
-    [w for w in re.findall(r'\b(?:hw|execute_sw)_[a-z_]+', re.search(r'driver adds (.*?)\.', SECTION, re.S).group(1))]
-# Section 11: report name to node; the reports' four kinds of rings are one row.
-NODE_OF = {}
-for row in re.findall(r'^\| (.*?) \|.*?\| ([a-z_]+) \| [a-z_]+ \|$', PAGE[PAGE.index('## 11. '):PAGE.index('## 12. ')], re.M):
-    for name in [x.strip().lower() for x in row[0].split('/')]:
-        NODE_OF['dma rings ' + name if row[1] == 'dma_rings' and not name.startswith('dma') else name] = row[1]
+GUIDE = {'infer_' + x: 'execute_' + x for x in watching.GUIDE}
+STATUS = watching.status_nodes(PAGE)
+NODE_OF = {name: node for name, (node, _) in watching.categories(PAGE).items()}
 HOST_KINDS = ['application_memory', 'constants', 'dma_buffers', 'tensors']  # enum device_host_mem
 
 
@@ -50,15 +46,6 @@ class MountSite(Site):
         if self.root and os.path.ismount(self.root):
             subprocess.run(['umount', '-l', self.root], check=False)
         super().__exit__(*what)
-
-
-class Counts(Worker):
-    """prog_counts: the same talk, another program."""
-
-    def __init__(self, site, program):
-        self.p = subprocess.Popen([program], env=site.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        site.workers.append(self)
-        assert self.answer() == 'ok'
 
 
 class Tree:

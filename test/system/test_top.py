@@ -5,6 +5,7 @@
 usage: test_top.py NEURON_TOP LIBNRT OPENNRT MAN_PAGE"""
 import os
 import re
+import select
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
@@ -64,6 +65,19 @@ def keys(site, one, two):
     t.key('F')
     t.until(has(r'Utilization \(%\)'))
     proves('tool-012')
+
+    one.tell('run 500000')
+    in_use = has(r'NC0 +\[[| ]{20}\] +(?!0\.00%)\d+\.\d\d%', r'NC1 +\[ {20}\] +0\.00%', r'Runtime  \[ *(?!0\.00%)\d+\.\d\d%')
+
+    def seen(rows):
+        """A frame that was drawn over by the next is one more reason to go on executing."""
+        if select.select([one.p.stdout], [], [], 0)[0]:
+            assert one.answer() == 'ok'
+            one.tell('run 500000')
+        return in_use(rows)
+    t.until(seen)
+    assert one.answer() == 'ok'
+    t.until(has(r'NC0 +\[ {20}\] +0\.00%'))
 
     t.until(lambda rows: not has('Model 1001')(rows))
     t.key('x')
