@@ -24,8 +24,7 @@
 
 struct run_place {
     struct run_place_config cfg;
-    struct run_cpus proxies; /* of the variable, in the mask; empty: not set, or none of them there
-                              */
+    struct run_cpus proxies; /* of the variable, those that it may have; empty: not set, or none */
     pthread_mutex_t lock;
     bool mapped; /* under lock; what follows is constant from then on */
     struct run_host host;
@@ -55,6 +54,15 @@ static struct run_cpus common(const struct run_cpus *a, const struct run_cpus *b
 
     for (unsigned w = 0; w < WORDS; w++)
         r.bits[w] = a->bits[w] & b->bits[w];
+    return r;
+}
+
+static struct run_cpus either(const struct run_cpus *a, const struct run_cpus *b)
+{
+    struct run_cpus r;
+
+    for (unsigned w = 0; w < WORDS; w++)
+        r.bits[w] = a->bits[w] | b->bits[w];
     return r;
 }
 
@@ -200,14 +208,17 @@ void run_place_config_env(struct run_place_config *cfg, const struct diag_sink *
 {
     run_cpus_mine(&cfg->mask);
     cfg->low_latency = settings_str("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", NULL);
+    if (cfg->low_latency != NULL)
+        run_cpus_allowed(&cfg->allowed);
     cfg->one_per_core = settings_bool("NEURON_RT_ONE_THREAD_PER_CORE", false, sink);
     cfg->quota = run_quota_cpus("");
 }
 
-/* What is wrong with the variable, once. */
+/* What is wrong with the variable, once. Its CPUs need not be in the mask: who keeps a program off
+ * them with taskset, as the documentation advises, wants the proxies there. */
 static void proxies_set(struct run_place *p)
 {
-    struct run_cpus wanted;
+    struct run_cpus wanted, may = either(&p->cfg.mask, &p->cfg.allowed);
 
     if (p->cfg.low_latency == NULL || p->cfg.low_latency[0] == '\0')
         return;
@@ -217,7 +228,7 @@ static void proxies_set(struct run_place *p)
              p->cfg.low_latency);
         return;
     }
-    p->proxies = common(&wanted, &p->cfg.mask);
+    p->proxies = common(&wanted, &may);
     if (count(&p->proxies) == 0)
         LOGW(p->cfg.log, LOG_NRT, "nrt_init",
              "NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY: this process may use none of the CPUs %s",
@@ -284,7 +295,7 @@ static struct run_cpus spared(const struct run_place *p)
 /* Nothing is told of what is the whole mask: such a thread goes where its creator may. */
 static bool answer(const struct run_place *p, const struct run_cpus *c, struct run_cpus *ret)
 {
-    if (count(c) == count(&p->cfg.mask))
+    if (memcmp(c, &p->cfg.mask, sizeof(*c)) == 0)
         return false;
     *ret = *c;
     return true;

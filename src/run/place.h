@@ -43,16 +43,18 @@ unsigned run_quota_cpus(const char *root);
 
 struct run_place_config {
     const struct topo_instance *topo;
-    struct run_cpus mask;        /* what the process may use; empty: not known, nothing is pinned */
-    const char *low_latency;     /* CPUs of the proxy threads, "40-47,88-95"; NULL: any */
-    bool one_per_core;           /* each proxy thread on a physical core of its own */
-    unsigned quota;              /* CPUs that cgroups grant; 0: no limit */
+    struct run_cpus mask;    /* what the process may use; empty: not known, nothing is pinned */
+    struct run_cpus allowed; /* what the system would let it use beyond the mask; may be empty */
+    const char *low_latency; /* CPUs of the proxy threads, "40-47,88-95"; NULL: any */
+    bool one_per_core;       /* each proxy thread on a physical core of its own */
+    unsigned quota;          /* CPUs that cgroups grant; 0: no limit */
     const struct run_host *host; /* NULL: the machine, read when first needed */
     struct log *log;             /* may be NULL */
 };
 
-/* The environment's: the calling thread's mask, NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY,
- * NEURON_RT_ONE_THREAD_PER_CORE, the cgroups. low_latency is the environment's own storage. */
+/* The environment's: the calling thread's mask, NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY (and only
+ * if that is set, what is allowed), NEURON_RT_ONE_THREAD_PER_CORE, the cgroups. low_latency is the
+ * environment's own storage. */
 void run_place_config_env(struct run_place_config *cfg, const struct diag_sink *sink);
 
 struct run_place;
@@ -69,8 +71,8 @@ void run_place_free(struct run_place *p); /* NULL is fine */
  * names none for this type. */
 int run_place_node(struct run_place *p, unsigned device);
 
-/* CPUs for a thread of ours, never outside of the mask; false: those that its creator has (*ret is
- * untouched).
+/* CPUs for a thread of ours, outside of the mask only where the variable names them for proxies;
+ * false: those that its creator has (*ret is untouched).
  * Worker: of the device's node, not those of the proxies unless nothing is left.
  * Proxy: those of NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY, else of the device's node; with
  * one_per_core a single one, by number, physical cores before their second threads.

@@ -26,6 +26,9 @@ struct run_cpus {
 };
 unsigned run_cpu_count(void); /* CPUs in the calling thread's affinity mask, at least 1 */
 void run_cpus_mine(struct run_cpus *ret); /* that mask; empty when it is not known */
+/* That mask and what else the system (cpuset groups, CPUs that are online) would let a thread of
+ * this process have. Asks by a thread that ends at once: nobody's mask changes. */
+void run_cpus_allowed(struct run_cpus *ret);
 unsigned run_cpu_now(void); /* that the calling thread runs on, as of now; 0 when not known */
 /* The calling thread goes to a CPU of its mask, which stays as it was: from there on the kernel may
  * move it as before. False: the CPU is not in the mask, or the host does not allow it. Two or three

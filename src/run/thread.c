@@ -38,6 +38,26 @@ void run_cpus_mine(struct run_cpus *ret)
             ret->bits[i / 64] |= UINT64_C(1) << i % 64;
 }
 
+static void *widen(void *arg)
+{
+    cpu_set_t all;
+
+    memset(&all, 0xff, sizeof(all));
+    if (sched_setaffinity(0, sizeof(all), &all) == 0)
+        run_cpus_mine(arg);
+    return NULL;
+}
+
+void run_cpus_allowed(struct run_cpus *ret)
+{
+    struct err ignored = {0};
+    pthread_t t;
+
+    run_cpus_mine(ret);
+    if (run_thread_start(&t, widen, ret, "nrt-cpus", &ignored) == NRT_SUCCESS)
+        pthread_join(t, NULL);
+}
+
 unsigned run_cpu_now(void)
 {
     int cpu = sched_getcpu();

@@ -489,6 +489,32 @@ static void the_thread_keeps_to_its_cpus(void **state)
     (void)state;
 }
 
+/* As with the documentation's taskset: the program keeps off the CPU that it gives to the thread.
+ */
+static void its_cpus_may_lie_outside_of_the_callers_mask(void **state)
+{
+    int last = runner_last_cpu();
+    cpu_set_t mask, rest, after;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(mask), &mask), 0);
+    rest = mask;
+    CPU_CLR(last, &rest);
+    if (CPU_COUNT(&rest) == 0) {
+        print_message("NOT RUN: one CPU\n");
+        skip();
+    }
+    pair_setenv("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY", last);
+    assert_int_equal(sched_setaffinity(0, sizeof(rest), &rest), 0);
+    pair_setup();
+    assert_int_equal(runner_thread_cpu("nrt-sendrecv"), last);
+    assert_int_equal(sched_getaffinity(0, sizeof(after), &after), 0);
+    assert_true(CPU_EQUAL(&after, &rest));
+    pair_teardown();
+    assert_int_equal(sched_setaffinity(0, sizeof(mask), &mask), 0);
+    unsetenv("NEURON_RT_LOW_LATENCY_TASKS_CPU_AFFINITY");
+    (void)state;
+}
+
 static void a_forked_child_has_none_of_it(void **state)
 {
     struct runner_proc p;
@@ -596,6 +622,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(flush_after_a_receive),
         cmocka_unit_test(threads_send_on_one_communicator),
         cmocka_unit_test(the_thread_keeps_to_its_cpus),
+        cmocka_unit_test(its_cpus_may_lie_outside_of_the_callers_mask),
         cmocka_unit_test(a_forked_child_has_none_of_it),
         cmocka_unit_test(a_test_defers_cancellation),
     };

@@ -453,7 +453,33 @@ static void proxies_and_the_pool(void **state)
     assert_int_equal(run_place_pool_size(p), 16);
     run_place_free(p);
 
+    /* Beside the mask, as with the documentation's taskset; not all of them are allowed. */
+    cfg.mask = cpus("0-1,4-9,12-15");
+    cfg.allowed = first_cpus(16);
+    cfg.low_latency = "2-3,10-11,40-47";
+    p = place_of(&cfg);
+    want = cpus("2-3,10-11");
+    assert_true(run_place_proxy(p, near, 0, &got));
+    assert_memory_equal(&got, &want, sizeof(want));
+    assert_false(run_place_pool(p, &got));
+    assert_int_equal(run_place_pool_size(p), 12);
+    assert_true(run_place_worker(p, near, &got));
+    want = cpus("0-1,8-9");
+    assert_memory_equal(&got, &want, sizeof(want));
+    run_place_free(p);
+
+    /* As many as in the mask, and none of these. */
+    cfg.mask = cpus("0-3");
+    cfg.low_latency = "12-15";
+    p = place_of(&cfg);
+    want = cpus("12-15");
+    assert_true(run_place_proxy(p, near, 0, &got));
+    assert_memory_equal(&got, &want, sizeof(want));
+    run_place_free(p);
+
     /* What cgroups grant is less than the mask. */
+    cfg.mask = first_cpus(16);
+    cfg.allowed = (struct run_cpus){{0}};
     cfg.low_latency = NULL;
     cfg.quota = 3;
     p = place_of(&cfg);
@@ -549,7 +575,7 @@ static void any_mask(void **state)
         unsigned n = 2 * nodes * cores, types = 0, device;
         struct run_host h = host_of(nodes, cores);
         struct run_place_config cfg = {.host = &h};
-        struct run_cpus list = {{0}}, whole, worker, proxy, pool;
+        struct run_cpus list = {{0}}, whole, may, worker, proxy, pool;
         char text[512] = "";
         struct run_place *p;
         const struct run_node *at = NULL;
@@ -568,7 +594,12 @@ static void any_mask(void **state)
             }
         }
         cfg.low_latency = text[0] ? text : NULL;
-        whole = cfg.mask;
+        whole = may = cfg.mask;
+        for (unsigned c = 0, wider = (unsigned)rand_r(&seed) % 2; wider && c < n; c++)
+            if (rand_r(&seed) % 3) {
+                add(&cfg.allowed, c);
+                add(&may, c);
+            }
         p = place_of(&cfg);
         device = (unsigned)rand_r(&seed) % cfg.topo->device_count;
         if (run_place_node(p, device) >= 0)
@@ -577,9 +608,10 @@ static void any_mask(void **state)
         (void)run_place_worker(p, device, &worker);
         (void)run_place_proxy(p, device, (unsigned)rand_r(&seed), &proxy);
         (void)run_place_pool(p, &pool);
-        assert_true(within(&worker, &whole) && within(&proxy, &whole) && within(&pool, &whole));
+        assert_true(within(&worker, &whole) && within(&pool, &whole));
+        assert_true(within(&proxy, touch(&list, &may) ? &may : &whole));
         if (count(&whole) > 0) {
-            bool listed = touch(&list, &whole);
+            bool listed = touch(&list, &may);
 
             assert_true(count(&worker) > 0 && count(&proxy) > 0 && count(&pool) > 0);
             if (listed) {

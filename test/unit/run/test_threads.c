@@ -203,6 +203,26 @@ static void threads_move_within_their_mask(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
+static void what_is_allowed_has_the_mask(void **state)
+{
+    struct run_cpus before, only = {{0}}, mine, allowed;
+    cpu_set_t all;
+    unsigned first = 0;
+
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    run_cpus_mine(&before);
+    while (!CPU_ISSET(first, &all))
+        first++;
+    only.bits[first / 64] = UINT64_C(1) << first % 64;
+    assert_true(run_thread_pin(pthread_self(), &only));
+    run_cpus_allowed(&allowed);
+    for (unsigned w = 0; w < RUN_CPUS_MAX / 64; w++)
+        assert_true((before.bits[w] & ~allowed.bits[w]) == 0);
+    run_cpus_mine(&mine);
+    assert_memory_equal(&mine, &only, sizeof(only));
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +234,7 @@ int main(void)
         cmocka_unit_test(cpu_lists),
         cmocka_unit_test(threads_can_be_pinned),
         cmocka_unit_test(threads_move_within_their_mask),
+        cmocka_unit_test(what_is_allowed_has_the_mask),
     };
 
     return cmocka_run_group_tests_name("run-threads", tests, NULL, NULL);
