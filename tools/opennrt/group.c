@@ -37,7 +37,7 @@ struct topo_pair *group_pairs(uint32_t n)
     return pairs;
 }
 
-bool group_cores(const char *command, const char *text, struct group_place *ret)
+bool group_cores_parse(const char *text, struct group_place *ret)
 {
     char *rest = (char *)text;
 
@@ -50,6 +50,13 @@ bool group_cores(const char *command, const char *text, struct group_place *ret)
         if (!*rest)
             return true;
     }
+    return false;
+}
+
+bool group_cores(const char *command, const char *text, struct group_place *ret)
+{
+    if (group_cores_parse(text, ret))
+        return true;
     fprintf(stderr, "%s: --cores wants logical cores, A,B,..., not \"%s\"\n", command, text);
     return false;
 }

@@ -29,7 +29,8 @@ struct group_place {
     uint32_t core[GROUP_CORES_MAX];
     uint32_t core_count;
 };
-/* A list "A,B,..." of logical cores. False: it is none, and a message said so. */
+/* A list "A,B,..." of logical cores. False: it is none, and of the second a message said so. */
+bool group_cores_parse(const char *text, struct group_place *ret);
 bool group_cores(const char *command, const char *text, struct group_place *ret);
 
 /* The group of all these ranks. world: the caller's, for the group's life. Not EXIT_OK: a message
