@@ -38,10 +38,13 @@ if [ -n "$wanted" ]; then
     OPENNRT_HOST_THREADS=1 "$build/examples/performance_tips" "$work/layer.neff" pipeline 200 |
         awk -v name="$pipeline" '
             /at the same time/ { us = $(NF - 1) } /^ideal/ { ideal = $2 }
+            /^what the stages/ { left = $7 } /^of what they leave/ { rest = $(NF - 1) }
             /of the ideal/ { share = $(NF - 1)
                 printf "%-46s %10.1f  %-20s %10.1f %-8s %7.2f  at least 0.90 of the ideal: %s\n", name, us,
                     "(ideal, share)", ideal, "us", share / 100, (share >= 90 ? "met" : "MISSED") }
-            END { if (share == "") print name ": NOT RUN: no figures" }'
+            END { if (share == "") print name ": NOT RUN: no figures"
+                else printf "%-46s %10.1f  %-20s %10.1f %-8s %7.2f\n", "  by what stages beside each other leave", us,
+                    "(ideal, share)", left, "us", rest / 100 }'
 fi
 # What it costs to be looked at, by medians of rounds in turns: processor time of executions of the digits demo and of
 # a program of one instruction; time of the overlap example's four ranks.

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -309,6 +310,62 @@ static double all_at_the_same_time(unsigned batches, int unused)
     return now_us() - start;
 }
 
+/* Executions of one set, one after the other, until told to stop. */
+struct executions {
+    pthread_t thread;
+    atomic_bool stop;
+    double us; /* one of them */
+};
+
+static void *executions_main(void *arg)
+{
+    struct executions *e = arg;
+    double start = now_us();
+    unsigned n = 0;
+
+    do {
+        OK(nrt_execute(model, set[0].in, set[0].out));
+        n++;
+    } while (!atomic_load(&e->stop));
+    e->us = (now_us() - start) / n;
+    return NULL;
+}
+
+/* Of a transfer of another set while the core executes, and of the executions meanwhile. */
+static void beside(unsigned batches, enum stage what, double *ret_us, double *ret_execute)
+{
+    struct executions e = {.stop = false};
+    double start;
+
+    if (pthread_create(&e.thread, NULL, executions_main, &e) != 0)
+        exit(1);
+    start = now_us();
+    for (unsigned k = 0; k < batches; k++)
+        finish(leave(what, &set[1]));
+    *ret_us = (now_us() - start) / batches;
+    atomic_store(&e.stop, true);
+    pthread_join(e.thread, NULL);
+    *ret_execute = e.us;
+}
+
+/* What a batch takes at least when stages slow each other down: beside its write and its read, one
+ * after the other, so much of an execution is done as was measured, the rest of it alone. */
+static double ideal_beside(unsigned batches, double execute)
+{
+    double left = 1, us = 0;
+
+    for (int s = 0; s < STAGES; s++) {
+        double moved, slowed;
+
+        if (s == EXECUTE)
+            continue;
+        beside(batches, (enum stage)s, &moved, &slowed);
+        us += moved;
+        left -= moved / slowed;
+    }
+    return left > 0 ? us + left * execute : us;
+}
+
 static double larger(double a, double b)
 {
     return a > b ? a : b;
@@ -318,6 +375,7 @@ static double larger(double a, double b)
 static void pipeline(unsigned batches)
 {
     double us[STAGES][ROUNDS], serial[ROUNDS], both[ROUNDS], ideal[ROUNDS], share[ROUNDS];
+    double slowed[ROUNDS], share_slowed[ROUNDS];
     cpu_set_t mask;
     int cpus = sched_getaffinity(0, sizeof(mask), &mask) == 0 ? CPU_COUNT(&mask) : 1;
 
@@ -333,6 +391,8 @@ static void pipeline(unsigned batches)
         both[i] = all_at_the_same_time(batches, 0) / batches;
         ideal[i] = larger(longest, sum / cpus);
         share[i] = 100 * ideal[i] / both[i];
+        slowed[i] = larger(ideal[i], ideal_beside(batches, us[EXECUTE][i]));
+        share_slowed[i] = 100 * slowed[i] / both[i];
     }
     /* Each set once, so that no earlier batch stands in for a stage that came too soon. */
     forget(SETS, true);
@@ -344,6 +404,9 @@ static void pipeline(unsigned batches)
     printf("%-34s %10.1f us  (the longest stage, or all by %d CPUs)\n", "ideal", median(ideal),
            cpus);
     printf("%-34s %10.1f %%\n", "of the ideal", median(share));
+    printf("%-34s %10.1f us  (the same, of stages beside each other)\n",
+           "what the stages leave of it", median(slowed));
+    printf("%-34s %10.1f %%\n", "of what they leave", median(share_slowed));
 }
 
 /* --- depth -------------------------------------------------------------------------------------
