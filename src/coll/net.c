@@ -322,7 +322,8 @@ void coll_net_fail(struct coll_comm *c, uint32_t peer, const struct err *why, co
               mine ? c->me : coll_net_culprit(c, peer), "%s: %s%s", where, why->text, differ);
 }
 
-/* What has broken the wire, in words that say where. */
+/* What has broken the wire, in words that say where; unless the peer that was asked has told of the
+ * failure that did. */
 static void proxy_check(struct coll_comm *c, const struct coll_connector *k)
 {
     char differ[COLL_DIFFER_MAX];
@@ -333,8 +334,6 @@ static void proxy_check(struct coll_comm *c, const struct coll_connector *k)
     /* where nobody was lost the peer may do something else: it is asked what */
     if (why.status != NRT_RESOURCE && coll_net_culprit(c, c->n) == c->n)
         coll_tell_ask(c, k->peer);
-    if (c->status)
-        return; /* why the wire broke */
     coll_differ_text(c, k->peer, differ);
     coll_net_fail(c, k->peer, &why, differ);
 }
