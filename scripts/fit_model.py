@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Refit the parameters of data/coll_times.json and print the residuals:
-fit_model.py OPENNRT [--write] [--rounds N] [--step F] [--gen v2,v3] [--cross | --spread].
+fit_model.py OPENNRT [--write] [--rounds N] [--step F] [--gen v2,v3] [--clean] [--cross | --spread | --check].
 
 A coordinate search in factors, from the values that stand in the file: each parameter in turn is
 multiplied and divided by a step, which shrinks when no parameter helps any more. What is minimised is
 the mean of |ln(prediction / measurement)| over the rows that the file names for fitting; for v3, also
 the two documented crossovers count, as if they were rows: on 64 ranks of trn2.48xlarge mesh is to be
 faster than RDH at half of 1 MB and slower at twice that, and so RDH and KangaRing around 56 MB; what
-the wrong one is faster by is an error. Deterministic. --write puts values (three
-digits) and spreads back into the file. --spread fits nothing: the spreads of the values that stand in the file."""
+the wrong one is faster by is an error. Deterministic. --clean starts from values that know nothing: 100 ns for
+every latency but the published one of the network, 1 for efficiencies, a quarter of the engines, and steps of 4; no
+latency falls below 1 ns. --check fits nothing: ends with 1 if a step of 5 %, the last of a search, from the values that
+stand in the file helps. --write puts values (three digits) and spreads back into the file. --spread fits nothing: the spreads of the values that stand in the file."""
 import json
 import math
 import os
@@ -26,6 +28,7 @@ ARCH = {'trn1': 'v2', 'inf2': 'v2', 'trn2': 'v3'}
 CROSSINGS = (('mesh', 'rdh', 1 << 20), ('rdh', 'kangaring', 56 << 20))
 CROSSING_WEIGHT = 10
 MARGIN = 0.03  # by which the right one is to be faster
+LAST_STEP = 1.5 ** (1 / 8)  # of a search
 # Not above the published figures, which are peaks. The links of trn1.32xlarge may be twice as fast as
 # printed: trn1n.32xlarge has the same devices, and twice the figure is printed for it.
 LIMITS = {'hbm_efficiency': 1.0, 'link_efficiency': {'v2': 2.0, 'v3': 1.0}, 'mesh_share': 1.0,
@@ -69,9 +72,34 @@ def limit(name, gen):
     return top[gen] if isinstance(top, dict) else top
 
 
+def clean(start):
+    """Values from which nothing follows."""
+    known = {'net_ns': 15000.0, 'mesh_share': 0.25}
+    return {n: known.get(n, 100.0 if n.endswith('_ns') else 1.0) for n in start}
+
+
+def neighbours(rates, step, gen):
+    for name in rates:
+        for factor in (step, 1 / step):
+            v = min(rounded(rates[name] * factor), limit(name, gen))
+            if v != rates[name]:
+                yield dict(rates, **{name: v})
+
+
+def at_rest(opennrt, gen, tables, rates):
+    """Whether a search that stands here ends: no single one of its last steps helps."""
+    with ThreadPoolExecutor(2) as pool:
+        here = cost(opennrt, tables, gen, rates, pool)
+        best = min(cost(opennrt, tables, gen, r, pool) for r in neighbours(rates, LAST_STEP, gen))
+    print('%s: mean |ln error| %.5f, one step further at best %.5f' % (gen, here, best))
+    return here - best < 1e-4
+
+
 def search(opennrt, gen, tables, start, rounds):
     """Values that no single step improves any more."""
-    rates, step = dict(start), float(sys.argv[sys.argv.index('--step') + 1]) if '--step' in sys.argv else 1.5
+    rates, step = dict(start), 4 if '--clean' in sys.argv else 1.5
+    if '--step' in sys.argv:
+        step = float(sys.argv[sys.argv.index('--step') + 1])
     with ThreadPoolExecutor(2) as pool:
         best = cost(opennrt, tables, gen, rates, pool)
         for _ in range(rounds):
@@ -79,6 +107,8 @@ def search(opennrt, gen, tables, start, rounds):
             for name in rates:
                 for factor in (step, 1 / step):
                     v = min(rounded(rates[name] * factor), limit(name, gen))
+                    if '--clean' in sys.argv and name.endswith('_ns'):
+                        v = max(v, 1.0)
                     if v == rates[name]:
                         continue
                     trial = dict(rates, **{name: v})
@@ -145,12 +175,17 @@ def main():
     gens = sys.argv[sys.argv.index('--gen') + 1].split(',') if '--gen' in sys.argv else ['v2', 'v3']
     with open(os.path.join(DATA, 'coll_times.json'), encoding='utf-8') as f:
         given = json.load(f)['parameters']
-    values, spreads = {}, {}
+    values, spreads, rest = {}, {}, True
     for gen in gens:
         everything = [t for t in bench_model.load(DATA) if t.use != 'skip' and gen_of(t) == gen]
         tables = [t for t in everything if t.use == 'fit']
         start = {n: p[gen] for n, p in given.items()
                  if p['fitted'] and n not in PUBLISHED[gen]}
+        if '--check' in sys.argv:
+            rest &= at_rest(opennrt, gen, tables, start)
+            continue
+        if '--clean' in sys.argv:
+            start = clean(start)
         if '--cross' in sys.argv:
             cross(opennrt, gen, tables, everything, start, rounds)
             continue
@@ -163,7 +198,8 @@ def main():
         bench_model.summary(everything)
     if '--write' in sys.argv:
         write(values, spreads)
+    return 0 if rest else 1
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())
