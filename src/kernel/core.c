@@ -4,8 +4,10 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/fault.h"
+#include "kernel/mm.h"
 
 /* Rows lie their real size plus an odd number of cache lines apart: a power of two would put every
  * row into the same sets of the cache. */
@@ -72,6 +74,14 @@ static void *map_rows(size_t bytes)
     return p;
 }
 
+/* Whether a block of moving cells fits into the first-level cache beside what else is used. */
+static bool cells_fit_near(void)
+{
+    long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE); /* 0, -1: not known */
+
+    return bytes / 4 * 3 >= (long)(MM_NEAR * MM_WIDTH * sizeof(float));
+}
+
 NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t sr_seed,
                             struct err *err)
 {
@@ -91,6 +101,7 @@ NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t s
     }
     kc->scratch_size = K_SCRATCH_BYTES;
     kc->row_end = ISA_PARTITIONS;
+    kc->mm_near = cells_fit_near();
     /* 128 rows at a time are touched: small pages would not fit the TLB. */
     madvise(kc->sbuf, ISA_PARTITIONS * kc->sbuf_stride, MADV_HUGEPAGE);
     madvise(kc->psum, ISA_PARTITIONS * kc->psum_stride, MADV_HUGEPAGE);

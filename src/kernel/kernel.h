@@ -40,6 +40,7 @@ struct kernel_core {
     uint64_t nan_count;
     bool saturate_ocp;
     struct run_pool *pool;
+    bool mm_near;  /* products take moving cells through the first-level cache (kernels.md) */
     void *scratch; /* packing buffers of the matrix kernels, owned by kernel */
     size_t scratch_size;
     uint32_t row_first, row_end; /* rows that an op covers now: all but inside kernel_run_rows */

@@ -11,6 +11,7 @@
 #define MM_MR    6   /* rows of a microtile */
 #define MM_WIDTH 64  /* columns of a block: what a caller hands to a kernel at most */
 #define MM_DEPTH 256 /* rows of cells that one pass sums in registers, at most */
+#define MM_NEAR  128 /* the same, where they are to stay in the first-level cache */
 
 /* One packed stationary tile: panels of rows m0 .. m0 + mr - 1 (mr from mm_block_rows), each
  * [depth][mr] cells, one after the other. */

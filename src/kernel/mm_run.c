@@ -220,13 +220,19 @@ static void run_pass(const struct work *w, const struct mm_item *item, const str
     store_sums(job, p->out, c, n);
 }
 
+/* Whether the moving cells of a pass stay in the first-level cache, packed. */
+static bool mm_near(const struct job *j)
+{
+    return j->r.kc->mm_near && !j->mm->pairs;
+}
+
 /* How many items from job on (at most left) one pass sums. Where dst is narrower than the sums,
  * every record rounds for itself. */
 static uint32_t pass_length(const struct job *job, uint32_t left)
 {
-    uint32_t n = 1, depth = job->depth;
+    uint32_t n = 1, depth = job->depth, most = mm_near(job) ? MM_NEAR : MM_DEPTH;
 
-    while (n < left && job->out_direct && depth + job[n].depth <= MM_DEPTH)
+    while (n < left && job->out_direct && depth + job[n].depth <= most)
         depth += job[n++].depth;
     return n;
 }
@@ -275,7 +281,7 @@ static struct moving moving_cells(const struct job *j, uint32_t c, uint32_t n, f
 {
     float *to = *cells;
 
-    if (are_cells(j, 2) && n % j->mm->lanes == 0)
+    if (!mm_near(j) && are_cells(j, 2) && n % j->mm->lanes == 0)
         return (struct moving){k_row(&j->r, 2, 0) + (size_t)c * 4, j->r.stride[2]};
     pack(j, 2, 0, j->depth, j->n, c, n, to);
     *cells = to + (size_t)j->depth * MM_WIDTH;

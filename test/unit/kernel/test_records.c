@@ -303,10 +303,13 @@ static float cell(const struct bench_core *c, const struct isa_tensor *t, unsign
                                                 i * (size_t)t->dim[0].step * size);
 }
 
-/* A run of matmuls into one or several places, in one op or several, on one thread or more. */
+/* A run of matmuls into one or several places, in one op or several, on one thread or more,
+ * through the first-level cache or not. */
 static void matmul_runs(void **state)
 {
     static const enum dtype ins[] = {DT_FP32, DT_BF16, DT_FP16, DT_FP8_E4, DT_FP8_E5, DT_TF32};
+
+    bool near = fast.kc.mm_near;
 
     (void)state;
     for (unsigned rep = 0; rep < 60; rep++) {
@@ -316,7 +319,7 @@ static void matmul_runs(void **state)
                    ds = dx == DT_FP32 || dx == DT_TF32 ? DT_FP32 : ins[below(4) + 1];
         struct isa_record r[5];
         double weight = 0;
-        float got[2][16];
+        float got[4][16];
         unsigned at_m[16], at_n[16];
         struct err err = {0};
 
@@ -342,11 +345,13 @@ static void matmul_runs(void **state)
         assert_int_equal(run_on(&portable, r, runs, KERNEL_MATH_EXACT, 1, &err), NRT_SUCCESS);
         for (unsigned j = 0; j < 16; j++)
             at_m[j] = below(m), at_n[j] = below(n);
-        for (unsigned way = 0; way < 2; way++) {
-            fast.kc.pool = way == 1 && pools > 1 ? run_pool_new(pools) : NULL;
+        for (unsigned way = 0; way < 4; way++) {
+            fast.kc.mm_near = way >= 2;
+            fast.kc.pool = way % 2 == 1 && pools > 1 ? run_pool_new(pools) : NULL;
             run_pool_begin(fast.kc.pool);
-            assert_int_equal(run_on(&fast, r, runs, KERNEL_MATH_FAST, way == 1 ? runs : 1, &err),
-                             NRT_SUCCESS);
+            assert_int_equal(
+                run_on(&fast, r, runs, KERNEL_MATH_FAST, way % 2 == 1 ? runs : 1, &err),
+                NRT_SUCCESS);
             run_pool_end(fast.kc.pool);
             run_pool_free(fast.kc.pool);
             fast.kc.pool = NULL;
@@ -365,8 +370,9 @@ static void matmul_runs(void **state)
                     sum += t;
                     weight += fabs(t);
                 }
-            /* threads and fusing change no bit */
-            assert_true(bits_of(got[0][j]) == bits_of(got[1][j]));
+            /* threads, fusing and caches change no bit */
+            for (unsigned way = 1; way < 4; way++)
+                assert_true(bits_of(got[0][j]) == bits_of(got[way][j]));
             if (fabs((double)got[0][j] - sum) > runs * (k + 1) * 0x1p-23 * weight)
                 fail_msg("k %u m %u n %u runs %u: %g, exact %g", k, m, n, runs, (double)got[0][j],
                          sum);
@@ -374,6 +380,7 @@ static void matmul_runs(void **state)
                         runs * (k + 1) * 0x1p-23 * weight);
         }
     }
+    fast.kc.mm_near = near;
 }
 
 #define PLAN_RECORDS 24
@@ -424,6 +431,7 @@ static void plan_model(const struct isa_record *r, unsigned count, float (*psum)
 static void matmul_plans(void **state)
 {
     static float start[ISA_PARTITIONS][PLAN_CELLS], want[ISA_PARTITIONS][PLAN_CELLS];
+    bool near = fast.kc.mm_near;
 
     (void)state;
     for (unsigned rep = 0; rep < 40; rep++) {
@@ -431,6 +439,7 @@ static void matmul_plans(void **state)
         unsigned count = plan_records(r);
         struct err err = {0};
 
+        fast.kc.mm_near = rep % 2 == 1;
         for (unsigned i = 0; i < count; i++) {
             fill_numbers(&fast, &r[i].body.c.t[1]);
             fill_numbers(&fast, &r[i].body.c.t[2]);
@@ -455,6 +464,7 @@ static void matmul_plans(void **state)
                 assert_memory_equal(row_of(&fast, ISA_PSUM, p), want[p], sizeof(want[p]));
         }
     }
+    fast.kc.mm_near = near;
 }
 
 /* Waits, updates and registers keep records apart. */
