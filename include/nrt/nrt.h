@@ -215,14 +215,16 @@ NRT_STATUS nrt_load(const void *neff_bytes, size_t size, int32_t vnc, int32_t vn
                     nrt_model_t **model);
 
 /* nrt_load for a rank of a world: the NEFF's collectives work between the ctx_device_count ranks
- * that load it, of which this is number ctx_device_id. Blocks until they do, however long that
- * takes. The core's global communicator is made with these numbers if it has none. A model may have
- * fewer ranks than the global communicator: they follow each other there, its rank 0 being
- * ctx_device_id ranks before this one. vnc_count: -1 or 1. Ranks of one process load from one
- * thread each; with more than one process NEURON_RT_ROOT_COMM_ID says where rank 0 listens. Errors
- * of nrt_load, and NRT_INVALID: the numbers do not fit each other or those of other ranks, two
- * ranks with one id, the ranks' NEFFs differ, a collective that cannot be carried out, the variable
- * is missing or malformed; NRT_FAILURE: a rank has died, or rank 0 cannot listen; NRT_TIMEOUT:
+ * that load it, of which this is number ctx_device_id. The core's global communicator is made with
+ * these numbers if it has none. A model may have fewer ranks than the global communicator: they
+ * follow each other there, its rank 0 being ctx_device_id ranks before this one. vnc_count: -1 or
+ * 1. With more than one process NEURON_RT_ROOT_COMM_ID says where rank 0 listens, ranks load from
+ * a thread each, and the call blocks until all do, however long that takes. Without it all ranks
+ * are cores of this process and no load waits: one thread may load for every core in turn, the last
+ * load has the errors of all, and an execution of the others waits for it. Errors of nrt_load, and
+ * NRT_INVALID: the numbers do not fit each other or those of other ranks, two ranks with one id,
+ * the ranks' NEFFs differ, a collective that cannot be carried out, the variable is missing or
+ * malformed; NRT_FAILURE: a rank has died, or rank 0 cannot listen; NRT_TIMEOUT:
  * OPENNRT_JOIN_TIMEOUT. */
 NRT_STATUS nrt_load_collectives(const void *neff_bytes, size_t size, int32_t vnc, int32_t vnc_count,
                                 uint32_t ctx_device_id, uint32_t ctx_device_count,

@@ -131,7 +131,7 @@ static NRT_STATUS job_join(struct coll_meet *m, const struct coll_meet_config *c
     return st;
 }
 
-static bool root_given(const struct diag_sink *sink)
+bool coll_meet_root_given(const struct diag_sink *sink)
 {
     struct net_job_config jc = {0};
 
@@ -153,7 +153,7 @@ NRT_STATUS coll_meet_open(const struct coll_meet_config *cfg, struct coll_meet *
     m->stop_fd = -1;
     m->log = cfg->log;
     pthread_mutex_init(&m->lock, NULL);
-    if (cfg->world > 1 && (root_given(cfg->sink) || cfg->world > cfg->local_max)) {
+    if (cfg->world > 1 && (coll_meet_root_given(cfg->sink) || cfg->world > cfg->local_max)) {
         st = job_join(m, cfg, err); /* logs */
     } else if (cfg->world > 1) {
         st = house_join(cfg, &m->house, err);

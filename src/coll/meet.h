@@ -53,6 +53,8 @@ NRT_STATUS coll_meet_open(const struct coll_meet_config *cfg, struct coll_meet *
                           struct err *err);
 void coll_meet_close(struct coll_meet *m); /* NULL is fine */
 
+/* Whether worlds that are not of one rank meet over a job, whatever they fit. */
+bool coll_meet_root_given(const struct diag_sink *sink);
 uint32_t coll_meet_world(const struct coll_meet *m);
 const struct coll_place *coll_meet_place(const struct coll_meet *m, uint32_t rank);
 struct net_job *coll_meet_job(struct coll_meet *m); /* NULL: the ranks meet in this process */
@@ -86,8 +88,9 @@ struct coll_terms {
  * bytes and gets those of all. tag tells apart what different users of one list do. Blocks until
  * all have given. NRT_FAILURE: a rank has died or left; NRT_INVALID: the members do not agree;
  * NRT_TIMEOUT: the limit, or ranks wait for each other crosswise for too long (net/cross.h);
- * NRT_RESOURCE: this rank has not entered, or could not take what was given; the others wait until
- * their limit. Exchanges of a list and tag are counted; where this rank has no memory to do even
+ * NRT_RESOURCE: this rank has not entered, or could not take what was given; who has not entered
+ * fails the exchange for the others of its process (NRT_FAILURE), over a job they wait until their
+ * limit. Exchanges of a list and tag are counted; where this rank has no memory to do even
  * that (its first one), and `counted` is set, nobody meets any more. Logs. */
 NRT_STATUS coll_meet_gather(struct coll_meet *m, const uint32_t *ranks, uint32_t n, uint32_t tag,
                             const void *mine, size_t size, const struct coll_terms *terms,

@@ -37,6 +37,7 @@ struct desk {
     uint32_t n, tag;
     uint32_t *ranks;    /* n; NULL: the world */
     uint32_t *next_seq; /* n: of the exchange that the rank enters next */
+    uint32_t *refused;  /* n: 1 plus that of the one it could not even make; 0: none */
     bool *forgotten;    /* n: it enters none */
     struct exchange *exchanges;
 };
@@ -151,6 +152,7 @@ static void desk_free(struct desk *d)
     }
     mem_free(d->ranks);
     mem_free(d->next_seq);
+    mem_free(d->refused);
     mem_free(d->forgotten);
     mem_free(d);
 }
@@ -339,9 +341,10 @@ static struct desk *desk_find(struct house_world *w, const uint32_t *ranks, uint
     d->n = n;
     d->tag = tag;
     d->next_seq = mem_calloc(n, sizeof(*d->next_seq));
+    d->refused = mem_calloc(n, sizeof(*d->refused));
     d->forgotten = mem_calloc(n, sizeof(*d->forgotten));
     d->ranks = ranks ? mem_calloc(n, sizeof(*ranks)) : NULL;
-    if (!d->next_seq || !d->forgotten || (ranks && !d->ranks)) {
+    if (!d->next_seq || !d->refused || !d->forgotten || (ranks && !d->ranks)) {
         desk_free(d);
         return NULL;
     }
@@ -372,6 +375,15 @@ void house_forget(struct house_world *w, uint32_t me, const uint32_t *ranks, uin
     pthread_mutex_unlock(&w->house->lock);
 }
 
+/* Member `me` does not take part: it has no memory. */
+static void exchange_refuse(const struct desk *d, struct exchange *x, uint32_t me)
+{
+    (void)err_set(&x->failed, NRT_FAILURE, "rank %u has no memory to meet the other ranks",
+                  d->ranks ? d->ranks[me] : me);
+    x->in[me] = true;
+    x->taken += !x->parts[me].left;
+}
+
 static struct exchange *exchange_make(struct desk *d, uint32_t seq)
 {
     struct exchange *x = mem_zalloc(sizeof(*x));
@@ -392,6 +404,9 @@ static struct exchange *exchange_make(struct desk *d, uint32_t seq)
         .call = "", .n = d->n, .ranks = d->ranks, .in = x->in, .waits = x->waits};
     x->next = d->exchanges;
     d->exchanges = x;
+    for (uint32_t i = 0; i < d->n; i++)
+        if (d->refused[i] == seq + 1)
+            exchange_refuse(d, x, i);
     return x;
 }
 
@@ -546,6 +561,22 @@ static void exchange_end(struct desk *d, struct exchange *x)
     exchange_free(x, d->n);
 }
 
+/* The exchange that the rank would have entered fails; NULL: nobody has made it yet. */
+static void pass_by(const struct house_world *w, struct desk *d, struct exchange *x, uint32_t me)
+{
+    bool first;
+
+    if (!x) {
+        d->refused[me] = d->next_seq[me];
+        return;
+    }
+    first = !x->failed.status;
+    exchange_refuse(d, x, me);
+    if (first)
+        exchange_fail(w, x);
+    exchange_end(d, x);
+}
+
 /* culprit: a rank that does not know which exchange comes next, and so ends them all. UINT32_MAX:
  * nobody does, this rank has passed one by. */
 static NRT_STATUS world_refuse(struct house_world *w, uint32_t culprit, struct err *err)
@@ -593,6 +624,8 @@ NRT_STATUS house_gather(struct house_world *w, uint32_t me, const uint32_t *rank
 
         if (d && leaves)
             d->next_seq[me] = seq;
+        else if (d && !w->over)
+            pass_by(w, d, x, me);
         st = world_refuse(w, d || !terms->counted ? UINT32_MAX : ranks ? ranks[me] : me, err);
         pthread_mutex_unlock(&h->lock);
         mem_free(copy);

@@ -377,6 +377,15 @@ bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uin
     return joined;
 }
 
+bool coll_world_within(struct coll_world *w, uint32_t vnc, uint32_t count)
+{
+    uint32_t id, have;
+
+    if (coll_world_joined(w, vnc, &id, &have))
+        return coll_meet_job(w->ranks[vnc].meet) == NULL;
+    return count <= w->count && !coll_meet_root_given(NULL);
+}
+
 NRT_STATUS coll_world_gather(struct coll_world *w, uint32_t vnc, const char *call, const void *mine,
                              size_t size, void *all, struct err *err)
 {

@@ -68,6 +68,9 @@ NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint
                            struct err *err);
 /* Whether the core has one, and then which rank it is. */
 bool coll_world_joined(struct coll_world *w, uint32_t vnc, uint32_t *ret_id, uint32_t *ret_count);
+/* Whether the ranks of a world of `count` of which the core is one meet in this process: no root is
+ * given (NEURON_RT_ROOT_COMM_ID), and the process has as many cores. */
+bool coll_world_within(struct coll_world *w, uint32_t vnc, uint32_t count);
 /* Over the global communicator of a joined core; call: the name of the caller, for messages. Waits
  * without limit, but for ranks that wait for each other crosswise. Every rank gives `size` bytes
  * (the same on all); all has room for count times that, in rank order. A barrier is size 0.

@@ -348,6 +348,13 @@ NRT_STATUS model_execute(struct model *m, uint32_t instance, const struct model_
 
     if (status != NRT_SUCCESS)
         return status; /* not counted: the counters are the core's */
+    if (__builtin_expect(atomic_load_explicit(&m->late.state, memory_order_acquire), LATE_NOT)) {
+        status = late_wait(m, err);
+        if (status != NRT_SUCCESS) {
+            count_refused(m, in, status);
+            return status;
+        }
+    }
     if (call->repeat > 1) {
         status = check_repeat(m, call, err);
         if (status != NRT_SUCCESS) {

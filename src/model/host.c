@@ -58,6 +58,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
     h->next_id = MODEL_FIRST_ID;
     h->sink = (struct diag_sink){.warn = warn_log, .debug = debug_log, .arg = h};
     pthread_mutex_init(&h->lock, NULL);
+    late_init(&h->late);
     /* Its threads start with the first kernel that wants them. */
     threads = (unsigned)settings_int("OPENNRT_HOST_THREADS", 0, 0, RUN_CPUS_MAX, &h->sink);
     if (threads == 0)
@@ -115,6 +116,7 @@ void model_host_destroy(struct model_host *h)
         pthread_mutex_destroy(&lc->stage);
     }
     run_pool_free(h->pool);
+    late_fini(&h->late);
     pthread_mutex_destroy(&h->lock);
     mem_free(h->cores);
     mem_free(h);

@@ -247,6 +247,7 @@ void model_refuse(struct model_host *h, const struct model_where *where, const c
 {
     bool named = where->vnc >= 0 && (uint32_t)where->vnc < h->count;
     struct err ignored = {0};
+    struct late late = {0};
     uint32_t vnc;
 
     if (!h->cfg.world || where->world <= 1)
@@ -255,7 +256,10 @@ void model_refuse(struct model_host *h, const struct model_where *where, const c
     vnc = named ? (uint32_t)where->vnc : choose_first(h, 1);
     h->cores[vnc].models++;
     pthread_mutex_unlock(&h->lock);
-    (void)coll_world_ready(h->cfg.world, vnc, where->rank, where->world, why, &ignored);
+    if (late_may(h, where, vnc, &late))
+        late_refuse(h, &late, why);
+    else
+        (void)coll_world_ready(h->cfg.world, vnc, where->rank, where->world, why, &ignored);
     give_cores(h, vnc, 1);
 }
 
@@ -300,7 +304,7 @@ static NRT_STATUS stage_all(struct model *m, uint32_t first, uint32_t count, str
         in->lc = &m->h->cores[first + m->instance_count];
         pthread_mutex_init(&in->frames_lock, NULL);
         status = instance_stage(m, in, err);
-        if (status == NRT_SUCCESS)
+        if (status == NRT_SUCCESS && !m->late.model)
             status = instance_meet(m, in, err);
         if (status != NRT_SUCCESS) {
             m->instance_count++;
@@ -422,6 +426,60 @@ static NRT_STATUS join_world(struct model *m, uint32_t first, const struct model
     return coll_world_join(m->h->cfg.world, first, where->rank, where->world, err);
 }
 
+NRT_STATUS model_meet(struct model *m, struct err *err)
+{
+    const struct model_where where = {.rank = m->rank, .world = m->world};
+    NRT_STATUS status = join_world(m, m->late.vnc, &where, err);
+
+    if (status != NRT_SUCCESS)
+        return status;
+    for (uint32_t i = 0; i < m->instance_count && status == NRT_SUCCESS; i++)
+        status = instance_meet(m, &m->inst[i], err);
+    if (status != NRT_SUCCESS)
+        (void)err_set(err, status, "%s", status_name(status));
+    return instances_confirm(m, err);
+}
+
+void model_log_failed(const struct model *m, const struct err *err)
+{
+    LOGE(m->h->cfg.log, LOG_NMGR, "kmgr_load_nn", "%s", err->text);
+    LOGE(m->h->cfg.log, LOG_NMGR, "kmgr_load_nn_post_metrics", "Failed to load NN: %s, err: %d",
+         m->neff ? m->neff->name : "", (int)err->status);
+}
+
+/* The rank's own part is done. */
+static NRT_STATUS meet_late(struct model *m, struct err *err)
+{
+    m->met = true;
+    return late_come(m, err);
+}
+
+/* On the cores that it has been given. */
+static NRT_STATUS load_on(struct model *m, uint32_t first, const struct model_where *where,
+                          bool *ret_logged, struct err *err)
+{
+    NRT_STATUS status = NRT_SUCCESS;
+
+    if (!late_may(m->h, where, first, &m->late))
+        status = join_world(m, first, where, err);
+    else if (model_has_collectives(m)) /* else it needs nobody */
+        m->late.model = m;
+    m->met = *ret_logged = status != NRT_SUCCESS; /* there is nobody to tell */
+    if (status != NRT_SUCCESS)
+        return status;
+    status = stage_all(m, first, where->vnc_count, err);
+    if (status != NRT_SUCCESS)
+        (void)err_set(err, status, "%s", status_name(status)); /* where nobody had words */
+    if (!m->late.model)
+        status = instances_confirm(m, err);
+    else if (status == NRT_SUCCESS)
+        status = meet_late(m, err);
+    /* The device room reports its own shortages. */
+    *ret_logged =
+        status == NRT_RESOURCE || status == NRT_TIMEOUT || log_unknown_code(m->h->cfg.log, err);
+    return status;
+}
+
 NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
                       const struct model_where *where, struct model **ret, struct err *err)
 {
@@ -469,16 +527,7 @@ NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
         goto out_model;
     }
     vnc = (int32_t)first;
-    status = join_world(m, first, where, err);
-    m->met = logged = status != NRT_SUCCESS; /* there is nobody to tell */
-    if (!logged) {
-        status = stage_all(m, first, where->vnc_count, err);
-        if (status != NRT_SUCCESS)
-            (void)err_set(err, status, "%s", status_name(status)); /* where nobody had words */
-        status = instances_confirm(m, err);
-        /* The device room reports its own shortages. */
-        logged = status == NRT_RESOURCE || status == NRT_TIMEOUT || log_unknown_code(lg, err);
-    }
+    status = load_on(m, first, where, &logged, err);
     if (status != NRT_SUCCESS) {
         give_cores(h, first, where->vnc_count);
         goto out_model;
@@ -502,6 +551,7 @@ void model_unload(struct model *m)
     struct model_host *h = m->h;
     uint32_t first = (uint32_t)(m->inst[0].lc - h->cores), count = m->instance_count;
 
+    late_forget(m);
     model_destroy(m);
     give_cores(h, first, count);
 }
@@ -538,7 +588,7 @@ bool model_runs_alone(const struct model *m)
     for (uint32_t i = 0; i < m->node_count; i++)
         if (m->nodes[i].n->is_cpu)
             return false;
-    return m->instance_count > 0 && !m->inst[0].colls;
+    return m->instance_count > 0 && atomic_load(&m->late.state) == LATE_NOT && !m->inst[0].colls;
 }
 
 NRT_STATUS model_account_copies(struct model *m, struct err *err)

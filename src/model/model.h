@@ -104,7 +104,8 @@ struct model_where {
 };
 
 /* Reads the per-load variables of the environment (behaviour.md 1.1). Borrows bytes for the call.
- * With collectives over several ranks it blocks until the others load, too. The text of a failure
+ * With collectives over several ranks it blocks until the others load, too, unless all ranks are of
+ * this process: then the last one does it for all, and executions wait. The text of a failure
  * is logged and given in err. */
 NRT_STATUS model_load(struct model_host *h, const void *bytes, size_t size,
                       const struct model_where *where, struct model **ret, struct err *err);

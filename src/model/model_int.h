@@ -37,6 +37,28 @@ struct logical {
     struct phys phys[CORE_MAX];
 };
 
+/* late.c: loads of ranks that all live in this process. */
+enum late_state {
+    LATE_NOT,   /* nothing is left to be waited for */
+    LATE_WAITS, /* for the loads of the other ranks */
+    LATE_MEETS, /* all have come */
+    LATE_FAILED /* they have met, and the load has failed */
+};
+struct late {
+    struct late *next;
+    struct model *model;        /* NULL: a rank that cannot load, for the reason why */
+    uint32_t vnc;               /* counted from the first owned */
+    uint32_t rank, world, base; /* of the model; base: what its rank 0 is globally */
+    _Atomic unsigned state;     /* enum late_state; written under the lock */
+    struct err err;             /* of LATE_FAILED, or why it could not */
+};
+struct late_loads {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;    /* a state has changed */
+    pthread_mutex_t meeting; /* before lock: one group at a time */
+    struct late *first;      /* those that wait, in the order of their loads; and failures */
+};
+
 struct model_host {
     struct model_host_config cfg;
     const struct topo_instance *topo;
@@ -50,6 +72,7 @@ struct model_host {
     struct logical *cores;
     const struct model_watch *_Atomic watch; /* NULL: nobody looks on */
     const uint32_t *faults;                  /* device_faults_armed */
+    struct late_loads late;
 };
 
 /* What is read from the environment at each load. */
@@ -176,6 +199,7 @@ struct model {
     uint32_t trace_name;
     uint32_t rank, world; /* of its collectives; world at least 1 */
     bool met;             /* the other ranks know whether this one can load, or cannot be told */
+    struct late late;     /* its load has not waited for the other ranks */
     struct arena arena;
     uint32_t in_count, out_count;
     struct model_tensor *in, *out;
@@ -192,6 +216,26 @@ struct model {
 /* graph.c */
 NRT_STATUS graph_build(struct model *m, struct err *err);
 void graph_fini(struct model *m);
+
+/* load.c: the end of a load with the other ranks, which do the same at the same time. */
+NRT_STATUS model_meet(struct model *m, struct err *err);
+void model_log_failed(const struct model *m, const struct err *err);
+
+/* late.c */
+void late_init(struct late_loads *ll);
+void late_fini(struct late_loads *ll); /* after the models */
+/* Whether the load is one that does not wait; ret: who it is. */
+bool late_may(struct model_host *h, const struct model_where *where, uint32_t vnc,
+              struct late *ret);
+/* The rank has done its own part. The last of the ranks meets the others here, for all: then the
+ * status is that of the load. */
+NRT_STATUS late_come(struct model *m, struct err *err);
+/* The rank cannot load: executions of the others fail, until it can. */
+void late_refuse(struct model_host *h, const struct late *who, const char *why);
+/* For an execution: until the ranks have met. NRT_TIMEOUT: not within the limit of the execution;
+ * NRT_FAILURE: a rank could not load; else the failure of the load. Logs. */
+NRT_STATUS late_wait(struct model *m, struct err *err);
+void late_forget(struct model *m); /* it goes */
 
 /* devtime.c: OPENNRT_DEVICE_TIME, OPENNRT_TIMELINE. open: room for the events of f; false: no
  * memory. report: what the execution whose events f holds would take on a device, as one INFO

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loading NEFFs with collectives: ranks that differ, that cannot load, that share. */
+/* Loading NEFFs with collectives: ranks that differ, that cannot load, that share. They have a
+ * root, so that loads wait for each other; without one, test_api_coll_late.c. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,12 @@
 #include "models.h"
 #include "proves.h"
 
+static void session(unsigned cores)
+{
+    coll_root_env();
+    coll_session(cores);
+}
+
 /* ---- differences ---- */
 
 static void tables_that_differ_are_refused_at_load_by_name(void **state)
@@ -23,7 +30,7 @@ static void tables_that_differ_are_refused_at_load_by_name(void **state)
     struct bytes f[2] = {coll_neff(2, 16, 1, 0, 1), coll_neff(2, 15, 1, 0, 1)};
     struct coll_caller k[2] = {0};
 
-    coll_session(2);
+    session(2);
     api_log_clear();
     coll_callers_run(k, 2, f);
     assert_int_equal(k[0].loaded, NRT_INVALID);
@@ -97,7 +104,7 @@ static void whatever_differs_is_refused_at_load_by_name(void **state)
     };
     struct bytes f[2] = {declared_neff(&same), {0}};
 
-    coll_session(2);
+    session(2);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         struct coll_caller k[2] = {0};
 
@@ -121,7 +128,7 @@ static void operations_in_another_order_break_the_communicator(void **state)
     struct coll_caller k[2] = {0};
 
     setenv("NEURON_RT_EXEC_TIMEOUT", "10", 1);
-    coll_session(2);
+    session(2);
     api_log_clear();
     coll_callers_run(k, 2, f);
     unsetenv("NEURON_RT_EXEC_TIMEOUT"); /* read at load */
@@ -155,12 +162,10 @@ static void a_rank_that_cannot_load_fails_the_others_by_name(void **state)
     struct bytes good = coll_neff(3, 16, 1, 0, 1), f[3], all[3] = {good, good, good};
     char line[64];
 
-    for (unsigned root = 0; root < 2; root++) {
-        if (root)
-            coll_root_env();
-        coll_session(3);
+    for (unsigned round = 0; round < 2; round++) {
+        session(3);
         for (unsigned i = 0; i < 6; i++) {
-            unsigned victim = (root + i) % 3;
+            unsigned victim = (round + i) % 3;
             struct coll_caller k[3] = {0};
 
             memcpy(f, all, sizeof(f));
@@ -183,7 +188,6 @@ static void a_rank_that_cannot_load_fails_the_others_by_name(void **state)
         coll_nothing_held(3);
         nrt_close();
     }
-    unsetenv("NEURON_RT_ROOT_COMM_ID");
     neff_free(&good);
 }
 
@@ -194,7 +198,7 @@ static void device_memory_runs_out_during_a_load(void **state)
     struct bytes f = coll_neff(2, 70000, 1, 0, 1), all[2] = {f, f};
     unsigned failed = 0, worked = 0;
 
-    coll_session(2);
+    session(2);
     for (size_t room = 4096; room <= (size_t)64 << 20; room *= 2) {
         struct coll_caller k[2];
         nrt_tensor_t *held[256], *gap;
@@ -231,7 +235,7 @@ static void a_file_that_no_rank_can_load_leaves_nothing(void **state)
     struct coll_caller k[3] = {0};
     nrt_model_t *m;
 
-    coll_session(3);
+    session(3);
     coll_callers_run(k, 3,
                      all); /* the first load of a world is where the ranks wait for each other */
     for (unsigned i = 0; i < 6; i++)
@@ -268,7 +272,7 @@ static void models_share_a_communicator_and_repeat(void **state)
     struct coll_caller a[2], b[2], c[2];
     uint64_t one;
 
-    coll_session(2);
+    session(2);
     coll_load_both(a, f);
     one = coll_bytes(0);
     assert_true(one > 0);
@@ -321,7 +325,7 @@ static void models_come_and_go_while_another_executes_on_the_core(void **state)
     struct loader l[2] = {0};
     struct coll_caller a[2];
 
-    coll_session(2);
+    session(2);
     coll_load_both(a, f);
     for (unsigned r = 0; r < 2; r++) {
         l[r].k = (struct coll_caller){.rank = r, .ranks = 2, .neff = other};
@@ -351,7 +355,7 @@ static void a_communicator_breaks_while_models_load(void **state)
     struct bytes f = coll_neff(2, 16, 2, 0, 1), wrong = coll_neff(2, 16, 2, 1, 1);
     struct bytes other = coll_neff(2, 16, 3, 2, 1);
 
-    coll_session(2);
+    session(2);
     for (unsigned i = 0; i < 30; i++) {
         struct loader l[2] = {0};
         struct coll_caller a[2];
@@ -423,8 +427,7 @@ static void models_of_several_world_sizes(void **state)
     static const float halves[] = {3, 3, 12, 12};
     struct sized s[4];
 
-    coll_root_env();
-    coll_session(4);
+    session(4);
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned r = 0; r < 4; r++) {
             s[r] = (struct sized){.vnc = r,
@@ -440,10 +443,15 @@ static void models_of_several_world_sizes(void **state)
         }
     }
     PROVES("inter-018");
-    unsetenv("NEURON_RT_ROOT_COMM_ID");
     neff_free(&two);
     neff_free(&four);
     nrt_close();
+}
+
+static int teardown(void **state)
+{
+    unsetenv("NEURON_RT_ROOT_COMM_ID");
+    return coll_teardown(state);
 }
 
 int main(void)
@@ -461,5 +469,5 @@ int main(void)
         cmocka_unit_test(models_of_several_world_sizes),
     };
 
-    return cmocka_run_group_tests_name("api-coll-load", tests, coll_setup, coll_teardown);
+    return cmocka_run_group_tests_name("api-coll-load", tests, coll_setup, teardown);
 }

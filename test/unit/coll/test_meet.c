@@ -68,6 +68,13 @@ static struct coll_house *two_join(struct joiner j[2])
     return house;
 }
 
+static void two_leave(struct joiner j[2], struct coll_house *house)
+{
+    for (uint32_t r = 0; r < 2; r++)
+        coll_meet_close(j[r].m);
+    coll_house_destroy(house);
+}
+
 static void what_a_rank_left_counts_until_it_gives_again(void **state)
 {
     struct joiner j[2] = {0};
@@ -84,9 +91,48 @@ static void what_a_rank_left_counts_until_it_gives_again(void **state)
     leave(&j[1], "w");
     expect(&j[0], "c", "cw");
     leave(&j[1], "held at the end");
-    for (uint32_t r = 0; r < 2; r++)
-        coll_meet_close(j[r].m);
-    coll_house_destroy(house);
+    two_leave(j, house);
+}
+
+/* Whatever it has no memory for, whoever comes to the exchange after it hears so at once, without a
+ * limit; and both are in step in the next one. */
+static void who_has_no_memory_fails_the_exchange_for_all(void **state)
+{
+    const struct coll_terms terms = {0};
+    struct joiner j[2] = {0};
+    struct coll_house *house = two_join(j);
+    struct coll_parts parts;
+    uint64_t hits;
+
+    (void)state;
+    leave(&j[1], ""); /* makes the place where they meet */
+    expect(&j[0], "", "");
+    fault_count_start();
+    leave(&j[1], "a");
+    hits = fault_count(FAULT_ALLOC);
+    fault_disarm();
+    expect(&j[0], "b", "ba");
+    assert_true(hits > 1);
+    for (uint64_t hit = 1; hit <= hits; hit++)
+        for (unsigned left = 0; left < 2; left++) { /* the other's part is there before */
+            struct err err = {0}, other = {0};
+
+            if (left)
+                leave(&j[0], "x");
+            fault_arm(FAULT_ALLOC, left ? 1 : hit);
+            assert_int_equal(coll_meet_leave(j[1].m, NULL, 0, TAG, "y", 1, false, &err),
+                             NRT_RESOURCE);
+            fault_disarm();
+            if (!left) {
+                assert_int_equal(
+                    coll_meet_gather(j[0].m, NULL, 0, TAG, "z", 1, &terms, &parts, &other),
+                    NRT_FAILURE);
+                assert_string_equal(other.text, "rank 1 has no memory to meet the other ranks");
+            }
+            leave(&j[1], "next");
+            expect(&j[0], "n", "nnext");
+        }
+    two_leave(j, house);
 }
 
 /* At every allocation of an exchange: its part is empty, the other one does not wait, and both are
@@ -121,9 +167,7 @@ static void who_has_no_memory_is_excused(void **state)
             coll_parts_free(&parts);
         }
     }
-    for (uint32_t r = 0; r < 2; r++)
-        coll_meet_close(j[r].m);
-    coll_house_destroy(house);
+    two_leave(j, house);
 }
 
 /* Of three, one comes without a limit, and one has a short one, after which it comes again. */
@@ -160,6 +204,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_rank_left_counts_until_it_gives_again),
+        cmocka_unit_test(who_has_no_memory_fails_the_exchange_for_all),
         cmocka_unit_test(who_has_no_memory_is_excused),
         cmocka_unit_test(who_has_waited_long_enough_leaves_and_may_come_again),
     };
