@@ -55,12 +55,15 @@ void nrt_sys_trace_free_event_types(const char **event_types, size_t count); /* 
 NRT_STATUS nrt_sys_trace_config_get_enabled_event_types(nrt_sys_trace_config_t *options,
                                                         const char ***event_types, size_t *count);
 
-/* Begin to capture; NULL options: the defaults. options stay the caller's. NRT_FAILURE: a capture
- * runs already, of nrt_trace_start or nrt_inspect_begin, too; NRT_RESOURCE: no memory for the
- * rings. */
+/* Begin to capture; NULL options: the defaults. options stay the caller's. While a capture runs
+ * that was begun so, as another thread's may, it is shared: from now on it holds every core and
+ * type that one of its starts asked for, its rings as long as the first start wanted them, and it
+ * ends with as many stops. NRT_FAILURE: a capture of nrt_trace_start or nrt_inspect_begin runs;
+ * NRT_RESOURCE: no memory for the rings, what runs goes on. */
 NRT_STATUS nrt_sys_trace_start(nrt_sys_trace_config_t *options);
 
-/* End it; what was not fetched is lost. NRT_FAILURE: none runs. */
+/* The last of as many stops as there were starts ends it; what was not fetched is lost then.
+ * NRT_FAILURE: none runs. */
 NRT_STATUS nrt_sys_trace_stop(void);
 
 /* ---- fetching ---- */
