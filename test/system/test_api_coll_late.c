@@ -184,7 +184,33 @@ static void a_rank_that_cannot_load_may_try_again(void **state)
             unload_all(k, 3);
             coll_nothing_held(3);
         }
+    /* Nothing of the failures is left: who is missing has not failed. */
+    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
+    assert_ok(load_rank(&k[0], 0, 3, good));
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
+    assert_int_equal(coll_run(&k[0], 1), NRT_TIMEOUT);
+    assert_ok(nrt_unload(k[0].m));
     assert_int_equal(load_rank(&none, 1, 3, bad), NRT_INVALID); /* and that stays, to the end */
+    nrt_close();
+    neff_free(&good);
+}
+
+/* An execution that waits already, mostly: how far it has got decides only what is tried. */
+static void who_waits_hears_of_a_failure(void **state)
+{
+    struct bytes good = coll_neff(2, 16, 1, 0, 1), bad = {good.data, 2000};
+    struct coll_caller k, none;
+
+    coll_session(2);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_ok(load_rank(&k, 0, 2, good));
+        k.ranks = 1;
+        assert_int_equal(pthread_create(&k.thread, NULL, coll_run_thread, &k), 0);
+        assert_int_equal(load_rank(&none, 1, 2, bad), NRT_INVALID);
+        pthread_join(k.thread, NULL);
+        assert_int_equal(k.ran, NRT_FAILURE);
+        assert_ok(nrt_unload(k.m));
+    }
     nrt_close();
     neff_free(&good);
 }
@@ -307,6 +333,7 @@ int main(void)
         cmocka_unit_test(an_execution_waits_for_the_last_load),
         cmocka_unit_test(who_never_comes_is_named),
         cmocka_unit_test(a_rank_that_cannot_load_may_try_again),
+        cmocka_unit_test(who_waits_hears_of_a_failure),
         cmocka_unit_test(what_differs_fails_the_last_load_and_all_executions),
         cmocka_unit_test(a_model_goes_before_the_others_have_come),
         cmocka_unit_test(the_last_load_survives_every_fault),
