@@ -19,6 +19,7 @@ NRT_STATUS check_create(struct core_program *p, struct err *err)
     if (p->check == NULL)
         return err_set(err, NRT_RESOURCE, "out of memory for checks");
     p->check->what = p->opt.checks;
+    p->check->first_of_run = FIRST_ID;
     return NRT_SUCCESS;
 }
 
@@ -48,6 +49,7 @@ void check_destroy(struct core_check *k)
     mem_free(k->regions);
     mem_free(k->acc);
     mem_free(k->readers);
+    mem_free(k->sets);
     mem_free(k);
 }
 
@@ -99,9 +101,32 @@ static bool add_hbm(struct core_check *k, const struct core_exec *x)
     return true;
 }
 
+/* What the last execution left is old from now on. When numbers run out they begin again, with the
+ * cells saying of on-chip memory only what was written. */
+static void make_old(struct core_check *k)
+{
+    k->first_of_run += (uint32_t)k->nacc;
+    k->first_set += (uint32_t)k->nreaders;
+    k->nacc = k->nreaders = k->nsets = 0;
+    if (k->sets != NULL)
+        memset(k->sets, 0, k->cap_sets * sizeof(k->sets[0]));
+    if (k->first_of_run <= READERS / 2 && k->first_set <= READERS / 2)
+        return;
+    for (size_t i = 0; i < k->nregions; i++)
+        for (uint64_t b = 0; b < k->regions[i].size; b++) {
+            struct cell *c = &k->regions[i].cells[b];
+
+            *c = (struct cell){.write = c->write == 0 ? 0 : BEFORE};
+        }
+    memset(k->made, 0, sizeof(k->made));
+    k->first_of_run = FIRST_ID;
+    k->first_set = 0;
+}
+
 bool check_start(struct core_check *k, const struct core_exec *x)
 {
     regions_free(k, 1u << ISA_HBM); /* bindings change; on-chip memory keeps what it held */
+    make_old(k);
     if (k->nregions == 0) {
         for (unsigned c = 0; c < x->count; c++) {
             const struct kernel_core *kc = &x->core[c]->kc;
@@ -122,13 +147,6 @@ bool check_start(struct core_check *k, const struct core_exec *x)
     }
     if (!add_hbm(k, x))
         return false;
-    if (k->nacc > READERS / 2 || k->nreaders > READERS / 2) { /* ids run out: forget what is old */
-        regions_free(k, ~0u);
-        k->nacc = k->nreaders = 0;
-        memset(k->made, 0, sizeof(k->made));
-        return check_start(k, x);
-    }
-    k->first_of_run = (uint32_t)k->nacc + FIRST_ID;
     k->runs++;
     k->nstrands = ENGINE0;
     for (unsigned c = 0; c < x->count; c++) {

@@ -14,6 +14,7 @@
 #define BEFORE   1u /* access id: host or an earlier execution */
 #define FIRST_ID 2u
 
+#define MADE    1024
 #define HISTORY 64 /* updates of a semaphore or event that are remembered */
 
 struct clock {
@@ -30,8 +31,9 @@ struct history {
     } past[HISTORY]; /* of update i: past[i % HISTORY] */
 };
 
-/* Access ids, 0: none. read: READERS and a place in `readers`, where several have read the byte and
- * none of them was before another. */
+/* Access ids, 0: none. read: READERS and the number of a set, where several have read the byte and
+ * none of them was before another. Numbers of ids and sets go on from one execution to the next, so
+ * nobody has to look for what is old in the cells. */
 struct cell {
     uint32_t write, read;
 };
@@ -59,15 +61,18 @@ struct core_check {
     unsigned what; /* CORE_CHECK_* */
     struct region *regions;
     size_t nregions, cap_regions;
-    struct access *acc; /* id - FIRST_ID */
+    uint32_t first_of_run; /* ids below it are of earlier executions */
+    struct access *acc;    /* id - first_of_run */
     size_t nacc, cap_acc;
-    uint32_t *readers; /* sets: how many, then their ids, the latest first */
+    uint32_t first_set; /* numbers below it are of earlier executions */
+    uint32_t *readers;  /* of number - first_set on: how many, then their ids, the latest first */
     size_t nreaders, cap_readers;
+    uint32_t *sets; /* hash table of the places in readers, plus 1: no two sets are equal */
+    size_t nsets, cap_sets;
     struct {
         uint32_t id; /* that the set was made for, from what was there */
         uint32_t from, to;
-    } made[64];
-    uint32_t first_of_run; /* ids below it are of earlier executions */
+    } made[MADE];
     uint64_t runs;
     unsigned nstrands;
     unsigned queue0[CORE_MAX];  /* strand of queue set 0 */
@@ -85,6 +90,11 @@ struct core_check {
 };
 
 /* ---- check_shadow.c ---- */
+
+static inline struct access *check_access(const struct core_check *k, uint32_t id)
+{
+    return &k->acc[id - k->first_of_run];
+}
 
 /* A new access of the strand; 0: no memory. */
 uint32_t check_access_new(struct core_check *k, unsigned strand, unsigned core, unsigned engine,

@@ -3,6 +3,8 @@
  * text of what is found. */
 #include "core/check_int.h"
 
+#include <string.h>
+
 static struct region *region_of(struct core_check *k, const uint8_t *p)
 {
     for (size_t i = 0; i < k->nregions; i++) {
@@ -108,52 +110,110 @@ static bool ordered(const struct core_check *k, uint32_t id, unsigned strand)
 
     if (id < k->first_of_run)
         return true; /* none, the host, or an earlier execution */
-    a = &k->acc[id - FIRST_ID];
+    a = check_access(k, id);
     return a->clock <= k->strand[strand].at[a->strand];
+}
+
+/* What a cell says of reads, without those of earlier executions, which were before any of now. */
+static uint32_t read_now(const struct core_check *k, uint32_t read)
+{
+    bool set = (read & READERS) != 0;
+
+    return (read & ~READERS) < (set ? k->first_set : k->first_of_run) ? 0 : read;
 }
 
 static const uint32_t *readers_of(const struct core_check *k, const uint32_t *read, uint32_t *ret_n)
 {
-    const uint32_t *set = &k->readers[*read & ~READERS];
+    const uint32_t *set;
 
     if ((*read & READERS) == 0) {
         *ret_n = *read != 0;
         return read;
     }
+    set = &k->readers[(*read & ~READERS) - k->first_set];
     *ret_n = set[0];
     return set + 1;
 }
 
-/* Access id and those of `read` that are not before it. */
-static uint32_t readers_make(struct core_check *k, uint32_t read, uint32_t id, unsigned strand)
+/* Where the table has a set like this one, or the free place for it. */
+static uint32_t *set_find(const struct core_check *k, const uint32_t *set)
+{
+    size_t h = 0;
+
+    for (uint32_t i = 0; i <= set[0]; i++)
+        h = (h ^ set[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    for (h ^= h >> 32;; h++) {
+        uint32_t *s = &k->sets[h & (k->cap_sets - 1)];
+
+        if (*s == 0 || memcmp(&k->readers[*s - 1], set, (set[0] + 1) * sizeof(set[0])) == 0)
+            return s;
+    }
+}
+
+static bool sets_grow(struct core_check *k)
+{
+    size_t cap = k->cap_sets == 0 ? 256 : 2 * k->cap_sets;
+    uint32_t *sets = mem_calloc(cap, sizeof(sets[0]));
+
+    if (sets == NULL)
+        return false;
+    mem_free(k->sets);
+    k->sets = sets;
+    k->cap_sets = cap;
+    for (uint32_t at = 0; at < k->nreaders; at += 1 + k->readers[at])
+        *set_find(k, &k->readers[at]) = at + 1;
+    return true;
+}
+
+/* Access id and those of `read` that are not before it, at the end of the pool. False: no memory.
+ */
+static bool set_make(struct core_check *k, uint32_t read, uint32_t id, unsigned strand)
 {
     size_t at = k->nreaders;
     const uint32_t *old;
     uint32_t n, *set;
 
     (void)readers_of(k, &read, &n);
-    if (at + 2 + n > READERS ||
-        !mem_grow((void **)&k->readers, &k->cap_readers, at + 2 + n, sizeof(k->readers[0]))) {
+    if (at + 2 + n > READERS - k->first_set ||
+        !mem_grow((void **)&k->readers, &k->cap_readers, at + 2 + n, sizeof(k->readers[0])))
+        return false;
+    old = readers_of(k, &read, &n);
+    set = &k->readers[at];
+    set[0] = 0;
+    for (uint32_t i = 0; i < n && old[i] > id; i++)
+        if (!ordered(k, old[i], strand))
+            set[++set[0]] = old[i];
+    set[++set[0]] = id;
+    for (uint32_t i = 0; i < n; i++)
+        if (old[i] < id && !ordered(k, old[i], strand))
+            set[++set[0]] = old[i];
+    return true;
+}
+
+/* The number of that set, or its only access. */
+static uint32_t readers_make(struct core_check *k, uint32_t read, uint32_t id, unsigned strand)
+{
+    uint32_t at = (uint32_t)k->nreaders, *place;
+
+    if (!set_make(k, read, id, strand) || (2 * (k->nsets + 1) > k->cap_sets && !sets_grow(k))) {
         k->no_memory = true;
         return id;
     }
-    old = readers_of(k, &read, &n);
-    set = &k->readers[at];
-    set[0] = 1;
-    set[1] = id;
-    for (uint32_t i = 0; i < n; i++)
-        if (!ordered(k, old[i], strand))
-            set[++set[0]] = old[i];
-    if (set[0] == 1)
+    if (k->readers[at] == 1)
         return id;
-    k->nreaders += 1 + set[0];
-    return (uint32_t)at | READERS;
+    place = set_find(k, &k->readers[at]);
+    if (*place == 0) {
+        *place = at + 1;
+        k->nsets++;
+        k->nreaders += 1 + k->readers[at];
+    }
+    return (k->first_set + *place - 1) | READERS;
 }
 
 /* The same for neighbours, which were mostly read by the same. */
 static uint32_t readers_with(struct core_check *k, uint32_t read, uint32_t id, unsigned strand)
 {
-    size_t m = read % (sizeof(k->made) / sizeof(k->made[0]));
+    uint32_t m = (read * UINT32_C(0x9e3779b1) ^ id * UINT32_C(0x85ebca6b)) >> 16 & (MADE - 1);
 
     if (read == 0)
         return id;
@@ -169,21 +229,21 @@ void check_touch(const struct core_exec *x, struct core_check *k, uint32_t id, c
                  uint64_t n, bool write)
 {
     struct region *r = region_of(k, p);
-    const struct access *me = &k->acc[id - FIRST_ID];
     bool race = (k->what & CORE_CHECK_RACE) != 0;
+    const struct access *me;
 
-    if (r == NULL)
+    if (r == NULL || id == 0) /* 0: there was no memory for it */
         return;
+    me = check_access(k, id);
     for (uint64_t i = 0; i < n; i++) {
         struct cell *c = &r->cells[p - r->base + (int64_t)i];
-        const uint32_t *reader;
-        uint32_t readers;
+        uint32_t read = race ? read_now(k, c->read) : 0, readers;
+        const uint32_t *reader = readers_of(k, &read, &readers);
 
         if (race && c->write != id && !ordered(k, c->write, me->strand)) {
             k->races++;
-            report(x, k, r, p + i, &k->acc[c->write - FIRST_ID], true, me, write);
+            report(x, k, r, p + i, check_access(k, c->write), true, me, write);
         }
-        reader = readers_of(k, &c->read, &readers);
         if (!write) {
             if (c->write == 0 && (k->what & CORE_CHECK_UNINIT) != 0) {
                 if (!host_wrote(x, k, r, p + i)) {
@@ -192,14 +252,14 @@ void check_touch(const struct core_exec *x, struct core_check *k, uint32_t id, c
                 }
                 c->write = BEFORE; /* once per byte */
             }
-            if (readers == 0 || reader[0] != id)
-                c->read = readers_with(k, c->read, id, me->strand);
+            if (race && (readers == 0 || reader[0] != id))
+                c->read = readers_with(k, read, id, me->strand);
             continue;
         }
-        for (uint32_t s = 0; race && s < readers; s++)
+        for (uint32_t s = 0; s < readers; s++)
             if (reader[s] != id && !ordered(k, reader[s], me->strand)) {
                 k->races++;
-                report(x, k, r, p + i, &k->acc[reader[s] - FIRST_ID], false, me, true);
+                report(x, k, r, p + i, check_access(k, reader[s]), false, me, true);
             }
         c->write = id;
         c->read = 0;
@@ -209,7 +269,7 @@ void check_touch(const struct core_exec *x, struct core_check *k, uint32_t id, c
 uint32_t check_access_new(struct core_check *k, unsigned strand, unsigned core, unsigned engine,
                           uint32_t record, bool dma)
 {
-    if (k->nacc >= READERS - FIRST_ID ||
+    if (k->nacc >= READERS - k->first_of_run ||
         !mem_grow((void **)&k->acc, &k->cap_acc, k->nacc + 1, sizeof(k->acc[0]))) {
         k->no_memory = true;
         return 0;
@@ -220,5 +280,5 @@ uint32_t check_access_new(struct core_check *k, unsigned strand, unsigned core, 
                                       .core = (uint8_t)core,
                                       .engine = (uint8_t)engine,
                                       .dma = dma};
-    return (uint32_t)k->nacc++ + FIRST_ID;
+    return k->first_of_run + (uint32_t)k->nacc++;
 }
