@@ -24,20 +24,25 @@
 #define TRIES      12 /* timed copies of a class, the ways in turns */
 #define LINE       64u
 #define AHEAD      4096u /* how far ahead of the copy its source is asked for */
+#define NEAR       512u  /* the same for pieces */
 
 enum way { THROUGH, AROUND, AROUND_ONCE, WAYS };
+enum ask { ASK_KEEP, ASK_ONCE, ASK_NEAR };
 
 /* The source is asked for a page ahead: where its pages are small, the walk of the next page's
- * table is over when the copy gets there. */
-#define ASK_AHEAD(s, once)                                         \
+ * table is over when the copy gets there. Behind a piece of a source lies what is not copied, and
+ * another rank may be writing it, so for these it is asked for nearby. */
+#define ASK_AHEAD(s, ask)                                          \
     do {                                                           \
-        if (once)                                                  \
+        if ((ask) == ASK_KEEP)                                     \
+            _mm_prefetch((const char *)(s) + AHEAD, _MM_HINT_T0);  \
+        else if ((ask) == ASK_ONCE)                                \
             _mm_prefetch((const char *)(s) + AHEAD, _MM_HINT_NTA); \
         else                                                       \
-            _mm_prefetch((const char *)(s) + AHEAD, _MM_HINT_T0);  \
+            _mm_prefetch((const char *)(s) + NEAR, _MM_HINT_NTA);  \
     } while (0)
 
-static void stream_copy(uint8_t *d, const uint8_t *s, size_t n, bool once)
+static void stream_copy(uint8_t *d, const uint8_t *s, size_t n, enum ask ask)
 {
     for (; n >= LINE; n -= LINE, d += LINE, s += LINE) {
         const __m128i *from = (const __m128i *)(const void *)s;
@@ -45,7 +50,7 @@ static void stream_copy(uint8_t *d, const uint8_t *s, size_t n, bool once)
         __m128i c = _mm_loadu_si128(from + 2), e = _mm_loadu_si128(from + 3);
         __m128i *to = (__m128i *)(void *)d;
 
-        ASK_AHEAD(s, once);
+        ASK_AHEAD(s, ask);
         _mm_stream_si128(to, a);
         _mm_stream_si128(to + 1, b);
         _mm_stream_si128(to + 2, c);
@@ -56,17 +61,17 @@ static void stream_copy(uint8_t *d, const uint8_t *s, size_t n, bool once)
 
 /* A whole line per store. */
 __attribute__((target("avx512f"))) static void stream_copy512(uint8_t *d, const uint8_t *s,
-                                                              size_t n, bool once)
+                                                              size_t n, enum ask ask)
 {
     for (; n >= 4 * LINE; n -= 4 * LINE, d += 4 * LINE, s += 4 * LINE)
         for (unsigned i = 0; i < 4 * LINE; i += LINE) {
-            ASK_AHEAD(s + i, once);
+            ASK_AHEAD(s + i, ask);
             _mm512_stream_si512((__m512i *)(void *)(d + i), _mm512_loadu_si512(s + i));
         }
     memcpy(d, s, n);
 }
 
-static void copy_around(void *dst, const void *src, size_t n, bool avx512, bool once)
+static void copy_around(void *dst, const void *src, size_t n, bool avx512, enum ask ask)
 {
     uint8_t *d = dst;
     const uint8_t *s = src;
@@ -74,7 +79,7 @@ static void copy_around(void *dst, const void *src, size_t n, bool avx512, bool 
 
     head = head < n ? head : n;
     memcpy(d, s, head);
-    (avx512 ? stream_copy512 : stream_copy)(d + head, s + head, n - head, once);
+    (avx512 ? stream_copy512 : stream_copy)(d + head, s + head, n - head, ask);
 }
 
 static void copy_through(void *dst, const void *src, size_t n, bool avx512)
@@ -127,7 +132,7 @@ static void class_copy(struct copy_class *c, void *dst, const void *src, size_t 
     if (way == THROUGH)
         copy_through(dst, src, n, avx512);
     else
-        copy_around(dst, src, n, avx512, way == AROUND_ONCE);
+        copy_around(dst, src, n, avx512, way == AROUND_ONCE ? ASK_ONCE : ASK_KEEP);
     k_around_end();
     if (!timed)
         return;
@@ -166,7 +171,7 @@ void k_around_copy(void *const *dst, unsigned ndst, size_t at, const void *src, 
         return;
     }
     for (unsigned d = 0; d < ndst; d++)
-        copy_around((uint8_t *)dst[d] + at, src, n, avx512, false);
+        copy_around((uint8_t *)dst[d] + at, src, n, avx512, ASK_NEAR);
 #else
     for (unsigned d = 0; d < ndst; d++)
         memcpy((uint8_t *)dst[d] + at, src, n);
