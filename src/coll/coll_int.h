@@ -168,6 +168,7 @@ struct coll_comm {
     /* The members do not know yet that this one has failed: its next plan tells them. */
     bool unfit;
     struct coll_offer *offers; /* [n]: what members say of the plan that is made */
+    uint32_t refuser;          /* of the last that all were asked for; n: nobody */
     struct sched_tuning tuning;
     unsigned cpus; /* that the members of my node may run on, together */
     bool crowded;  /* these members are more */

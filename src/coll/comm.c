@@ -362,6 +362,7 @@ NRT_STATUS coll_comm_open(const struct coll_config *cfg, struct coll_comm **ret,
     c->cfg = *cfg;
     c->faults = device_faults_armed(cfg->in);
     c->n = cfg->group->n;
+    c->refuser = c->n;
     c->me = cfg->rank;
     c->near = &cfg->group->at[cfg->group->node[c->me] * cfg->group->per_node];
     c->near_count = cfg->group->per_node;

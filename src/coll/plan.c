@@ -125,11 +125,7 @@ static bool refuses(const struct coll_offer *o)
 
 uint32_t coll_plan_refuser(const struct coll_comm *c)
 {
-    uint32_t r = 0;
-
-    while (r < c->n && !refuses(&c->offers[r]))
-        r++;
-    return r < c->n ? r : c->me;
+    return c->refuser < c->n ? c->refuser : coll_net_culprit(c, c->me);
 }
 
 bool coll_comm_unfit(const struct coll_comm *c)
@@ -167,15 +163,18 @@ static NRT_STATUS offers_take(struct coll_plan *p, NRT_STATUS made, struct err *
                               made ? COLL_CHANNELS_NONE : sched_channels(p->s), p->said};
     NRT_STATUS st = offers_exchange(c, &mine, &of_others);
 
+    c->refuser = c->n;
     for (uint32_t r = 0; r < c->n && !st && !made; r++) {
         const struct coll_offer *o = &c->offers[r];
 
         p->buffer_addr[r] = o->buffers;
-        if (refuses(o))
+        if (refuses(o)) {
+            c->refuser = r;
             st = err_set(&of_others, NRT_FAILURE, "rank %u has no memory for %s",
                          coll_job_rank(c, r), sched_op_name(sched_request_of(p->s)->op));
-        else if (o->signature != p->signature || o->channels != mine.channels)
+        } else if (o->signature != p->signature || o->channels != mine.channels) {
             st = offers_differ(c, r, &mine, o, &of_others);
+        }
     }
     if (made)
         return made;

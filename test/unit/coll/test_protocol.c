@@ -606,6 +606,45 @@ static void who_is_ahead_or_behind_does_not_differ(void **state)
     (void)state;
 }
 
+/* ---- who refuses a plan ---- */
+
+#define REFUSES 1u /* the rank */
+
+/* Nobody is taken for one that refuses, the first rank neither, before anybody has been asked, nor
+ * when a plan has been made since. */
+static const char *refuser_body(struct rank *r)
+{
+    struct coll_comm *c = r->comm;
+    struct case_kit k = {0};
+    struct err err = {0};
+    NRT_STATUS st = NRT_FAILURE;
+    const char *bad = NULL; /* all go on to the end: the others wait for them */
+
+    if (coll_plan_refuser(c) != r->me)
+        bad = "somebody has refused before anybody was asked";
+    if (r->me == REFUSES)
+        coll_plan_refuse(c);
+    else
+        st = case_open(r, &k, &ring, &err);
+    case_close(&k);
+    if (st != NRT_FAILURE)
+        bad = "a plan was made that a rank has refused";
+    if (coll_plan_refuser(c) != REFUSES)
+        bad = "another one is named than has refused";
+    if (case_open(r, &k, &ring, &err))
+        bad = "the plan was not made";
+    if (coll_plan_refuser(c) != r->me)
+        bad = "somebody has refused a plan that was made";
+    case_close(&k);
+    return bad;
+}
+
+static void who_refuses_a_plan_is_known_by_what_it_says(void **state)
+{
+    must(RANKS_THREADS, 3, NO_TIMEOUT_MS, refuser_body, NULL);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -617,6 +656,7 @@ int main(void)
         cmocka_unit_test(a_failure_between_operations_names_the_one_before),
         cmocka_unit_test(different_operations_are_found_when_ranks_meet),
         cmocka_unit_test(who_is_ahead_or_behind_does_not_differ),
+        cmocka_unit_test(who_refuses_a_plan_is_known_by_what_it_says),
         cmocka_unit_test(tensors_are_exposed_during_operations_only),
         cmocka_unit_test(tensors_that_lie_where_others_were_are_leased_too),
         cmocka_unit_test(only_tensors_of_the_caller_are_accepted),
