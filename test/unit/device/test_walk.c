@@ -208,6 +208,9 @@ static void the_account_is_what_is_held_at_every_step(void **state)
         for (unsigned i = rnd(&seed, 4); i > 0; i--)
             audit(in); /* while they run */
         if (victim < WORKERS) {
+            /* An emulator has no robust mutexes: there it dies only where it holds no lock. */
+            if (runner_emulated())
+                hear_book(&p[victim], &(struct sums){0});
             runner_kill(&p[victim], SIGKILL);
             runner_wait(&p[victim], RUNNER_WAIT_MS);
             kills++;
