@@ -222,12 +222,12 @@ void link_early_turn(struct net_link *l)
     }
 }
 
-void link_early_end(struct net_link *l)
+void link_early_end(struct net_link *l, uint32_t peer)
 {
     struct link_early *e = &l->early;
     struct link_take *t = e->takes;
 
-    if (!e->trying)
+    if (!e->trying || (peer != NET_NO_RANK && t->peer != peer))
         return;
     fabric_cancel(l->f, t->r);
     t->cancelled = true;

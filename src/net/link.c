@@ -198,7 +198,7 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     int error = 0;
 
     if (!send)
-        link_early_end(l);
+        link_early_end(l, e->peer);
     why = refusal(l, send, channel, e->peer);
     if (why != NULL) {
         err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer, why);

@@ -169,8 +169,9 @@ void link_endpoint_close(struct net_link *l);
 /* A turn in which nothing has come: takes the message at the head of a connection, if something is
  * under way and nothing has come for long. */
 void link_early_turn(struct net_link *l);
-/* Before a receive is posted: ends the try, unless it is in the middle of a message. */
-void link_early_end(struct net_link *l);
+/* Before a receive from the peer, or from anybody (NET_NO_RANK), is posted: ends a try that would
+ * get its message, unless it is in the middle of one. */
+void link_early_end(struct net_link *l, uint32_t peer);
 /* Whether a message of this peer is half taken. */
 bool link_early_half(const struct net_link *l, uint32_t peer);
 /* A receive that takes is over; whether it took a message. */

@@ -121,7 +121,7 @@ static void empty_messages_count_towards_the_bound(void **state)
     while (!tries(l)) /* there is room for one */
         continue;
     pthread_mutex_lock(&l->lock);
-    link_early_end(l);
+    link_early_end(l, NET_NO_RANK);
     link_early_keep(l, NULL, &(struct fabric_completion){.tag = link_tag(1, 0, 0)});
     pthread_mutex_unlock(&l->lock);
     assert_false(tries(l));

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages that come before their receive (src/net/early.c), over a network that does only what the
+ * test says (fabric_fake.h): the same happens each time. docs/modules/net.md. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "fabric_fake.h"
+#include "net/link.h"
+#include "net/link_int.h"
+#include "runner.h"
+
+#define WORLD   4u
+#define CHANNEL 3u
+
+static struct net_link *l;
+
+static void peer_at(uint32_t rank, uint8_t endpoint)
+{
+    uint8_t address[NET_ADDRESS_MAX] = {0};
+    struct err err = {0};
+
+    address[0] = endpoint;
+    assert_int_equal(net_link_peer(l, rank, address, 20, &err), NRT_SUCCESS);
+}
+
+static int setup(void **state)
+{
+    struct net_link_config cfg = {.rank = 0, .world = WORLD, .by_hand = true};
+    struct err err = {0};
+
+    fake_reset();
+    assert_int_equal(net_link_open(&cfg, &l, &err), NRT_SUCCESS);
+    for (uint32_t i = 1; i < WORLD; i++)
+        peer_at(i, 1);
+    net_link_expect(l, true); /* somebody waits: messages are taken */
+    (void)state;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    net_link_close(l);
+    (void)state;
+    return 0;
+}
+
+/* In which no try begins, however long ago the last one was. */
+static void turn(void)
+{
+    l->early.quiet_ns = 0;
+    (void)net_link_progress(l, 16);
+}
+
+/* The next try, after a silence that was long enough. */
+static struct fake_recv *try_post(uint32_t peer)
+{
+    unsigned before = fake.posted_count;
+
+    l->early.quiet_ns = 1;
+    l->early.peer = peer - 1;
+    l->early.empty = 0;
+    (void)net_link_progress(l, 16);
+    assert_true(l->early.trying);
+    assert_int_equal(l->early.takes->peer, peer);
+    assert_int_equal(fake.posted_count, before + 1);
+    return &fake.posted[before];
+}
+
+/* A message of the peer is half here, and the link has noticed. */
+static void half_take(uint32_t peer)
+{
+    try_post(peer)->half = true;
+    turn();
+    turn();
+    assert_false(l->early.trying);
+    assert_true(link_early_half(l, peer));
+}
+
+static enum net_posted receive_from(uint32_t peer, uint32_t *into, struct net_request **ret,
+                                    struct err *err)
+{
+    struct net_wire w = net_link_wire(l);
+    struct net_entry e = {.data = into, .size = sizeof(*into), .peer = peer};
+
+    return w.post(w.arg, false, CHANNEL, &e, e.size, ret, err);
+}
+
+static struct net_request *received_from(uint32_t peer, uint32_t *into)
+{
+    struct net_request *r = NULL;
+    struct err err = {0};
+
+    assert_int_equal(receive_from(peer, into, &r, &err), NET_POSTED);
+    return r;
+}
+
+static NRT_STATUS over(struct net_request *r, bool *ret_done, struct err *err)
+{
+    struct net_wire w = net_link_wire(l);
+    uint32_t size;
+
+    return w.test(w.arg, r, ret_done, &size, err);
+}
+
+static bool done(struct net_request *r)
+{
+    struct err err = {0};
+    bool ret = false;
+
+    if (over(r, &ret, &err) != NRT_SUCCESS)
+        fail_msg("a receive has failed: %s", err.text);
+    return ret;
+}
+
+static bool comes(uint32_t from, uint32_t number)
+{
+    return fake_deliver(link_tag(from, CHANNEL, 0), &number, sizeof(number));
+}
+
+/* ---- tries and receives ---- */
+
+static void who_waits_for_a_half_taken_peer_leaves_the_tries_of_others_alone(void **state)
+{
+    uint32_t got = 0;
+    struct net_request *r = NULL;
+    struct err err = {0};
+    unsigned cancels;
+
+    half_take(1);
+    (void)try_post(2);
+    cancels = fake.cancels;
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(receive_from(1, &got, &r, &err), NET_AGAIN);
+    assert_int_equal(fake.cancels, cancels);
+    assert_true(l->early.trying);
+    assert_true(comes(2, 22)); /* the try takes it */
+    turn();
+    r = received_from(2, &got);
+    assert_true(done(r));
+    assert_int_equal(got, 22);
+    assert_true(comes(1, 11)); /* and the first one is whole */
+    turn();
+    r = received_from(1, &got);
+    assert_true(done(r));
+    assert_int_equal(got, 11);
+    (void)state;
+}
+
+static void a_receive_ends_the_try_that_would_get_its_message(void **state)
+{
+    const uint32_t from[] = {2, NET_NO_RANK};
+    uint32_t got = 0;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct net_request *r, *other;
+
+        (void)try_post(2);
+        other = received_from(3, &got); /* another peer's is no reason */
+        assert_true(l->early.trying);
+        r = received_from(from[i], &got);
+        assert_false(l->early.trying);
+        assert_null(l->early.takes);
+        assert_true(comes(2, 5 + i));
+        turn();
+        assert_true(done(r));
+        assert_int_equal(got, 5 + i);
+        assert_true(comes(3, 0));
+        turn();
+        assert_true(done(other));
+    }
+    (void)state;
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        TEST(who_waits_for_a_half_taken_peer_leaves_the_tries_of_others_alone),
+        TEST(a_receive_ends_the_try_that_would_get_its_message),
+    };
+
+    return cmocka_run_group_tests_name("net-early", tests, NULL, NULL);
+}
