@@ -274,8 +274,7 @@ void link_early_keep(struct net_link *l, const uint8_t *data, const struct fabri
     struct early_message *m = mem_alloc(sizeof(*m) + size);
 
     if (m == NULL) {
-        link_lose_locked(l, (uint32_t)(c->tag >> 48),
-                         "out of memory for a message that came before its receive");
+        link_message_lose(l, c->tag);
         return;
     }
     *m = (struct early_message){.tag = c->tag, .size = size, .truncated = c->truncated};

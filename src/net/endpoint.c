@@ -148,6 +148,7 @@ static void endpoint_stop(struct net_link *l)
 {
     struct net_request *next;
 
+    l->why_status = NRT_NETWORK_PROXY_FAILURE;
     snprintf(l->why, sizeof(l->why), "%s", LINK_STOP_TEXT);
     fabric_stop(l->f);
     l->stopped = true;

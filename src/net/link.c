@@ -53,17 +53,32 @@ void link_request_free_if_over(struct net_link *l, struct net_request *r)
     l->free = r;
 }
 
-void link_request_fail(struct net_link *l, struct net_request *r, const char *why)
+static void request_fail(struct net_link *l, struct net_request *r, NRT_STATUS st, const char *why)
 {
     if (r->done)
         return;
     l->counters.errors++;
     if (r->peer == NET_NO_RANK)
-        err_set(&r->failure, NRT_NETWORK_PROXY_FAILURE, "%s", why);
+        err_set(&r->failure, st, "%s", why);
     else
-        err_set(&r->failure, NRT_NETWORK_PROXY_FAILURE, "%s rank %u: %s",
-                r->send ? "sending to" : "receiving from", r->peer, why);
+        err_set(&r->failure, st, "%s rank %u: %s", r->send ? "sending to" : "receiving from",
+                r->peer, why);
     r->done = true;
+}
+
+void link_request_fail(struct net_link *l, struct net_request *r, const char *why)
+{
+    request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, why);
+}
+
+/* It fails because of the last loss. */
+static void lost_fail(struct net_link *l, struct net_request *r)
+{
+    bool cancels = !r->done && r->in_provider;
+
+    request_fail(l, r, l->why_status, l->why);
+    if (cancels)
+        fabric_cancel(l->f, r);
 }
 
 void link_lose_locked(struct net_link *l, uint32_t rank, const char *why)
@@ -72,13 +87,29 @@ void link_lose_locked(struct net_link *l, uint32_t rank, const char *why)
         if (rank == NET_NO_RANK || i == rank)
             l->peers[i].lost = true;
     }
+    l->why_status = NRT_NETWORK_PROXY_FAILURE;
     snprintf(l->why, sizeof(l->why), "%s", why);
     for (struct net_request *r = l->busy; r != NULL; r = r->next) {
-        if (r->done || (r->peer == NET_NO_RANK ? rank != NET_NO_RANK : !l->peers[r->peer].lost))
-            continue;
-        link_request_fail(l, r, l->why);
-        if (r->in_provider)
-            fabric_cancel(l->f, r);
+        if (r->peer == NET_NO_RANK ? rank == NET_NO_RANK : l->peers[r->peer].lost)
+            lost_fail(l, r);
+    }
+}
+
+void link_message_lose(struct net_link *l, uint64_t tag)
+{
+    uint32_t from = (uint32_t)(tag >> 48), channel = (uint32_t)(tag >> 16);
+
+    if (from >= l->world)
+        return;
+    l->peers[from].lost = true;
+    l->spoilt = channel;
+    l->why_status = NRT_RESOURCE;
+    snprintf(l->why, sizeof(l->why),
+             "rank %u has no memory for a message of rank %u that came before its receive", l->rank,
+             from);
+    for (struct net_request *r = l->busy; r != NULL; r = r->next) {
+        if (r->peer == from || (r->owned && r->peer == NET_NO_RANK && r->channel == channel))
+            lost_fail(l, r);
     }
 }
 
@@ -167,22 +198,35 @@ static void receive_again(struct net_link *l, struct net_request *r,
         owned_over(l, r, c);
 }
 
-/* Why no message can be posted; NULL: it can. */
-static const char *refusal(const struct net_link *l, bool send, uint32_t channel, uint32_t rank)
+/* Whether the last loss is in the way of such a message. */
+static bool lost_to(const struct net_link *l, bool anybody, uint32_t channel, uint32_t rank)
+{
+    if (l->stopped || (anybody && l->job_lost))
+        return true;
+    return anybody ? l->spoilt == channel : rank < l->world && l->peers[rank].lost;
+}
+
+/* Why no message can be posted. */
+static NRT_STATUS refusal(const struct net_link *l, bool send, uint32_t channel, uint32_t rank,
+                          struct err *err)
 {
     const struct link_peer *p = rank < l->world ? &l->peers[rank] : NULL;
     uint32_t group = channel / NET_LINK_GROUP_CHANNELS;
     bool anybody = rank == NET_NO_RANK && !send;
+    NRT_STATUS st = NRT_NETWORK_PROXY_FAILURE;
+    const char *why = NULL;
 
-    if (l->stopped || (anybody && l->job_lost) || (p != NULL && p->lost))
-        return l->why;
-    if (group < l->oldest)
-        return LINK_STOP_TEXT;
-    if (anybody)
-        return NULL;
-    if (p == NULL || !p->known)
-        return "its address is not known";
-    return group < p->oldest ? LINK_MOVED_TEXT : NULL;
+    if (lost_to(l, anybody, channel, rank)) {
+        st = l->why_status;
+        why = l->why;
+    } else if (group < l->oldest) {
+        why = LINK_STOP_TEXT;
+    } else if (!anybody && (p == NULL || !p->known)) {
+        why = "its address is not known";
+    } else if (!anybody && group < p->oldest) {
+        why = LINK_MOVED_TEXT;
+    }
+    return why != NULL ? err_set(err, st, "rank %u: %s", rank, why) : NRT_SUCCESS;
 }
 
 static enum net_posted post_locked(struct net_link *l, bool send, uint32_t channel,
@@ -194,16 +238,12 @@ static enum net_posted post_locked(struct net_link *l, bool send, uint32_t chann
     bool anybody = e->peer == NET_NO_RANK;
     struct net_request *r;
     enum fabric_result how;
-    const char *why;
     int error = 0;
 
     if (!send)
         link_early_end(l, e->peer);
-    why = refusal(l, send, channel, e->peer);
-    if (why != NULL) {
-        err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", e->peer, why);
+    if (refusal(l, send, channel, e->peer, err) != NRT_SUCCESS)
         return NET_FAILED;
-    }
     r = link_request_new(l);
     if (r == NULL) {
         err_set(err, NRT_RESOURCE, "out of memory for a message with rank %u", e->peer);
@@ -520,6 +560,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
     l->rank = cfg->rank;
     l->world = cfg->world;
     l->farewell_ns = cfg->farewell_ns != 0 ? cfg->farewell_ns : FAREWELL_NS;
+    l->spoilt = OWN_CHANNEL;
     l->peers = mem_calloc(cfg->world, sizeof(*l->peers));
     if (cfg->world > NET_WORLD_MAX)
         st = err_set(&why, NRT_INVALID, "a world of %u ranks", cfg->world);

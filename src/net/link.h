@@ -105,7 +105,7 @@ void net_link_group_drop(struct net_link *l, uint32_t number);
 
 /* The wire of proxies. A receive from NET_NO_RANK takes a message from anybody. Test gives
  * NRT_NETWORK_PROXY_FAILURE for a lost peer, a message longer than what was posted for it, or an
- * error of the provider. */
+ * error of the provider; NRT_RESOURCE where this rank has lost a message for want of memory. */
 struct net_wire net_link_wire(struct net_link *l);
 
 /* After requests were dropped: until the provider has let go of their memory. One that it still

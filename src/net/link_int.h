@@ -121,7 +121,9 @@ struct net_link {
     bool leaves;                 /* says farewell itself: it receives nothing more */
     bool owes;                   /* some peer is owed an answer */
     uint32_t group_free;         /* lowest number of a communicator that was never held */
-    char why[ERR_TEXT_MAX - 64]; /* of the last loss */
+    NRT_STATUS why_status;       /* of the last loss */
+    char why[ERR_TEXT_MAX - 64];
+    uint32_t spoilt;             /* channel of which this rank has lost a message; OWN_CHANNEL: none */
     unsigned since_look;         /* progress calls since the job was looked at */
     struct net_link_counters counters;
 
@@ -155,6 +157,9 @@ void link_request_fail(struct net_link *l, struct net_request *r, const char *wh
 /* Everything under way with the rank, or with every rank (NET_NO_RANK), fails; the provider is
  * asked to let go. */
 void link_lose_locked(struct net_link *l, uint32_t rank, const char *why);
+/* This rank has had no memory for the message: what is under way with its sender fails with
+ * NRT_RESOURCE, which blames nobody else, as do receives of the channel. */
+void link_message_lose(struct net_link *l, uint64_t tag);
 unsigned link_progress_locked(struct net_link *l, unsigned budget);
 /* A request of the link's own, which nobody owns; NULL: out of memory. */
 struct net_request *link_own_new(struct net_link *l, uint32_t peer);

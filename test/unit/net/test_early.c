@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "base/fault.h"
 #include "fabric_fake.h"
 #include "net/link.h"
 #include "net/link_int.h"
@@ -175,12 +176,55 @@ static void a_receive_ends_the_try_that_would_get_its_message(void **state)
     (void)state;
 }
 
+/* ---- memory ---- */
+
+/* What this rank has no memory for is nobody else's fault, and who waits for it is told. */
+static void no_memory_for_an_early_message_is_said_to_be_this_ranks(void **state)
+{
+    struct net_wire w = net_link_wire(l);
+    struct net_entry e = {.peer = 2};
+    struct net_request *waits[2], *other, *r;
+    uint32_t got = 0, number = 9;
+    struct err why[4] = {0}, err = {0};
+    bool is = false;
+
+    other = received_from(3, &got);
+    waits[0] = received_from(2, &got);
+    assert_int_equal(w.post(w.arg, false, CHANNEL + 1, &(struct net_entry){.peer = NET_NO_RANK}, 0,
+                            &waits[1], &err),
+                     NET_POSTED);
+    (void)try_post(2);
+    assert_true(fake_deliver(link_tag(2, CHANNEL + 2, 0), &number, sizeof(number)));
+    fault_arm(FAULT_ALLOC, 1);
+    turn();
+    fault_disarm();
+    assert_int_equal(over(waits[0], &is, &why[0]), NRT_RESOURCE);
+    assert_true(is);
+    assert_int_equal(over(waits[1], &is, &err), NRT_SUCCESS); /* of another channel */
+    assert_false(is);
+    assert_false(done(other));
+    assert_int_equal(w.post(w.arg, true, CHANNEL, &e, 0, &r, &why[1]), NET_FAILED);
+    e.peer = NET_NO_RANK; /* it would wait for the message that is gone */
+    assert_int_equal(w.post(w.arg, false, CHANNEL + 2, &e, 0, &r, &why[2]), NET_FAILED);
+    for (unsigned i = 1; i < 3; i++)
+        assert_int_equal(why[i].status, NRT_RESOURCE);
+    for (unsigned i = 0; i < 3; i++)
+        assert_non_null(strstr(why[i].text, "rank 0 has no memory for a message of rank 2"));
+    w.drop(w.arg, waits[1]);
+    w.drop(w.arg, other);
+    net_link_lose(l, 3, "it has left"); /* a loss that is the peer's still is */
+    assert_int_equal(receive_from(3, &got, &r, &why[3]), NET_FAILED);
+    assert_int_equal(why[3].status, NRT_NETWORK_PROXY_FAILURE);
+    (void)state;
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     static const struct CMUnitTest tests[] = {
         TEST(who_waits_for_a_half_taken_peer_leaves_the_tries_of_others_alone),
         TEST(a_receive_ends_the_try_that_would_get_its_message),
+        TEST(no_memory_for_an_early_message_is_said_to_be_this_ranks),
     };
 
     return cmocka_run_group_tests_name("net-early", tests, NULL, NULL);
