@@ -104,7 +104,7 @@ static void take_post(struct net_link *l, uint32_t peer)
     r->take = t;
     t->r = r;
     t->peer = peer;
-    t->cancelled = false;
+    t->cancelled = t->moved = false;
     t->next = l->early.takes;
     l->early.takes = t;
     l->early.trying = true;
@@ -120,9 +120,14 @@ bool link_early_half(const struct net_link *l, uint32_t peer)
 
 void link_early_moved(struct net_link *l, uint32_t peer)
 {
-    for (struct link_take *t = l->early.takes; t != NULL; t = t->next)
-        if (t->peer == peer)
+    for (struct link_take *t = l->early.takes; t != NULL; t = t->next) {
+        if (t->peer != peer)
+            continue;
+        if (l->early.trying && t == l->early.takes)
+            t->moved = true; /* it would get the new endpoint's messages, too */
+        else
             t->peer = NET_NO_RANK;
+    }
 }
 
 void link_early_stop(struct net_link *l)
@@ -192,8 +197,11 @@ static bool try_ended(struct net_link *l)
 {
     struct link_take *t = l->early.takes;
 
-    if (l->early.trying && t->cancelled)
+    if (l->early.trying && t->cancelled) {
         l->early.trying = false;
+        if (t->moved)
+            t->peer = NET_NO_RANK;
+    }
     if (!l->early.trying)
         return true;
     fabric_cancel(l->f, t->r); /* without effect on one that has its message */

@@ -82,6 +82,7 @@ struct link_take {
     struct net_request *r; /* the receive; NULL: it is over */
     uint32_t peer;         /* NET_NO_RANK: one whose endpoint has gone meanwhile */
     bool cancelled;
+    bool moved; /* a try's: its peer has another endpoint */
 };
 
 struct link_early {
@@ -183,7 +184,8 @@ bool link_early_half(const struct net_link *l, uint32_t peer);
 bool link_early_over(struct net_link *l, struct net_request *r, const struct fabric_completion *c);
 /* Sets a message aside that has come before its receive. */
 void link_early_keep(struct net_link *l, const uint8_t *data, const struct fabric_completion *c);
-/* The peer has another endpoint: what is half taken will not come. */
+/* The peer has another endpoint: what is half taken will not come. A try stays the peer's until it
+ * is known to be half taken. */
 void link_early_moved(struct net_link *l, uint32_t peer);
 /* The endpoint has been stopped: nothing is under way. */
 void link_early_stop(struct net_link *l);

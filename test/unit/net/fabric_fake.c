@@ -43,17 +43,6 @@ bool fake_deliver(uint64_t tag, const void *bytes, size_t size)
     return true;
 }
 
-void fake_cancels_finish(void)
-{
-    const struct fabric_completion c = {.error = ECANCELED};
-
-    for (unsigned i = 0; i < fake.posted_count;)
-        if (fake.posted[i].cancelled && !fake.posted[i].half)
-            over(&fake.posted[i], &c);
-        else
-            i++;
-}
-
 /* ---- what a link calls ---- */
 
 NRT_STATUS fabric_open(const struct addr *local, const char *only, char *why_not, size_t why_size,
@@ -151,13 +140,15 @@ enum fabric_result fabric_recv(struct fabric *f, uint64_t tag, uint64_t ignore, 
 
 void fabric_cancel(struct fabric *f, void *context)
 {
+    const struct fabric_completion c = {.error = ECANCELED};
+
     (void)f;
     fake.cancels++;
     for (unsigned i = 0; i < fake.posted_count; i++)
-        if (fake.posted[i].context == context)
-            fake.posted[i].cancelled = true;
-    if (!fake.slow_cancel)
-        fake_cancels_finish();
+        if (fake.posted[i].context == context && !fake.posted[i].half) {
+            over(&fake.posted[i], &c);
+            return;
+        }
 }
 
 int fabric_poll(struct fabric *f, struct fabric_completion *out)

@@ -14,8 +14,7 @@ struct fake_recv {
     uint64_t tag, ignore;
     uint8_t *p;
     size_t size;
-    bool half;      /* in the middle of a message: no cancel has an effect */
-    bool cancelled; /* with slow_cancel */
+    bool half; /* in the middle of a message: no cancel has an effect */
 };
 
 struct fake_fabric {
@@ -24,7 +23,6 @@ struct fake_fabric {
     struct fabric_completion done[FAKE_MAX]; /* that the next polls give */
     unsigned done_count;
     unsigned cancels;        /* asked for */
-    bool slow_cancel;        /* they take effect at fake_cancels_finish */
     enum fabric_result recv; /* what posting a receive gives; FABRIC_OK: it is posted */
 };
 extern struct fake_fabric fake;
@@ -34,6 +32,5 @@ void fake_reset(void);
 struct fake_recv *fake_match(uint64_t tag);
 /* The whole message comes. False: nobody receives it, and it is gone. */
 bool fake_deliver(uint64_t tag, const void *bytes, size_t size);
-void fake_cancels_finish(void);
 
 #endif

@@ -176,6 +176,53 @@ static void a_receive_ends_the_try_that_would_get_its_message(void **state)
     (void)state;
 }
 
+/* ---- a peer that has another endpoint ---- */
+
+static void a_try_is_ended_for_a_receive_also_when_its_peer_has_moved(void **state)
+{
+    uint32_t got = 0;
+    struct net_request *r;
+
+    (void)try_post(2);
+    peer_at(2, 7);
+    r = received_from(2, &got);
+    assert_null(l->early.takes);
+    assert_true(comes(2, 22));
+    turn();
+    assert_true(done(r));
+    assert_int_equal(got, 22);
+    (void)state;
+}
+
+/* The rest of it never comes: the new endpoint's messages are not waited for behind it. */
+static void the_half_of_an_endpoint_that_has_gone_keeps_nobody(void **state)
+{
+    uint32_t got = 0;
+
+    for (unsigned known = 0; known < 2; known++) { /* that it is half way, when the peer moves */
+        struct fake_recv *half;
+        struct net_request *r;
+
+        if (known)
+            half_take(2);
+        else
+            try_post(2)->half = true;
+        half = &fake.posted[known]; /* that of the first round is still there */
+        peer_at(2, (uint8_t)(8 + known));
+        turn();
+        turn();
+        half->ignore = 0; /* it has its message, and matches no other */
+        half->tag = UINT64_MAX;
+        assert_false(link_early_half(l, 2));
+        r = received_from(2, &got);
+        assert_true(comes(2, 30 + known));
+        turn();
+        assert_true(done(r));
+        assert_int_equal(got, 30 + known);
+    }
+    (void)state;
+}
+
 /* ---- memory ---- */
 
 /* What this rank has no memory for is nobody else's fault, and who waits for it is told. */
@@ -224,6 +271,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(who_waits_for_a_half_taken_peer_leaves_the_tries_of_others_alone),
         TEST(a_receive_ends_the_try_that_would_get_its_message),
+        TEST(a_try_is_ended_for_a_receive_also_when_its_peer_has_moved),
+        TEST(the_half_of_an_endpoint_that_has_gone_keeps_nobody),
         TEST(no_memory_for_an_early_message_is_said_to_be_this_ranks),
     };
 
