@@ -172,30 +172,59 @@ static enum fabric_result receive(struct net_link *l, uint64_t tag, uint64_t ign
     return FABRIC_DONE;
 }
 
+/* A receive for a message of anybody, once more. Without room at the provider it waits for one of
+ * the next turns. */
+static void post_again(struct net_link *l, struct net_request *r)
+{
+    uint64_t tag = link_tag(0, r->channel, 0), ignore = TAG_RANK | TAG_STAMP;
+    struct early_message *early = link_early_find(l, tag, ignore);
+    enum fabric_result how;
+    int error = 0;
+
+    r->waits = false;
+    if (early != NULL) {
+        early_give(l, r, early);
+        return;
+    }
+    how = fabric_recv(l->f, tag, ignore, r->data, r->size, r->memory, r, &error);
+    r->in_provider = how == FABRIC_OK;
+    if (how == FABRIC_FAILED)
+        link_request_fail(l, r, strerror(error));
+    r->waits = how == FABRIC_AGAIN;
+    l->waits |= r->waits;
+}
+
+static void waiting_post(struct net_link *l)
+{
+    l->waits = false;
+    for (struct net_request *r = l->busy; r != NULL; r = r->next)
+        if (r->waits && !r->done)
+            post_again(l, r);
+}
+
 /* A receive for a message of anybody was cancelled, since one has come that it had not seen, and
  * gets that; or, where that is another one's meanwhile, is posted again. What it may have got in
  * the meantime of the same peer is younger. */
 static void receive_again(struct net_link *l, struct net_request *r,
                           const struct fabric_completion *c)
 {
-    bool none = c->error == ECANCELED, wanted = r->owned && !r->done;
-    struct early_message *early = NULL;
-    int ignored;
+    struct early_message *older = NULL;
 
     r->again = false;
-    if (wanted && none)
-        early = link_early_find(l, link_tag(0, r->channel, 0), TAG_RANK | TAG_STAMP);
-    else if (wanted && (c->error == 0 || c->truncated))
-        early = link_early_find(l, c->tag, TAG_STAMP);
-    if (early != NULL && !none)
-        link_early_keep(l, r->data, c);
-    if (early != NULL)
-        early_give(l, r, early);
-    else if (wanted && none)
-        r->in_provider = fabric_recv(l->f, link_tag(0, r->channel, 0), TAG_RANK | TAG_STAMP,
-                                     r->data, r->size, r->memory, r, &ignored) == FABRIC_OK;
-    if (early == NULL && !r->in_provider)
+    if (!r->owned || r->done)
+        return;
+    if (c->error == ECANCELED) {
+        post_again(l, r);
+        return;
+    }
+    if (c->error == 0 || c->truncated)
+        older = link_early_find(l, c->tag, TAG_STAMP);
+    if (older == NULL) {
         owned_over(l, r, c);
+        return;
+    }
+    link_early_keep(l, r->data, c);
+    early_give(l, r, older);
 }
 
 /* Whether the last loss is in the way of such a message. */
@@ -415,6 +444,8 @@ unsigned link_progress_locked(struct net_link *l, unsigned budget)
         l->counters.idle_polls++;
         link_early_turn(l);
     }
+    if (l->waits)
+        waiting_post(l);
     if (l->owes)
         link_answers_give(l);
     if (++l->since_look >= LOOK_EVERY)

@@ -37,6 +37,7 @@ struct net_request {
     bool own; /* the link's, without an owner: of OWN_CHANNEL, or what forgets or takes messages */
     bool forgets;
     bool again;             /* it was cancelled for the sake of a message that is here already */
+    bool waits;             /* for room to be posted again, since that was another one's */
     struct link_take *take; /* what it takes messages for; NULL: it does not */
     uint32_t channel;       /* of an owner's; forgets: the first of its communicator's */
     uint8_t *data;          /* of an owner's receive */
@@ -114,18 +115,19 @@ struct net_link {
     struct link_early early;
     struct net_job *job;
     bool job_lost;
-    bool stopped;                /* the endpoint is closed, until the next communicator */
-    uint32_t endpoints;          /* how many it has had */
-    uint32_t oldest;             /* number of the first communicator that uses the endpoint */
-    bool hurry;                  /* no farewell */
-    uint64_t farewell_ns;        /* limit of one */
-    bool leaves;                 /* says farewell itself: it receives nothing more */
-    bool owes;                   /* some peer is owed an answer */
-    uint32_t group_free;         /* lowest number of a communicator that was never held */
-    NRT_STATUS why_status;       /* of the last loss */
+    bool stopped;          /* the endpoint is closed, until the next communicator */
+    uint32_t endpoints;    /* how many it has had */
+    uint32_t oldest;       /* number of the first communicator that uses the endpoint */
+    bool hurry;            /* no farewell */
+    uint64_t farewell_ns;  /* limit of one */
+    bool leaves;           /* says farewell itself: it receives nothing more */
+    bool owes;             /* some peer is owed an answer */
+    bool waits;            /* some request may wait for room */
+    uint32_t group_free;   /* lowest number of a communicator that was never held */
+    NRT_STATUS why_status; /* of the last loss */
     char why[ERR_TEXT_MAX - 64];
-    uint32_t spoilt;             /* channel of which this rank has lost a message; OWN_CHANNEL: none */
-    unsigned since_look;         /* progress calls since the job was looked at */
+    uint32_t spoilt;     /* channel of which this rank has lost a message; OWN_CHANNEL: none */
+    unsigned since_look; /* progress calls since the job was looked at */
     struct net_link_counters counters;
 
     struct net_servers *servers, *own_servers; /* own: of this link alone, or NULL */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages that come before their receive (src/net/early.c), over a network that does only what the
  * test says (fabric_fake.h): the same happens each time. docs/modules/net.md. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -176,6 +177,120 @@ static void a_receive_ends_the_try_that_would_get_its_message(void **state)
     (void)state;
 }
 
+/* ---- receives from anybody ---- */
+
+/* One that is cancelled for a message that it has not seen, and that another one has got meanwhile:
+ * a provider without room for it now is no failure. */
+static struct net_request *cancelled_in_vain(uint32_t *into)
+{
+    uint32_t other = 0;
+    struct net_request *r, *first;
+
+    half_take(1);
+    r = received_from(NET_NO_RANK, into);
+    assert_true(comes(1, 11)); /* its cancel is asked for when this is looked at */
+    pthread_mutex_lock(&l->lock);
+    (void)link_progress_locked(l, 1);
+    pthread_mutex_unlock(&l->lock);
+    assert_true(r->again);
+    first = received_from(1, &other);
+    assert_true(done(first));
+    assert_int_equal(other, 11);
+    return r;
+}
+
+static void a_receive_that_finds_no_room_to_be_posted_again_waits_for_it(void **state)
+{
+    uint32_t got = 0, other = 0;
+    struct net_request *r = cancelled_in_vain(&got), *posted = received_from(3, &other);
+
+    fake.recv = FABRIC_AGAIN;
+    for (unsigned i = 0; i < 4; i++) {
+        turn();
+        assert_false(done(r));
+    }
+    fake.recv = FABRIC_OK;
+    turn();
+    assert_int_equal(fake.posted_count, 2); /* it, and what was there all the time */
+    assert_true(comes(2, 22));
+    turn();
+    assert_true(done(r));
+    assert_int_equal(got, 22);
+    assert_true(comes(3, 33));
+    turn();
+    assert_true(done(posted));
+    (void)state;
+}
+
+/* It is not posted: what comes for it is taken as early. */
+static void what_is_taken_while_a_receive_waits_for_room_is_its(void **state)
+{
+    uint32_t got = 0;
+    struct net_request *r = cancelled_in_vain(&got);
+
+    fake.recv = FABRIC_AGAIN;
+    turn();
+    fake.recv = FABRIC_OK;
+    pthread_mutex_lock(&l->lock);
+    link_early_keep(l, (const uint8_t *)"abcd",
+                    &(struct fabric_completion){.tag = link_tag(3, CHANNEL, 0), .size = 4});
+    pthread_mutex_unlock(&l->lock);
+    turn();
+    assert_true(done(r));
+    assert_memory_equal(&got, "abcd", 4);
+    assert_null(l->early.first);
+    (void)state;
+}
+
+static void a_receive_that_cannot_be_posted_again_fails_with_the_reason(void **state)
+{
+    uint32_t got = 0;
+    struct net_request *r = cancelled_in_vain(&got);
+    struct err err = {0};
+    bool is = false;
+
+    fake.recv = FABRIC_FAILED;
+    turn();
+    assert_int_equal(over(r, &is, &err), NRT_NETWORK_PROXY_FAILURE);
+    assert_non_null(strstr(err.text, strerror(EIO)));
+    (void)state;
+}
+
+static void one_that_is_dropped_while_it_waits_for_room_is_gone(void **state)
+{
+    uint32_t got = 0;
+    struct net_request *r = cancelled_in_vain(&got);
+    struct net_wire w = net_link_wire(l);
+
+    fake.recv = FABRIC_AGAIN;
+    turn();
+    w.drop(w.arg, r);
+    fake.recv = FABRIC_OK;
+    turn();
+    assert_null(fake_match(link_tag(2, CHANNEL, 0)));
+    (void)state;
+}
+
+/* It has got the next message of the same peer before it was cancelled for the one that was half
+ * here: they are read in the order in which they were sent. */
+static void a_younger_message_does_not_overtake_the_one_that_was_half_here(void **state)
+{
+    uint32_t got = 0, next = 0;
+    struct net_request *r;
+
+    half_take(1);
+    r = received_from(NET_NO_RANK, &got);
+    assert_true(comes(1, 11)); /* the rest of the half, */
+    assert_true(comes(1, 12)); /* the next one, */
+    turn();                    /* and both are looked at in one turn */
+    assert_true(done(r));
+    assert_int_equal(got, 11);
+    r = received_from(1, &next);
+    assert_true(done(r));
+    assert_int_equal(next, 12);
+    (void)state;
+}
+
 /* ---- a peer that has another endpoint ---- */
 
 static void a_try_is_ended_for_a_receive_also_when_its_peer_has_moved(void **state)
@@ -271,6 +386,11 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(who_waits_for_a_half_taken_peer_leaves_the_tries_of_others_alone),
         TEST(a_receive_ends_the_try_that_would_get_its_message),
+        TEST(a_receive_that_finds_no_room_to_be_posted_again_waits_for_it),
+        TEST(what_is_taken_while_a_receive_waits_for_room_is_its),
+        TEST(a_receive_that_cannot_be_posted_again_fails_with_the_reason),
+        TEST(one_that_is_dropped_while_it_waits_for_room_is_gone),
+        TEST(a_younger_message_does_not_overtake_the_one_that_was_half_here),
         TEST(a_try_is_ended_for_a_receive_also_when_its_peer_has_moved),
         TEST(the_half_of_an_endpoint_that_has_gone_keeps_nobody),
         TEST(no_memory_for_an_early_message_is_said_to_be_this_ranks),
