@@ -116,6 +116,34 @@ void *read_file(const char *path, size_t *ret_size)
     return data;
 }
 
+void add_job_init(struct add_job *j, int vnc, unsigned n)
+{
+    float *v = calloc(n, sizeof(*v));
+
+    assert_non_null(v);
+    for (unsigned i = 0; i < n; i++)
+        v[i] = (float)(i + 1);
+    j->m = load_at(neff_add(n), vnc, 1);
+    io_init(&j->io);
+    put_floats(io_add(&j->io, true, "a", DEV, vnc, n * sizeof(*v)), v, n);
+    put_floats(io_add(&j->io, true, "b", DEV, vnc, n * sizeof(*v)), v, n);
+    io_add(&j->io, false, "c", DEV, vnc, n * sizeof(*v));
+    free(v);
+    add_job_run(j, 1);
+}
+
+void add_job_run(struct add_job *j, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        assert_ok(nrt_execute(j->m, j->io.in, j->io.out));
+}
+
+void add_job_fini(struct add_job *j)
+{
+    io_fini(&j->io);
+    assert_ok(nrt_unload(j->m));
+}
+
 nrt_tensor_t *device_tensor(int vnc, size_t size)
 {
     nrt_tensor_t *t = NULL;

@@ -33,6 +33,15 @@ nrt_tensor_t *io_add(struct io *io, bool input, const char *name, nrt_tensor_pla
                      int vnc, size_t size);
 void io_fini(struct io *io);
 
+/* A model that adds n floats, and its tensors, on one core; init executes it once, which binds. */
+struct add_job {
+    nrt_model_t *m;
+    struct io io;
+};
+void add_job_init(struct add_job *j, int vnc, unsigned n);
+void add_job_run(struct add_job *j, unsigned times);
+void add_job_fini(struct add_job *j);
+
 /* A tensor of device memory. */
 nrt_tensor_t *device_tensor(int vnc, size_t size);
 void put_floats(nrt_tensor_t *t, const float *v, unsigned n);

@@ -142,17 +142,11 @@ static unsigned traced(const char *type, uint64_t core)
 
 static void work(int vnc, unsigned times)
 {
-    nrt_model_t *m = load_at(neff_add(16), vnc, 1);
-    struct io io;
+    struct add_job j;
 
-    io_init(&io);
-    io_add(&io, true, "a", DEV, vnc, 64);
-    io_add(&io, true, "b", DEV, vnc, 64);
-    io_add(&io, false, "c", DEV, vnc, 64);
-    for (unsigned i = 0; i < times; i++)
-        assert_ok(nrt_execute(m, io.in, io.out));
-    io_fini(&io);
-    assert_ok(nrt_unload(m));
+    add_job_init(&j, vnc, 16);
+    add_job_run(&j, times - 1);
+    add_job_fini(&j);
 }
 
 /* On: the folder of this process is moved away, so that no file can be made in it. Returns what

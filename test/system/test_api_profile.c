@@ -37,34 +37,6 @@ static const char *path_of(const char *name)
 
 #define N 256
 
-struct job {
-    nrt_model_t *m;
-    struct io io;
-};
-
-static void job_init(struct job *j, int vnc)
-{
-    float v[N] = {0};
-
-    j->m = load_at(neff_add(N), vnc, 1);
-    io_init(&j->io);
-    io_add(&j->io, true, "a", DEV, vnc, sizeof(v));
-    io_add(&j->io, true, "b", DEV, vnc, sizeof(v));
-    io_add(&j->io, false, "c", DEV, vnc, sizeof(v));
-}
-
-static void job_run(struct job *j, unsigned times)
-{
-    for (unsigned i = 0; i < times; i++)
-        assert_ok(nrt_execute(j->m, j->io.in, j->io.out));
-}
-
-static void job_fini(struct job *j)
-{
-    io_fini(&j->io);
-    assert_ok(nrt_unload(j->m));
-}
-
 /* ---- files ---- */
 
 struct file {
@@ -143,15 +115,15 @@ static void profile_holds_every_event(void **state)
 {
     const char *path = path_of("one.ntff");
     struct file f;
-    struct job j;
+    struct add_job j;
     FILE *old;
 
-    job_init(&j, 0);
+    add_job_init(&j, 0, N);
     old = fopen(path, "w"); /* what was there goes */
     assert_non_null(old);
     fputs("something longer than nothing", old);
     fclose(old);
-    job_run(&j, 2);
+    add_job_run(&j, 2);
     assert_ok(nrt_profile_start(j.m, path));
     {
         struct stat st;
@@ -159,9 +131,9 @@ static void profile_holds_every_event(void **state)
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_size, 0);
     }
-    job_run(&j, 3);
+    add_job_run(&j, 3);
     assert_ok(nrt_profile_stop(path));
-    job_run(&j, 1);
+    add_job_run(&j, 1);
     file_open(&f, path);
     assert_int_equal(f.n.model_count, 1);
     assert_int_equal(f.n.exec_count, 3);
@@ -174,7 +146,7 @@ static void profile_holds_every_event(void **state)
     }
     free(f.bytes);
     PROVES("api-082");
-    job_fini(&j);
+    add_job_fini(&j);
 }
 
 /* A disk that is full costs no execution: the next stop has all of them, and those since. */
@@ -184,20 +156,20 @@ static void a_full_disk_ends_no_profile(void **state)
     const char *path = path_of("full.ntff");
     struct stat st;
     struct file f;
-    struct job j;
+    struct add_job j;
     size_t room;
 
     (void)state;
-    job_init(&j, 0);
+    add_job_init(&j, 0, N);
     assert_ok(nrt_profile_start(j.m, path));
-    job_run(&j, TIMES);
+    add_job_run(&j, TIMES);
     room = api_disk_full(true);
     assert_fails(nrt_profile_stop(path), NRT_FAILURE, "nrt_profile_stop");
     api_disk_full(false);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 0);
     assert_fails(nrt_profile_start(j.m, path), NRT_INVALID, "nrt_profile_start"); /* it goes on */
-    job_run(&j, 2);
+    add_job_run(&j, 2);
     assert_ok(nrt_profile_stop(path));
     assert_fails(nrt_profile_stop(path), NRT_INVALID, "nrt_profile_stop");
     assert_int_equal(stat(path, &st), 0);
@@ -205,7 +177,7 @@ static void a_full_disk_ends_no_profile(void **state)
     file_open(&f, path);
     assert_int_equal(f.n.exec_count, TIMES + 2);
     free(f.bytes);
-    job_fini(&j);
+    add_job_fini(&j);
 }
 
 /* A profile that does not begin, here since its buffers have no room, leaves the file as it was. */
@@ -215,14 +187,14 @@ static void a_file_is_emptied_only_by_a_profile_that_begins(void **state)
     const char *path = path_of("kept.ntff");
     nrt_tensor_t *big = NULL;
     struct stat st;
-    struct job j;
+    struct add_job j;
     FILE *old = fopen(path, "w");
 
     (void)state;
     assert_non_null(old);
     fputs("of before", old);
     fclose(old);
-    job_init(&j, 0);
+    add_job_init(&j, 0, N);
     for (uint64_t size = UINT64_C(16) << 30; !big; size -= left)
         (void)nrt_tensor_allocate(NRT_TENSOR_PLACEMENT_DEVICE, 0, size, "big", &big);
     assert_int_equal(nrt_profile_start(j.m, path), NRT_RESOURCE); /* and a table in the log */
@@ -231,17 +203,17 @@ static void a_file_is_emptied_only_by_a_profile_that_begins(void **state)
     nrt_tensor_free(&big);
     assert_ok(nrt_profile_start(j.m, path));
     assert_ok(nrt_profile_stop(path));
-    job_fini(&j);
+    add_job_fini(&j);
 }
 
 static void profile_refuses_wrong_names(void **state)
 {
     const char *a = path_of("a.ntff"), *b = path_of("b.ntff");
     struct file f;
-    struct job j[2];
+    struct add_job j[2];
 
-    job_init(&j[0], 0);
-    job_init(&j[1], 1);
+    add_job_init(&j[0], 0, N);
+    add_job_init(&j[1], 1, N);
     assert_fails(nrt_profile_start(NULL, a), NRT_INVALID, "nrt_profile_start");
     assert_fails(nrt_profile_start(j[0].m, NULL), NRT_INVALID, "nrt_profile_start");
     assert_fails(nrt_profile_start(j[0].m, ""), NRT_INVALID, "nrt_profile_start");
@@ -253,8 +225,8 @@ static void profile_refuses_wrong_names(void **state)
     assert_fails(nrt_profile_start(j[0].m, b), NRT_INVALID, "nrt_profile_start");
     assert_fails(nrt_profile_start(j[1].m, a), NRT_INVALID, "nrt_profile_start");
     assert_ok(nrt_profile_start(j[1].m, b)); /* several at once */
-    job_run(&j[0], 1);
-    job_run(&j[1], 2);
+    add_job_run(&j[0], 1);
+    add_job_run(&j[1], 2);
     assert_fails(nrt_profile_stop(path_of("c.ntff")), NRT_INVALID, "nrt_profile_stop");
     assert_ok(nrt_profile_stop(a));
     assert_ok(nrt_profile_stop(b));
@@ -269,9 +241,9 @@ static void profile_refuses_wrong_names(void **state)
     PROVES("api-081");
 
     assert_ok(nrt_profile_start(j[0].m, a)); /* the model goes, and its profile */
-    job_fini(&j[0]);
+    add_job_fini(&j[0]);
     assert_fails(nrt_profile_stop(a), NRT_INVALID, "nrt_profile_stop");
-    job_fini(&j[1]);
+    add_job_fini(&j[1]);
 }
 
 /* ---- continuous ---- */
@@ -281,7 +253,7 @@ static void continuous_keeps_the_latest(void **state)
     nrt_profile_continuous_options_t *o = NULL, *other = NULL;
     char name[512], second[512];
     struct file f;
-    struct job j;
+    struct add_job j;
 
     assert_fails(nrt_profile_continuous_options_allocate(NULL), NRT_INVALID,
                  "nrt_profile_continuous_options_allocate");
@@ -302,14 +274,14 @@ static void continuous_keeps_the_latest(void **state)
     assert_fails(nrt_profile_continuous_start(NULL), NRT_INVALID, "nrt_profile_continuous_start");
     assert_fails(nrt_profile_continuous_stop(), NRT_FAILURE, "nrt_profile_continuous_stop");
     assert_fails(nrt_profile_continuous_save(0, o), NRT_FAILURE, "nrt_profile_continuous_save");
-    job_init(&j, 0);
+    add_job_init(&j, 0, N);
     assert_ok(nrt_profile_continuous_start(o));
     assert_fails(nrt_profile_continuous_start(o), NRT_FAILURE, "nrt_profile_continuous_start");
     PROVES("api-086");
     assert_fails(nrt_profile_continuous_save(0, o), NRT_FAILURE, "nrt_profile_continuous_save");
     assert_fails(nrt_profile_continuous_save(99, o), NRT_INVALID, "nrt_profile_continuous_save");
     assert_fails(nrt_profile_continuous_save(0, NULL), NRT_INVALID, "nrt_profile_continuous_save");
-    job_run(&j, 4);
+    add_job_run(&j, 4);
     assert_ok(nrt_profile_continuous_save(0, o));
     assert_int_equal(files_in(path_of("continuous/deep"), name), 1);
     file_open(&f, name);
@@ -318,14 +290,14 @@ static void continuous_keeps_the_latest(void **state)
     free(f.bytes);
     assert_fails(nrt_profile_continuous_save(1, o), NRT_FAILURE, "nrt_profile_continuous_save");
 
-    job_run(&j, 1); /* it goes on, and names do not meet */
+    add_job_run(&j, 1); /* it goes on, and names do not meet */
     assert_ok(nrt_profile_continuous_save(0, o));
     assert_ok(nrt_profile_continuous_save(0, o));
     assert_int_equal(files_in(path_of("continuous/deep"), name), 3);
     assert_ok(nrt_profile_continuous_save(0, other)); /* these options' folder */
     assert_int_equal(files_in(second, name), 1);
     PROVES("api-085");
-    job_fini(&j); /* of an unloaded model, too, and a save that fails does not lose it */
+    add_job_fini(&j); /* of an unloaded model, too, and a save that fails does not lose it */
     assert_ok(nrt_profile_continuous_options_set_output_dir(o, name)); /* a file */
     assert_fails(nrt_profile_continuous_save(0, o), NRT_FAILURE, "nrt_profile_continuous_save");
     assert_ok(nrt_profile_continuous_save(0, other));
@@ -390,7 +362,7 @@ static uint64_t used(uint32_t vnc)
 }
 
 /* Megabytes that a profile takes of the core. */
-static uint64_t buffers_mb(struct job *j)
+static uint64_t buffers_mb(struct add_job *j)
 {
     uint64_t before = used(0), during;
 
@@ -413,18 +385,18 @@ static void buffers_have_their_sizes(void **state)
 {
     static const char *const lines[] = {"api-233", "api-234", "api-235", "api-236", "api-237"};
     uint64_t base;
-    struct job j;
+    struct add_job j;
 
-    job_init(&j, 0);
+    add_job_init(&j, 0, N);
     base = buffers_mb(&j);
     assert_int_equal(base, 64 + 128 + 64 + 64 + 64); /* the documented sizes */
-    job_fini(&j);
+    add_job_fini(&j);
     for (unsigned i = 0; i < 5; i++) {
         setenv(bufs[i], "7", 1);
         reinit();
-        job_init(&j, 0);
+        add_job_init(&j, 0, N);
         assert_int_equal(buffers_mb(&j), base - (i == 1 ? 128 : 64) + 7);
-        job_fini(&j);
+        add_job_fini(&j);
         unsetenv(bufs[i]);
         PROVES(lines[i]);
     }
@@ -438,14 +410,14 @@ static void buffers_are_limits(void **state)
     const char *path = path_of("full.ntff");
     uint64_t kept = 0;
     struct file f;
-    struct job j;
+    struct add_job j;
 
     for (unsigned i = 0; i < 2; i++) { /* of events, and of transfers */
         setenv(bufs[i], "1", 1);
         reinit();
-        job_init(&j, 0);
+        add_job_init(&j, 0, N);
         assert_ok(nrt_profile_start(j.m, path));
-        job_run(&j, 24000);
+        add_job_run(&j, 24000);
         assert_ok(nrt_profile_stop(path));
         file_open(&f, path);
         assert_true(f.n.head->dropped_execs > 0);
@@ -460,7 +432,7 @@ static void buffers_are_limits(void **state)
         kept = 0;
         exec_check(&f, &f.n.execs[f.n.exec_count - 1]);
         free(f.bytes);
-        job_fini(&j);
+        add_job_fini(&j);
         unsetenv(bufs[i]);
     }
     reinit();
