@@ -29,6 +29,23 @@ int coll_teardown(void **state)
     return 0;
 }
 
+int coll_program_begin(int argc, char **argv, const struct runner_helper *helpers)
+{
+    int rc = runner_dispatch(argc, argv, helpers);
+
+    if (rc < 0 && runner_emulated()) {
+        print_message("NOT RUN: emulated, the memories of many cores are slow to map\n");
+        return RUNNER_SKIP;
+    }
+    return rc;
+}
+
+int coll_ranks_drop(void **state)
+{
+    runner_drop_all();
+    return 0;
+}
+
 /* ---- NEFFs ---- */
 
 struct neff_build_coll coll_floats(const char *op, struct neff_build_coll_group *group,

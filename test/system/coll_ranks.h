@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ranks of collectives as threads of one session, for the tests of collectives in NEFFs. */
+/* Ranks of collectives as threads of one session, for the tests of collectives in NEFFs, and the
+ * frame of tests whose ranks are processes. */
 #ifndef TEST_SYSTEM_COLL_RANKS_H
 #define TEST_SYSTEM_COLL_RANKS_H
 
@@ -9,10 +10,18 @@
 
 #include "neffs.h"
 #include "nrt/nrt.h"
+#include "runner.h"
 
 /* Of a group of tests: an instance of Trainium2 of its own. */
 int coll_setup(void **state);
 int coll_teardown(void **state);
+
+/* The beginning of main where ranks are processes, helpers of this program. -1: the tests are to
+ * run; else the exit code: of a helper, or of a skipped test under an emulator, for which the
+ * memories of many cores are too much. */
+int coll_program_begin(int argc, char **argv, const struct runner_helper *helpers);
+/* The teardown of a test that may fail while its ranks live. */
+int coll_ranks_drop(void **state);
 
 /* A root on a free port of this host, in the environment. */
 void coll_root_env(void);

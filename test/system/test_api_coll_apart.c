@@ -600,14 +600,10 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(a_rank_of_several_cores_tells_why_it_cannot_load, tidy),
         cmocka_unit_test_teardown(a_rank_is_killed_in_a_load, tidy),
     };
-    int rc = runner_dispatch(argc, argv, helpers);
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
-    if (runner_emulated()) {
-        print_message("NOT RUN: several HBMs do not fit an emulator\n");
-        return RUNNER_SKIP;
-    }
     runner_watchdog(280);
     return cmocka_run_group_tests_name("api-coll-apart", tests, setup, coll_teardown);
 }

@@ -261,31 +261,21 @@ static void of_three_nodes(void **state)
 
 static int setup(void **state)
 {
-    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     setenv("OPENNRT_HOST_THREADS", "1", 1);
     setenv("NEURON_RT_LOG_LEVEL", "INFO", 1);
     return coll_setup(state);
 }
 
-static int drop(void **state)
-{
-    runner_drop_all();
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {{"rank", rank_helper}, {NULL, NULL}};
-    static const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(of_two_nodes, drop),
-                                              cmocka_unit_test_teardown(of_three_nodes, drop)};
-    int rc = runner_dispatch(argc, argv, helpers);
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(of_two_nodes, coll_ranks_drop),
+        cmocka_unit_test_teardown(of_three_nodes, coll_ranks_drop)};
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
-    if (runner_emulated()) {
-        print_message("NOT RUN: emulated, the memories of many cores are slow to map\n");
-        return RUNNER_SKIP;
-    }
     runner_watchdog(280);
     return cmocka_run_group_tests_name("api-coll-renewed", tests, setup, coll_teardown);
 }

@@ -367,14 +367,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(streams_with_variable_sizes_do_not_wait_for_each_other),
         cmocka_unit_test(who_waits_for_another_node_sleeps),
         cmocka_unit_test(jobs_between_nodes_with_kills)};
-    int rc = runner_dispatch(argc, argv, helpers);
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
-    if (runner_emulated()) {
-        print_message("NOT RUN: several HBMs do not fit an emulator\n");
-        return RUNNER_SKIP;
-    }
     if (argc > 1)
         jobs = (unsigned)atoi(argv[1]);
     return cmocka_run_group_tests_name("api-coll-soak", tests, setup, teardown);

@@ -449,7 +449,6 @@ static void states_and_the_global_communicator(void **state)
 static int setup(void **state)
 {
     seed = seed_take_new();
-    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     return coll_setup(state);
 }
 
@@ -469,13 +468,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(wrong_arguments_are_refused_by_schedule),
         cmocka_unit_test(states_and_the_global_communicator),
     };
-    int rc = runner_dispatch(argc, argv, helpers);
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
-    if (runner_emulated()) {
-        print_message("NOT RUN: emulated, the memories of many cores are slow to map\n");
-        return RUNNER_SKIP;
-    }
     return cmocka_run_group_tests_name("api-driven", tests, setup, coll_teardown);
 }

@@ -223,7 +223,6 @@ static void every_transition_may_be_met(void **state)
 
 static int setup(void **state)
 {
-    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     setenv("OPENNRT_HOST_THREADS", "1", 1);
     return coll_setup(state);
 }

@@ -244,7 +244,6 @@ static void a_killed_rank_fails_the_others(void **state)
 static int setup(void **state)
 {
     seed = seed_take_new();
-    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     return coll_setup(state);
 }
 
@@ -260,13 +259,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_rank_that_does_not_come_is_named),
         cmocka_unit_test(a_killed_rank_fails_the_others),
     };
-    int rc = runner_dispatch(argc, argv, helpers);
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
-    if (runner_emulated()) {
-        print_message("NOT RUN: emulated, the memories of many cores are slow to map\n");
-        return RUNNER_SKIP;
-    }
     return cmocka_run_group_tests_name("api-driven-gone", tests, setup, coll_teardown);
 }

@@ -278,30 +278,20 @@ static void between_nodes(void **state)
 static int setup(void **state)
 {
     seed = seed_take_new();
-    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
     setenv("OPENNRT_HOST_THREADS", "1", 1);
     return coll_setup(state);
-}
-
-static int drop(void **state)
-{
-    runner_drop_all();
-    return 0;
 }
 
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {{"rank", rank_helper}, {NULL, NULL}};
-    static const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(of_one_instance, drop),
-                                              cmocka_unit_test_teardown(between_nodes, drop)};
-    int rc = runner_dispatch(argc, argv, helpers);
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(of_one_instance, coll_ranks_drop),
+        cmocka_unit_test_teardown(between_nodes, coll_ranks_drop)};
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
     all = argc > 1 && strcmp(argv[1], "all") == 0;
-    if (runner_emulated()) {
-        print_message("NOT RUN: emulated, the memories of many cores are slow to map\n");
-        return RUNNER_SKIP;
-    }
     return cmocka_run_group_tests_name("api-driven-poor", tests, setup, coll_teardown);
 }

@@ -176,14 +176,10 @@ int main(int argc, char **argv)
     static const struct runner_helper helpers[] = {{"node", node}, {NULL, NULL}};
     const struct CMUnitTest tests[] = {cmocka_unit_test(ranks_share_a_proxy),
                                        cmocka_unit_test(each_proxy_has_a_cpu_of_its_own)};
-    int rc = runner_dispatch(argc, argv, helpers);
+    int rc = coll_program_begin(argc, argv, helpers);
 
     if (rc >= 0)
         return rc;
-    if (runner_emulated()) {
-        print_message("NOT RUN: several HBMs do not fit an emulator\n");
-        return RUNNER_SKIP;
-    }
     runner_watchdog(280);
     return cmocka_run_group_tests(tests, coll_setup, teardown);
 }
