@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "must.h"
 #include "neffs.h"
 #include "nrt/ndebug_stream.h"
 #include "nrt/nrt_async.h"
@@ -31,16 +32,6 @@
 static nrt_model_t *shared_model;
 static nrt_tensor_t *shared_in;
 static struct bytes neff;
-
-/* cmocka's assertions are for its own thread. */
-#define MUST(cond)                                                     \
-    do {                                                               \
-        if (!(cond)) {                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-            abort();                                                   \
-        }                                                              \
-    } while (0)
-#define OK(call) MUST((call) == NRT_SUCCESS)
 
 struct own {
     nrt_tensor_set_t *in, *out;
