@@ -36,6 +36,9 @@ else
     echo "left out: the address-space limits and a host without /proc, where this build cannot run"
 fi
 expect "open files" 0 "warning +open files" "ulimit -n" -- bash -c "ulimit -n 32; '$opennrt' doctor"
+expect "file size" 1 "error +file size" "ulimit -f unlimited" -- bash -c "ulimit -f 1000; '$opennrt' doctor"
+expect "no file size" 1 "error +file size" "ulimit -f unlimited" -- bash -c "ulimit -f 0; '$opennrt' doctor"
+expect "instance name" 1 "error +instance" "another name in OPENNRT_INSTANCE" -- "$opennrt" doctor --instance a/b
 expect "no HOME" 0 "warning +HOME" "export HOME" -- env -u HOME "$opennrt" doctor
 expect "HOME missing" 0 "note +HOME" "caches" -- env HOME=/nowhere/at/all "$opennrt" doctor
 expect "one CPU" 0 "warning +CPUs" "more CPUs" -- taskset -c 0 "$opennrt" doctor

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +122,20 @@ static struct finding check_open_files(const struct patient *p)
         return found(OK, NULL, "no limit");
     return found(rl.rlim_cur < need ? WARN : OK, "ulimit -n 4096", "%llu files may be open",
                  (unsigned long long)rl.rlim_cur);
+}
+
+static struct finding check_file_size(const struct patient *p)
+{
+    struct rlimit rl;
+    char a[32], b[32];
+
+    if (getrlimit(RLIMIT_FSIZE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
+        return found(OK, NULL, "no limit");
+    size_of(rl.rlim_cur, a);
+    size_of(p->topo->hbm_bytes, b);
+    if (rl.rlim_cur < p->topo->hbm_bytes)
+        return found(BAD, "ulimit -f unlimited", "limited to %s, an HBM is one of %s", a, b);
+    return found(OK, NULL, "limited to %s, an HBM is one of %s", a, b);
 }
 
 /* ---- folders ---- */
@@ -355,6 +370,8 @@ static struct finding check_instance(const struct patient *p)
     if (device_instance_open(&cfg, &in, &err) != NRT_SUCCESS) {
         if (strstr(err.text, "there is no instance"))
             return found(OK, NULL, "none yet");
+        if (strstr(err.text, "instance name"))
+            return found(BAD, "another name in OPENNRT_INSTANCE or --instance", "%s", err.text);
         return found(BAD, "opennrt reset", "%s", err.text);
     }
     for (uint32_t s = 0; s < device_slot_count(in); s++) {
@@ -381,6 +398,7 @@ static const struct check {
     {"cgroup", check_cgroup},
     {"address space", check_address_space},
     {"open files", check_open_files},
+    {"file size", check_file_size},
     {"folder", check_runtime_dirs},
     {"/dev/shm", check_dev_shm},
     {"/tmp", check_tmp},
@@ -440,5 +458,6 @@ int cmd_doctor(int argc, char **argv)
     p.topo = topo_instance_find(type);
     if (!p.topo)
         return tool_usage(&t, "unknown instance type \"%s\"", type);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is a finding */
     return examine(&p);
 }

@@ -253,6 +253,36 @@ static void queue_number_is_that_of_the_names_in_order(void **state)
     neff_build_free(r);
 }
 
+static void only_architectures_that_there_are(void **state)
+{
+    static const char t[] = "var x: input f32[4]\nsp: end\n";
+    static const struct {
+        const char *arch;
+        bool taken;
+    } rows[] = {{NULL, true},    {"trn1", true},  {"inf2", true},   {"trn2", true}, {"trn3", true},
+                {"trn9", false}, {"inf1", false}, {"trn2x", false}, {"v3", false},  {"", false}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct neff_asm_options o = {.arch = rows[i].arch};
+        struct neff_error error = {0};
+        struct neff_asm_info info = {0};
+        struct neff_build *b = NULL;
+        void *bytes = NULL;
+        size_t size;
+        NRT_STATUS want = rows[i].taken ? NRT_SUCCESS : NRT_INVALID;
+
+        assert_int_equal(neff_asm_text(t, strlen(t), &o, &b, &info, &error), want);
+        assert_int_equal(neff_asm_records(t, strlen(t), &o, NEFF_SP, &bytes, &size, &error), want);
+        if (rows[i].taken) {
+            assert_true(info.arch == rows[i].arch);
+            neff_build_destroy(b);
+            neff_build_free(bytes);
+        } else {
+            assert_string_equal(error.text, "the architecture is trn1, inf2, trn2 or trn3");
+        }
+    }
+}
+
 static void wrong_text_says_where(void **state)
 {
     struct neff_build *b = NULL;
@@ -321,6 +351,7 @@ int main(void)
         cmocka_unit_test(tiles_of_collectives_stand_in_the_table),
         cmocka_unit_test(wrong_collectives_say_why),
         cmocka_unit_test(queue_number_is_that_of_the_names_in_order),
+        cmocka_unit_test(only_architectures_that_there_are),
         cmocka_unit_test(wrong_text_says_where),
         cmocka_unit_test(memory_out_anywhere_leaves_nothing_behind),
     };
