@@ -10,7 +10,7 @@
 #include "nrt/nrt_async.h"
 
 struct gate {
-    int reached, open;
+    int reached, open; /* how many executions have been there; whether they may go on */
 };
 
 struct held {

@@ -45,8 +45,9 @@ int32_t refuse_it(uint32_t n_in, const struct buf *in, uint32_t n_out, struct bu
     return 1002; /* NRT_EXEC_BAD_INPUT */
 }
 
-/* The first 8 bytes are the address of two ints of this process, or 0: says that it is here in the
- * first one, and stays until the second one is not 0. The output is the input from byte 8 on. */
+/* The first 8 bytes are the address of two ints of this process, or 0: counts that it is here in
+ * the first one, and stays until the second one is not 0. The output is the input from byte 8 on.
+ */
 int32_t hold_it(uint32_t n_in, const struct buf *in, uint32_t n_out, struct buf *out)
 {
     int *gate;
@@ -55,7 +56,7 @@ int32_t hold_it(uint32_t n_in, const struct buf *in, uint32_t n_out, struct buf 
         return 2;
     memcpy(&gate, in[0].data, sizeof(gate));
     if (gate) {
-        __atomic_store_n(&gate[0], 1, __ATOMIC_RELEASE);
+        __atomic_fetch_add(&gate[0], 1, __ATOMIC_ACQ_REL);
         while (!__atomic_load_n(&gate[1], __ATOMIC_ACQUIRE))
             sched_yield();
     }
