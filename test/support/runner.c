@@ -389,7 +389,7 @@ unsigned runner_threads_become(const char *name, unsigned want)
 
 int runner_thread_cpu(const char *name)
 {
-    time_t end = time(NULL) + 20;
+    time_t end = time(NULL) + RUNNER_WAIT_MS / 1000;
     int tid = 0, cpu = 0;
     cpu_set_t set;
 

@@ -47,7 +47,7 @@ static bool node_open(struct node *n, char **argv)
                                 .key = "link test",
                                 .host = "test-host",
                                 .log = n->lg,
-                                .join_limit_ms = 20000};
+                                .join_limit_ms = RUNNER_WAIT_MS};
     uint8_t address[NET_ADDRESS_MAX];
 
     if (net_link_open(&lc, &n->link, &n->err) != NRT_SUCCESS)
