@@ -191,16 +191,16 @@ static void node_start(struct run *r, int to)
     if (settings_str("NEURON_RT_ROOT_COMM_ID", NULL) == NULL) {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         socklen_t len = sizeof(a);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
 
-        /* a port that nobody has now */
-        if (fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0 &&
+        /* A port that nobody has now, nor gets before rank 0 listens there: it stays bound until
+         * this process ends. */
+        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+            bind(fd, (struct sockaddr *)&a, len) == 0 &&
             getsockname(fd, (struct sockaddr *)&a, &len) == 0) {
             snprintf(port, sizeof(port), "127.0.0.1:%u", ntohs(a.sin_port));
             setenv("NEURON_RT_ROOT_COMM_ID", port, 1);
         }
-        if (fd >= 0)
-            close(fd);
     }
     _exit(cc_node_run(&n));
 }
