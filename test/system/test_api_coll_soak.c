@@ -25,7 +25,6 @@
 
 #define RANKS_MOST 4
 #define CASES      5
-#define WAIT_MS    90000
 
 static unsigned jobs = 8, hits; /* ranks that lost another one */
 static uint32_t random_state;
@@ -80,10 +79,12 @@ static NRT_STATUS host_meet(unsigned rank, unsigned ranks, uint32_t k)
     return st;
 }
 
-/* rank ranks per_node seed: CASES tables, or until the job has failed. */
+/* rank ranks per_node seed stays: CASES tables, or until the job has failed; after so many steps it
+ * does nothing any more until it is killed (0: never). */
 static int soak_helper(int argc, char **argv)
 {
     unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]), ran = 0;
+    unsigned stays = argc > 5 ? (unsigned)atoi(argv[5]) : 0;
     NRT_STATUS st = NRT_SUCCESS;
     uint64_t seed;
     char line[64];
@@ -98,6 +99,8 @@ static int soak_helper(int argc, char **argv)
         if (st == NRT_SUCCESS)
             st = host_meet(rank, ranks, k);
         runner_say("step");
+        if (k + 1 == stays)
+            (void)runner_hear(line, sizeof(line));
     }
     snprintf(line, sizeof(line), "ended %d %u", (int)st, ran);
     runner_say(line);
@@ -193,9 +196,11 @@ static void instance_name(char name[64], unsigned node)
     snprintf(name, 64, "%s-node%u", getenv("OPENNRT_INSTANCE"), node);
 }
 
-static void job_start(struct job *j, const char *helper, uint64_t seed)
+/* stays: after so many steps rank `victim` waits to be killed (soak_helper); 0: it does not. */
+static void job_start(struct job *j, const char *helper, uint64_t seed, unsigned victim,
+                      unsigned stays)
 {
-    char ranks[16], per_node[16], text[32];
+    char ranks[16], per_node[16], text[32], steps[16];
 
     coll_root_env();
     snprintf(ranks, sizeof(ranks), "%u", j->ranks);
@@ -207,8 +212,9 @@ static void job_start(struct job *j, const char *helper, uint64_t seed)
         instance_name(instance + strlen(instance), r / j->per_node);
         snprintf(rank, sizeof(rank), "%u", r);
         snprintf(core, sizeof(core), "NEURON_RT_VISIBLE_CORES=%u", r % j->per_node);
+        snprintf(steps, sizeof(steps), "%u", r == victim ? stays : 0);
         assert_true(runner_start(&j->p[r], helper,
-                                 (const char *[]){rank, ranks, per_node, text, NULL},
+                                 (const char *[]){rank, ranks, per_node, text, steps, NULL},
                                  (const char *[]){instance, core, "NEURON_RT_NUM_CORES", NULL}));
     }
 }
@@ -219,7 +225,7 @@ static NRT_STATUS rank_ended(struct runner_proc *p, unsigned *ret_ran)
     char line[64] = "";
 
     while (strncmp(line, "ended ", 6) != 0)
-        if (!runner_line(p, line, sizeof(line), WAIT_MS))
+        if (!runner_line(p, line, sizeof(line), RUNNER_WAIT_MS))
             fail_msg("a rank says no more: it gives %d; log is\n%s", runner_wait(p, 1000),
                      api_log());
     *ret_ran = (unsigned)atoi(strchr(line + 6, ' '));
@@ -232,13 +238,14 @@ static bool documented(NRT_STATUS st)
            st == NRT_NETWORK_PROXY_FAILURE;
 }
 
-static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
+/* waits: the one that is killed does not begin another step before, so that it is missed. */
+static unsigned job_run(struct job *j, bool kill_one, bool waits, uint64_t seed)
 {
     unsigned victim = kill_one ? draw(j->ranks) : j->ranks, steps = 1 + draw(CASES - 2), total = 0;
 
-    job_start(j, "soak", seed);
+    job_start(j, "soak", seed, victim, waits ? steps : 0);
     for (unsigned i = 0; kill_one && i < steps; i++)
-        if (!runner_expect(&j->p[victim], "step", WAIT_MS))
+        if (!runner_expect(&j->p[victim], "step", RUNNER_WAIT_MS))
             fail_msg("seed %llu, %u nodes of %u: rank %u stops after %u steps; log is\n%s",
                      (unsigned long long)seed, j->nodes, j->per_node, victim, i, api_log());
     if (kill_one) {
@@ -246,7 +253,7 @@ static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
 
         nanosleep(&t, NULL); /* into the next step; where, is left to chance */
         runner_kill(&j->p[victim], SIGKILL);
-        (void)runner_wait(&j->p[victim], WAIT_MS);
+        (void)runner_wait(&j->p[victim], RUNNER_WAIT_MS);
     }
     for (unsigned r = 0; r < j->ranks; r++) {
         unsigned ran;
@@ -262,7 +269,7 @@ static unsigned job_run(struct job *j, bool kill_one, uint64_t seed)
                      (unsigned long long)seed, j->nodes, j->per_node, kill_one ? "loss" : "no loss",
                      victim, steps, r, (int)st);
         }
-        assert_int_equal(runner_wait(&j->p[r], WAIT_MS), 0);
+        assert_int_equal(runner_wait(&j->p[r], RUNNER_WAIT_MS), 0);
         total += ran;
         hits += st != NRT_SUCCESS;
     }
@@ -279,7 +286,7 @@ static void jobs_between_nodes_with_kills(void **state)
         const unsigned *shape = shapes[i % 4];
         struct job j = {.nodes = shape[0], .per_node = shape[1], .ranks = shape[0] * shape[1]};
         bool kill_one = i % 4 != 1 && i % 8 != 6;
-        unsigned tables = job_run(&j, kill_one, random_state + UINT64_C(1000) * i);
+        unsigned tables = job_run(&j, kill_one, i == 0, random_state + UINT64_C(1000) * i);
 
         ran += tables;
         if (!kill_one) {
@@ -301,9 +308,9 @@ static void streams_with_variable_sizes_do_not_wait_for_each_other(void **state)
     struct job j = {.nodes = 2, .per_node = 2, .ranks = 4};
 
     for (unsigned i = 0; i < 3; i++) {
-        job_start(&j, "crossed", random_state + i);
+        job_start(&j, "crossed", random_state + i, 0, 0);
         for (unsigned r = 0; r < j.ranks; r++) {
-            int rc = runner_wait(&j.p[r], WAIT_MS);
+            int rc = runner_wait(&j.p[r], RUNNER_WAIT_MS);
 
             if (rc != 0)
                 fprintf(stderr, "log is\n%s\n", api_log());
@@ -324,17 +331,17 @@ static void who_waits_for_another_node_sleeps(void **state)
     int st;
 
     setenv("NEURON_RT_EXEC_TIMEOUT", "3", 1);
-    job_start(&j, "waiter", 0);
+    job_start(&j, "waiter", 0, 0, 0);
     unsetenv("NEURON_RT_EXEC_TIMEOUT");
     unsetenv("NEURON_RT_ROOT_COMM_ID");
-    assert_true(runner_line(&j.p[1], line, sizeof(line), WAIT_MS));
+    assert_true(runner_line(&j.p[1], line, sizeof(line), RUNNER_WAIT_MS));
     assert_int_equal(sscanf(line, "waited %d %ld", &st, &ms), 2);
     assert_int_equal(st, NRT_EXEC_HW_ERR_COLLECTIVES);
     print_message("%ld ms of processor time in a wait of 3 s\n", ms);
     assert_true(ms < 1500);
     assert_true(runner_tell(&j.p[0], "go"));
     for (unsigned r = 0; r < j.ranks; r++)
-        assert_int_equal(runner_wait(&j.p[r], WAIT_MS), 0);
+        assert_int_equal(runner_wait(&j.p[r], RUNNER_WAIT_MS), 0);
     (void)state;
 }
 
