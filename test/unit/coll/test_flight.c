@@ -2,6 +2,7 @@
 /* The flight recorder: what it says of operations that ended, and what it leaves when a rank is
  * killed, or stops. docs/modules/coll.md, "The flight recorder". */
 #include <dirent.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -255,8 +256,8 @@ static void of_a_killed_rank(void **state)
     assert_int_equal(rmdir(dir), 0); /* no other file */
 }
 
-/* Rank 1 stands still; the others give up on it, and write its file, too; then it goes on and finds
- * that it has failed. */
+/* Rank 1 stands still; rank 0 gives up on it, which rank 2 is told, and they write its file, too;
+ * then it goes on and finds that it has failed. */
 static const char *stopped_body(struct rank *r)
 {
     _Atomic uint64_t *shared = ranks_shared(r);
@@ -273,6 +274,10 @@ static const char *stopped_body(struct rank *r)
         shared[1] = (uint64_t)getpid();
         raise(SIGSTOP);
     }
+    while (r->me == 0 && (!shared[1] || !device_slot_stopped(r->in, r->comm->peers[1].slot)))
+        sched_yield();
+    if (r->me == 0)
+        r->comm->cfg.timeout_ns = UINT64_C(3000000000);
     st = coll_wait(r->comm, &err);
     if (r->me != 1 && ++shared[0] == r->n - 1)
         kill((pid_t)shared[1], SIGCONT);
@@ -282,7 +287,7 @@ static const char *stopped_body(struct rank *r)
 
 static void of_a_stopped_rank(void **state)
 {
-    const char *text = ranks_run(RANKS_PROCESSES, 3, 3000, stopped_body, NULL);
+    const char *text = ranks_run(RANKS_PROCESSES, 3, 3600000, stopped_body, NULL);
 
     if (text)
         fail_msg("%s", text);
