@@ -492,6 +492,8 @@ void coll_net_fail(struct coll_comm *c, uint32_t peer, const struct err *why, co
 bool coll_wire_add(struct coll_plan *p, uint32_t channel, struct plan_step *step);
 /* After compiling: proxies, and what WAITs for SENT and ARRIVED wait for. */
 NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err);
+/* Both ends of a wire have it in their plans, so both greet. */
+NRT_STATUS coll_wires_greet(struct coll_plan *p, struct err *err);
 void coll_wires_free(struct coll_plan *p);
 /* An operation begins: the entries get their addresses and go to the proxies. NRT_RESOURCE: memory
  * cannot be registered; nothing has begun. */
@@ -519,10 +521,11 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
  * coll_tell_greet.
  */
 NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err);
-/* Greets ranks of other nodes, which greet this one: connections are made now and not in the first
- * operation, and one that cannot be made is named. Who has been greeted costs nothing. */
-NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
-                           struct err *err);
+/* Greets the ranks of other nodes that are wanted, which greet this one: connections are made now
+ * and not in the first operation, and one that cannot be made is named. Who has been greeted costs
+ * nothing. Takes no memory of its own, so that nobody waits for a rank that has none. */
+void coll_tell_want(struct coll_comm *c, uint32_t rank);
+NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err);
 void coll_tell_drop(struct coll_comm *c);  /* gives back what the network has */
 void coll_tell_free(struct coll_comm *c);  /* after the link has settled */
 void coll_tell_state(struct coll_comm *c); /* how the ranks of this node stand */

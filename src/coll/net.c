@@ -158,38 +158,25 @@ static NRT_STATUS wait_fix(struct coll_plan *p, uint32_t channel, struct plan_st
     return NRT_SUCCESS;
 }
 
-/* Both ends of a wire have it in their plans, so both greet. */
-static NRT_STATUS peers_greet(struct coll_plan *p, struct err *err)
+NRT_STATUS coll_wires_greet(struct coll_plan *p, struct err *err)
 {
-    uint32_t *ranks = mem_calloc(p->wire_count, sizeof(*ranks));
-    NRT_STATUS st;
-
-    if (!ranks)
-        return err_set(err, NRT_RESOURCE, "no memory for a plan");
+    if (p->wire_count == 0)
+        return NRT_SUCCESS;
     for (size_t i = 0; i < p->wire_count; i++)
-        ranks[i] = p->wires[i].peer;
-    st = coll_tell_greet(p->comm, ranks, (uint32_t)p->wire_count, err);
-    mem_free(ranks);
-    return st;
+        coll_tell_want(p->comm, p->wires[i].peer);
+    return coll_tell_greet(p->comm, err);
 }
 
 NRT_STATUS coll_comm_greet(struct coll_comm *c, struct err *err)
 {
     const struct topo_group *g = c->cfg.group;
-    uint32_t *ranks, count = 0;
-    NRT_STATUS st;
 
     if (!c->net)
         return NRT_SUCCESS;
-    ranks = mem_calloc(c->n, sizeof(*ranks));
-    if (!ranks)
-        return err_set(err, NRT_RESOURCE, "no memory for a communicator");
     for (uint32_t r = 0; r < c->n; r++)
         if (g->node[r] != g->node[c->me])
-            ranks[count++] = r;
-    st = coll_tell_greet(c, ranks, count, err);
-    mem_free(ranks);
-    return st;
+            coll_tell_want(c, r);
+    return coll_tell_greet(c, err);
 }
 
 static NRT_STATUS connectors_take(struct coll_plan *p, struct err *err)
@@ -223,7 +210,7 @@ NRT_STATUS coll_wires_open(struct coll_plan *p, struct err *err)
             if (step->kind == SCHED_WAIT && step->sem >= SCHED_SEM_SENT)
                 st = wait_fix(p, ch, step, err);
         }
-    return st || p->wire_count == 0 ? st : peers_greet(p, err);
+    return st;
 }
 
 void coll_wires_free(struct coll_plan *p)

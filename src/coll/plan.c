@@ -109,7 +109,9 @@ void coll_plan_refuse(struct coll_comm *c)
     const struct coll_offer none = {.channels = COLL_CHANNELS_NONE};
     struct err ignored = {0};
 
-    /* Of what the host drives nobody knows whether the others ask for this plan (shared.c). */
+    /* Of what the host drives nobody knows whether the others ask for this plan (shared.c). If they
+     * do not, what is left there stays to the end of the session: one for a communicator, which is
+     * broken then. */
     if (c->cfg.driven && c->cfg.exchange.leave)
         c->cfg.exchange.leave(c->cfg.exchange.arg, &none, sizeof(none));
     else
@@ -438,10 +440,24 @@ static NRT_STATUS bases_fix(struct coll_plan *p, struct err *err)
     return NRT_SUCCESS;
 }
 
-/* own: memory for the buffers of a plan made alone, or NULL. */
-static NRT_STATUS plan_fill(struct coll_plan *p, const struct device_extent *own, struct err *err)
+/* All that needs memory, but for buffers. */
+static NRT_STATUS compile(struct coll_plan *p, struct err *err)
 {
     NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
+        st = channel_compile(p, ch, err);
+    if (!st && !coll_tensors_open(p))
+        st = no_memory(err);
+    return st ? st : coll_wires_open(p, err);
+}
+
+/* own: memory for the buffers of a plan made alone, or NULL. What a rank lacks it says with its
+ * offer: after that the others wait for its greeting. */
+static NRT_STATUS plan_fill(struct coll_plan *p, const struct device_extent *own, struct err *err)
+{
+    struct err unheard = {0};
+    NRT_STATUS st = NRT_SUCCESS, greeted;
 
     p->channels = mem_calloc(sched_channels(p->s), sizeof(*p->channels));
     p->buffer_addr = mem_calloc(p->comm->n, sizeof(*p->buffer_addr));
@@ -449,20 +465,18 @@ static NRT_STATUS plan_fill(struct coll_plan *p, const struct device_extent *own
         st = no_memory(err);
     if (!st && !p->alone)
         st = buffers_make(p, err);
+    if (!st)
+        st = compile(p, err);
     if (!p->alone)
         st = offers_take(p, st, err);
     else if (!st)
         st = offers_none(p, own, err);
     if (st)
         return st; /* all know it */
-    for (uint32_t ch = 0; ch < sched_channels(p->s) && !st; ch++)
-        st = channel_compile(p, ch, err);
-    if (!st)
-        st = bases_fix(p, err);
-    if (!st && !coll_tensors_open(p))
-        st = no_memory(err);
-    if (!st)
-        st = coll_wires_open(p, err);
+    st = bases_fix(p, err);
+    greeted = coll_wires_greet(p, &unheard);
+    if (!st && greeted)
+        st = err_set(err, greeted, "%s", unheard.text);
     p->comm->unfit = p->comm->unfit || (st && !p->alone);
     return st;
 }

@@ -29,6 +29,7 @@ struct tell_out {
 };
 
 struct tell_greeting {
+    bool wanted; /* coll_tell_greet waits for it */
     bool heard, sent;
     struct net_request *request;
 };
@@ -319,14 +320,14 @@ void coll_tell_ask(struct coll_comm *c, uint32_t rank)
 }
 
 /* What coll_tell_progress does, by a load, whose thread is not that of the operations: a failure is
- * left in my area, where that one finds it. */
-static unsigned progress_of_load(struct coll_comm *c, struct err *err)
+ * left in my area, where that one finds it. lacks: this rank's memory. */
+static unsigned progress_of_load(struct coll_comm *c, struct err *lacks)
 {
     struct tell_news news = look_locked(c);
     uint64_t none = 0;
 
     if (news.lost.status == NRT_RESOURCE)
-        *err = news.lost;
+        *lacks = news.lost;
     else if (news.lost.status)
         news.failure =
             (uint64_t)NRT_NETWORK_PROXY_FAILURE << 32 | (coll_net_culprit(c, c->n) + UINT64_C(1));
@@ -378,17 +379,23 @@ static bool greet_step(struct coll_comm *c, uint32_t r, struct err *err)
     return g->sent && g->heard && !g->request;
 }
 
-/* Whether all from the i-th on have been greeted; *i goes on. */
-static bool greet_all(struct coll_comm *c, const uint32_t *ranks, uint32_t count, uint32_t *i,
-                      struct err *err)
+/* Whether all that are wanted have been greeted; else *ret is one that has not. */
+static bool greet_all(struct coll_comm *c, uint32_t *ret, struct err *err)
 {
+    struct coll_tell *t = c->net->tell;
+    bool all = true;
+
     pthread_mutex_lock(&c->net->lock);
-    for (uint32_t k = *i; k < count && !err->status; k++)
-        (void)greet_step(c, ranks[k], err);
-    while (*i < count && !err->status && greet_step(c, ranks[*i], err))
-        ++*i;
+    for (uint32_t r = 0; r < c->n && !err->status; r++) {
+        if (!t->greeting[r].wanted)
+            continue;
+        t->greeting[r].wanted = !greet_step(c, r, err);
+        if (t->greeting[r].wanted && all)
+            *ret = r;
+        all = all && !t->greeting[r].wanted;
+    }
     pthread_mutex_unlock(&c->net->lock);
-    return *i == count;
+    return all && !err->status;
 }
 
 /* The communicator has failed: here, or because another rank has said so. */
@@ -409,43 +416,53 @@ static NRT_STATUS greet_stop(const struct coll_comm *c, uint64_t failure, uint32
                    why[0] ? ": " : "", why);
 }
 
-static NRT_STATUS greet_wait(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
-                             struct err *err)
+/* Who lacks memory for a message tries again: the others would wait for it. */
+static NRT_STATUS greet_wait(struct coll_comm *c, struct err *err)
 {
     uint64_t end = c->cfg.now(c->cfg.now_arg) + c->greet_ns;
     struct run_word never = {0};
-    uint32_t i = 0;
+    struct err lacks = {0};
+    uint32_t rank = c->me;
 
-    while (!greet_all(c, ranks, count, &i, err)) {
+    while (!greet_all(c, &rank, &lacks)) {
         uint64_t failure;
 
-        if (err->status)
-            return err->status;
-        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c, err) == 0)
+        if (lacks.status && lacks.status != NRT_RESOURCE)
+            return err_set(err, lacks.status, "%s", lacks.text);
+        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c, &lacks) == 0)
             (void)run_wait(&never, 0, HELLO_NS, NULL);
         failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-        if (!err->status && (c->status || failure))
-            return greet_stop(c, failure, ranks[i], err);
-        if (c->cfg.now(c->cfg.now_arg) >= end)
+        if (c->status || failure)
+            return greet_stop(c, failure, rank, err);
+        if (c->cfg.now(c->cfg.now_arg) < end)
+            err_clear(&lacks);
+        else if (lacks.status)
+            return err_set(err, lacks.status, "%s", lacks.text);
+        else
             return err_set(err, NRT_TIMEOUT,
                            "rank %u does not hear from rank %u (world rank %u), to which it has a "
                            "link of provider %s",
-                           c->me, ranks[i], c->cfg.group->rank[ranks[i]],
-                           net_link_provider(c->cfg.link));
+                           c->me, rank, c->cfg.group->rank[rank], net_link_provider(c->cfg.link));
     }
     return NRT_SUCCESS;
 }
 
+void coll_tell_want(struct coll_comm *c, uint32_t rank)
+{
+    c->net->tell->greeting[rank].wanted = true;
+}
+
 /* A peer may have begun an operation of another communicator, which this rank begins after the
  * load: its greeting comes behind that operation's messages. */
-NRT_STATUS coll_tell_greet(struct coll_comm *c, const uint32_t *ranks, uint32_t count,
-                           struct err *err)
+NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err)
 {
     NRT_STATUS st;
 
     net_link_expect(c->cfg.link, true);
-    st = greet_wait(c, ranks, count, err);
+    st = greet_wait(c, err);
     net_link_expect(c->cfg.link, false);
+    for (uint32_t r = 0; r < c->n; r++)
+        c->net->tell->greeting[r].wanted = false;
     return st;
 }
 
@@ -483,9 +500,13 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
 /* They wait for the greeting of a rank that fails in here, and would until their limit. */
 NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err)
 {
-    NRT_STATUS st = coll_tell_greet(c, c->net->tell->others, c->net->tell->nodes - 1, err);
     uint64_t none = 0, mine = (uint64_t)NRT_EXEC_HW_ERR_COLLECTIVES << 32 | (c->me + UINT64_C(1));
+    const struct coll_tell *t = c->net->tell;
+    NRT_STATUS st;
 
+    for (uint32_t i = 0; i < t->nodes - 1; i++)
+        coll_tell_want(c, t->others[i]);
+    st = coll_tell_greet(c, err);
     if (st == NRT_RESOURCE) {
         atomic_compare_exchange_strong(&c->peers[c->me].area->failure, &none, mine);
         coll_tell_failure(c);

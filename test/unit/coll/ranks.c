@@ -148,10 +148,13 @@ struct card { /* a rank's address */
     uint8_t address[NET_ADDRESS_MAX];
 };
 
-static void link_make(struct rank *r, const char *provider)
+static void link_make(struct rank *r, const struct ranks_nodes *where)
 {
-    struct net_link_config cfg = {
-        .rank = r->world, .world = r->n, .provider = provider, .log = r->log};
+    struct net_link_config cfg = {.rank = r->world,
+                                  .world = r->n,
+                                  .provider = where->provider,
+                                  .by_hand = where->by_hand,
+                                  .log = r->log};
     struct card mine = {0}, *all = mem_calloc(r->n, sizeof(*all));
     struct err err = {0};
 
@@ -213,7 +216,7 @@ static void rank_run(struct job *job, uint32_t i)
         abort();
     }
     if (w->nodes > 1)
-        link_make(&r, w->provider);
+        link_make(&r, w);
     device_runnable_add(r.in, 1);
     if (ranks_comm_open(&r, &r.comm, &err)) { /* the others would wait for us at the table */
         fprintf(stderr, "rank %u: %s\n", r.me, err.text);

@@ -45,6 +45,7 @@ struct ranks_nodes {
     const char *provider; /* NULL: the first that works */
     uint64_t shuffle;     /* not 0: the group lists the ranks in an order drawn from it */
     const char *type;     /* of the instances, with logical cores of one; NULL: trn2.48xlarge, 2 */
+    bool by_hand;         /* links without a thread: only who waits makes progress */
 };
 /* The same on several nodes. */
 const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *where,

@@ -8,13 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "cases.h"
 #include "coll/coll_int.h"
+#include "net/link_int.h"
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"
@@ -401,6 +404,127 @@ static void a_word_behind_what_nobody_asked_for_is_heard(void **state)
     (void)state;
 }
 
+/* ---- a plan of a rank that has no memory ---- */
+
+#define HELD_MAX 64u
+
+/* Where all members have offered what they have, and greet each other next. */
+struct offering {
+    struct coll_exchange inner;
+    bool arms; /* the next allocation fails */
+};
+
+static NRT_STATUS offer(void *arg, const void *mine, size_t size, void *all, struct err *err)
+{
+    struct offering *o = arg;
+    NRT_STATUS st;
+
+    fault_disarm();
+    st = o->inner.all_gather(o->inner.arg, mine, size, all, err);
+    if (o->arms)
+        fault_arm(FAULT_ALLOC, 1);
+    return st;
+}
+
+/* One plan. The poor rank lacks its allocation number `hit` (0: none), if it asks for so many
+ * before its offer. What is wrong, or NULL; *ret_made: the plan was made on all. */
+static const char *poor_plan(struct rank *r, const struct sched *s, uint64_t hit, bool *ret_made)
+{
+    uint32_t poor = *(const uint32_t *)r->arg;
+    NRT_STATUS *of_poor = ranks_shared(r), st;
+    static _Thread_local struct err err;
+    struct coll_plan *plan = NULL;
+    char text[64];
+
+    err = (struct err){0};
+    ranks_barrier(r);
+    if (hit && r->me == poor)
+        fault_arm(FAULT_ALLOC, hit);
+    st = coll_plan_create(r->comm, s, DT_FP32, KERNEL_COMBINE_SUM, &plan, &err);
+    fault_disarm();
+    if (r->me == poor)
+        *of_poor = st;
+    ranks_barrier(r);
+    coll_plan_destroy(plan);
+    *ret_made = *of_poor == NRT_SUCCESS;
+    snprintf(text, sizeof(text), "rank %u has no memory for", poor);
+    if (*ret_made)
+        return st == NRT_SUCCESS ? NULL : err.text;
+    if (r->me == poor)
+        return st == NRT_RESOURCE ? NULL : err.text;
+    return st == NRT_FAILURE && strstr(err.text, text) ? NULL : "one has failed, another has not";
+}
+
+/* Until the link has none that it could use again. */
+static void requests_use_up(struct rank *r, struct net_request **held)
+{
+    struct net_wire w = net_link_wire(r->link);
+    static uint8_t byte;
+    struct net_entry e = {.data = &byte, .size = 1, .peer = NET_NO_RANK};
+    struct err err = {0};
+
+    for (unsigned i = 0; i < HELD_MAX && r->link->free; i++)
+        if (w.post(w.arg, false, UNASKED_CHANNEL, &e, 1, &held[i], &err) != NET_POSTED)
+            abort();
+}
+
+static void requests_give_back(struct rank *r, struct net_request **held)
+{
+    struct net_wire w = net_link_wire(r->link);
+
+    for (unsigned i = 0; i < HELD_MAX && held[i]; i++)
+        w.drop(w.arg, held[i]);
+}
+
+/* Its first plan greets the ranks of the other node that are not its counterparts. */
+static const char *poor_body(struct rank *r)
+{
+    const uint64_t counts = 4000;
+    struct sched_request req = {.op = SCHED_ALL_TO_ALL,
+                                .alg = SCHED_MESH,
+                                .group = r->group,
+                                .tensors = 1,
+                                .counts = &counts,
+                                .elem_size = 4};
+    struct offering o = {.inner = r->comm->cfg.exchange,
+                         .arms = r->me == *(const uint32_t *)r->arg};
+    struct net_request *held[HELD_MAX] = {NULL};
+    struct err err = {0};
+    const char *bad;
+    struct sched *s;
+    uint64_t hit = 1;
+    bool made;
+
+    if (sched_create(&req, &s, &err))
+        return "no schedule";
+    r->comm->cfg.exchange = (struct coll_exchange){.arg = &o, .all_gather = offer};
+    r->comm->greet_ns = RUNNER_WAIT_MS * UINT64_C(1000000); /* who waits for it fails the test */
+    if (o.arms)
+        requests_use_up(r, held);
+    bad = poor_plan(r, s, 0, &made);
+    requests_give_back(r, held);
+    if (!bad && !made)
+        bad = "no plan for want of one allocation after the offers";
+    o.arms = false;
+    for (made = false; !bad && !made; hit++)
+        bad = poor_plan(r, s, hit, &made);
+    sched_destroy(s);
+    return bad || hit > 5 ? bad : "nothing has failed";
+}
+
+static void a_rank_without_memory_for_a_plan_keeps_nobody_waiting(void **state)
+{
+    const struct ranks_nodes w = {.nodes = 2, .per_node = 2, .by_hand = true};
+
+    for (uint32_t poor = 0; poor < 4; poor++) {
+        const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 3600000, poor_body, &poor);
+
+        if (text)
+            fail_msg("%s", text);
+    }
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +536,7 @@ int main(void)
         cmocka_unit_test(a_rank_that_gives_up_says_why),
         cmocka_unit_test(a_stopped_rank_waits_for_nobody),
         cmocka_unit_test(a_word_behind_what_nobody_asked_for_is_heard),
+        cmocka_unit_test(a_rank_without_memory_for_a_plan_keeps_nobody_waiting),
     };
 
     if (runner_emulated()) {
