@@ -499,6 +499,37 @@ static void json_past_four_gigabytes_is_refused(void **state)
     maker_fini(&m);
 }
 
+/* What a plain payload holds is counted whole: 16 GiB may be there, not a block more. */
+static void sixteen_gigabytes_are_the_limit(void **state)
+{
+    const uint64_t limit = 16ull << 30;
+
+    (void)state;
+    for (unsigned more = 0; more < 2; more++) {
+        struct neff *neff = NULL;
+        struct maker m;
+        struct err err = {0};
+        uint64_t total, rest;
+        uint8_t *map;
+
+        maker_small(&m);
+        maker_put(&m, "extra", "x", 1);
+        map = map_with_hole(&m, 512, &total);
+        rest = total - NEFF_HEADER_SIZE - 512; /* headers, the other members, the end */
+        munmap(map, total);
+        map = map_with_hole(&m, limit - rest + 512 * more, &total);
+        assert_int_equal(total, NEFF_HEADER_SIZE + limit + 512 * more);
+        assert_int_equal(neff_create(map, total, NULL, &neff, &err),
+                         more ? NRT_RESOURCE : NRT_SUCCESS);
+        if (more)
+            assert_string_equal(err.text, "NEFF payload too large");
+        neff_destroy(neff);
+        munmap(map, total);
+        maker_fini(&m);
+    }
+    PROVES("neff-138");
+}
+
 /* 100,000 descriptors: they all arrive; a bound on memory instead of one on time. */
 static void many_descriptors_are_read(void **state)
 {
@@ -670,6 +701,7 @@ int main(void)
         cmocka_unit_test(constants_stream_in_order),
         cmocka_unit_test(a_gigabyte_of_constants_costs_no_memory),
         cmocka_unit_test(json_past_four_gigabytes_is_refused),
+        cmocka_unit_test(sixteen_gigabytes_are_the_limit),
         cmocka_unit_test(many_descriptors_are_read),
         cmocka_unit_test(failed_allocations_are_reported),
         cmocka_unit_test(random_damage_never_crashes),
