@@ -114,16 +114,16 @@ static void who_has_no_memory_fails_the_exchange_for_all(void **state)
     expect(&j[0], "b", "ba");
     assert_true(hits > 1);
     for (uint64_t hit = 1; hit <= hits; hit++)
-        for (unsigned left = 0; left < 2; left++) { /* the other's part is there before */
+        for (unsigned left = 0; left < 3; left++) { /* by whom a part is there before: 1, 2 */
             struct err err = {0}, other = {0};
 
             if (left)
-                leave(&j[0], "x");
+                leave(&j[left - 1], "x");
             fault_arm(FAULT_ALLOC, left ? 1 : hit);
             assert_int_equal(coll_meet_leave(j[1].m, NULL, 0, TAG, "y", 1, false, &err),
                              NRT_RESOURCE);
             fault_disarm();
-            if (!left) {
+            if (left != 1) {
                 assert_int_equal(
                     coll_meet_gather(j[0].m, NULL, 0, TAG, "z", 1, &terms, &parts, &other),
                     NRT_FAILURE);

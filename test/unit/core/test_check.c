@@ -63,6 +63,19 @@ static void columns_and_whole(void)
         fx_end(&F, 0, e);
 }
 
+/* What the cells of the tile that columns_and_whole reads say of readers. */
+static uint32_t tile_readers(void)
+{
+    const struct region *sbuf = &check()->regions[0];
+    uint32_t readers = 0;
+
+    assert_int_equal(sbuf->mem, ISA_SBUF);
+    for (unsigned row = 0; row < ROWS; row++)
+        for (unsigned i = 0; i < COLUMNS; i++)
+            readers |= sbuf->cells[row * sbuf->stride + i].read;
+    return readers;
+}
+
 static void equal_readers_are_kept_once(void **state)
 {
     size_t words = 0, accesses = 0;
@@ -78,6 +91,7 @@ static void equal_readers_are_kept_once(void **state)
         }
         assert_int_equal(check()->nreaders, words);
         assert_int_equal(check()->nacc, accesses);
+        assert_int_not_equal(tile_readers(), 0);
     }
     /* of three orders of the engines: pairs, which a third joins, and how many each set has */
     assert_in_range(words, 1, (3 + 3 + 4) * COLUMNS);
@@ -91,6 +105,7 @@ static void without_the_race_check_no_reader_is_kept(void **state)
     fx_prepare(&F);
     assert_int_equal(fx_run(&F, 0), NRT_EXEC_COMPLETED_WITH_ERR); /* nothing wrote the tile */
     assert_int_equal(check()->cap_readers, 0);
+    assert_int_equal(tile_readers(), 0);
     assert_int_equal(fx_run(&F, 0), NRT_SUCCESS); /* which is said once */
     (void)state;
 }
