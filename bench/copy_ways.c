@@ -33,7 +33,7 @@ static void around(void *arg)
 {
     const struct copy *c = arg;
 
-    copy_around(c->dst, c->src, c->n, __builtin_cpu_supports("avx512f"), false);
+    copy_around(c->dst, c->src, c->n, __builtin_cpu_supports("avx512f"), ASK_KEEP);
     k_around_end();
 }
 
@@ -41,7 +41,7 @@ static void around_once(void *arg)
 {
     const struct copy *c = arg;
 
-    copy_around(c->dst, c->src, c->n, __builtin_cpu_supports("avx512f"), true);
+    copy_around(c->dst, c->src, c->n, __builtin_cpu_supports("avx512f"), ASK_ONCE);
     k_around_end();
 }
 
