@@ -58,6 +58,15 @@ def total(docs, pid, part, key):
     return sum(report(d, pid)['report']['execution_stats'][part][key] for d in docs if report(d, pid))
 
 
+def size(n):
+    """As the reports of the runtime write it."""
+    for unit in ('B', 'KB', 'MB'):
+        if n < 1024:
+            return '%.3f%s' % (n, unit)
+        n /= 1024
+    return '%.3fGB' % n
+
+
 class Counts(Worker):
     """prog_counts: the same talk, another program."""
 

@@ -284,8 +284,9 @@ static void prints_of_text_go_to_the_log(void **state)
     for (unsigned i = 0; i < 3; i++) {
         static const char *const sizes[] = {"0", "64", "4"};
 
-        reinit(name, sizes[i]);
         api_log_clear();
+        reinit(name, sizes[i]);
+        assert_false(api_log_has(name)); /* nothing is wrong with it */
         job_init(&j, 0, neff_print("text", DT_UINT8, 1, 16), said, sizeof(said));
         job_run(&j, 1);
         assert_int_equal(api_log_has("TDRV:pool_stdio_queue_consume_all_entries"), i > 0);

@@ -146,7 +146,7 @@ sp: dma on q -> done: c <- T
     'stuck-dma-queue': (HANG.replace('wait never >= 1: nop', 'nop'), {'OPENNRT_FAULT': 'dma-tx:0:0:3'}, 1203, 'hardware',
                         r'DMA TX engine 3 '),
     'device-that-does-not-answer': (HANG.replace('wait never >= 1: nop', 'nop'), {'OPENNRT_FAULT': 'device:0'}, 6,
-                                    'hardware', r'.'),
+                                    'hardware', r'Device 0 has failed: it does not answer'),
 }
 
 
@@ -184,7 +184,14 @@ def run(text, inputs=None, **env):
                           cwd=TMP.name) as p:
         err = p.communicate(timeout=120)[1]
     status = re.findall(r'NRT_[A-Z_]+ \((\d+)\)$', err, re.M)
+    assert p.returncode == (1 if status else 0), (p.returncode, err)
     return (int(status[-1]) if status else 0), err, p.pid
+
+
+def attach(text, **env):
+    """Runs what ends well, on an instance in which another process may have left something."""
+    status, err, _ = run(text, **env)
+    assert status == 0, err
 
 
 def show(folder, *args, code=0):
@@ -328,7 +335,8 @@ def flow():
     os.unlink(args)
 
     # Disabled: both variables empty; no tool, or none that can be executed.
-    run(HANG, OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY='', NEURON_RT_S3_CORE_DUMP_PREFIX='')
+    status, err, _ = run(HANG, OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY='', NEURON_RT_S3_CORE_DUMP_PREFIX='')
+    assert status == 5, err
     assert not os.path.exists(args)
     proves('dump-002')
     run(HANG, OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY='', NEURON_RT_S3_CORE_DUMP_PREFIX='s3://b')
@@ -339,13 +347,13 @@ def flow():
         status, _, _ = run(HANG, OPENNRT_NEURON_DUMP=absent, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=nothing)
         assert status == 5 and os.listdir(nothing) == []
     os.chmod(tool, 0o644)
-    run(HANG, OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=nothing)
+    assert run(HANG, OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=nothing)[0] == 5
     assert os.listdir(nothing) == []
     os.chmod(tool, 0o755)
     proves('dump-003')
 
-    # An execution that ends well, and calls that are refused, leave none.
-    run(HANG.replace('wait never >= 1: nop', 'nop'), OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=nothing)
+    # An execution that ends well leaves none.
+    attach(HANG.replace('wait never >= 1: nop', 'nop'), OPENNRT_NEURON_DUMP=tool, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=nothing)
     assert os.listdir(nothing) == [] and not os.path.exists(args)
 
     # The directory without a variable: as documented, in a place of this test's own.
@@ -366,6 +374,9 @@ def log_ids():
         assert rank.do('run') == 'status 5'
     rank.end()
     assert sorted(int(f.rsplit('-', 1)[1]) for f in os.listdir(folder) if '-lid-' in f) == [0, 1, 2]
+    log, = [f for f in os.listdir(folder) if '-lid-' not in f]
+    with open(os.path.join(folder, log), encoding='utf-8') as f:
+        assert f.read().count('Failed to execute model hang with status 5\n') == 3
 
 
 # ---- neuron-dump itself ----
@@ -381,7 +392,8 @@ def the_tool():
              '--error-location', '--error-code', '--local-output-dir', '--s3-output-prefix']
     usage = tool('--help').stdout
     assert all(f in usage for f in flags)
-    assert 'usage' not in tool('--pid', code=2).stdout and tool('--what', 'x', code=2)
+    assert '--pid needs a value' in tool('--pid', code=2).stderr
+    assert 'unknown argument "--what"' in tool('--what', 'x', code=2).stderr
     folder = where()
     name = os.path.join(folder, 'i-1-nd0-nc0-pid-7-tid-8-lid-9')
     values = ['a "name"\\\n', 'f' * 32, '2026-01-02-03-04', '7', '8', '9', 'i-1', ZEROS, 'nrt_execute', '5', folder]
@@ -473,7 +485,8 @@ class Rank:
     def end(self):
         self.p.stdin.close()
         self.p.stdin = None
-        self.p.communicate(timeout=120)
+        err = self.p.communicate(timeout=120)[1]
+        assert self.p.returncode == 0, (self.p.returncode, err)
 
 
 def job(n, folder, text=None, **env):
@@ -627,7 +640,7 @@ def deaths():
         executing(rank)
         rank.p.send_signal(sig)
         assert rank.p.wait(120) == -sig and os.listdir(folder) == []
-        run(good, NEURON_RT_VISIBLE_CORES='2', **env)  # the next to attach
+        attach(good, NEURON_RT_VISIBLE_CORES='2', **env)
         got = shown(folder)
         c = got['culprit']
         assert c['cause'] == 'death' and c['pid'] == rank.p.pid and c['at']['engine'] == 'sp', c
@@ -642,7 +655,7 @@ def deaths():
     rank = Rank(assembled(good), **env)
     assert rank.do('run') == 'status 0'
     rank.kill()
-    run(good, **env)
+    attach(good, **env)
     assert os.listdir(folder) == []
 
 
@@ -666,8 +679,8 @@ def any_signal():
     finally:
         for rank in ranks_of:
             rank.p.kill()
-    run(HANG.replace('wait never >= 1: nop', 'nop'), NEURON_RT_VISIBLE_CORES='31',
-        NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p')
+    attach(HANG.replace('wait never >= 1: nop', 'nop'), NEURON_RT_VISIBLE_CORES='31',
+           NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%p')
     assert sorted(os.listdir(folder)) == sorted(str(r.p.pid) for r in ranks_of)
     for rank, sig in zip(ranks_of, ends):
         c = shown(os.path.join(folder, str(rank.p.pid)))['culprit']
@@ -704,8 +717,7 @@ def crashes():
                 assert c['cause'] == 'never raised' and c['at']['engine'] == 'sp' and c['at']['line'] == marked(HANG), (at, c)
         else:
             show(folder, code=1)
-        status, err, _ = run(good, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder)
-        assert status == 0, err
+        attach(good, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder)
 
 
 def dead_memory(endless):
@@ -725,7 +737,7 @@ def dead_memory(endless):
         assert rank.do('begin') == 'begun'
         executing(rank)
         rank.kill()
-        run(good, NEURON_RT_VISIBLE_CORES='8', **env)
+        attach(good, NEURON_RT_VISIBLE_CORES='8', **env)
         c = shown(folder)['culprit']
         assert c['cause'] == 'death' and c['pid'] == rank.p.pid and 'goto' in c['at']['instruction'], (how, c)
         with open(one_file(folder), encoding='ascii') as f:
@@ -748,7 +760,7 @@ def dead_pair():
     assert rank.do('begin') == 'begun'
     executing(rank)
     rank.kill()
-    run(twice.replace('goto again', 'nop'), NEURON_RT_VISIBLE_CORES='1', **env)
+    attach(twice.replace('goto again', 'nop'), NEURON_RT_VISIBLE_CORES='1', **env)
     start = 'opennrt-%spair-nd0-' % NAME
     assert sorted(f for f in os.listdir(folder) if '-lid-' in f) == [
         '%snc%d-pid-%d-tid-%d-lid-0' % (start, nc, rank.p.pid, rank.p.pid) for nc in (0, 1)]

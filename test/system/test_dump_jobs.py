@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from test_dump import ALLREDUCE, GONE, HANG, LIMIT, NAME, OPENNRT, TMP, Rank, after_death, assembled, \
-    marked, only, run, shown, under_way, where  # noqa: E402
+    attach, marked, only, shown, under_way, where  # noqa: E402
 from ports import port_kept  # noqa: E402
 
 OTHER = NAME + 'b'
@@ -95,8 +95,7 @@ def killed_alone():
     end(job[:1])
     c = shown_of(folder, job, (0,))
     assert c['cause'] == 'collective' and c['rank'] == 1 and 'has left no dump' in c['text'], c
-    status, err, _ = run(IDLE, OPENNRT_INSTANCE=OTHER, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%d-%c')
-    assert status == 0, err
+    attach(IDLE, OPENNRT_INSTANCE=OTHER, NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY=folder + '/%d-%c')
     c = shown_of(folder, job, (0, 1))
     assert c['cause'] == 'death' and c['rank'] == 1 and c['pid'] == job[1].p.pid, c
 

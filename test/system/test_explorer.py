@@ -315,7 +315,7 @@ class Explorer(unittest.TestCase):
             names = re.findall(r'^ +(?:-\w, |    )?(--[a-z-]+)', text, re.M)
             self.assertGreater(len(names), 4)
             for name in names:
-                self.assertIn(name, man)
+                self.assertRegex(man, re.escape(name) + r'(?![\w-])')
             self.assertEqual(self.run_in(TOOL, command, '-h').stdout, text)
             self.run_in(TOOL, command, '--no-such-option', code=2)
         self.assertIn('capture', self.run_in(TOOL, '--help').stdout)

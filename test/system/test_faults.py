@@ -338,7 +338,9 @@ def check_ranks(row, site, other, kept, by_variable):
     p.a.w.tell('run 1')
     p.b.w.tell('run 1')
     got = p.b.w.answer()
-    p.a.w.answer()
+    mine = p.a.w.answer()
+    if row['status'] == '0' or row['culprit'] == 'death':
+        assert mine == ('ok' if row['status'] == '0' else ''), (row, mine)
     text = log_of(p.a.log) + log_of(p.b.log)
     assert got == ('ok' if row['status'] == '0' else 'failed ' + row['status']), (row, got, text)
     assert row['message'] in text and ('ERROR' in text) == (row['status'] != '0'), (row, text)

@@ -22,6 +22,7 @@ from tools import Site, Worker, proves  # noqa: E402
 from watching import APP, SYSTEM, Monitor, everything, report, total  # noqa: E402
 
 TOOL, LIB, OPENNRT, MAN, GUIDE = sys.argv[1:6]
+VCPU_USES = {'user', 'nice', 'system', 'idle', 'io_wait', 'irq', 'soft_irq'}
 PERCENTILES = ['p0', 'p1', 'p25', 'p50', 'p75', 'p99', 'p100']
 
 
@@ -168,9 +169,8 @@ def system(site):
     d = m.until(lambda ds: len(ds) == 3)[-1]
     m.end()
     s = d['system_data']
-    uses = {'user', 'nice', 'system', 'idle', 'io_wait', 'irq', 'soft_irq'}
     v = s['vcpu_usage']
-    assert set(v['average_usage']) == uses and all(set(u) == uses for u in v['usage_data'].values())
+    assert set(v['average_usage']) == VCPU_USES and all(set(u) == VCPU_USES for u in v['usage_data'].values())
     online = [x.split()[0][3:] for x in open('/proc/stat') if re.match(r'cpu\d', x)]
     assert sorted(v['usage_data']) == sorted(online)
     assert sum(v['average_usage'].values()) < 100.001 and v['context_switch_count'] > 0
@@ -393,15 +393,22 @@ def prometheus(site, worker):
         assert now - was == more, (status, was, now)
     assert pick(after['execution_errors_total'], error_type='model', runtime_tag=tag) - \
         pick(before['execution_errors_total'], error_type='model', runtime_tag=tag) == 1
-    for name, labels in (('neuroncore_utilization_ratio', {'neuroncore': '0'}),
-                         ('neuron_runtime_memory_used_bytes', {'memory_location': 'host'}),
-                         ('execution_latency_seconds', {'percentile': 'p99'}),
-                         ('neuron_runtime_vcpu_usage_ratio', {'usage_type': 'user'})):
-        assert pick(after[name], runtime_tag=tag, **labels) >= 0
+    assert os.sysconf('SC_NPROCESSORS_ONLN') == pick(after['system_vcpu_count'])
+    # What ran since the last look took time; of the CPU's the kernel may have counted none.
+    for name, labels, least, most in (('neuroncore_utilization_ratio', {'neuroncore': '0'}, 1e-9, 1),
+                                      ('neuron_runtime_memory_used_bytes', {'memory_location': 'host'}, 1, 1 << 40),
+                                      ('execution_latency_seconds', {'percentile': 'p99'}, 1e-7, 10),
+                                      ('neuron_runtime_vcpu_usage_ratio', {'usage_type': 'user'}, 0, float('inf'))):
+        assert least <= pick(after[name], runtime_tag=tag, **labels) <= most, (name, after[name])
     want = int(worker.ok('memory 0').split()[1])
     assert pick(after['neuron_runtime_memory_used_bytes'], runtime_tag=tag, memory_location='neuron_device') == want
-    assert pick(after['system_vcpu_usage_ratio'], usage_type='idle') <= 1
-    assert after['system_vcpu_count'] and after['system_memory_used_bytes'] and after['system_memory_total_bytes']
+    ratios = after['system_vcpu_usage_ratio']
+    assert {dict(k)['usage_type'] for k in ratios} == VCPU_USES, ratios
+    assert all(0 <= r <= 1 for r in ratios.values()) and sum(ratios.values()) < 1.0001, ratios  # no tick may have passed
+    with open('/proc/meminfo', encoding='ascii') as f:
+        installed = int(re.search(r'^MemTotal: +(\d+) kB', f.read(), re.M).group(1)) << 10
+    assert pick(after['system_memory_total_bytes']) == installed
+    assert 0 < pick(after['system_memory_used_bytes']) < installed
     assert pick(after['instance_info'], instance_type='trn1.2xlarge', instance_id='opennrt-' + site.name) == 1
     assert 'href="/metrics"' in scrape(port, '/')[1]
     try:

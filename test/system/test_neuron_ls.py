@@ -23,7 +23,7 @@ def run(*args, code=0, **env):
     r = subprocess.run([TOOL, *args], env=dict(ENV, **env), stdout=subprocess.PIPE,
                        stderr=subprocess.PIPE, text=True)
     assert r.returncode == code, (args, r)
-    return r.stdout
+    return r.stdout if code == 0 else r.stderr
 
 
 def table(text):
@@ -112,6 +112,8 @@ def with_process():
     command = open('/proc/self/cmdline').read().replace('\0', ' ').strip()
     pid = os.getpid()
 
+    version = run('--version').split()[1]  # the runtime is of the same build
+
     devices = json.loads(run('-j'))
     text = run('--json-output')
     assert text.startswith('[\n    {\n        "neuron_device": 0,\n')
@@ -130,6 +132,7 @@ def with_process():
         assert [p['pid'] for p in ps] == ([pid] if i < 2 else []), ps
         for p in ps:
             assert set(p) == {'pid', 'command', 'neuron_runtime_version'}
+            assert p['neuron_runtime_version'] == version
             assert p['command'] == (command if len(command) <= 40 else command[:37] + '...')
     proves('tool-004')
     proves('tool-010')
@@ -138,7 +141,7 @@ def with_process():
     assert head == ['NEURON DEVICE', 'NEURON CORES', 'NEURON MEMORY', 'CONNECTED DEVICES', 'PCI BDF', 'PID',
                     'COMMAND', 'RUNTIME VERSION']
     assert len(rows) == 16
-    assert rows[0][4:6] == ['cc:00.0', str(pid)] and rows[2][5:] == ['', '', '']
+    assert [rows[0][4], rows[0][5], rows[0][7]] == ['cc:00.0', str(pid), version] and rows[2][5:] == ['', '', '']
     want = command if len(command) <= 80 else command[:77] + '...'
     assert rows[1][6] == want, (rows[1][6], want)
     proves('tool-001')
@@ -159,7 +162,7 @@ def with_process():
         head, rows, lines = table(run('-a'))
         looker.communicate()
     assert len(rows) == 2 * 16 + 2
-    assert rows[0][5:7] == [str(pid), short(command)] and rows[0][7] != 'NA'
+    assert rows[0][5:7] == [str(pid), short(command)] and rows[0][7] == version
     for at in (1, 4, 7, 9):
         two = sorted([rows[at], rows[at + 1]], key=lambda r: int(r[5]) == looker.pid)
         assert at > 4 or two[0][:5] == two[1][:5] == [''] * 5, two
@@ -173,10 +176,11 @@ def with_process():
 
 
 def errors():
-    run('--nothing', code=2)
-    run('extra', code=2)
-    run(code=1, OPENNRT_INSTANCE_TYPE='none')
-    run(code=1, OPENNRT_INSTANCE_TYPE='trn9.huge', OPENNRT_INSTANCE='nobody')
+    for wrong, said in (('--nothing', "'--nothing'"), ('extra', 'unexpected "extra"')):
+        first, usage = run(wrong, code=2).splitlines()[:2]
+        assert first.endswith(said) and usage.startswith('usage: neuron-ls '), (first, usage)
+    assert run(code=1, OPENNRT_INSTANCE_TYPE='none') == 'neuron-ls: no neuron device found\n'
+    assert run(code=1, OPENNRT_INSTANCE_TYPE='trn9.huge', OPENNRT_INSTANCE='nobody') == 'neuron-ls: no instance type "trn9.huge"\n'
     assert 'usage' in run('--help') and 'OpenNRT' in run('--version')
 
 

@@ -262,15 +262,15 @@ def constants():
     """Of every type, whether somebody made the instance or not; the links are those of neuron-ls."""
     names = re.search(r'Driver identity strings.*?: (.*?) \(DRV\)', SECTION, re.S).group(1)
     identity = {x.split()[2]: x.split() for x in names.split('; ')}
-    types = [('trn1.2xlarge', 'Trn1', 2), ('inf2.24xlarge', 'Inf2', 2), ('trn2.3xlarge', 'Trn2', 8)]
+    types = [('trn1.2xlarge', 'Trn1', 1, 2), ('inf2.24xlarge', 'Inf2', 6, 2), ('trn2.3xlarge', 'Trn2', 1, 8)]
     if MODE == 'mount':  # a copy of these is many files
-        types += [('trn1.32xlarge', 'Trn1', 2), ('trn2.48xlarge', 'Trn2', 8)]
-    for kind, family, per_device in types:
+        types += [('trn1.32xlarge', 'Trn1', 16, 2), ('trn2.48xlarge', 'Trn2', 16, 8)]
+    for kind, family, count, per_device in types:
         with setup('sysfsc', kind, per_device) as site:
             tree = Tree(site).look()
             listed = json.loads(site.run(LS, '-j').stdout)
             devices = sorted((n for n in os.listdir(tree.root) if n.startswith('neuron')), key=lambda n: int(n[6:]))
-            assert devices == ['neuron%d' % d['neuron_device'] for d in listed]
+            assert devices == ['neuron%d' % d['neuron_device'] for d in listed] and len(devices) == count, (kind, devices)
             arch, core_arch, instance_type, device_name = identity[family]
             for d in listed:
                 base = 'neuron%d/' % d['neuron_device']

@@ -11,18 +11,10 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from terminal import Terminal  # noqa: E402
 from tools import Site, Worker, proves  # noqa: E402
+from watching import size  # noqa: E402
 
 TOOL, LIB, OPENNRT, MAN = sys.argv[1:5]
 DOWN, UP, RIGHT = '\x1b[B', '\x1b[A', '\x1b[C'
-
-
-def size(n):
-    """As the reports of the runtime write it."""
-    for unit in ('B', 'KB', 'MB'):
-        if n < 1024:
-            return '%.3f%s' % (n, unit)
-        n /= 1024
-    return '%.3fGB' % n
 
 
 def has(*parts):
@@ -105,8 +97,9 @@ def keys(site, one, two):
     t.until(has(r'>3:other<'))
     t.key('a')
     t.until(has(r'>2:train<'))
-    t.key('9')  # there is none
-    t.key('1')
+    t.key('9f')  # there is none
+    t.until(has(r'>2:train<', r'Utilization \(TFLOPS\)'))
+    t.key('f1')
     t.until(has(r'>1:all<'))
     proves('tool-017')
 
@@ -125,15 +118,16 @@ def small(site):
     t = Terminal([os.path.abspath(TOOL)], site.env, 5, 30)
     t.until(has(r'\+\] train', r'>1:all<'))
     t.key('x' + DOWN)
-    t.until(has(r'Model 1001'))
+    t.until(lambda _: 7 in t.attributes('[-] Model 1001'))
     t.key('q')
     assert t.wait() == 0
 
 
 def errors(site):
-    for wrong in (['word'], ['--nonsense'], ['-z']):
-        done = site.run(TOOL, *wrong, code=2)
-        assert wrong[0].lstrip('-')[:1] in done.stderr and 'usage' in done.stderr and done.stdout == '', done
+    for wrong, said in (('word', 'unknown argument "word"'), ('--nonsense', "'--nonsense'"), ('-z', "'z'")):
+        done = site.run(TOOL, wrong, code=2)
+        first, usage = done.stderr.splitlines()[:2]
+        assert first.endswith(said) and usage.startswith('usage: neuron-top ') and done.stdout == '', done
     proves('tool-018')
     site.run(TOOL, code=1, OPENNRT_INSTANCE_TYPE='none')
     text = site.run(TOOL, '--help').stdout

@@ -12,7 +12,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 import watching  # noqa: E402
 from tools import Site  # noqa: E402
-from watching import Counts, Monitor, everything, report, total  # noqa: E402
+from watching import Counts, Monitor, everything, report, size, total  # noqa: E402
 
 MONITOR, TOP, OPENNRT, LIB, COUNTS, SPEC, GUIDE = sys.argv[1:8]
 PAGE = open(SPEC, encoding='utf-8').read()
@@ -32,15 +32,6 @@ CLASSES = {'model': ('oob_error', 'exec_bad_input', 'execute_completed_with_erro
            'transient': ('hw_dma_abort_error', 'hw_repairable_hbm_ue_error'),
            'hardware': ('hw_error', 'hw_collectives_error', 'hw_hbm_ue_error', 'hw_nc_ue_error'),
            'numerical': ('execute_completed_with_num_error',), 'generic': ('failure', 'generic_error')}
-
-
-def size(n):
-    """As the reports of the runtime write it."""
-    for unit in ('B', 'KB', 'MB'):
-        if n < 1024:
-            return '%.3f%s' % (n, unit)
-        n /= 1024
-    return '%.3fGB' % n
 
 
 def account(counts):
