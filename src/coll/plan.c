@@ -477,7 +477,8 @@ static NRT_STATUS plan_fill(struct coll_plan *p, const struct device_extent *own
     greeted = coll_wires_greet(p, &unheard);
     if (!st && greeted)
         st = err_set(err, greeted, "%s", unheard.text);
-    p->comm->unfit = p->comm->unfit || (st && !p->alone);
+    if (st && !p->alone)
+        p->comm->unfit = true;
     return st;
 }
 

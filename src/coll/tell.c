@@ -320,14 +320,14 @@ void coll_tell_ask(struct coll_comm *c, uint32_t rank)
 }
 
 /* What coll_tell_progress does, by a load, whose thread is not that of the operations: a failure is
- * left in my area, where that one finds it. lacks: this rank's memory. */
-static unsigned progress_of_load(struct coll_comm *c, struct err *lacks)
+ * left in my area, where that one finds it. */
+static unsigned progress_of_load(struct coll_comm *c, struct err *err)
 {
     struct tell_news news = look_locked(c);
     uint64_t none = 0;
 
     if (news.lost.status == NRT_RESOURCE)
-        *lacks = news.lost;
+        *err = news.lost;
     else if (news.lost.status)
         news.failure =
             (uint64_t)NRT_NETWORK_PROXY_FAILURE << 32 | (coll_net_culprit(c, c->n) + UINT64_C(1));
@@ -416,29 +416,23 @@ static NRT_STATUS greet_stop(const struct coll_comm *c, uint64_t failure, uint32
                    why[0] ? ": " : "", why);
 }
 
-/* Who lacks memory for a message tries again: the others would wait for it. */
 static NRT_STATUS greet_wait(struct coll_comm *c, struct err *err)
 {
     uint64_t end = c->cfg.now(c->cfg.now_arg) + c->greet_ns;
     struct run_word never = {0};
-    struct err lacks = {0};
     uint32_t rank = c->me;
 
-    while (!greet_all(c, &rank, &lacks)) {
+    while (!greet_all(c, &rank, err)) {
         uint64_t failure;
 
-        if (lacks.status && lacks.status != NRT_RESOURCE)
-            return err_set(err, lacks.status, "%s", lacks.text);
-        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c, &lacks) == 0)
+        if (err->status)
+            return err->status;
+        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c, err) == 0)
             (void)run_wait(&never, 0, HELLO_NS, NULL);
         failure = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
-        if (c->status || failure)
+        if (!err->status && (c->status || failure))
             return greet_stop(c, failure, rank, err);
-        if (c->cfg.now(c->cfg.now_arg) < end)
-            err_clear(&lacks);
-        else if (lacks.status)
-            return err_set(err, lacks.status, "%s", lacks.text);
-        else
+        if (!err->status && c->cfg.now(c->cfg.now_arg) >= end)
             return err_set(err, NRT_TIMEOUT,
                            "rank %u does not hear from rank %u (world rank %u), to which it has a "
                            "link of provider %s",
@@ -449,7 +443,9 @@ static NRT_STATUS greet_wait(struct coll_comm *c, struct err *err)
 
 void coll_tell_want(struct coll_comm *c, uint32_t rank)
 {
+    pthread_mutex_lock(&c->net->lock);
     c->net->tell->greeting[rank].wanted = true;
+    pthread_mutex_unlock(&c->net->lock);
 }
 
 /* A peer may have begun an operation of another communicator, which this rank begins after the
@@ -461,8 +457,10 @@ NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err)
     net_link_expect(c->cfg.link, true);
     st = greet_wait(c, err);
     net_link_expect(c->cfg.link, false);
+    pthread_mutex_lock(&c->net->lock);
     for (uint32_t r = 0; r < c->n; r++)
         c->net->tell->greeting[r].wanted = false;
+    pthread_mutex_unlock(&c->net->lock);
     return st;
 }
 

@@ -406,24 +406,13 @@ static void a_word_behind_what_nobody_asked_for_is_heard(void **state)
 
 /* ---- a plan of a rank that has no memory ---- */
 
-#define HELD_MAX 64u
-
-/* Where all members have offered what they have, and greet each other next. */
-struct offering {
-    struct coll_exchange inner;
-    bool arms; /* the next allocation fails */
-};
-
+/* With its offer a member has all that it lacks said. */
 static NRT_STATUS offer(void *arg, const void *mine, size_t size, void *all, struct err *err)
 {
-    struct offering *o = arg;
-    NRT_STATUS st;
+    const struct coll_exchange *inner = arg;
 
     fault_disarm();
-    st = o->inner.all_gather(o->inner.arg, mine, size, all, err);
-    if (o->arms)
-        fault_arm(FAULT_ALLOC, 1);
-    return st;
+    return inner->all_gather(inner->arg, mine, size, all, err);
 }
 
 /* One plan. The poor rank lacks its allocation number `hit` (0: none), if it asks for so many
@@ -455,27 +444,6 @@ static const char *poor_plan(struct rank *r, const struct sched *s, uint64_t hit
     return st == NRT_FAILURE && strstr(err.text, text) ? NULL : "one has failed, another has not";
 }
 
-/* Until the link has none that it could use again. */
-static void requests_use_up(struct rank *r, struct net_request **held)
-{
-    struct net_wire w = net_link_wire(r->link);
-    static uint8_t byte;
-    struct net_entry e = {.data = &byte, .size = 1, .peer = NET_NO_RANK};
-    struct err err = {0};
-
-    for (unsigned i = 0; i < HELD_MAX && r->link->free; i++)
-        if (w.post(w.arg, false, UNASKED_CHANNEL, &e, 1, &held[i], &err) != NET_POSTED)
-            abort();
-}
-
-static void requests_give_back(struct rank *r, struct net_request **held)
-{
-    struct net_wire w = net_link_wire(r->link);
-
-    for (unsigned i = 0; i < HELD_MAX && held[i]; i++)
-        w.drop(w.arg, held[i]);
-}
-
 /* Its first plan greets the ranks of the other node that are not its counterparts. */
 static const char *poor_body(struct rank *r)
 {
@@ -486,27 +454,17 @@ static const char *poor_body(struct rank *r)
                                 .tensors = 1,
                                 .counts = &counts,
                                 .elem_size = 4};
-    struct offering o = {.inner = r->comm->cfg.exchange,
-                         .arms = r->me == *(const uint32_t *)r->arg};
-    struct net_request *held[HELD_MAX] = {NULL};
+    struct coll_exchange inner = r->comm->cfg.exchange;
     struct err err = {0};
-    const char *bad;
+    const char *bad = NULL;
     struct sched *s;
     uint64_t hit = 1;
-    bool made;
 
     if (sched_create(&req, &s, &err))
         return "no schedule";
-    r->comm->cfg.exchange = (struct coll_exchange){.arg = &o, .all_gather = offer};
+    r->comm->cfg.exchange = (struct coll_exchange){.arg = &inner, .all_gather = offer};
     r->comm->greet_ns = RUNNER_WAIT_MS * UINT64_C(1000000); /* who waits for it fails the test */
-    if (o.arms)
-        requests_use_up(r, held);
-    bad = poor_plan(r, s, 0, &made);
-    requests_give_back(r, held);
-    if (!bad && !made)
-        bad = "no plan for want of one allocation after the offers";
-    o.arms = false;
-    for (made = false; !bad && !made; hit++)
+    for (bool made = false; !bad && !made; hit++)
         bad = poor_plan(r, s, hit, &made);
     sched_destroy(s);
     return bad || hit > 5 ? bad : "nothing has failed";
