@@ -291,7 +291,7 @@ static void the_last_load_survives_every_fault(void **state)
     struct bytes f = coll_neff(2, 16, 1, 0, 1);
     unsigned failed = 0;
 
-    setenv("OPENNRT_JOIN_TIMEOUT", "1", 1); /* of who has no memory even for the place to meet */
+    setenv("OPENNRT_JOIN_TIMEOUT", "2", 1); /* of who has no memory even for the place to meet */
     coll_session(2);
     unsetenv("OPENNRT_JOIN_TIMEOUT");
     for (unsigned p = 0; p < 2; p++)
