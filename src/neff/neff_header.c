@@ -10,6 +10,7 @@
 
 #include "base/broken.h"
 #include "base/checked.h"
+#include "base/crypto.h"
 
 static uint64_t load_u64(const uint8_t *p)
 {
@@ -51,6 +52,7 @@ static bool seal_compute(const uint8_t *b, uint8_t digest[SEAL_SIZE])
     uint8_t copy[NEFF_HEADER_SIZE];
     unsigned len = 0;
 
+    crypto_start();
     memcpy(copy, b, sizeof(copy));
     memcpy(copy + SEAL_AT, SEAL_MAGIC, 4);
     memset(copy + SEAL_AT + 4, 0, SEAL_SIZE);
@@ -126,6 +128,7 @@ size_t neff_digest(uint64_t pkg_version, const void *payload, size_t size,
                                                       : NULL;
     unsigned len = 0;
 
+    crypto_start();
     memset(hash, 0, NEFF_HASH_SIZE);
     if (md == NULL || EVP_Digest(payload, size, hash, &len, md, NULL) != 1)
         return 0;

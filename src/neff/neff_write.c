@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "neff/neff_int.h"
 
@@ -38,6 +39,7 @@ static NRT_STATUS payload_open(struct payload_out *p, const struct neff_header *
     if (md == NULL)
         return neff_fail(err, NRT_INVALID, "Unsupported NEFF package version %llu",
                          (unsigned long long)h->pkg_version);
+    crypto_start();
     p->md = EVP_MD_CTX_new();
     if (p->md == NULL)
         return neff_oom(err);
@@ -233,6 +235,7 @@ free_all:
 
 NRT_STATUS neff_uuid_random(uint8_t uuid[NEFF_UUID_SIZE], struct err *err)
 {
+    crypto_start();
     if (RAND_bytes(uuid, NEFF_UUID_SIZE) != 1)
         return neff_fail(err, NRT_FAILURE, "no random numbers for the NEFF's uuid");
     uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/crypto.h"
 #include "base/fd.h"
 #include "net/net_int.h"
 
@@ -186,6 +187,7 @@ NRT_STATUS key_load(const struct net_job_config *cfg, struct key *ret, struct er
     const char *dirs[3] = {cfg->key_dirs[0], cfg->key_dirs[1], cfg->key_dirs[2]};
     NRT_STATUS st;
 
+    crypto_start();
     memset(ret, 0, sizeof(*ret));
     if (cfg->key != NULL)
         return key_given(cfg->key, ret, err);

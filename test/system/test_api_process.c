@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "neffs.h"
 #include "proves.h"
 #include "runner.h"
 
@@ -558,6 +559,57 @@ static void limited_file_size_is_a_status(void **state)
     }
 }
 
+/* ---- an end without nrt_close ---- */
+
+/* Runs after whatever was registered later. Threads of the runtime still live then, so what they
+ * use is still there: random numbers for a new file, and its digest. */
+static void leaver_at_exit(void)
+{
+    struct bytes f = neff_add(4);
+    nrt_model_t *m = NULL;
+
+    _exit(nrt_load(f.data, f.size, -1, -1, &m) == NRT_SUCCESS ? 7 : 8);
+}
+
+/* The library is the first here to use libcrypto: it checks the hash. */
+static int helper_leaver(int argc, char **argv)
+{
+    static char neff[1 << 16];
+    nrt_model_t *m = NULL;
+    size_t size;
+    FILE *f;
+
+    if (argc != 2 || atexit(leaver_at_exit) != 0 || init() != NRT_SUCCESS)
+        return 1;
+    f = fopen(argv[1], "rb");
+    if (!f)
+        return 2;
+    size = fread(neff, 1, sizeof(neff), f);
+    fclose(f);
+    if (nrt_load(neff, size, -1, -1, &m) != NRT_SUCCESS)
+        return 3;
+    exit(0);
+}
+
+static void exit_takes_nothing_from_threads_that_live(void **state)
+{
+    char path[] = "/tmp/opennrt-test-XXXXXX";
+    struct bytes f = neff_add(4);
+    int fd = mkstemp(path);
+
+    api_env("trn1.2xlarge", 0);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, f.data, f.size), f.size);
+    close(fd);
+    setenv("NEURON_RT_VALIDATE_HASH", "1", 1);
+    assert_int_equal(run_helper("leaver", path), 7);
+    unsetenv("NEURON_RT_VALIDATE_HASH");
+    unlink(path);
+    neff_free(&f);
+    api_env_end();
+    (void)state;
+}
+
 static void init_does_not_warn_and_legacy_names_do_once(void **state)
 {
     const char *log;
@@ -591,9 +643,13 @@ static void init_does_not_warn_and_legacy_names_do_once(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {
-        {"owner", helper_owner}, {"copies", helper_copies},         {"closed", helper_closed},
-        {"deaf", helper_deaf},   {"file-limit", helper_file_limit}, {NULL, NULL}};
+    static const struct runner_helper helpers[] = {{"owner", helper_owner},
+                                                   {"copies", helper_copies},
+                                                   {"closed", helper_closed},
+                                                   {"deaf", helper_deaf},
+                                                   {"file-limit", helper_file_limit},
+                                                   {"leaver", helper_leaver},
+                                                   {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cores_before_init_are_what_init_takes),
         cmocka_unit_test(environment_is_read_at_each_init),
@@ -608,6 +664,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(closed_standard_descriptors_stay_closed),
         cmocka_unit_test(log_that_nobody_reads_is_no_signal),
         cmocka_unit_test(limited_file_size_is_a_status),
+        cmocka_unit_test(exit_takes_nothing_from_threads_that_live),
         cmocka_unit_test(init_does_not_warn_and_legacy_names_do_once),
     };
     int rc = runner_dispatch(argc, argv, helpers);
