@@ -125,7 +125,7 @@ struct net_link {
     bool waits;            /* some request may wait for room */
     uint32_t group_free;   /* lowest number of a communicator that was never held */
     NRT_STATUS why_status; /* of the last loss */
-    char why[ERR_TEXT_MAX - 64];
+    char why[ERR_TEXT_MAX];
     uint32_t spoilt;     /* channel of which this rank has lost a message; OWN_CHANNEL: none */
     unsigned since_look; /* progress calls since the job was looked at */
     struct net_link_counters counters;
