@@ -523,7 +523,8 @@ NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err
 NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err);
 /* Greets the ranks of other nodes that are wanted, which greet this one: connections are made now
  * and not in the first operation, and one that cannot be made is named. Who has been greeted costs
- * nothing. Takes no memory but the link's for messages. */
+ * nothing. Takes no memory but the link's for messages. By two threads at once only where all have
+ * been greeted: the end of one call ends what the other wants. */
 void coll_tell_want(struct coll_comm *c, uint32_t rank);
 NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err);
 void coll_tell_drop(struct coll_comm *c);  /* gives back what the network has */

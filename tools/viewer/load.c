@@ -12,6 +12,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/crypto.h"
 #include "base/mem.h"
 
 #define DEPTH_MAX 4 /* folders below the one that is named: timestamp, instance and process */
@@ -294,10 +295,13 @@ static bool set_digest(const struct viewer_set *s, EVP_MD_CTX *c,
 bool viewer_set_name(const struct viewer_set *s, char ret[VIEWER_SET_NAME_SIZE])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *c = EVP_MD_CTX_new();
     size_t count = s->input_count + s->system_count;
-    bool ok = c && count > 0 && set_digest(s, c, digest);
+    EVP_MD_CTX *c;
+    bool ok;
 
+    crypto_start();
+    c = EVP_MD_CTX_new();
+    ok = c && count > 0 && set_digest(s, c, digest);
     EVP_MD_CTX_free(c);
     if (!ok)
         return false;

@@ -8,7 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,7 +16,6 @@
 #include "base/fault.h"
 #include "cases.h"
 #include "coll/coll_int.h"
-#include "net/link_int.h"
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"

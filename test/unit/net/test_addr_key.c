@@ -12,6 +12,7 @@
 #include "net/net_int.h"
 #include "net_support.h"
 #include "proves.h"
+#include "runner.h"
 
 static void good_addresses(void **state)
 {
@@ -207,7 +208,41 @@ static void ranks_that_start_together_make_one_key(void **state)
     }
 }
 
-int main(void)
+/* ---- an end while ranks connect ---- */
+
+/* Runs after what libcrypto may have registered: a thread in a handshake would still draw its
+ * random numbers now. */
+static void leaver_at_exit(void)
+{
+    uint8_t nonce[MSG_NONCE];
+
+    _exit(key_random(nonce, sizeof(nonce)) ? 7 : 8);
+}
+
+/* The key is the first here to use libcrypto. */
+static int helper_leaver(int argc, char **argv)
+{
+    struct net_job_config cfg = {.key = "a secret of the job"};
+    struct key k;
+
+    (void)argv;
+    if (argc != 1 || atexit(leaver_at_exit) != 0 || key_load(&cfg, &k, NULL) != NRT_SUCCESS)
+        return 1;
+    exit(0);
+}
+
+static void exit_leaves_libcrypto_to_threads_that_live(void **state)
+{
+    struct runner_proc p;
+
+    assert_true(runner_start(&p, "leaver", NULL, NULL));
+    assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 7);
+    (void)state;
+}
+
+static const struct runner_helper helpers[] = {{"leaver", helper_leaver}, {NULL, NULL}};
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses),
@@ -219,7 +254,12 @@ int main(void)
         cmocka_unit_test(the_key_file_is_made_once_and_kept_private),
         cmocka_unit_test(without_a_folder_the_variable_is_named),
         cmocka_unit_test(ranks_that_start_together_make_one_key),
+        cmocka_unit_test(exit_leaves_libcrypto_to_threads_that_live),
     };
+    int rc = runner_dispatch(argc, argv, helpers);
+
+    if (rc >= 0)
+        return rc;
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
