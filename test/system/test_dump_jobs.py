@@ -4,6 +4,7 @@
 one directory per job, the dump of every rank that failed, and `opennrt dump show` names the rank that the others wait for.
 
 usage: test_dump_jobs.py OPENNRT NEURON_DUMP PROG_DUMPS DUMPS_MD [PART ...]      (as test_dump.py, whose helpers it uses)"""
+import glob
 import os
 import re
 import subprocess
@@ -82,6 +83,26 @@ def killed():
     assert c['cause'] == 'death' and c['rank'] == 2 and c['pid'] == job[2].p.pid, c
     assert 'process %d has died' % job[2].p.pid in c['text'] and c['at']['engine'] == 'sp', c
     assert c['at']['waits'] == 'semaphore>=' and 'wait' in c['at']['instruction'], c
+    while_it_is_written(folder, job[2].p.pid, 2)
+
+
+def while_it_is_written(folder, pid, rank):
+    """The dump of the rank that died grows line by line, first of its core, then of its CC-core: whoever looks meanwhile is told
+    of the same rank."""
+    files = sorted(glob.glob(os.path.join(only(folder), '*-pid-%d-*' % pid)), key=lambda f: 'cc-core' in f)
+    assert len(files) == 2 and 'cc-core' in files[1], files
+    whole = [open(f, 'rb').read() for f in files]
+    for f in files:
+        os.unlink(f)
+    for f, text in zip(files, whole):
+        ends = [i + 1 for i, c in enumerate(text) if c == ord('\n')]
+        assert len(ends) > 10, text
+        for end in [0] + ends:
+            with open(f, 'wb') as out:
+                out.write(text[:end])
+            c = shown(only(folder))['culprit']
+            assert c['cause'] in ('death', 'collective') and c.get('rank') == rank, (text[:end], c)
+    assert c['cause'] == 'death', c
 
 
 def killed_alone():

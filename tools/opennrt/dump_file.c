@@ -174,8 +174,7 @@ static void read_place(struct dump_file *f, const struct line *l)
 
 static void read_job(struct dump_file *f, const struct line *l)
 {
-    (void)get_u32(l, "rank", &f->rank);
-    (void)get_u32(l, "world", &f->world);
+    f->has_job = get_u32(l, "rank", &f->rank) && get_u32(l, "world", &f->world);
     (void)get_text(l, "cluster", f->cluster, sizeof(f->cluster));
 }
 

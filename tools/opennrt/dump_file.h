@@ -70,6 +70,7 @@ struct dump_file {
     uint64_t log_id, time;
     char instance[DUMP_TEXT], type[DUMP_WORD];
     uint32_t device, nc, core;
+    bool has_job; /* the file does not end before it */
     uint32_t rank, world;
     char cluster[DUMP_WORD];
     /* the model */

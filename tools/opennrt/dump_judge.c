@@ -249,7 +249,8 @@ void dump_judge_core(const struct dump_set *s, unsigned file, struct dump_verdic
     const struct dump_file *f = &s->file[file];
     int whose;
 
-    *v = (struct dump_verdict){.file = (int)file, .has_rank = f->world > 1, .rank = f->rank};
+    *v = (struct dump_verdict){
+        .file = (int)file, .cut = !f->has_job, .has_rank = f->world > 1, .rank = f->rank};
     if (f->dead || f->signal) {
         died(s, file, v);
     } else if (!f->has_end) {
@@ -480,7 +481,8 @@ static void blame_odd(const struct dump_set *s, const struct dump_file *odd, uns
         strbuf_printf(&v->text, "; rank %" PRIu32 " says: %s", why->rank, why->text);
 }
 
-/* Earlier and graver first: a rank's own failure, then a death. */
+/* Earlier and graver first: a rank's own failure, then a death. One that is still being written, or
+ * was cut short, does not say whose it is, and the others' files may. */
 static int weight(const struct dump_verdict *v)
 {
     switch (v->cause) {
@@ -489,7 +491,7 @@ static int weight(const struct dump_verdict *v)
     case DUMP_CAUSE_COLLECTIVE:
         return 1;
     case DUMP_CAUSE_DEATH:
-        return 2;
+        return v->cut ? 1 : 2;
     default:
         return 3;
     }
