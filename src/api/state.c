@@ -346,7 +346,6 @@ static NRT_STATUS session_open(struct log *lg, struct err *err, const char **ret
     hc.first_vnc = wish.first;
     hc.vnc_count = wish.count;
     hc.check_nan = nan_is_error(&sink);
-    hc.share_weights = settings_bool("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false, &sink);
     hc.dge_notifications = settings_bool("NEURON_RT_ENABLE_DGE_NOTIFICATIONS", false, &sink);
     status = debug_streams_create(wish.count, lg, &sink, &debug, err);
     if (status != NRT_SUCCESS)

@@ -73,6 +73,7 @@ NRT_STATUS model_host_create(const struct model_host_config *cfg, struct model_h
             run_pool_keep(h->pool, &cpus);
     }
     scratch = scratch_config_env(h->topo, h->lnc, &h->sink);
+    h->share_weights = settings_bool("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", false, &h->sink);
 
     h->cores = mem_calloc(cfg->vnc_count, sizeof(*h->cores));
     if (!h->cores) {

@@ -355,7 +355,7 @@ static NRT_STATUS neff_open(struct model *m, const void *bytes, size_t size, str
                                .owned_cores = h->count,
                                .arch = NULL,
                                .allow_legacy = m->env.allow_legacy,
-                               .weights_shared = h->cfg.share_weights,
+                               .weights_shared = h->share_weights,
                                .sbuf_partition_bytes = isa_sbuf_bytes(h->gen),
                                .world_size = h->cfg.account_only ? 0 : m->world};
     char arch[8] = "";

@@ -71,7 +71,6 @@ struct model_host_config {
     uint32_t first_vnc;         /* over the instance */
     uint32_t vnc_count;         /* owned logical cores */
     bool check_nan;             /* numerical errors are reported */
-    bool share_weights;         /* replicas on one HBM share their constants */
     bool dge_notifications;     /* NEURON_RT_ENABLE_DGE_NOTIFICATIONS */
     struct trace *trace;        /* borrowed: where events go; NULL: nowhere */
     bool account_only;          /* a load takes the HBM that it would take, and does nothing else:

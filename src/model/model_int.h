@@ -70,6 +70,7 @@ struct model_host {
     struct diag_sink sink; /* warnings of pure rooms go to the log as NMGR */
     uint32_t count;
     struct logical *cores;
+    bool share_weights;                      /* replicas on one HBM share their constants */
     const struct model_watch *_Atomic watch; /* NULL: nobody looks on */
     const uint32_t *faults;                  /* device_faults_armed */
     struct late_loads late;

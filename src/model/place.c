@@ -106,7 +106,7 @@ static uint64_t code_bytes(const struct model *m, unsigned core)
 /* Another replica's constants on the same HBM. */
 static struct stage *shared_consts(struct model *m, struct instance *in, unsigned core)
 {
-    if (!m->h->cfg.share_weights)
+    if (!m->h->share_weights)
         return NULL;
     for (struct instance *o = m->inst; o != in; o++)
         if (o->lc->hbm == in->lc->hbm && o->stage[core].has[EXT_CONST])

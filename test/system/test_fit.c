@@ -76,6 +76,20 @@ static struct bytes random_neff(unsigned seed, unsigned graphs, bool foreign)
     return neff_finish(b, NULL);
 }
 
+static struct bytes neff_with_constant(uint64_t size)
+{
+    struct neff_build *b = neff_build_create("constant");
+    static const uint8_t zero[1];
+    uint64_t n = 4;
+    struct prog p;
+
+    neff_build_input(b, 0, "a", "uint8", 1, &n);
+    neff_build_constant_raw(b, 0, "w", size, zero, 1);
+    prog_init(&p, ISA_SP);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
 struct question {
     char dir[32], words[600];
     unsigned limit_kib; /* of files; 0: none */
@@ -138,31 +152,41 @@ static void question_close(struct question *q)
     assert_int_equal(system(command), 0);
 }
 
-/* Sum over the physical cores of logical core 0 of the answer's lines. */
+/* Adds the line of a physical core of the answer. */
+static void said_of_core(const struct question *q, unsigned core, uint64_t *steady, uint64_t *peak)
+{
+    char label[64];
+    const char *at;
+    unsigned long long s = 0, p = 0;
+
+    snprintf(label, sizeof(label), "core %u: steady ", core);
+    at = strstr(q->answer, label);
+    if (!at || sscanf(at + strlen(label), "%llu bytes, peak %llu", &s, &p) != 2)
+        fail_msg("no figures of core %u in\n%s", core, q->answer);
+    *steady += s;
+    *peak += p;
+}
+
+/* Sum over the physical cores of logical core 0. */
 static void said_of(const struct question *q, unsigned lnc, uint64_t *steady, uint64_t *peak)
 {
     *steady = *peak = 0;
-    for (unsigned core = 0; core < lnc; core++) {
-        char label[64];
-        const char *at;
-        unsigned long long s = 0, p = 0;
-
-        snprintf(label, sizeof(label), "core %u: steady ", core);
-        at = strstr(q->answer, label);
-        if (!at || sscanf(at + strlen(label), "%llu bytes, peak %llu", &s, &p) != 2)
-            fail_msg("no figures of core %u in\n%s", core, q->answer);
-        *steady += s;
-        *peak += p;
-    }
+    for (unsigned core = 0; core < lnc; core++)
+        said_of_core(q, core, steady, peak);
 }
 
-static uint64_t used(void)
+static uint64_t used_of(uint32_t vnc)
 {
     nrt_vnc_memory_stats_t stats;
     size_t n;
 
-    assert_ok(nrt_get_vnc_memory_stats(0, &stats, sizeof(stats), &n));
+    assert_ok(nrt_get_vnc_memory_stats(vnc, &stats, sizeof(stats), &n));
     return stats.bytes_used;
+}
+
+static uint64_t used(void)
+{
+    return used_of(0);
 }
 
 /* All inputs and outputs of a model, in one set each; tensors of `place`. */
@@ -293,6 +317,49 @@ static void fit_says_what_a_load_takes_on_two_cores(void **state)
     of_type("trn2.3xlarge", 2);
 }
 
+/* Instances of a model, two of which have one HBM: each core has what a load gives it. */
+static void fit_stores_shared_weights_once(void **state)
+{
+    const unsigned instances = 3;
+    struct question q;
+    uint64_t said[2] = {0, 0};
+
+    (void)state;
+    question_open(&q);
+    setenv("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS", "1", 1);
+    for (int shared = 1; shared >= 0; shared--) {
+        struct bytes f = neff_with_constant(3000000);
+        nrt_model_t *m;
+
+        put_file(&q, 0, &f);
+        snprintf(q.words, sizeof(q.words), "--instance trn2.3xlarge --lnc 1 0.neff@0-%u",
+                 instances - 1);
+        ask(&q);
+        assert_int_equal(q.code, 0);
+        api_env("trn2.3xlarge", 1);
+        assert_ok(nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", ""));
+        assert_ok(nrt_load(f.data, f.size, 0, (int32_t)instances, &m));
+        neff_free(&f);
+        for (unsigned core = 0; core < instances; core++) {
+            uint64_t steady = 0, peak = 0;
+
+            said_of_core(&q, core, &steady, &peak);
+            if (used_of(core) != steady)
+                fail_msg("core %u: used %llu, fit said\n%s", core,
+                         (unsigned long long)used_of(core), q.answer);
+            said[shared] += steady;
+        }
+        assert_ok(nrt_unload(m));
+        nrt_close();
+        api_env_end();
+        free(q.answer);
+        q.answer = NULL;
+        unsetenv("NEURON_RT_MULTI_INSTANCE_SHARED_WEIGHTS");
+    }
+    assert_true(said[0] - said[1] >= 3000000 && said[0] - said[1] < 3000000 + 4096);
+    question_close(&q);
+}
+
 /* The edge: the largest tensor that fits beside a model does, one byte block more does not. */
 static void the_edge_is_where_the_load_has_it(void **state)
 {
@@ -359,12 +426,12 @@ static void wrong_words_are_refused(void **state)
                 {"none.neff", 1},
                 {"--instance none 0.neff", 1},
                 {"0.neff@5", 1},
-                {"--tensors 0 ", 1},
+                {"--tensors 0 ", 2},
                 {"--tensors 9:5", 1},
-                {"--tensors 0:5y", 1},
+                {"--tensors 0:5y", 2},
                 {"--tensors 0:5,", 0},
-                {"--tensors 0:99999999999999999999", 1},
-                {"--tensors 0:99999999999G", 1},
+                {"--tensors 0:99999999999999999999", 2},
+                {"--tensors 0:99999999999G", 2},
                 {"--tensors 0:17G", 1},
                 {"--tensors 0:1Gx17", 1},
                 {"--tensors 0:1Kx3,1:7M", 0},
@@ -451,6 +518,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fit_says_what_a_load_takes),
         cmocka_unit_test(fit_says_what_a_load_takes_on_two_cores),
+        cmocka_unit_test(fit_stores_shared_weights_once),
         cmocka_unit_test(the_edge_is_where_the_load_has_it),
         cmocka_unit_test(wrong_words_are_refused),
         cmocka_unit_test(a_host_that_is_full_is_no_answer),

@@ -49,6 +49,19 @@ static bool bytes_of(const char **at, uint64_t *ret)
     return true;
 }
 
+struct tensors {
+    uint64_t core, bytes, count;
+};
+
+/* One entry of --tensors; *at behind it. */
+static bool tensors_of(const char **at, struct tensors *ret)
+{
+    ret->count = 1;
+    return number(at, UINT16_MAX, &ret->core) && *(*at)++ == ':' && bytes_of(at, &ret->bytes) &&
+           (**at != 'x' || ((*at)++, number(at, UINT32_MAX, &ret->count))) &&
+           (!**at || *(*at)++ == ',');
+}
+
 struct span {
     uint64_t first, last;
 };
@@ -184,21 +197,17 @@ static bool add_neff(struct fit *f, const char *word)
     return ok;
 }
 
-/* One entry of --tensors; *at behind it. */
-static bool add_tensors(struct fit *f, const char **at)
+static bool add_tensors(struct fit *f, const struct tensors *t)
 {
-    struct device_alloc a = {.neff = DEVICE_NONE, .cat = DEVICE_CAT_TENSOR, .name = "tensor"};
+    struct device_alloc a = {
+        .neff = DEVICE_NONE, .cat = DEVICE_CAT_TENSOR, .name = "tensor", .size = t->bytes};
     struct device_extent x;
     struct err err = {0};
-    uint64_t core, n = 1;
 
-    if (!number(at, UINT16_MAX, &core) || *(*at)++ != ':' || !bytes_of(at, &a.size) ||
-        (**at == 'x' && ((*at)++, !number(at, UINT32_MAX, &n))) || (**at && *(*at)++ != ','))
-        return said("--tensors", "wants CORE:BYTES[xCOUNT],...");
-    if (core >= topo_vnc_count(f->topo, device_lnc(f->in)))
+    if (t->core >= topo_vnc_count(f->topo, device_lnc(f->in)))
         return said("--tensors", "there is no such core");
-    a.core = device_vnc_core(f->in, (uint32_t)core);
-    for (uint64_t i = 0; a.size && i < n; i++)
+    a.core = device_vnc_core(f->in, (uint32_t)t->core);
+    for (uint64_t i = 0; a.size && i < t->count; i++)
         if (device_alloc(f->in, &a, &x, &err) != NRT_SUCCESS)
             return said("tensors", err.text);
     return true;
@@ -283,12 +292,13 @@ static int answer(struct fit *f)
 
 static int fit(struct fit *f, char **words, int count, const char *tensors)
 {
+    struct tensors t;
     bool ok = fit_open(f);
 
     for (int i = 0; ok && i < count; i++)
         ok = add_neff(f, words[i]);
     for (const char *at = tensors; ok && *at;)
-        ok = add_tensors(f, &at);
+        ok = tensors_of(&at, &t) && add_tensors(f, &t);
     if (ok)
         return answer(f);
     if (f->in && device_was_full(f->in)) /* else the host could not tell */
@@ -317,6 +327,7 @@ int cmd_fit(int argc, char **argv)
         sizeof(options) / sizeof(options[0]),
         .mixed = true};
     struct fit f = {.count = 0};
+    struct tensors list;
     struct err err = {0};
     int first, rc;
 
@@ -326,6 +337,9 @@ int cmd_fit(int argc, char **argv)
         return tool_usage(&t, "--cores takes A or A-B, not \"%s\"", cores);
     if (lnc && strcmp(lnc, "1") != 0 && strcmp(lnc, "2") != 0)
         return tool_usage(&t, "--lnc takes 1 or 2, not \"%s\"", lnc);
+    for (const char *at = tensors; *at;)
+        if (!tensors_of(&at, &list))
+            return tool_usage(&t, "--tensors takes CORE:BYTES[xCOUNT],..., not \"%s\"", tensors);
     if (first == argc && !*tensors)
         return tool_usage(&t, "nothing to fit is named");
     if (device_config_env(&f.cfg, &err) != NRT_SUCCESS) {
