@@ -37,6 +37,13 @@ def code(tool, *args, env=env):
     return done.returncode, done.stdout, done.stderr
 
 
+def to_nobody(tool, *args):
+    """The exit code when there is no room for the answer."""
+    with open('/dev/full', 'wb') as full:
+        return subprocess.run([tools[tool], *args], env=env, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE,
+                              check=False, timeout=120).returncode
+
+
 def commands(tool):
     """Its subcommands, as its help lists them."""
     return re.findall(r'^  ([a-z]+)  +\w', code(tool, '--help')[1], re.M)
@@ -107,6 +114,9 @@ try:
             rc, out, err = code(tool, command, '--no-such-option')
             assert (rc, out) == (2, '') and (tool != 'opennrt' or 'no-such-option' in err), (tool, command, rc, out, err)
     assert len(commands('opennrt')) > 10 and len(commands('neuron-packager')) == 4, 'subcommands are found'
+    for tool, *args in (('opennrt', '--help'), ('opennrt', 'doctor'), ('opennrt', 'fit', '--tensors', '0:5'), ('neuron-ls',),
+                        ('neuron-packager', 'create', '--help'), ('neuron-explorer', 'view', '--help')):
+        assert code(tool, *args)[0] == 0 and to_nobody(tool, *args) == 1, (tool, args)
     proves('tool-274')
 finally:
     subprocess.run([tools['opennrt'], 'reset', '--force', '-i', env['OPENNRT_INSTANCE']], env=env, stdout=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/commands.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ static void usage(const struct tool_suite *s, FILE *to)
             s->options);
 }
 
-int tool_suite_run(const struct tool_suite *s, int argc, char **argv)
+static int run(const struct tool_suite *s, int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
     char name[64];
@@ -40,4 +41,15 @@ int tool_suite_run(const struct tool_suite *s, int argc, char **argv)
         fprintf(stderr, "%s: unknown command \"%s\"\n", s->name, word);
     usage(s, stderr);
     return TOOL_USAGE;
+}
+
+int tool_suite_run(const struct tool_suite *s, int argc, char **argv)
+{
+    int code = run(s, argc, argv);
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+
+    if (!lost || code != TOOL_OK)
+        return code;
+    fprintf(stderr, "%s: standard output: %s\n", s->name, errno ? strerror(errno) : "lost");
+    return TOOL_FAILED;
 }

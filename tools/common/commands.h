@@ -23,7 +23,7 @@ struct tool_suite {
 };
 
 /* Runs the command that argv[1] names. Exit code 2: there is none such, and the usage has said so.
- */
+ * An answer that standard output did not take is a failure. */
 int tool_suite_run(const struct tool_suite *s, int argc, char **argv);
 
 #endif
