@@ -426,8 +426,12 @@ NRT_STATUS coll_net_open(struct coll_comm *c, uint32_t number, struct err *err)
     c->net = mem_zalloc(sizeof(*c->net));
     if (!c->net)
         return err_set(err, NRT_RESOURCE, "no memory for a communicator");
+    if (net_link_group_hold(c->cfg.link, number, err)) {
+        mem_free(c->net);
+        c->net = NULL; /* there is nothing to drop */
+        return err->status;
+    }
     pthread_mutex_init(&c->net->lock, NULL);
-    net_link_group_hold(c->cfg.link, number);
     c->net->first_channel = number * NET_LINK_GROUP_CHANNELS;
     return coll_tell_open(c, c->net->first_channel + NET_LINK_GROUP_CHANNELS - 1, err);
 }

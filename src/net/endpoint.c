@@ -148,15 +148,13 @@ static void endpoint_stop(struct net_link *l)
 {
     struct net_request *next;
 
-    l->why_status = NRT_NETWORK_PROXY_FAILURE;
-    snprintf(l->why, sizeof(l->why), "%s", LINK_STOP_TEXT);
     fabric_stop(l->f);
     l->stopped = true;
     link_early_stop(l);
     for (struct net_request *r = l->busy; r != NULL; r = next) {
         next = r->next;
         r->in_provider = false;
-        link_request_fail(l, r, l->why);
+        link_request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, LINK_STOP_TEXT);
         link_request_free_if_over(l, r);
     }
 }
@@ -173,12 +171,20 @@ void net_link_settle(struct net_link *l, uint64_t limit_ns)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* All are to be learned again, with the next communicator. */
+/* It is to be learned again, with the next communicator. */
+static void peer_forget(struct net_link *l, uint32_t rank)
+{
+    struct link_peer *p = &l->peers[rank];
+
+    mem_free(p->address);
+    *p = (struct link_peer){.lost = p->lost, .why = p->why, .oldest = l->group_free};
+}
+
+/* All are. */
 static void peers_forget(struct net_link *l)
 {
     for (uint32_t i = 0; i < l->world; i++) {
-        mem_free(l->peers[i].address);
-        l->peers[i] = (struct link_peer){.lost = l->peers[i].lost, .oldest = l->group_free};
+        peer_forget(l, i);
     }
 }
 
@@ -232,12 +238,16 @@ uint32_t net_link_group_free(struct net_link *l)
     return n;
 }
 
-void net_link_group_hold(struct net_link *l, uint32_t number)
+NRT_STATUS net_link_group_hold(struct net_link *l, uint32_t number, struct err *err)
 {
+    NRT_STATUS st;
+
     pthread_mutex_lock(&l->lock);
-    if (number >= l->group_free)
+    st = link_group_add(l, number, err);
+    if (st == NRT_SUCCESS && number >= l->group_free)
         l->group_free = number + 1;
     pthread_mutex_unlock(&l->lock);
+    return st;
 }
 
 bool net_link_group_serves(struct net_link *l, uint32_t number)
@@ -245,7 +255,7 @@ bool net_link_group_serves(struct net_link *l, uint32_t number)
     bool serves;
 
     pthread_mutex_lock(&l->lock);
-    serves = !l->stopped && number >= l->oldest;
+    serves = !l->stopped && number >= l->oldest && link_group_lacks(l, number) == NET_NO_RANK;
     pthread_mutex_unlock(&l->lock);
     return serves;
 }
@@ -254,18 +264,15 @@ bool net_link_group_serves(struct net_link *l, uint32_t number)
  * Both count from there on what communicators send that are still to be opened. */
 static void peer_moved(struct net_link *l, uint32_t rank)
 {
-    struct link_peer *p = &l->peers[rank];
-
     for (struct net_request *r = l->busy; r != NULL; r = r->next) {
         if (r->done || r->own || r->peer != rank)
             continue;
-        link_request_fail(l, r, LINK_MOVED_TEXT);
+        link_request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, LINK_MOVED_TEXT);
         if (r->in_provider)
             fabric_cancel(l->f, r);
     }
     link_early_moved(l, rank);
-    mem_free(p->address);
-    *p = (struct link_peer){.lost = p->lost, .oldest = l->group_free};
+    peer_forget(l, rank);
 }
 
 static NRT_STATUS peer_take(struct net_link *l, uint32_t rank, const uint8_t *address, size_t size,
@@ -303,7 +310,7 @@ NRT_STATUS net_link_peer(struct net_link *l, uint32_t rank, const void *address,
         st = err_set(err, NRT_INVALID, "rank %u of %u with an address of %zu bytes", rank, l->world,
                      size);
     else if (l->stopped)
-        st = err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", l->rank, l->why);
+        st = err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", l->rank, LINK_STOP_TEXT);
     else if (l->peers[rank].address_size != size ||
              memcmp(l->peers[rank].address, address, size) != 0)
         st = peer_take(l, rank, address, size, err);

@@ -106,6 +106,7 @@ void net_link_group_drop(struct net_link *l, uint32_t number)
 
     pthread_mutex_lock(&l->lock);
     link_early_drop(l, number);
+    link_group_remove(l, number);
     if (l->forgotten == NULL && !l->stopped) {
         l->forgotten = mem_alloc(LINK_MESSAGE_MAX);
         if (l->forgotten != NULL &&
@@ -204,7 +205,7 @@ void link_farewell(struct net_link *l)
     pthread_mutex_lock(&l->lock);
     l->leaves = true;
     last_words_expect(l);
-    while (waits && !l->hurry && !l->stopped && !l->job_lost) {
+    while (waits && !l->hurry && !l->stopped && !l->lost) {
         uint64_t now = run_now_ns();
 
         if (now >= end) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests, peers and their loss, over what fabric.c gives. A request's memory stays with the link
+/* Requests and progress, over what fabric.c gives. A request's memory stays with the link
  * until both the provider and its owner have done with it, so that a lost peer or a dropped proxy
  * leaves nothing that a late completion could hurt. */
 #include "net/link.h"
@@ -53,7 +53,7 @@ void link_request_free_if_over(struct net_link *l, struct net_request *r)
     l->free = r;
 }
 
-static void request_fail(struct net_link *l, struct net_request *r, NRT_STATUS st, const char *why)
+void link_request_fail(struct net_link *l, struct net_request *r, NRT_STATUS st, const char *why)
 {
     if (r->done)
         return;
@@ -66,61 +66,6 @@ static void request_fail(struct net_link *l, struct net_request *r, NRT_STATUS s
     r->done = true;
 }
 
-void link_request_fail(struct net_link *l, struct net_request *r, const char *why)
-{
-    request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, why);
-}
-
-/* It fails because of the last loss. */
-static void lost_fail(struct net_link *l, struct net_request *r)
-{
-    bool cancels = !r->done && r->in_provider;
-
-    request_fail(l, r, l->why_status, l->why);
-    if (cancels)
-        fabric_cancel(l->f, r);
-}
-
-void link_lose_locked(struct net_link *l, uint32_t rank, const char *why)
-{
-    for (uint32_t i = 0; i < l->world; i++) {
-        if (rank == NET_NO_RANK || i == rank)
-            l->peers[i].lost = true;
-    }
-    l->why_status = NRT_NETWORK_PROXY_FAILURE;
-    snprintf(l->why, sizeof(l->why), "%s", why);
-    for (struct net_request *r = l->busy; r != NULL; r = r->next) {
-        if (r->peer == NET_NO_RANK ? rank == NET_NO_RANK : l->peers[r->peer].lost)
-            lost_fail(l, r);
-    }
-}
-
-void link_message_lose(struct net_link *l, uint64_t tag)
-{
-    uint32_t from = (uint32_t)(tag >> 48), channel = (uint32_t)(tag >> 16);
-
-    if (from >= l->world)
-        return;
-    l->peers[from].lost = true;
-    l->spoilt = channel;
-    l->why_status = NRT_RESOURCE;
-    snprintf(l->why, sizeof(l->why),
-             "rank %u has no memory for a message of rank %u that came before its receive", l->rank,
-             from);
-    for (struct net_request *r = l->busy; r != NULL; r = r->next) {
-        if (r->peer == from || (r->owned && r->peer == NET_NO_RANK && r->channel == channel))
-            lost_fail(l, r);
-    }
-}
-
-void net_link_lose(struct net_link *l, uint32_t rank, const char *why)
-{
-    pthread_mutex_lock(&l->lock);
-    if (rank < l->world || rank == NET_NO_RANK)
-        link_lose_locked(l, rank, why);
-    pthread_mutex_unlock(&l->lock);
-}
-
 /* --- the wire ----------------------------------------------------------------------------------
  */
 
@@ -131,11 +76,11 @@ static void owned_over(struct net_link *l, struct net_request *r, const struct f
         char why[96];
 
         snprintf(why, sizeof(why), "it sent more than the %u bytes that were posted", r->size);
-        link_request_fail(l, r, why);
+        link_request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, why);
     } else if (c->error != 0) {
-        link_request_fail(l, r, strerror(c->error));
+        link_request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, strerror(c->error));
     } else if (!r->send && (c->tag & TAG_STAMP) != r->stamp) {
-        link_request_fail(l, r, "it does another operation");
+        link_request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, "it does another operation");
     } else if (!r->done) {
         if (!r->send)
             r->size = (uint32_t)c->size;
@@ -189,7 +134,7 @@ static void post_again(struct net_link *l, struct net_request *r)
     how = fabric_recv(l->f, tag, ignore, r->data, r->size, r->memory, r, &error);
     r->in_provider = how == FABRIC_OK;
     if (how == FABRIC_FAILED)
-        link_request_fail(l, r, strerror(error));
+        link_request_fail(l, r, NRT_NETWORK_PROXY_FAILURE, strerror(error));
     r->waits = how == FABRIC_AGAIN;
     l->waits |= r->waits;
 }
@@ -227,14 +172,6 @@ static void receive_again(struct net_link *l, struct net_request *r,
     early_give(l, r, older);
 }
 
-/* Whether the last loss is in the way of such a message. */
-static bool lost_to(const struct net_link *l, bool anybody, uint32_t channel, uint32_t rank)
-{
-    if (l->stopped || (anybody && l->job_lost))
-        return true;
-    return anybody ? l->spoilt == channel : rank < l->world && l->peers[rank].lost;
-}
-
 /* Why no message can be posted. */
 static NRT_STATUS refusal(const struct net_link *l, bool send, uint32_t channel, uint32_t rank,
                           struct err *err)
@@ -242,20 +179,22 @@ static NRT_STATUS refusal(const struct net_link *l, bool send, uint32_t channel,
     const struct link_peer *p = rank < l->world ? &l->peers[rank] : NULL;
     uint32_t group = channel / NET_LINK_GROUP_CHANNELS;
     bool anybody = rank == NET_NO_RANK && !send;
-    NRT_STATUS st = NRT_NETWORK_PROXY_FAILURE;
     const char *why = NULL;
 
-    if (lost_to(l, anybody, channel, rank)) {
-        st = l->why_status;
-        why = l->why;
-    } else if (group < l->oldest) {
+    if (l->stopped)
         why = LINK_STOP_TEXT;
-    } else if (!anybody && (p == NULL || !p->known)) {
+    else if (link_loss_find(l, send, channel, rank, err) != NRT_SUCCESS)
+        return err->status;
+    else if (group < l->oldest)
+        why = LINK_STOP_TEXT;
+    else if (!anybody && (p == NULL || !p->known))
         why = "its address is not known";
-    } else if (!anybody && group < p->oldest) {
+    else if (!anybody && group < p->oldest)
         why = LINK_MOVED_TEXT;
-    }
-    return why != NULL ? err_set(err, st, "rank %u: %s", rank, why) : NRT_SUCCESS;
+    if (why == NULL)
+        return NRT_SUCCESS;
+    return anybody ? err_set(err, NRT_NETWORK_PROXY_FAILURE, "%s", why)
+                   : err_set(err, NRT_NETWORK_PROXY_FAILURE, "rank %u: %s", rank, why);
 }
 
 static enum net_posted post_locked(struct net_link *l, bool send, uint32_t channel,
@@ -416,13 +355,12 @@ static void look_at_job(struct net_link *l)
     struct err why = {0};
     bool joined;
 
-    if (l->job == NULL || l->job_lost)
+    if (l->job == NULL || l->lost)
         return;
     l->since_look = 0;
     (void)net_job_progress(l->job, JOB_BUDGET);
     if (net_job_state(l->job, &joined, &why) == NRT_SUCCESS || net_job_left(l->job))
         return;
-    l->job_lost = true;
     link_lose_locked(l, NET_NO_RANK, why.text);
 }
 
@@ -591,7 +529,7 @@ NRT_STATUS net_link_open(const struct net_link_config *cfg, struct net_link **re
     l->rank = cfg->rank;
     l->world = cfg->world;
     l->farewell_ns = cfg->farewell_ns != 0 ? cfg->farewell_ns : FAREWELL_NS;
-    l->spoilt = OWN_CHANNEL;
+    l->coming.lacks = NET_NO_RANK;
     l->peers = mem_calloc(cfg->world, sizeof(*l->peers));
     if (cfg->world > NET_WORLD_MAX)
         st = err_set(&why, NRT_INVALID, "a world of %u ranks", cfg->world);
@@ -639,6 +577,7 @@ void net_link_close(struct net_link *l)
     link_endpoint_close(l); /* first: after that nothing completes any more */
     requests_free(l->busy);
     requests_free(l->free);
+    link_losses_free(l);
     mem_free(l->peers);
     pthread_mutex_destroy(&l->lock);
     mem_free(l);

@@ -79,7 +79,8 @@ NRT_STATUS net_link_renew(struct net_link *l, struct err *err);
 void net_link_watch(struct net_link *l, struct net_job *job);
 /* Looks at the job now. */
 void net_link_look(struct net_link *l);
-/* The same for one rank, or for all with NET_NO_RANK, told directly. why is copied. */
+/* The same for one rank, or for all with NET_NO_RANK, told directly. why is copied; the first one
+ * of a rank stays. */
 void net_link_lose(struct net_link *l, uint32_t rank, const char *why);
 
 /* Memory that messages come from and go to; HBM ranges. *ret may be NULL on success: the provider
@@ -94,9 +95,10 @@ void net_memory_release(struct net_link *l, struct net_memory *m); /* NULL is fi
 #define NET_LINK_GROUP_CHANNELS 64u
 #define NET_LINK_GROUP_MAX      (UINT32_MAX / NET_LINK_GROUP_CHANNELS)
 uint32_t net_link_group_free(struct net_link *l);
-/* And all below it. */
-void net_link_group_hold(struct net_link *l, uint32_t number);
-/* False: its messages fail, because the endpoint for which it was held is closed. */
+/* And all below it. Until it is dropped. NRT_RESOURCE. */
+NRT_STATUS net_link_group_hold(struct net_link *l, uint32_t number, struct err *err);
+/* False: its messages fail, because the endpoint for which it was held is closed, or this rank has
+ * lost one of them. */
 bool net_link_group_serves(struct net_link *l, uint32_t number);
 
 /* Nobody here receives on the communicator's channels any more, nor ever will: what still comes is
@@ -105,7 +107,8 @@ void net_link_group_drop(struct net_link *l, uint32_t number);
 
 /* The wire of proxies. A receive from NET_NO_RANK takes a message from anybody. Test gives
  * NRT_NETWORK_PROXY_FAILURE for a lost peer, a message longer than what was posted for it, or an
- * error of the provider; NRT_RESOURCE where this rank has lost a message for want of memory. */
+ * error of the provider; NRT_RESOURCE for a receive of a communicator of which this rank has lost a
+ * message for want of memory: its sends, and other communicators, go on. */
 struct net_wire net_link_wire(struct net_link *l);
 
 /* After requests were dropped: until the provider has let go of their memory. One that it still

@@ -58,6 +58,7 @@ struct link_peer {
     size_t address_size;
     uint32_t oldest; /* number of the first communicator that uses its endpoint */
     bool known, lost;
+    char *why;               /* it is lost; NULL: the link's reason */
     bool talked;             /* something was posted for it */
     bool leaving, answered;  /* it has said farewell; it has answered ours */
     bool owed;               /* an answer */
@@ -99,6 +100,13 @@ struct link_early {
     unsigned expected; /* who waits for a message from anybody (net_link_expect) */
 };
 
+/* A communicator that is held, or the one that comes next. */
+struct link_group {
+    struct link_group *next;
+    uint32_t number;
+    uint32_t lacks; /* a message of this rank; NET_NO_RANK: none */
+};
+
 struct net_link {
     pthread_mutex_t lock;
     struct fabric *f;
@@ -114,20 +122,21 @@ struct net_link {
     struct fabric_memory *forgotten_memory;
     struct link_early early;
     struct net_job *job;
-    bool job_lost;
-    bool stopped;          /* the endpoint is closed, until the next communicator */
-    uint32_t endpoints;    /* how many it has had */
-    uint32_t oldest;       /* number of the first communicator that uses the endpoint */
-    bool hurry;            /* no farewell */
-    uint64_t farewell_ns;  /* limit of one */
-    bool leaves;           /* says farewell itself: it receives nothing more */
-    bool owes;             /* some peer is owed an answer */
-    bool waits;            /* some request may wait for room */
-    uint32_t group_free;   /* lowest number of a communicator that was never held */
-    NRT_STATUS why_status; /* of the last loss */
-    char why[ERR_TEXT_MAX];
-    uint32_t spoilt;     /* channel of which this rank has lost a message; OWN_CHANNEL: none */
-    unsigned since_look; /* progress calls since the job was looked at */
+    bool lost;              /* all peers are, */
+    char why[ERR_TEXT_MAX]; /* and that is why */
+    bool stopped;           /* the endpoint is closed, until the next communicator */
+    uint32_t endpoints;     /* how many it has had */
+    uint32_t oldest;        /* number of the first communicator that uses the endpoint */
+    bool hurry;             /* no farewell */
+    uint64_t farewell_ns;   /* limit of one */
+    bool leaves;            /* says farewell itself: it receives nothing more */
+    bool owes;              /* some peer is owed an answer */
+    bool waits;             /* some request may wait for room */
+    uint32_t group_free;    /* lowest number of a communicator that was never held */
+    struct link_group *groups;
+    struct link_group coming; /* nobody can be greeted by a later one before this one is held */
+    bool holes;               /* a communicator may lack a message */
+    unsigned since_look;      /* progress calls since the job was looked at */
     struct net_link_counters counters;
 
     struct net_servers *servers, *own_servers; /* own: of this link alone, or NULL */
@@ -156,16 +165,27 @@ struct net_request *link_request_new(struct net_link *l);
 /* Neither the provider nor the owner has it any more: it is gone. */
 void link_request_free_if_over(struct net_link *l, struct net_request *r);
 /* Its owner finds it failed at the next test. Without effect on one that is done. */
-void link_request_fail(struct net_link *l, struct net_request *r, const char *why);
-/* Everything under way with the rank, or with every rank (NET_NO_RANK), fails; the provider is
- * asked to let go. */
-void link_lose_locked(struct net_link *l, uint32_t rank, const char *why);
-/* This rank has had no memory for the message: what is under way with its sender fails with
- * NRT_RESOURCE, which blames nobody else, as do receives of the channel. */
-void link_message_lose(struct net_link *l, uint64_t tag);
+void link_request_fail(struct net_link *l, struct net_request *r, NRT_STATUS st, const char *why);
 unsigned link_progress_locked(struct net_link *l, unsigned budget);
 /* A request of the link's own, which nobody owns; NULL: out of memory. */
 struct net_request *link_own_new(struct net_link *l, uint32_t peer);
+
+/* loss.c. Everything under way with the rank, or with every rank (NET_NO_RANK), fails, and all that
+ * will be posted; the first reason of a peer counts. */
+void link_lose_locked(struct net_link *l, uint32_t rank, const char *why);
+/* This rank has had no memory for the message: what its communicator receives fails from here on
+ * with NRT_RESOURCE, which blames nobody else. */
+void link_message_lose(struct net_link *l, uint64_t tag);
+/* Whether a loss is in the way of a message; err: which. */
+NRT_STATUS link_loss_find(const struct net_link *l, bool send, uint32_t channel, uint32_t rank,
+                          struct err *err);
+/* A communicator is held (NRT_RESOURCE), or is not any more. */
+NRT_STATUS link_group_add(struct net_link *l, uint32_t number, struct err *err);
+void link_group_remove(struct net_link *l, uint32_t number);
+/* A rank of which a message is missing there; NET_NO_RANK: none is. */
+uint32_t link_group_lacks(const struct net_link *l, uint32_t number);
+/* When the link is closed: reasons and communicators. */
+void link_losses_free(struct net_link *l);
 
 /* The first endpoint, of a link that has none. Without the lock, as the next. NRT_INVALID: root;
  * NRT_FAILURE; NRT_RESOURCE. */

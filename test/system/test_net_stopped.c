@@ -59,8 +59,7 @@ static bool side_open(struct side *s, const char *provider, struct log *lg)
     if (net_link_open(&cfg, &s->link, &s->err) != NRT_SUCCESS)
         return false;
     s->wire = net_link_wire(s->link);
-    net_link_group_hold(s->link, OLD);
-    return true;
+    return net_link_group_hold(s->link, OLD, &s->err) == NRT_SUCCESS;
 }
 
 static enum net_posted post(struct side *s, bool send, uint32_t group, void *p, uint32_t size,
@@ -116,7 +115,7 @@ static void stopping_side(const char *provider, int in, int out)
     MUST(post(&s, true, OLD, &number, sizeof(number), &r) == NET_FAILED);
     MUST(strstr(s.err.text, "it has another endpoint since the communicator was opened"));
     net_link_group_drop(s.link, OLD);
-    net_link_group_hold(s.link, NEW);
+    (void)net_link_group_hold(s.link, NEW, &s.err);
     MUST(number_move(&s, false, NEW, &got) && got == 33);
     MUST(number_move(&s, true, NEW, &number));
     net_link_close(s.link);
@@ -216,7 +215,7 @@ static bool stop_and_go_on(const char *provider)
         assert_true(addresses_meet(&s));
         assert_int_equal(post(&s, true, OLD, bytes, 1, &r), NET_FAILED);
         net_link_group_drop(s.link, OLD);
-        net_link_group_hold(s.link, NEW);
+        (void)net_link_group_hold(s.link, NEW, &s.err);
         number = 33;
         if (!number_move(&s, true, NEW, &number) || !number_move(&s, false, NEW, &got))
             fail_msg("%s: no message with the new endpoint: %s", provider, s.err.text);

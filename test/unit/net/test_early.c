@@ -340,43 +340,179 @@ static void the_half_of_an_endpoint_that_has_gone_keeps_nobody(void **state)
 
 /* ---- memory ---- */
 
-/* What this rank has no memory for is nobody else's fault, and who waits for it is told. */
-static void no_memory_for_an_early_message_is_said_to_be_this_ranks(void **state)
+static void hold(uint32_t number)
+{
+    struct err err = {0};
+
+    assert_int_equal(net_link_group_hold(l, number, &err), NRT_SUCCESS);
+}
+
+static uint32_t channel_of(uint32_t communicator)
+{
+    return communicator * NET_LINK_GROUP_CHANNELS + CHANNEL;
+}
+
+/* A message of no bytes. */
+static enum net_posted post(bool send, uint32_t communicator, uint32_t peer,
+                            struct net_request **ret, struct err *err)
+{
+    static uint8_t nothing[1];
+    struct net_entry e = {.data = nothing, .peer = peer};
+    struct net_wire w = net_link_wire(l);
+
+    return w.post(w.arg, send, channel_of(communicator), &e, 0, ret, err);
+}
+
+static struct net_request *posted(uint32_t communicator, uint32_t peer)
+{
+    struct net_request *r = NULL;
+    struct err err = {0};
+
+    assert_int_equal(post(false, communicator, peer, &r, &err), NET_POSTED);
+    return r;
+}
+
+static void dropped(struct net_request *r)
 {
     struct net_wire w = net_link_wire(l);
-    struct net_entry e = {.peer = 2};
-    struct net_request *waits[2], *other, *r;
-    uint32_t got = 0, number = 9;
-    struct err why[4] = {0}, err = {0};
+
+    w.drop(w.arg, r);
+}
+
+static void refused(bool send, uint32_t communicator, uint32_t peer, NRT_STATUS st,
+                    const char *text)
+{
+    struct net_request *r = NULL;
+    struct err err = {0};
+
+    assert_int_equal(post(send, communicator, peer, &r, &err), NET_FAILED);
+    assert_int_equal(err.status, st);
+    assert_string_equal(err.text, text);
+}
+
+static void failed(struct net_request *r, NRT_STATUS st, const char *text)
+{
+    struct err err = {0};
     bool is = false;
 
-    other = received_from(3, &got);
-    waits[0] = received_from(2, &got);
-    assert_int_equal(w.post(w.arg, false, CHANNEL + 1, &(struct net_entry){.peer = NET_NO_RANK}, 0,
-                            &waits[1], &err),
-                     NET_POSTED);
-    (void)try_post(2);
-    assert_true(fake_deliver(link_tag(2, CHANNEL + 2, 0), &number, sizeof(number)));
+    assert_int_equal(over(r, &is, &err), st);
+    assert_true(is);
+    assert_string_equal(err.text, text);
+}
+
+/* A message of the peer comes that nobody waits for yet, and there is no memory for it. */
+static void message_lost(uint32_t communicator, uint32_t peer)
+{
+    turn(); /* what was cancelled is over */
+    (void)try_post(peer);
+    assert_true(fake_deliver(link_tag(peer, channel_of(communicator) + 1, 0), "text", 4));
     fault_arm(FAULT_ALLOC, 1);
     turn();
     fault_disarm();
-    assert_int_equal(over(waits[0], &is, &why[0]), NRT_RESOURCE);
-    assert_true(is);
-    assert_int_equal(over(waits[1], &is, &err), NRT_SUCCESS); /* of another channel */
-    assert_false(is);
-    assert_false(done(other));
-    assert_int_equal(w.post(w.arg, true, CHANNEL, &e, 0, &r, &why[1]), NET_FAILED);
-    e.peer = NET_NO_RANK; /* it would wait for the message that is gone */
-    assert_int_equal(w.post(w.arg, false, CHANNEL + 2, &e, 0, &r, &why[2]), NET_FAILED);
-    for (unsigned i = 1; i < 3; i++)
-        assert_int_equal(why[i].status, NRT_RESOURCE);
-    for (unsigned i = 0; i < 3; i++)
-        assert_non_null(strstr(why[i].text, "rank 0 has no memory for a message of rank 2"));
-    w.drop(w.arg, waits[1]);
-    w.drop(w.arg, other);
-    net_link_lose(l, 3, "it has left"); /* a loss that is the peer's still is */
-    assert_int_equal(receive_from(3, &got, &r, &why[3]), NET_FAILED);
-    assert_int_equal(why[3].status, NRT_NETWORK_PROXY_FAILURE);
+}
+
+#define LACKS(who) "rank 0 has no memory for a message of rank " who " that came before its receive"
+
+/* What this rank has no memory for is nobody else's fault: what its communicator receives fails,
+ * and says so. Its sender can be told, and other communicators lack nothing. */
+static void no_memory_for_an_early_message_breaks_its_communicator_here(void **state)
+{
+    struct net_request *of[3], *elsewhere[2], *r = NULL;
+    struct err err = {0};
+
+    hold(0);
+    hold(1);
+    of[0] = posted(0, 2);
+    of[1] = posted(0, 3); /* it belongs to the same operations */
+    of[2] = posted(0, NET_NO_RANK);
+    elsewhere[0] = posted(1, 2);
+    elsewhere[1] = posted(1, NET_NO_RANK);
+    message_lost(0, 2);
+    failed(of[0], NRT_RESOURCE, "receiving from rank 2: " LACKS("2"));
+    failed(of[1], NRT_RESOURCE, "receiving from rank 3: " LACKS("2"));
+    failed(of[2], NRT_RESOURCE, LACKS("2"));
+    refused(false, 0, 2, NRT_RESOURCE, LACKS("2"));
+    refused(false, 0, NET_NO_RANK, NRT_RESOURCE, LACKS("2"));
+    assert_int_equal(post(true, 0, 2, &r, &err), NET_POSTED);
+    assert_true(done(r));
+    assert_true(fake_deliver(link_tag(2, channel_of(1), 0), "", 0));
+    assert_true(fake_deliver(link_tag(2, channel_of(1), 0), "", 0));
+    turn();
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(done(elsewhere[i]));
+    (void)state;
+}
+
+static void each_communicator_names_the_message_that_it_lacks(void **state)
+{
+    for (uint32_t i = 0; i < 3; i++)
+        hold(i);
+    message_lost(0, 2);
+    message_lost(1, 3);
+    message_lost(1, 1); /* it lacks one already */
+    refused(false, 0, NET_NO_RANK, NRT_RESOURCE, LACKS("2"));
+    refused(false, 1, NET_NO_RANK, NRT_RESOURCE, LACKS("3"));
+    for (uint32_t peer = 1; peer < WORLD; peer++)
+        dropped(posted(2, peer));
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(net_link_group_serves(l, i), i == 2);
+    net_link_group_drop(l, 1);
+    refused(false, 0, NET_NO_RANK, NRT_RESOURCE, LACKS("2"));
+    (void)state;
+}
+
+/* A peer may be quicker to greet this rank than this rank to hold the communicator. */
+static void the_next_communicator_may_lack_a_message_before_it_is_held(void **state)
+{
+    for (unsigned other = 0; other < 2; other++) {
+        uint32_t next = l->group_free;
+
+        message_lost(next, 2);
+        refused(false, next, 3, NRT_RESOURCE, LACKS("2"));
+        dropped(posted(next + 1, 3));
+        hold(next + other); /* another one is held in its place: of a load that was given up */
+        if (other)
+            dropped(posted(next + other, NET_NO_RANK));
+        else
+            refused(false, next, NET_NO_RANK, NRT_RESOURCE, LACKS("2"));
+        hold(next + other + 1);
+        dropped(posted(next + other + 1, NET_NO_RANK));
+    }
+    (void)state;
+}
+
+/* ---- losses ---- */
+
+static void each_peer_is_lost_for_its_own_reason(void **state)
+{
+    const char *of_two = "rank 2: it has left", *of_three = "rank 3: it was killed";
+    struct net_request *r[WORLD], *anybody;
+
+    hold(0);
+    hold(1);
+    for (uint32_t i = 1; i < WORLD; i++)
+        r[i] = posted(0, i);
+    anybody = posted(0, NET_NO_RANK);
+    net_link_lose(l, 2, "it has left");
+    net_link_lose(l, 3, "it was killed");
+    net_link_lose(l, 2, "it was slow, too"); /* it had left before */
+    message_lost(1, 1);
+    peer_at(3, 7); /* wherever it is */
+    failed(r[2], NRT_NETWORK_PROXY_FAILURE, "receiving from rank 2: it has left");
+    failed(r[3], NRT_NETWORK_PROXY_FAILURE, "receiving from rank 3: it was killed");
+    for (unsigned send = 0; send < 2; send++) {
+        refused(send, 0, 2, NRT_NETWORK_PROXY_FAILURE, of_two);
+        refused(send, 0, 3, NRT_NETWORK_PROXY_FAILURE, of_three);
+    }
+    assert_false(done(r[1]));
+    assert_false(done(anybody));
+    refused(false, 1, 1, NRT_RESOURCE, LACKS("1"));
+    net_link_lose(l, NET_NO_RANK, "the job is over"); /* it takes those that are left */
+    failed(r[1], NRT_NETWORK_PROXY_FAILURE, "receiving from rank 1: the job is over");
+    failed(anybody, NRT_NETWORK_PROXY_FAILURE, "the job is over");
+    refused(true, 0, 1, NRT_NETWORK_PROXY_FAILURE, "rank 1: the job is over");
+    refused(false, 0, NET_NO_RANK, NRT_NETWORK_PROXY_FAILURE, "the job is over");
+    refused(true, 0, 2, NRT_NETWORK_PROXY_FAILURE, of_two);
     (void)state;
 }
 
@@ -393,7 +529,10 @@ int main(void)
         TEST(a_younger_message_does_not_overtake_the_one_that_was_half_here),
         TEST(a_try_is_ended_for_a_receive_also_when_its_peer_has_moved),
         TEST(the_half_of_an_endpoint_that_has_gone_keeps_nobody),
-        TEST(no_memory_for_an_early_message_is_said_to_be_this_ranks),
+        TEST(no_memory_for_an_early_message_breaks_its_communicator_here),
+        TEST(each_communicator_names_the_message_that_it_lacks),
+        TEST(the_next_communicator_may_lack_a_message_before_it_is_held),
+        TEST(each_peer_is_lost_for_its_own_reason),
     };
 
     return cmocka_run_group_tests_name("net-early", tests, NULL, NULL);
