@@ -350,9 +350,10 @@ NRT_STATUS coll_world_join(struct coll_world *w, uint32_t vnc, uint32_t id, uint
 
     if (!r)
         return refuse(w, err);
-    if (count == 0 || id >= count) {
-        err_set(err, NRT_INVALID, "rank %u of a world of %u: ranks go from 0 to the world size - 1",
-                id, count);
+    if (count == 0 || id >= count || count > NET_WORLD_MAX) {
+        err_set(err, NRT_INVALID,
+                "rank %u of a world of %u: ranks go from 0 to the world size, at most %u, minus 1",
+                id, count, NET_WORLD_MAX);
         return refuse(w, err);
     }
     if (coll_world_joined(w, vnc, &have, &have_count)) /* a load that waits is not waited for */

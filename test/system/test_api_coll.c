@@ -639,6 +639,18 @@ static void wrong_numbers_and_a_missing_root_are_refused_at_once(void **state)
     assert_fails(nrt_barrier(0, 3, 3), NRT_INVALID, "nrt_barrier");
     assert_fails(nrt_all_gather(0, 0, 1, 4, NULL, out), NRT_INVALID, "nrt_all_gather");
 
+    /* as a count of -1 is understood: no memory is taken for such a world */
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t count = i ? UINT32_MAX : 65537;
+
+        api_log_clear();
+        assert_int_equal(nrt_load_collectives(f.data, f.size, 0, -1, 0, count, &m), NRT_INVALID);
+        assert_true(api_log_has("the world size, at most 65536"));
+        api_log_clear();
+        assert_int_equal(nrt_build_global_comm(0, 0, count), NRT_INVALID);
+        assert_true(api_log_has("the world size, at most 65536"));
+    }
+
     /* four ranks cannot all be here, and nobody said where the others are */
     api_log_clear();
     assert_int_equal(nrt_load_collectives(big.data, big.size, 0, -1, 0, 4, &m), NRT_INVALID);
