@@ -50,12 +50,52 @@ static NRT_STATUS look_up(const char *text, const char *host, const char *port, 
     return NRT_SUCCESS;
 }
 
+/* The address proper, with IPv4 in IPv6 unwrapped. */
+static size_t host_bytes(const struct addr *a, uint8_t out[16])
+{
+    if (a->sa.ss_family == AF_INET) {
+        memcpy(out, &((const struct sockaddr_in *)&a->sa)->sin_addr, 4);
+        return 4;
+    }
+    if (a->sa.ss_family == AF_INET6) {
+        const struct in6_addr *six = &((const struct sockaddr_in6 *)&a->sa)->sin6_addr;
+
+        if (IN6_IS_ADDR_V4MAPPED(six)) {
+            memcpy(out, six->s6_addr + 12, 4);
+            return 4;
+        }
+        memcpy(out, six->s6_addr, 16);
+        return 16;
+    }
+    return 0;
+}
+
+/* Why nobody can be reached there; NULL: somebody may be. Rank 0 could listen at all of a host's
+ * addresses, or at a group's, and would wait for ranks that never find it. */
+static const char *no_host(const struct addr *a)
+{
+    static const uint8_t none[16];
+    uint8_t b[16];
+    size_t n = host_bytes(a, b);
+    bool six = n == 16;
+
+    if (memcmp(b, none, n) == 0)
+        return "all addresses of a host are none that others can reach";
+    if (six ? b[0] == 0xff : b[0] >> 4 == 14 || (b[0] & b[1] & b[2] & b[3]) == 0xff)
+        return "an address of a group is not one of a host";
+    if (six && b[0] == 0xfe && b[1] >> 6 == 2 &&
+        ((const struct sockaddr_in6 *)&a->sa)->sin6_scope_id == 0)
+        return "a link-local address needs its interface: [fe80::1%eth0]";
+    return NULL;
+}
+
 NRT_STATUS addr_parse(const char *text, struct addr *ret, struct err *err)
 {
     char host[NET_HOST_MAX + 1];
     struct in_addr four;
-    const char *colon, *begin = text;
+    const char *colon, *begin = text, *why;
     bool six = text[0] == '[';
+    NRT_STATUS st;
     size_t n;
 
     if (BROKEN(INTER))
@@ -83,8 +123,12 @@ NRT_STATUS addr_parse(const char *text, struct addr *ret, struct err *err)
     if (!parse_port(colon + 1))
         return malformed(text, "the port is not a number from 1 to 65535", err);
     snprintf(host, sizeof(host), "%.*s", (int)n, begin);
-    return look_up(text, host, colon + 1, six || inet_pton(AF_INET, host, &four) == 1,
-                   six ? AF_INET6 : AF_UNSPEC, ret, err);
+    st = look_up(text, host, colon + 1, six || inet_pton(AF_INET, host, &four) == 1,
+                 six ? AF_INET6 : AF_UNSPEC, ret, err);
+    if (st != NRT_SUCCESS)
+        return st;
+    why = no_host(ret);
+    return why != NULL ? malformed(text, why, err) : NRT_SUCCESS;
 }
 
 void addr_text(const struct addr *a, char buf[ADDR_TEXT_MAX])
@@ -114,26 +158,6 @@ uint16_t addr_port(const struct addr *a)
 void addr_port_set(struct addr *a, uint16_t port)
 {
     *port_at(a) = htons(port);
-}
-
-/* The address proper, with IPv4 in IPv6 unwrapped. */
-static size_t host_bytes(const struct addr *a, uint8_t out[16])
-{
-    if (a->sa.ss_family == AF_INET) {
-        memcpy(out, &((const struct sockaddr_in *)&a->sa)->sin_addr, 4);
-        return 4;
-    }
-    if (a->sa.ss_family == AF_INET6) {
-        const struct in6_addr *six = &((const struct sockaddr_in6 *)&a->sa)->sin6_addr;
-
-        if (IN6_IS_ADDR_V4MAPPED(six)) {
-            memcpy(out, six->s6_addr + 12, 4);
-            return 4;
-        }
-        memcpy(out, six->s6_addr, 16);
-        return 16;
-    }
-    return 0;
 }
 
 void addr_unwrap(struct addr *a)

@@ -51,6 +51,37 @@ static void bad_addresses_are_named_and_explained(void **state)
     PROVES("inter-002"); /* the forms that are accepted: good_addresses */
 }
 
+/* Rank 0 could bind some of them, and would then wait for ranks that never find it. */
+static void addresses_of_no_host_are_refused(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } bad[] = {{"0.0.0.0:80", "all addresses"},
+               {"[::]:80", "all addresses"},
+               {"[::ffff:0.0.0.0]:80", "all addresses"},
+               {"0:80", "all addresses"},
+               {"224.0.0.1:80", "a group"},
+               {"239.255.255.255:80", "a group"},
+               {"255.255.255.255:80", "a group"},
+               {"[ff02::1]:80", "a group"},
+               {"[fe80::1]:80", "needs its interface"},
+               {"[febf::1]:80", "needs its interface"}};
+    static const char *const good[] = {"0.0.0.1:80",     "223.255.255.255:80",  "240.0.0.1:80",
+                                       "[::2]:80",       "[fe7f::1]:80",        "[fec0::1]:80",
+                                       "[fe80::1%1]:80", "[::ffff:10.0.0.1]:80"};
+    struct addr a;
+
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct err err = {0};
+
+        assert_int_equal(addr_parse(bad[i].text, &a, &err), NRT_INVALID);
+        assert_non_null(strstr(err.text, bad[i].text));
+        assert_non_null(strstr(err.text, bad[i].why));
+    }
+    for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_int_equal(addr_parse(good[i], &a, NULL), NRT_SUCCESS);
+}
+
 static void long_host_names_are_refused(void **state)
 {
     char text[80];
@@ -247,6 +278,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses),
         cmocka_unit_test(bad_addresses_are_named_and_explained),
+        cmocka_unit_test(addresses_of_no_host_are_refused),
         cmocka_unit_test(long_host_names_are_refused),
         cmocka_unit_test(one_host_or_two),
         cmocka_unit_test(a_given_key),
