@@ -11,8 +11,9 @@
 #include "sched/text.h"
 
 enum { LEFT = 110, TOP = 76, UNIT = 112, ROW = 46, BOX = 26, RIGHT = 40, LEGEND = 22, GAP = 20 };
+enum { LEGEND_ENDS = 240 }; /* data, signal, waits */
 
-#define PHASES 64 /* phases with names in the legend; others share colours without one */
+#define PHASES 64 /* more than any schedule has; what is beyond shares their names and colours */
 
 static const char *const colours[] = {"#56b4e9", "#e69f00", "#2ca877", "#cc79a7",
                                       "#f0e442", "#d55e00", "#8fa8d8", "#b5b5b5"};
@@ -29,6 +30,8 @@ struct drawing {
     size_t count, cap;
     uint64_t end;
     bool full, no_memory;
+    bool used[PHASES];          /* phases that move data */
+    unsigned colour_of[PHASES]; /* they get the colours in turn */
     struct strbuf *svg;
 };
 
@@ -222,9 +225,56 @@ static void arrows_put(const struct drawing *d)
     }
 }
 
+/* ---- phases ---- */
+
+static void phases_find(struct drawing *d)
+{
+    unsigned found = 0;
+
+    for (size_t i = 0; i < d->count; i++)
+        if (is_move(&d->drawn[i].step))
+            d->used[d->drawn[i].step.phase % PHASES] = true;
+    for (unsigned p = 0; p < PHASES; p++)
+        if (d->used[p])
+            d->colour_of[p] = found++ % (sizeof(colours) / sizeof(colours[0]));
+}
+
+static const char *phase_colour(const struct drawing *d, unsigned phase)
+{
+    return colours[d->colour_of[phase % PHASES]];
+}
+
+static void phase_text(const struct drawing *d, unsigned p, char *text, size_t size)
+{
+    const char *name = d->options->phase ? d->options->phase(d->options->arg, p) : NULL;
+
+    if (name)
+        snprintf(text, size, "%s", name);
+    else
+        snprintf(text, size, "phase %u", p);
+}
+
+static int legend_step(const char *text)
+{
+    return 44 + 7 * (int)strlen(text);
+}
+
+static int legend_width(const struct drawing *d)
+{
+    char text[64];
+    int x = LEFT;
+
+    for (unsigned p = 0; p < PHASES; p++) {
+        if (!d->used[p])
+            continue;
+        phase_text(d, p, text, sizeof(text));
+        x += legend_step(text);
+    }
+    return x + LEGEND_ENDS;
+}
+
 static void boxes_put(const struct drawing *d)
 {
-    size_t n_colours = sizeof(colours) / sizeof(colours[0]);
     char text[48];
 
     for (size_t i = 0; i < d->count; i++) {
@@ -236,8 +286,7 @@ static void boxes_put(const struct drawing *d)
         strbuf_printf(d->svg,
                       "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"4\" fill=\"%s\" "
                       "stroke=\"#333\">",
-                      x + GAP, y - BOX / 2, UNIT - 2 * GAP, BOX,
-                      colours[n->step.phase % n_colours]);
+                      x + GAP, y - BOX / 2, UNIT - 2 * GAP, BOX, phase_colour(d, n->step.phase));
         tip_put(d, n);
         strbuf_put(d->svg, "</rect>\n");
         snprintf(text, sizeof(text), "%s %" PRIu64, sched_kind_name((enum sched_kind)n->step.kind),
@@ -249,29 +298,19 @@ static void boxes_put(const struct drawing *d)
 
 static void legend_put(const struct drawing *d, int y)
 {
-    size_t n_colours = sizeof(colours) / sizeof(colours[0]);
-    bool used[PHASES] = {false};
     int x = LEFT;
     char text[64];
 
-    for (size_t i = 0; i < d->count; i++)
-        if (is_move(&d->drawn[i].step) && d->drawn[i].step.phase < PHASES)
-            used[d->drawn[i].step.phase] = true;
     for (unsigned p = 0; p < PHASES; p++) {
-        const char *name;
-
-        if (!used[p])
+        if (!d->used[p])
             continue;
-        name = d->options->phase ? d->options->phase(d->options->arg, p) : NULL;
-        snprintf(text, sizeof(text), "%s", name ? name : "");
-        if (!name)
-            snprintf(text, sizeof(text), "phase %u", p);
+        phase_text(d, p, text, sizeof(text));
         strbuf_printf(d->svg,
                       "<rect x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" rx=\"3\" fill=\"%s\" "
                       "stroke=\"#333\"/>\n",
-                      x, y - 11, colours[p % n_colours]);
+                      x, y - 11, phase_colour(d, p));
         text_put(d, x + 20, y, "small", text);
-        x += 44 + 7 * (int)strlen(text);
+        x += legend_step(text);
     }
     arrow_put(d, x, y - 4, x + 26, y - 4, "data");
     text_put(d, x + 32, y, "small", "data");
@@ -303,7 +342,9 @@ static void svg_write(const struct drawing *d, const struct sched_violation *v, 
     int width = x_of(d->end) + RIGHT, height = bottom + 2 * LEGEND + (v->flaw ? LEGEND : 0);
 
     if (width < LEFT + 560)
-        width = LEFT + 560; /* room for the legend */
+        width = LEFT + 560; /* room for the title */
+    if (width < legend_width(d))
+        width = legend_width(d);
     head_put(d, width, height);
     text_put(d, 12, 28, "title", d->options->title ? d->options->title : "schedule");
     text_put(d, 12, 48, "small", "ranks by logical time: a step that moves data lasts 1");
@@ -339,8 +380,10 @@ NRT_STATUS sched_draw(const struct sched_request *req, uint32_t ranks, uint32_t 
     else if (d.full)
         status =
             err_set(&own, NRT_INVALID, "more than %u steps make no picture", SCHED_DRAW_STEPS_MAX);
-    else if (status == NRT_SUCCESS || status == NRT_FAILURE)
+    else if (status == NRT_SUCCESS || status == NRT_FAILURE) {
+        phases_find(&d);
         svg_write(&d, &v, own.text);
+    }
     if (svg->failed && (status == NRT_SUCCESS || status == NRT_FAILURE))
         status = err_set(&own, NRT_RESOURCE, "no memory for a picture");
     if (own.status != NRT_SUCCESS)

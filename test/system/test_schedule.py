@@ -96,6 +96,27 @@ class Schedule(unittest.TestCase):
             self.assertEqual(rc, 1)
             self.assertIn("No such file", err)
 
+    def test_every_phase_has_its_colour(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "x.svg")
+            for alg in (("kangaring", "--ranks", "8"), ("rdh", "--ranks", "16"),
+                        ("hier", "--ranks", "6", "--nodes", "2", "--inter", "rdh"),
+                        ("hier", "--ranks", "4", "--nodes", "2", "--inter", "mesh", "--intra", "mesh"),
+                        ("hier", "--ranks", "8", "--nodes", "2", "--inter", "mesh", "--intra", "rdh")):
+                rc, out, err = run("--op", "all_reduce", "--count", "64", "--svg", path, "--alg", *alg)
+                self.assertEqual((rc, out, err), (0, "", ""))
+                root = ET.parse(path).getroot()
+                legend = [x for x in root.iter(SVG + "rect") if x.get("width") == "14"]
+                names = [x for x in root.iter(SVG + "text") if x.get("y") == str(int(legend[0].get("y")) + 11)]
+                self.assertEqual(len(names), len(legend) + 3)  # and data, signal, waits
+                fills = [x.get("fill") for x in legend]
+                self.assertEqual(len(fills), len(set(fills)), alg)
+                boxes = {x.get("fill") for x in root.iter(SVG + "rect") if x.find(SVG + "title") is not None
+                         and x.get("class") is None}
+                self.assertEqual(boxes, set(fills))
+                for x in names:  # a letter is some 6 pixels wide
+                    self.assertLessEqual(int(x.get("x")) + 6 * len(x.text), int(root.get("width")), alg)
+
     def test_wrong_usage(self):
         for args, word in (
                 ((), "usage:"),
@@ -107,6 +128,11 @@ class Schedule(unittest.TestCase):
                 ((*RING, "--nodes", "3"), "4 ranks do not divide over 3 nodes"),
                 ((*RING, "--count", "12x"), "--count wants a number"),
                 ((*RING, "--count", "99999999999999999999"), "--count wants a number"),
+                ((*RING, "--nodes", "0"), "--nodes wants a number from 1"),
+                ((*RING, "--dtype", "3"), "--dtype wants 1, 2, 4 or 8"),
+                (("--alg", "ring"), "--op is missing"),
+                (("--op", "all_gather"), "--alg is missing"),
+                ((*RING, "extra"), "what is \"extra\"?"),
                 ((*RING, "--rank", "4"), "--rank 4: there are 4 ranks"),
                 ((*RING, "--table", "1,2,3,4"), "--table: all_gather has blocks of one length"),
                 ((*TABLE, "1,2"), "--table wants 3 numbers"),

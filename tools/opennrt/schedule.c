@@ -242,6 +242,16 @@ static bool number(const char *option, const char *text, uint64_t max, uint64_t 
     return group_number("opennrt schedule", option, text, 0, max, ret);
 }
 
+static bool elem_size(const char *text, uint64_t *ret)
+{
+    if (!number("dtype", text, 8, ret))
+        return false;
+    if (*ret == 1 || *ret == 2 || *ret == 4 || *ret == 8)
+        return true;
+    fprintf(stderr, "opennrt schedule: --dtype wants 1, 2, 4 or 8, not \"%s\"\n", text);
+    return false;
+}
+
 static bool alg_named(const char *option, const char *name, enum sched_alg *ret)
 {
     *ret = sched_alg_from_name(name);
@@ -315,7 +325,7 @@ static bool option_take(struct job *job, int c, const char *arg)
     case 'n':
         return number("ranks", arg, TOPO_MAX_RANKS, &job->ranks);
     case 'N':
-        return number("nodes", arg, TOPO_MAX_RANKS, &job->nodes) && job->nodes > 0;
+        return group_number("opennrt schedule", "nodes", arg, 1, TOPO_MAX_RANKS, &job->nodes);
     case 'l':
         return number("lnc", arg, 2, &job->lnc);
     case 'c':
@@ -324,7 +334,7 @@ static bool option_take(struct job *job, int c, const char *arg)
         job->table = arg;
         return true;
     case 'd':
-        return number("dtype", arg, 8, &job->elem_size);
+        return elem_size(arg, &job->elem_size);
     case 'k':
         return number("channels", arg, SCHED_CHANNELS_MAX, &job->channels);
     case 'r':
@@ -364,6 +374,10 @@ int cmd_schedule(int argc, char **argv)
         }
     }
     if (optind != argc || !job.op || !job.alg) {
+        if (optind != argc)
+            fprintf(stderr, "opennrt schedule: what is \"%s\"?\n", argv[optind]);
+        else
+            fprintf(stderr, "opennrt schedule: --%s is missing\n", job.op ? "alg" : "op");
         help(stderr);
         return EXIT_USAGE;
     }
