@@ -10,6 +10,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -51,6 +52,11 @@ PODS = [
     (pod('n3', 'alias', container('w', (ALIAS, ['8']))), {c: row('n3', 'alias', 'w') for c in (16, 17)},
      {8: row('n3', 'alias', 'w')}),
     (pod('n3', 'half', container('w', (CORE, ['21']))), {21: row('n3', 'half', 'w')}, {10: row('n3', 'half', 'w')}),
+    # A device and a core of it; and two pods of one namespace on a device.
+    (pod('n3', 'both', container('w', (DEVICE, ['9']), (CORE, ['18']))), {c: row('n3', 'both', 'w') for c in (18, 19)},
+     {9: row('n3', 'both', 'w')}),
+    (pod('n4', 'q1', container('a', (CORE, ['22']))), {22: row('n4', 'q1', 'a')}, {}),
+    (pod('n4', 'q2', container('a', (CORE, ['23']))), {23: row('n4', 'q2', 'a')}, {}),
     (pod('kube-system', 'none', container('proxy')), {}, {}),
 ]
 
@@ -65,6 +71,9 @@ def start(site, *argv, **kw):
     return p
 
 
+PERIODS = {}  # process number: what its documents said
+
+
 def until(p, good):
     """The first document of p whose neuron_k8s_info is good."""
     while True:
@@ -74,6 +83,7 @@ def until(p, good):
         info = doc.get('neuron_k8s_info')
         if info is not None:
             assert set(info) == KEYS and info['period'] > 0, info
+            PERIODS.setdefault(p.pid, []).append(info['period'])
             if good(info):
                 return doc
 
@@ -82,6 +92,7 @@ def documents(site, path, kubelet):
     """The object follows what the kubelet says, errors included, and comes back when the kubelet does."""
     monitor = start(site, MONITOR, '-c', path, stdout=subprocess.PIPE)
     sock = os.path.join(site.tmp.name, 'kubelet.sock')
+    began = time.monotonic()
     p = start(site, sys.executable, K8S, '--period', '0.05', '--socket', sock, stdin=monitor.stdout, stdout=subprocess.PIPE)
     monitor.stdout.close()
     until(p, lambda info: info['error'].startswith('kubelet: ') and info['neuroncores_k8s_info'] == {})  # there is none yet
@@ -103,9 +114,12 @@ def documents(site, path, kubelet):
 
     # Two pods with one core, and ids that are none: the error says it, what is right stays.
     kubelet.answer = b''.join([pod('n', 'first', container('c', (CORE, ['0', '-1', '32', 'x', '1' * 4000]))),
-                               pod('n', 'second', container('c', (CORE, ['0', '1']), (DEVICE, ['16', '\u0663'])))])
+                               pod('n', 'second', container('c', (CORE, ['0', '1']), (DEVICE, ['16', '\u0663']))),
+                               pod('n', 'third', container('c', (CORE, ['2']))), pod('m', 'third', container('c', (DEVICE, ['1'])))])
     info = until(p, lambda info: 'core 0' in info['error'])['neuron_k8s_info']
-    assert info['neuroncores_k8s_info'] == expected({0: row('n', 'first', 'c'), 1: row('n', 'second', 'c')}), info
+    assert info['neuroncores_k8s_info'] == expected({0: row('n', 'first', 'c'), 1: row('n', 'second', 'c'),
+                                                     2: row('n', 'third', 'c'), 3: row('m', 'third', 'c')}), info
+    assert info['neurondevices_k8s_info'] == {} and 'core 2: n/third and m/third' in info['error'], info
     assert info['error'].count('no such') == 6 and 'core 0: n/first and n/second' in info['error'], info['error']
 
     hostile(p, kubelet)
@@ -113,6 +127,65 @@ def documents(site, path, kubelet):
     until(p, lambda info: info['error'].startswith('kubelet: UNAVAILABLE'))
     monitor.kill()
     assert p.wait() == 0
+    # It asks once a period, and a period of a document is part of the time that has passed.
+    passed = time.monotonic() - began
+    assert kubelet.asked <= passed / 0.05 + 1 and sum(PERIODS[p.pid]) <= passed, (kubelet.asked, PERIODS[p.pid], passed)
+
+
+# Another user's program: it connects to an address and sends, or listens and says how much it got.
+STRANGER = '''import os, socket, sys
+try:
+    os.setuid(65534)
+except OSError:
+    sys.exit(3)
+s, got = socket.socket(socket.AF_UNIX), 0
+if sys.argv[2:]:
+    s.connect("\\0" + sys.argv[1])
+else:
+    s.bind("\\0" + sys.argv[1])
+    s.listen()
+    print("listens", flush=True)
+    s, _ = s.accept()
+try:
+    if sys.argv[2:]:
+        s.sendall(sys.argv[2].encode())
+        s.shutdown(socket.SHUT_WR)
+    while data := s.recv(4096):
+        got += len(data)
+except ConnectionError:
+    pass
+print(got)
+'''
+
+
+def way_of(pipe):
+    return 'neuron-monitor-k8s-info-%d' % os.fstat(pipe.fileno()).st_ino
+
+
+def forged(port, server):
+    """What another user says is not believed."""
+    info = {'neuroncores_k8s_info': {'0': {'pod_name': 'forged', 'namespace': 'x'}}}
+    done = subprocess.run([sys.executable, '-c', STRANGER, way_of(server.stdout), json.dumps(info) + '\n'], check=False, timeout=120)
+    assert done.returncode in (0, 3), done  # 3: this process cannot become one
+    with urllib.request.urlopen('http://127.0.0.1:%d/metrics' % port, timeout=120) as r:
+        assert b'forged' not in r.read()
+
+
+def overheard(site, path, sock):
+    """Another user who listens where neuron-monitor-prometheus.py does is told nothing."""
+    monitor = start(site, MONITOR, '-c', path, stdout=subprocess.PIPE)
+    ear = start(site, sys.executable, '-c', STRANGER, way_of(monitor.stdout), stdout=subprocess.PIPE)
+    if ear.stdout.readline() == '':
+        assert ear.wait() == 3
+        print('not seen: another user who listens')
+        monitor.kill()
+        return
+    p = start(site, sys.executable, K8S, '--period', '0.05', '--socket', sock, stdin=monitor.stdout, stdout=subprocess.PIPE)
+    monitor.stdout.close()
+    until(p, lambda info: info['error'] == '')
+    until(p, lambda info: info['error'] == '')
+    monitor.kill()
+    assert p.wait() == 0 and ear.communicate(timeout=120)[0] == '0\n'
 
 
 def hostile(p, kubelet):
@@ -136,6 +209,8 @@ def published(site, path, kubelet):
     monitor = start(site, MONITOR, '-c', path, stdout=subprocess.PIPE)
     server = start(site, sys.executable, PROMETHEUS, '--port', str(port), '--enable-k8s-info', stdin=monitor.stdout,
                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    scrape(port, server, r'neuroncore_utilization_ratio\{neuroncore="0"')
+    forged(port, server)
     k8s = start(site, sys.executable, K8S, '--period', '0.05', '--socket', sock, stdin=server.stdout, stdout=subprocess.PIPE)
     monitor.stdout.close()
     server.stdout.close()
@@ -146,6 +221,7 @@ def published(site, path, kubelet):
     # The documents are read on, or the pipe is full: k8s would wait, and with it the way back.
     until(k8s, lambda info: info['neuroncores_k8s_info'] == {'0': row('later', 'other', 'c')})
     scrape(port, server, r'neuroncore_utilization_ratio\{neuroncore="0",.*pod_name="other",namespace="later"\} ')
+    overheard(site, path, sock)
     k8s.kill()  # Prometheus is served on
     k8s.stdout.close()
     assert 'nobody reads' in server.stderr.readline()
@@ -179,6 +255,12 @@ def usage(site):
         f.write('raise ImportError("no", name="grpc")\n')
     done = site.run(sys.executable, K8S, code=1, PYTHONPATH=os.path.join(site.tmp.name, 'without'))
     assert done.stderr == 'neuron-monitor-k8s-info.py: grpcio is not installed\n', done.stderr
+    # Nobody reads: it ends, and says nothing.
+    p = start(site, sys.executable, K8S, '--socket', '/nowhere', stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p.stdout.close()
+    p.stdin.write('{}\n')
+    p.stdin.flush()
+    assert p.wait() == 0 and p.stderr.read() == ''
     # What is no document is left out.
     done = subprocess.run([sys.executable, K8S, '--socket', '/nowhere'], input='[]\n{\n{"a": 1}\n', text=True, env=site.env,
                           capture_output=True, check=True, timeout=120)

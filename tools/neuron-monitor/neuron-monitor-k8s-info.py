@@ -197,8 +197,8 @@ def number(text):
 def main():
     parser = argparse.ArgumentParser(description='Add to the documents of neuron-monitor which pods have which cores.')
     parser.add_argument('--version', action='version', version='%s (OpenNRT)' % NAME)
-    parser.add_argument('--period', type=number, default=15, metavar='SECONDS', help='between questions to the kubelet (15)')
-    parser.add_argument('--socket', default=SOCKET, metavar='PATH', help='of the kubelet (%s)' % SOCKET)
+    parser.add_argument('--period', type=number, default=15, metavar='SECONDS', help='between questions to the kubelet (%(default)s)')
+    parser.add_argument('--socket', default=SOCKET, metavar='PATH', help='of the kubelet (%(default)s)')
     args = parser.parse_args()
     try:
         kubelet = Kubelet(os.path.abspath(args.socket), args.period)

@@ -211,7 +211,7 @@ def follower(state):
 def main():
     parser = argparse.ArgumentParser(description='Serve what neuron-monitor writes to standard input to Prometheus.')
     parser.add_argument('--version', action='version', version='%s (OpenNRT)' % NAME)
-    parser.add_argument('--port', '-p', type=int, default=8000, help='TCP port (8000)')
+    parser.add_argument('--port', '-p', type=int, default=8000, help='TCP port (%(default)s)')
     parser.add_argument('--enable-k8s-info', action='store_true', help='label cores with the pods that own them')
     args = parser.parse_args()
     state = State(args.enable_k8s_info)
