@@ -348,10 +348,10 @@ NRT_STATUS inspect_start(struct inspect *i, const struct inspect_config *c, stru
     struct err ignored = {0};
     NRT_STATUS status;
 
-    if (!c->enable && !c->on_fail)
-        return NRT_SUCCESS;
     if (atomic_load(&i->on))
         return err_set(err, NRT_FAILURE, "a capture is on already");
+    if (!c->enable && !c->on_fail)
+        return NRT_SUCCESS;
     thread_end(i); /* of a capture that a signal has ended */
     pthread_mutex_lock(&i->lock);
     i->c = *c;

@@ -353,6 +353,8 @@ static void calls_begin_and_stop(void **state)
     setenv("NEURON_RT_INSPECT_ENABLE", "1", 1);
     assert_ok(nrt_inspect_begin());
     assert_fails(nrt_inspect_begin(), NRT_FAILURE, "nrt_inspect_begin");
+    assert_fails(nrt_inspect_begin_with_options(NULL), NRT_FAILURE,
+                 "nrt_inspect_begin_with_options"); /* its stop would end the other's */
     assert_fails(nrt_sys_trace_start(NULL), NRT_FAILURE, "nrt_sys_trace_start");
     work(0, 2);
     assert_int_equal(files("ntrace.pb", NULL), 0);
