@@ -454,6 +454,8 @@ def words():
         site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/a')
         assert 'File exists' in site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/a', code=1).stderr
         assert '--snapshot' in site.run(OPENNRT, 'sysfs', site.tmp.name + '/none', code=1).stderr
+        said = site.run(OPENNRT, 'sysfs', site.neff, code=1).stderr  # a file
+        assert 'Not a directory' in said or '--snapshot' in said, said
         site.run(OPENNRT, 'sysfs', '--snapshot', site.tmp.name + '/b', code=1, OPENNRT_INSTANCE_TYPE='none')
         one_node(site)
 

@@ -100,8 +100,14 @@ static int snapshot(const char *path, const char *node)
 #ifdef HAVE_FUSE
 static int mount_at(const char *path, bool foreground)
 {
+    struct stat st;
     struct view v;
 
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) { /* it would be mounted over a file, too */
+        errno = ENOTDIR;
+        say(path);
+        return EXIT_FAILED;
+    }
     if (!view_open(&v, "opennrt sysfs")) /* says what is wrong while there is somebody to hear */
         return EXIT_FAILED;
     view_close(&v);
