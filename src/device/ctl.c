@@ -562,7 +562,7 @@ NRT_STATUS ctl_open(struct device_instance *in, struct err *err)
     if (st != NRT_QUEUE_EMPTY)
         return st;
     if (in->cfg.observe)
-        return err_set(err, NRT_FAILURE, "there is no instance \"%s\"", in->name);
+        return err_set(err, NRT_INVALID_HANDLE, "there is no instance \"%s\"", in->name);
 
     struct err lock_err = {0};
     for (unsigned i = 0; i < paths.count && lock_fd < 0; i++) {

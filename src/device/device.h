@@ -60,7 +60,8 @@ struct device_config {
     const char *runtime_version; /* for neuron-ls; NULL: the library's */
     struct log *log;             /* may be NULL */
     unsigned lnc;                /* logical core size of this process; 0: the type's default */
-    bool observe;    /* no slot, no creation, read only: for tools. Fails if there is no instance */
+    bool observe;    /* no slot, no creation, read only: for tools. NRT_INVALID_HANDLE: there is no
+                        instance */
     bool clear;      /* with observe: counters and peaks may be cleared, nothing else written */
     bool no_oom_log; /* NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG=0 */
     uint64_t memlog_max;    /* entries of the allocation log; 0: keep none */

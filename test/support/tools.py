@@ -10,6 +10,13 @@ sys.path.insert(0, HERE)
 from proves import proves  # noqa: E402,F401
 
 
+def control_of(instance):
+    """The file of an instance's control block."""
+    folders = ('/dev/shm', os.environ.get('XDG_RUNTIME_DIR', '/tmp'), '/tmp')
+    files = [os.path.join(folder, 'opennrt-%d-%s' % (os.getuid(), instance), 'control') for folder in folders]
+    return next(filter(os.path.exists, files))
+
+
 class Worker:
     """A process with a runtime (worker.py). env: its own variables; neff: another one than the site's."""
 

@@ -3,13 +3,15 @@
 """Every tool ends with 0, 1 for a failure and 2 for a wrong command line, and answers --help and --version.
 
     test_exit_codes.py <source root> <tool>..."""
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../support'))
-from proves import proves  # noqa: E402
+from tools import control_of, proves  # noqa: E402
 
 root, tools = sys.argv[1], {os.path.basename(t): os.path.abspath(t) for t in sys.argv[2:]}
 env = dict(os.environ, OPENNRT_INSTANCE='codes%d' % os.getpid(), OPENNRT_INSTANCE_TYPE='trn1.2xlarge', LC_ALL='C')
@@ -87,6 +89,53 @@ def every_option_is_listed():
     assert {('neuron-explorer', '--db-bucket'), ('nccom-test', '--cc-dim'), ('neuron-packager', '--keep-debug')} <= seen
 
 
+def one_comes_while_a_monitor_runs(head):
+    with tempfile.NamedTemporaryFile('w', suffix='.json') as config:
+        config.write('{"period": "20ms", "system_metrics": [{"type": "memory_info"}]}')
+        config.flush()
+        with subprocess.Popen([tools['neuron-monitor'], '-c', config.name], env=env, stdout=subprocess.PIPE, text=True) as p:
+            def said():
+                return json.loads(p.stdout.readline())['neuron_hardware_info']['error']
+            assert said() == ''
+            path = control_of(env['OPENNRT_INSTANCE'])
+            assert code('opennrt', 'reset')[0] == 0
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with open(path + '.new', 'xb') as control:
+                control.write(head[:8] + bytes([head[8] ^ 1]) + head[9:] + bytes(4096))
+            os.rename(path + '.new', path)  # whole at once, as the runtime makes it
+            while not (error := said()):  # the document that was under way
+                pass
+            assert 'was made by version' in error, error
+            os.unlink(path)
+            while said():
+                pass
+            p.kill()
+
+
+def an_instance_of_another_version():
+    """Nobody shows it as an empty one: a scheduler would place work on cores that are in use."""
+    rc, _, err = code('nccom-test', '-r', '2', '-b', '8', '-e', '8', '-n', '1', '-w', '0', 'allr')
+    assert rc == 0, err
+    lookers = [('neuron-ls',), ('neuron-ls', '-j'), ('neuron-monitor', '-n', '1'), ('opennrt', 'sysfs', '--snapshot', '/no/such/x')]
+    lookers += [('neuron-top',)] if 'neuron-top' in tools else []
+    with open(control_of(env['OPENNRT_INSTANCE']), 'r+b', buffering=0) as control:
+        head = control.read(12)  # a magic number, and the version of what follows
+        for wrong, said in ((head[:8] + bytes([head[8] ^ 1]) + head[9:], 'was made by version'),
+                            (bytes([head[0] ^ 1]) + head[1:], 'is not a control block')):
+            control.seek(0)
+            control.write(wrong)
+            for tool, *args in lookers:
+                rc, out, err = code(tool, *args)
+                assert rc == 1 and out == '' and said in err and 'opennrt reset' in err, (tool, rc, out, err)
+        control.seek(0)
+        control.write(head)
+    one_comes_while_a_monitor_runs(head)
+    # One of another type than a new process would make is shown as it is.
+    assert code('nccom-test', '-r', '2', '-b', '8', '-e', '8', '-n', '1', '-w', '0', 'allr')[0] == 0
+    out = code('neuron-ls', env=dict(env, OPENNRT_INSTANCE_TYPE='trn2.48xlarge', NEURON_LOGICAL_NC_CONFIG='2'))[1]
+    assert out.startswith('instance-type: trn1.2xlarge\n'), out
+
+
 try:
     every_option_is_listed()
     proves('tool-275')
@@ -117,6 +166,7 @@ try:
     for tool, *args in (('opennrt', '--help'), ('opennrt', 'doctor'), ('opennrt', 'fit', '--tensors', '0:5'), ('neuron-ls',),
                         ('neuron-packager', 'create', '--help'), ('neuron-explorer', 'view', '--help')):
         assert code(tool, *args)[0] == 0 and to_nobody(tool, *args) == 1, (tool, args)
+    an_instance_of_another_version()
     proves('tool-274')
 finally:
     subprocess.run([tools['opennrt'], 'reset', '--force', '-i', env['OPENNRT_INSTANCE']], env=env, stdout=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
-from proves import proves  # noqa: E402
+from tools import control_of, proves  # noqa: E402
 
 TOOL, LIB, OPENNRT = sys.argv[1:4]
 with open(sys.argv[4], encoding='utf-8') as published:
@@ -152,9 +152,7 @@ def with_process():
 
     # This process owns cores of two devices; the tool itself, and a process that holds the control block open,
     # look at all of them without a runtime.
-    held = [os.path.join(d, 'opennrt-%d-%s' % (os.getuid(), ENV['OPENNRT_INSTANCE']), 'control')
-            for d in ('/dev/shm', os.environ.get('XDG_RUNTIME_DIR', '/tmp'), '/tmp')]
-    with open(next(f for f in held if os.path.exists(f)), 'rb') as control:
+    with open(control_of(ENV['OPENNRT_INSTANCE']), 'rb') as control:
         looker = subprocess.Popen(['/bin/cat', '-'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[control.fileno()])
         looker.stdin.write(b'x')
         looker.stdin.flush()

@@ -36,8 +36,12 @@ bool view_open(struct view *v, const char *tool)
     v->cfg.observe = true;
     v->name = v->cfg.name ? v->cfg.name : "default";
     view_refresh(v);
-    if (!v->topo) {
+    if (!v->topo || (v->cfg.type && !topo_instance_find(v->cfg.type))) {
         fprintf(stderr, "%s: no instance type \"%s\"\n", tool, v->cfg.type);
+        return false;
+    }
+    if (v->err.status != NRT_SUCCESS) {
+        fprintf(stderr, "%s: %s\n", tool, v->err.text);
         return false;
     }
     return true;
@@ -46,15 +50,21 @@ bool view_open(struct view *v, const char *tool)
 void view_refresh(struct view *v)
 {
     struct device_config cfg = v->cfg;
+    NRT_STATUS status = NRT_SUCCESS;
 
-    if (v->any_type)
-        cfg.type = NULL;
+    cfg.type = NULL; /* what is there is shown, whatever a new process would want */
+    cfg.lnc = 0;
     if (v->in && device_instance_gone(v->in)) {
         device_instance_close(v->in);
         v->in = NULL;
     }
-    if (!v->in && device_instance_open(&cfg, &v->in, NULL) != NRT_SUCCESS)
+    v->err = (struct err){.status = NRT_SUCCESS};
+    if (!v->in)
+        status = device_instance_open(&cfg, &v->in, &v->err);
+    if (status != NRT_SUCCESS)
         v->in = NULL;
+    if (status == NRT_INVALID_HANDLE) /* there is none */
+        v->err = (struct err){.status = NRT_SUCCESS};
     v->topo =
         v->in ? device_topo(v->in) : topo_instance_find(v->cfg.type ? v->cfg.type : "trn1.2xlarge");
     if (v->topo)

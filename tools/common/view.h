@@ -20,13 +20,15 @@ struct view {
     struct device_config cfg;
     const struct topo_instance *topo;
     const char *name;
-    unsigned lnc;  /* of a process that would start now */
-    bool any_type; /* look at an instance of another type than the environment's too */
+    unsigned lnc;   /* of a process that would start now */
+    struct err err; /* why an instance that is there cannot be looked at: other version, damaged;
+                       status NRT_SUCCESS: it can, or there is none */
 };
 
-/* False: no device, or settings that are wrong; said as "<tool>: ...". */
+/* False: no device, settings that are wrong, or an instance that cannot be looked at; said as
+ * "<tool>: ...". */
 bool view_open(struct view *v, const char *tool);
-/* Look again: the instance may have come, or have been removed and made anew. */
+/* Look again: the instance may have come, or have been removed and made anew, of any type. */
 void view_refresh(struct view *v);
 void view_close(struct view *v);
 

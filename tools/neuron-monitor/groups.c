@@ -388,6 +388,6 @@ void group_hardware(struct json_out *j, const struct view *v)
     json_out_uint(j, "neuron_device_memory_size", view_device_bytes(v));
     json_out_uint(j, "neuroncore_per_device_count", v->topo->cores_per_device / v->lnc);
     json_out_uint(j, "logical_neuroncore_config", v->lnc);
-    json_out_text(j, "error", "");
+    json_out_text(j, "error", v->err.status == NRT_SUCCESS ? "" : v->err.text);
     json_out_close(j, '}');
 }

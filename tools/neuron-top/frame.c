@@ -292,6 +292,8 @@ void frame_make(struct frame *f, const struct view *v, const struct sample *prev
     choice_keep(c, cur);
     line_add(f, LOOK_TITLE, "neuron-top %s   instance: opennrt-%s   type: %s", OPENNRT_VERSION,
              v->name, v->topo->name);
+    if (v->err.status != NRT_SUCCESS)
+        line_add(f, LOOK_TITLE, "%s", v->err.text);
     core_lines(f, v, prev, cur, c);
     vcpu_lines(f, prev, cur, c);
     memory_lines(f, cur, c);

@@ -365,11 +365,12 @@ static struct finding check_instance(const struct patient *p)
     struct device_config cfg = {.name = p->instance, .observe = true};
     struct device_instance *in = NULL;
     struct err err = {0};
+    NRT_STATUS status = device_instance_open(&cfg, &in, &err);
     unsigned live = 0, dead = 0;
 
-    if (device_instance_open(&cfg, &in, &err) != NRT_SUCCESS) {
-        if (strstr(err.text, "there is no instance"))
-            return found(OK, NULL, "none yet");
+    if (status == NRT_INVALID_HANDLE)
+        return found(OK, NULL, "none yet");
+    if (status != NRT_SUCCESS) {
         if (strstr(err.text, "instance name"))
             return found(BAD, "another name in OPENNRT_INSTANCE or --instance", "%s", err.text);
         return found(BAD, "opennrt reset", "%s", err.text);

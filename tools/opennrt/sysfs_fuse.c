@@ -302,7 +302,6 @@ static void *on_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
     server.start = time(NULL);
     if (view_open(&server.view, "opennrt sysfs")) {
         server.view.cfg.clear = true;
-        server.view.any_type = true;
         view_close(&server.view);
         view_refresh(&server.view);
         server.ready = sysfs_tree_open(&server.tree, &server.view);
