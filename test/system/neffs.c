@@ -148,6 +148,34 @@ struct bytes neff_copy(uint64_t n, bool half)
     return neff_finish(b, NULL);
 }
 
+struct bytes neff_marks(uint64_t size, uint64_t step)
+{
+    struct neff_build_options plain = {.plain_tar = true};
+    struct neff_build *b = neff_build_create("marks");
+    const uint8_t zeros[512] = {0};
+    const uint64_t n = size / step;
+    struct neff_build_side from = {.var = neff_build_constant_raw(b, 0, "w", size, zeros, 512),
+                                   .ndim = 2,
+                                   .steps = {1, (int64_t)step},
+                                   .sizes = {4, n},
+                                   .dtype = "uint32"};
+    struct neff_build_desc d = {
+        .op = "copy",
+        .from = &from,
+        .from_count = 1,
+        .to = {.ndim = 1, .steps = {1}, .sizes = {4 * n}, .dtype = "uint32"}};
+    struct prog p;
+
+    d.to.var = neff_build_output(b, 0, "c", "uint32", 1, &n);
+    neff_build_desc(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), &d);
+    prog_init(&p, ISA_SP);
+    prog_trigger(&p, 0);
+    prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, 1);
+    prog_done(&p, b, 0);
+    return neff_finish(b, &plain);
+}
+
 struct bytes neff_all_reduce(unsigned ranks, uint64_t n)
 {
     struct neff_build *b = neff_build_create("all_reduce");

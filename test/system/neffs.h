@@ -37,6 +37,9 @@ struct bytes neff_nothing(uint64_t n);
 struct bytes neff_add(uint64_t n);
 /* c = a, n bytes; of c only the first half is written when half. */
 struct bytes neff_copy(uint64_t n, bool half);
+/* c = the first word of every step bytes of a constant of size bytes; a plain tar, whose member
+ * sg00/w.raw has but one block of it. */
+struct bytes neff_marks(uint64_t size, uint64_t step);
 /* c = the sum of the a of all ranks, n floats. */
 struct bytes neff_all_reduce(unsigned ranks, uint64_t n);
 /* The engine waits for semaphore 9, which nothing raises. */

@@ -17,6 +17,7 @@
 #include "maker.h"
 #include "neff/neff.h"
 #include "neff/write.h"
+#include "neff_hole.h"
 #include "proves.h"
 #include "seed.h"
 
@@ -410,34 +411,21 @@ static NRT_STATUS sum_put(void *arg, uint32_t graph, uint32_t var, uint64_t off,
     return NRT_SUCCESS;
 }
 
-/* A mapped file holding m whose last member, of one block, says it has `big` bytes: a hole. */
-static uint8_t *map_with_hole(struct maker *m, uint64_t big, uint64_t *ret_size)
+/* m with a member of `big` bytes, a hole behind what it has, mapped. */
+static uint8_t *map_with_hole(struct maker *m, const char *member, uint64_t big, uint64_t *ret_size)
 {
-    char path[] = "/tmp/neff-big-XXXXXX";
-    uint8_t *file, *h, *map;
-    unsigned sum = 0;
-    uint64_t total;
+    uint8_t *file, *map;
+    uint64_t at;
     size_t size;
-    int fd = mkstemp(path);
+    int fd;
 
-    assert_true(fd >= 0);
-    unlink(path);
     file = maker_write(m, &size);
-    h = file + size - 1024 - 512 - 512; /* its header, before its block and the end */
-    snprintf((char *)h + 124, 12, "%011llo", (unsigned long long)big);
-    memset(h + 148, ' ', 8);
-    for (size_t i = 0; i < 512; i++)
-        sum += h[i];
-    snprintf((char *)h + 148, 8, "%06o", sum);
-    total = size - 512 + big;
-    set_u64(file + 16, total - 1024);
-    assert_int_equal(pwrite(fd, file, size - 1024, 0), (ssize_t)(size - 1024));
-    assert_int_equal(ftruncate(fd, (off_t)total), 0);
-    map = mmap(NULL, total, PROT_READ, MAP_SHARED, fd, 0);
+    fd = neff_hole_open(file, size, member, big, &at, ret_size);
+    assert_true(fd >= 0);
+    map = mmap(NULL, *ret_size, PROT_READ, MAP_SHARED, fd, 0);
     assert_true(map != MAP_FAILED);
     close(fd);
     free(file);
-    *ret_size = total;
     return map;
 }
 
@@ -459,7 +447,7 @@ static void a_gigabyte_of_constants_costs_no_memory(void **state)
     maker_edit(&m, "sg00/def.json", "\"var_id\": 5, \"size\": 256, \"file_name\": \"w.npy\"",
                "\"var_id\": 5, \"file_name\": \"w.raw\"");
     maker_put(&m, "sg00/w.raw", "x", 1);
-    map = map_with_hole(&m, big, &total);
+    map = map_with_hole(&m, "sg00/w.raw", big, &total);
     before = anonymous_kb();
     assert_int_equal(neff_create(map, total, NULL, &neff, &err), NRT_SUCCESS);
     assert_int_equal(neff->constant_bytes, big);
@@ -489,7 +477,7 @@ static void json_past_four_gigabytes_is_refused(void **state)
     (void)state;
     maker_small(&m);
     maker_put(&m, "info.json", "{}", 2);
-    map = map_with_hole(&m, 4294967296ull, &total);
+    map = map_with_hole(&m, "info.json", 4294967296ull, &total);
     assert_int_equal(neff_create(map, total, &opt, &neff, &err), NRT_INVALID);
     assert_string_equal(
         err.text, "File info.json size (4294967296) exceeds json parser maximum (4294967295)");
@@ -514,10 +502,10 @@ static void sixteen_gigabytes_are_the_limit(void **state)
 
         maker_small(&m);
         maker_put(&m, "extra", "x", 1);
-        map = map_with_hole(&m, 512, &total);
+        map = map_with_hole(&m, "extra", 512, &total);
         rest = total - NEFF_HEADER_SIZE - 512; /* headers, the other members, the end */
         munmap(map, total);
-        map = map_with_hole(&m, limit - rest + 512 * more, &total);
+        map = map_with_hole(&m, "extra", limit - rest + 512 * more, &total);
         assert_int_equal(total, NEFF_HEADER_SIZE + limit + 512 * more);
         assert_int_equal(neff_create(map, total, NULL, &neff, &err),
                          more ? NRT_RESOURCE : NRT_SUCCESS);
