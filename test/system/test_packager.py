@@ -155,6 +155,33 @@ class Packager(unittest.TestCase):
         self.assertEqual(fields[7], hashlib.md5(payload).digest().ljust(32, b"\0"))
         self.assertEqual(fields[9].rstrip(b"\0"), b"NN")
 
+    def test_create_texts_fill_their_fields(self):
+        """A name of 255 bytes and a build version of 127 are kept whole, longer ones are refused."""
+        payload = tarball(example(), True)
+        self.write("in.tgz", payload)
+        for option, field, room in (("--name", 9, 255), ("--tool-version", 5, 127)):
+            text = "x" * (room - 2) + "\u00e4"  # the last letter takes two bytes
+            self.ok("create", "-i", "in.tgz", option, text)
+            fields = struct.unpack("<QQQQQ128sI32s16s256sI64sQI468s", self.read("NN.neff")[:1024])
+            self.assertEqual(fields[field], text.encode() + b"\0")
+            os.unlink(self.path("NN.neff"))
+            code, out, err = run("create", "-i", "in.tgz", option, "x" + text, cwd=self.dir.name)
+            self.assertEqual((code, out), (2, ""))
+            self.assertRegex(err, "^neuron-packager: .* at most %d bytes\n$" % room)
+        code, out, err = run("create", "-i", "in.tgz", "-o", "x" * 256, cwd=self.dir.name)
+        self.assertEqual((code, out, err), (2, "", "neuron-packager: the output's name must be at most 255 bytes\n"))
+        self.assertEqual(os.listdir(self.dir.name), ["in.tgz"])
+
+    def test_create_wants_a_name_for_its_output(self):
+        self.write("in.tgz", tarball(example(), True))
+        os.mkdir(self.path("folder"))
+        for name in "", "folder/":
+            code, out, err = run("create", "-i", "in.tgz", "-o", name, cwd=self.dir.name)
+            self.assertEqual((code, out, err),
+                             (2, "", 'neuron-packager: the output "%s" has no name\n' % name))
+            self.assertEqual(sorted(os.listdir(self.dir.name)), ["folder", "in.tgz"])
+            self.assertEqual(os.listdir(self.path("folder")), [])
+
     def test_create_refuses(self):
         members = example()
         self.write("in.tgz", tarball(members, True))

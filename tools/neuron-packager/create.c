@@ -76,11 +76,23 @@ static bool parse_feature(const char *s, struct neff_header *h)
     return false;
 }
 
-/* Text into a fixed field, cut, NUL-terminated. */
-static void put_text(void *field, size_t size, const char *text)
+/* Text into a fixed field, NUL-terminated; false: it does not fit. */
+static bool put_text(void *field, size_t size, const char *text)
 {
+    size_t n = strlen(text);
+
+    if (n >= size)
+        return false;
     memset(field, 0, size);
-    memcpy(field, text, strnlen(text, size - 1));
+    memcpy(field, text, n);
+    return true;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
 }
 
 /* One option. NULL when it is fine, else what is wrong. */
@@ -94,8 +106,9 @@ static const char *option(struct create *c, int opt, const char *arg)
         c->input = arg;
         return NULL;
     case 'v':
-        put_text(h->neff_build_version, sizeof(h->neff_build_version), arg);
-        return NULL;
+        return put_text(h->neff_build_version, sizeof(h->neff_build_version), arg)
+                   ? NULL
+                   : "the tool version must be at most 127 bytes";
     case 'k':
         return parse_version(arg, h) ? NULL : "the NEFF version must be <major>.<minor>";
     case 'r':
@@ -104,9 +117,9 @@ static const char *option(struct create *c, int opt, const char *arg)
         h->pkg_version = v;
         return NULL;
     case 'n':
-        put_text(h->name, sizeof(h->name), arg);
         c->named = true;
-        return NULL;
+        return put_text(h->name, sizeof(h->name), arg) ? NULL
+                                                       : "the name must be at most 255 bytes";
     case 't':
         if (!parse_number(arg, UINT32_MAX, &v) || v == 0)
             return "the number of cores must be a number from 1";
@@ -155,21 +168,12 @@ static NRT_STATUS check(void *arg, const char *path, struct err *err)
     return st;
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash != NULL ? slash + 1 : path;
-}
-
 static int create_run(struct create *c)
 {
     struct strbuf path = {0};
     struct err err = {0};
     NRT_STATUS st;
 
-    if (!c->named)
-        put_text(c->header.name, sizeof(c->header.name), base_name(c->output));
     st = neff_uuid_random(c->header.uuid, &err);
     if (st == NRT_SUCCESS)
         st = neff_file_map(c->input, &c->payload, &err);
@@ -208,8 +212,8 @@ int cmd_create(int argc, char **argv)
     const char *wrong;
     int opt;
 
-    put_text(c.header.neff_build_version, sizeof(c.header.neff_build_version),
-             "opennrt " OPENNRT_VERSION);
+    (void)put_text(c.header.neff_build_version, sizeof(c.header.neff_build_version),
+                   "opennrt " OPENNRT_VERSION);
     while ((opt = getopt_long(argc, argv, "i:v:k:r:n:t:o:e:h", options, NULL)) != -1) {
         if (opt == 'h') {
             usage(stdout);
@@ -226,6 +230,14 @@ int cmd_create(int argc, char **argv)
     }
     if (c.input == NULL || optind != argc) {
         usage(stderr);
+        return 2;
+    }
+    if (*base_name(c.output) == '\0') {
+        fprintf(stderr, "neuron-packager: the output \"%s\" has no name\n", c.output);
+        return 2;
+    }
+    if (!c.named && !put_text(c.header.name, sizeof(c.header.name), base_name(c.output))) {
+        packager_fail("the output's name must be at most 255 bytes");
         return 2;
     }
     return create_run(&c);
