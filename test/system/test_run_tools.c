@@ -194,6 +194,30 @@ static void opennrt_run_refuses_what_is_wrong(void **state)
     assert_non_null(strstr(out, "  y = -2 -4 -6 -8\n"));
 }
 
+/* What is no file is called what it is, and a pipe that nobody writes to is not waited for. */
+static void opennrt_run_names_what_is_no_file(void **state)
+{
+    static const struct {
+        const char *args, *told;
+    } cases[] = {{"missing.neff", "missing.neff: No such file or directory"},
+                 {".", ".: Is a directory"},
+                 {"pipe", "pipe: a pipe, not a file"},
+                 {"/dev/zero", "/dev/zero: a device, not a file"},
+                 {"empty.neff", "empty.neff: empty file"},
+                 {"add.neff -i a=pipe", "pipe: a pipe, not a file"},
+                 {"add.neff -i a=/dev/null", "/dev/null: a device, not a file"}};
+    char out[4096], command[512], line[256];
+
+    put("empty.neff", "", 0);
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        snprintf(command, sizeof(command), "'%s' run %s 2>&1 >/dev/null", OPENNRT, cases[i].args);
+        snprintf(line, sizeof(line), "opennrt run: %s\n", cases[i].told);
+        assert_int_equal(RUN(out, "/bin/sh", "-c", command), 1);
+        assert_string_equal(out, line);
+    }
+}
+
 static void run_neff_has_the_guides_command_line(void **state)
 {
     float a[4] = {1, 2, 3, 4}, b[4] = {10, 20, 30, 40}, c[5];
@@ -245,6 +269,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(opennrt_run_takes_arrays_that_fit),
         cmocka_unit_test(opennrt_run_takes_matrices_that_fit),
         cmocka_unit_test(opennrt_run_refuses_what_is_wrong),
+        cmocka_unit_test(opennrt_run_names_what_is_no_file),
         cmocka_unit_test(run_neff_has_the_guides_command_line),
     };
 

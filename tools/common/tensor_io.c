@@ -12,26 +12,34 @@
 #include "base/npy.h"
 #include "base/strbuf.h"
 
+/* NULL: bytes of it can be mapped. */
+static const char *unfit(const struct stat *st)
+{
+    if (S_ISDIR(st->st_mode))
+        return strerror(EISDIR);
+    if (S_ISFIFO(st->st_mode))
+        return "a pipe, not a file";
+    if (!S_ISREG(st->st_mode))
+        return "a device, not a file";
+    return st->st_size == 0 ? "empty file" : NULL;
+}
+
 bool tool_file_map(const char *tool, const char *path, struct tool_file *ret)
 {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *p = MAP_FAILED;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* does not wait for a pipe's writer */
+    struct stat st = {0};
+    const char *wrong = fd < 0 || fstat(fd, &st) != 0 ? strerror(errno) : unfit(&st);
 
-    errno = fd < 0 ? errno : 0;
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
-        errno = EISDIR;
-    else if (fd >= 0 && errno == 0 && st.st_size > 0)
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED)
-        fprintf(stderr, "%s: %s: %s\n", tool, path, errno ? strerror(errno) : "empty file");
+    if (!wrong) {
+        ret->bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        ret->size = (size_t)st.st_size;
+        wrong = ret->bytes == MAP_FAILED ? strerror(errno) : NULL;
+    }
+    if (wrong)
+        fprintf(stderr, "%s: %s: %s\n", tool, path, wrong);
     if (fd >= 0)
         close(fd);
-    if (p == MAP_FAILED)
-        return false;
-    ret->bytes = p;
-    ret->size = (size_t)st.st_size;
-    return true;
+    return !wrong;
 }
 
 void tool_file_unmap(struct tool_file *f)
