@@ -62,7 +62,7 @@ NRT_STATUS neff_file_read(void *arg, uint64_t off, void *dst, size_t size, struc
 NRT_STATUS neff_file_map(const char *path, struct neff_map *ret, struct err *err)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* waits for no writer of a pipe */
     void *p = NULL;
 
     if (fd < 0)

@@ -297,6 +297,12 @@ NEFF Spills:
         self.assertEqual((code, out, err), (1, "", "neuron-packager: cannot open missing.neff: "
                                                    "No such file or directory\n"))
 
+    def test_info_of_what_is_no_file(self):
+        os.mkfifo(self.path("pipe"))
+        for name in ".", "pipe", "/dev/zero":
+            self.assertEqual(run("info", name, cwd=self.dir.name),
+                             (1, "", "neuron-packager: %s is not a regular file\n" % name))
+
     def test_unpack(self):
         members = example()
         members["empty"] = b""
