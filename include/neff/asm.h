@@ -15,7 +15,8 @@
 extern "C" {
 #endif
 
-/* A constant of the text (`param NAME = ...` takes it instead of its own value). */
+/* A constant of the text: `param NAME = ...` takes it instead of its own value; one that no param
+ * takes is refused. */
 struct neff_asm_define {
     const char *name;
     const char *value; /* an expression ("4 * 128", "1e-5") or a word ("bf16") */

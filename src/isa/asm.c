@@ -540,16 +540,39 @@ static bool defines(struct as *as)
     return true;
 }
 
+void asm_take_define(struct as *as, const char *name)
+{
+    for (size_t i = 0; i < as->opts->n_defines; i++)
+        if (strcmp(as->opts->defines[i].name, name) == 0)
+            as->taken[i] = true;
+}
+
+/* A value that nothing takes is a mistake in its name. */
+static bool defines_taken(struct as *as)
+{
+    for (size_t i = 0; i < as->opts->n_defines; i++)
+        if (!as->taken[i]) {
+            err_set(as->err, NRT_INVALID, "%s: no `param` takes the value of %s", as->file,
+                    as->opts->defines[i].name);
+            return false;
+        }
+    return true;
+}
+
 static bool one_core(struct as *as, const struct toks *t, unsigned core)
 {
     bool ok;
 
+    as->taken = arena_calloc(as->arena, as->opts->n_defines + 1, sizeof(*as->taken));
+    if (!as->taken)
+        return asm_nomem(as);
     as->core = core;
     as->out = &as->res->core[core];
     as->engine = -1;
     as->t = t->t;
     as->pos = 0;
-    ok = defines(as) && asm_block(as, false) && close_programs(as) && resolve(as);
+    ok = defines(as) && asm_block(as, false) && defines_taken(as) && close_programs(as) &&
+         resolve(as);
     hand_over(as);
     if (ok && !as->opts->no_check)
         ok = check(as);

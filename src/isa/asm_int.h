@@ -142,6 +142,7 @@ struct as {
     unsigned expansions; /* macros under way */
     uint64_t inline_bytes;
     uint64_t steps; /* work done, against endless expansion */
+    bool *taken;    /* which of the definitions from outside a `param` has named */
     /* symbols */
     struct sym *buckets[SYM_BUCKETS];
     struct sym *newest;
@@ -168,6 +169,8 @@ struct as {
 bool asm_lex(struct as *as, const char *text, size_t size, struct toks *ret);
 
 /* asm.c */
+/* The text has a `param` of this name. */
+void asm_take_define(struct as *as, const char *name);
 /* The message of the first error, with the line of the current token. */
 void asm_note(struct as *as, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* As a value false in plain sight, so that the compiler knows which results a caller can meet. */

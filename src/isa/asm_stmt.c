@@ -98,6 +98,8 @@ static bool decl_const(struct as *as, bool param)
     if (!word && v.kind == VAL_REG)
         return asm_fail(as, "a register is no constant");
     s = asm_find(as, name);
+    if (param)
+        asm_take_define(as, name);
     if (param && s && (s->kind == SYM_CONST || s->kind == SYM_WORD))
         return true; /* defined from outside */
     if (s && s->kind != SYM_CONST && s->kind != SYM_WORD)

@@ -214,9 +214,42 @@ static void constants_take_the_type_of_their_place(void **state)
     assert_int_equal(r.body.c.x.mask[31], 7);
 }
 
+/* A value given from outside for a name that no `param` has is a mistake in the name. */
+static void a_definition_that_no_param_takes_is_refused(void **state)
+{
+    static const struct {
+        const char *text, *told;
+    } cases[] = {
+        {"param N = 1\n", NULL},
+        {"param N = 1\n.lnc 2\n", NULL}, /* both subgraphs take it */
+        {"pool: { param N = 1\n nop }\n", NULL},
+        {"param M = 1\nconst L = M\n", "t: no `param` takes the value of N"},
+        {"const N = 1\n", "t: no `param` takes the value of N"},
+        {"var x: input f32[N]\n", "t: no `param` takes the value of N"},
+        {"if 0 { param N = 1\n }\n", "t: no `param` takes the value of N"},
+    };
+    const struct isa_asm_define d = {"N", "3"};
+    const struct isa_asm_opts o = {.file = "t", .defines = &d, .n_defines = 1};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct isa_asm_result *r = NULL;
+        struct err err = {0};
+        NRT_STATUS st = isa_asm(cases[i].text, strlen(cases[i].text), &o, NULL, &r, &err);
+
+        if (cases[i].told == NULL && st != NRT_SUCCESS)
+            fail_msg("%s: %s", cases[i].text, err.text);
+        if (cases[i].told != NULL) {
+            assert_int_equal(st, NRT_INVALID);
+            assert_string_equal(err.text, cases[i].told);
+        }
+        isa_asm_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_definition_that_no_param_takes_is_refused),
         cmocka_unit_test(declarations_are_handed_over),
         cmocka_unit_test(two_cores_come_from_one_text),
         cmocka_unit_test(names_macros_and_scopes),
