@@ -2,7 +2,9 @@
 #include "ranks.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +15,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/link.h"
+#include "run/run.h"
 
 struct ranks_table {
-    pthread_barrier_t barrier;
+    struct run_word turn;                     /* of the table, where all ranks meet */
+    _Atomic uint32_t arrived, left, stranded; /* a rank that met nobody, + 1 */
     uint8_t block[RANKS_MAX][RANKS_BLOCK];
     char text[RANKS_MAX][768]; /* what bodies return */
     _Alignas(64) uint8_t shared[4096];
@@ -43,6 +47,25 @@ struct rank_thread {
     uint32_t me;
 };
 
+/* Where all ranks meet. False: a rank's body is over, so that it will never come. */
+static bool meet(const struct rank *r)
+{
+    struct ranks_table *t = r->table;
+    uint32_t turn = run_word_load(&t->turn);
+
+    if (atomic_fetch_add(&t->arrived, 1) + 1 == r->n) {
+        atomic_store(&t->arrived, 0);
+        run_word_post(&t->turn);
+        return true;
+    }
+    while (run_word_load(&t->turn) == turn) {
+        if (atomic_load(&t->left) > 0)
+            return run_word_load(&t->turn) != turn; /* who has left may have come before */
+        (void)run_wait(&t->turn, turn, 100000000, NULL);
+    }
+    return true;
+}
+
 static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
 {
     struct rank *r = arg;
@@ -50,18 +73,29 @@ static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, 
     if (size > RANKS_BLOCK)
         return err_set(err, NRT_RESOURCE, "the test's table has %d bytes a rank", RANKS_BLOCK);
     memcpy(r->table->block[r->me], mine, size);
-    pthread_barrier_wait(&r->table->barrier);
+    if (!meet(r))
+        return err_set(err, NRT_FAILURE, "another rank of the test is over");
     for (uint32_t i = 0; i < r->n; i++)
         memcpy((uint8_t *)all + i * size, r->table->block[i], size);
-    pthread_barrier_wait(&r->table->barrier);
-    return NRT_SUCCESS;
+    return meet(r) ? NRT_SUCCESS : err_set(err, NRT_FAILURE, "another rank of the test is over");
 }
 
 const char *ranks_flight_dir;
 
+static void rank_leave(struct ranks_table *t, uint32_t me, const char *text)
+{
+    if (text)
+        snprintf(t->text[me], sizeof(t->text[0]), "rank %u: %.700s", me, text);
+    atomic_fetch_add(&t->left, 1);
+}
+
+/* A rank that waits for one that is over does not go on with its body. */
 void ranks_barrier(struct rank *r)
 {
-    pthread_barrier_wait(&r->table->barrier);
+    if (meet(r))
+        return;
+    atomic_store(&r->table->stranded, r->me + 1);
+    longjmp(*r->over, 1);
 }
 
 void *ranks_shared(struct rank *r)
@@ -203,8 +237,10 @@ static void rank_run(struct job *job, uint32_t i)
                      .table = job->table,
                      .arg = job->arg};
     struct err err = {0};
-    const char *text = NULL;
+    const char *volatile text = NULL;
+    jmp_buf over;
 
+    r.over = &over;
     group_make(&group, w);
     while (group.rank[r.me] != i)
         r.me++;
@@ -222,10 +258,9 @@ static void rank_run(struct job *job, uint32_t i)
         fprintf(stderr, "rank %u: %s\n", r.me, err.text);
         abort();
     }
-    text = job->body(&r);
-    if (text)
-        snprintf(job->table->text[r.me], sizeof(job->table->text[0]), "rank %u: %.700s", r.me,
-                 text);
+    if (setjmp(over) == 0)
+        text = job->body(&r);
+    rank_leave(job->table, r.me, text);
     device_runnable_add(r.in, -1);
     rank_memory_free(&r);
     coll_comm_close(r.comm);
@@ -291,7 +326,6 @@ const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *wher
     static char text[768];
     uint32_t n = where->nodes * where->per_node;
     struct job job = {.n = n, .where = *where, .timeout_ms = timeout_ms, .body = body, .arg = arg};
-    pthread_barrierattr_t attr;
     char cmd[128];
 
     strcpy(job.dir, "/tmp/opennrt-coll-XXXXXX");
@@ -301,9 +335,6 @@ const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *wher
         mmap(NULL, sizeof(*job.table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (job.table == MAP_FAILED)
         abort();
-    pthread_barrierattr_init(&attr);
-    pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(&job.table->barrier, &attr, n);
     if (kind == RANKS_THREADS)
         run_threads(&job);
     else
@@ -311,6 +342,9 @@ const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *wher
     text[0] = 0;
     for (uint32_t i = 0; i < n && !text[0]; i++)
         strcpy(text, job.table->text[i]);
+    if (!text[0] && atomic_load(&job.table->stranded))
+        snprintf(text, sizeof(text), "rank %u waits at the table for a rank that is over",
+                 atomic_load(&job.table->stranded) - 1);
     memcpy(shared_last, job.table->shared, sizeof(shared_last));
     munmap(job.table, sizeof(*job.table));
     snprintf(cmd, sizeof(cmd), "rm -rf %s", job.dir);

@@ -5,6 +5,7 @@
 #ifndef TEST_UNIT_COLL_RANKS_H
 #define TEST_UNIT_COLL_RANKS_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct rank {
     uint32_t world; /* rank in the world; me is its position in the group */
     uint32_t core;  /* physical, on its node */
     struct ranks_table *table;
+    jmp_buf *over; /* where the body ends that meets nobody */
     struct device_instance *in;
     uint64_t timeout_ns; /* of communicators */
     struct log *log;
@@ -56,7 +58,7 @@ extern const char *ranks_flight_dir;
 void ranks_die(struct rank *r);
 /* Another communicator of the same group. Collective. */
 NRT_STATUS ranks_comm_open(struct rank *r, struct coll_comm **ret, struct err *err);
-/* All ranks wait for all. */
+/* All ranks wait for all. When one is over instead, the others end here, and the run fails. */
 void ranks_barrier(struct rank *r);
 /* A page that all ranks share, zero at first. */
 void *ranks_shared(struct rank *r);

@@ -229,6 +229,30 @@ static void different_plans(void **state)
     (void)state;
 }
 
+/* A body that returns before the others have met it fails the run, and holds up nobody. */
+static const char *leaves_early(struct rank *r)
+{
+    if (r->me == 1)
+        return *(const char *const *)r->arg;
+    ranks_barrier(r);
+    return "it was met";
+}
+
+static void a_rank_that_is_over_holds_up_nobody(void **state)
+{
+    for (int kind = RANKS_THREADS; kind <= RANKS_PROCESSES; kind++) {
+        const char *why = "its own reason";
+        const char *text = ranks_run((enum ranks_kind)kind, 3, 3600000, leaves_early, &why);
+
+        assert_string_equal(text, "rank 1: its own reason");
+        why = NULL;
+        text = ranks_run((enum ranks_kind)kind, 3, 3600000, leaves_early, &why);
+        assert_non_null(text);
+        assert_non_null(strstr(text, " waits at the table for a rank that is over"));
+    }
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +263,7 @@ int main(void)
         cmocka_unit_test(different_operations),
         cmocka_unit_test(different_plans),
         cmocka_unit_test(many_ranks_on_few_cpus),
+        cmocka_unit_test(a_rank_that_is_over_holds_up_nobody),
     };
 
     if (runner_emulated()) {
