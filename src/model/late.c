@@ -301,8 +301,10 @@ NRT_STATUS late_wait(struct model *m, struct err *err)
     while (rc == 0 && !(failure = failure_of(ll, m))) {
         if (state_of(&m->late) != LATE_WAITS && state_of(&m->late) != LATE_MEETS)
             break;
+        ll->sleepers++;
         rc = m->env.timeout_ns > 0 ? pthread_cond_timedwait(&ll->moved, &ll->lock, &end)
                                    : pthread_cond_wait(&ll->moved, &ll->lock);
+        ll->sleepers--;
     }
     if (failure)
         status = err_set(err, failure->status, "%s", failure->text);

@@ -55,6 +55,7 @@ struct late {
 struct late_loads {
     pthread_mutex_t lock;
     pthread_cond_t moved;    /* a state has changed */
+    unsigned sleepers;       /* executions that wait for it */
     pthread_mutex_t meeting; /* before lock: one group at a time */
     struct late *first;      /* those that wait, in the order of their loads; and failures */
 };

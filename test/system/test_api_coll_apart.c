@@ -319,6 +319,67 @@ static void who_only_yields_says_what_it_waits_for(void **state)
     (void)state;
 }
 
+/* ---- a program that does not begin ---- */
+
+/* Executes parts of 16 floats, both of them. */
+static void *parts_run_thread(void *arg)
+{
+    static const char *const names[] = {"a0", "a1", "c0", "c1"};
+    struct coll_caller *k = arg;
+    struct io io;
+
+    io_init(&io);
+    for (unsigned i = 0; i < 4; i++)
+        io_add(&io, i < 2, names[i], DEV, (int)k->rank, 64);
+    k->ran = nrt_execute(k->m, io.in, io.out);
+    io_fini(&io);
+    return NULL;
+}
+
+static struct coll_comm *comm_with(uint32_t rank, uint32_t other)
+{
+    struct shared_comm *c = api_.world->ranks[rank].comms;
+
+    while (c && !(c->n == 2 && (c->ranks[0] == other || c->ranks[1] == other)))
+        c = c->next;
+    assert_non_null(c);
+    return c->comm;
+}
+
+/* What breaks the group of ranks 0 and 1 keeps rank 0 from beginning anything: rank 2, which waits
+ * for it in another group that works, is told. It has no other way to learn of it. */
+static void a_rank_that_cannot_begin_tells_its_other_groups(void **state)
+{
+    static const struct part two[] = {{16, {0, 1, ALL}, 0}, {16, {0, 2, ALL}, 0}};
+    struct coll_caller k[3];
+    struct bytes f[3];
+
+    setenv("NEURON_RT_EXEC_TIMEOUT", "3600", 1);
+    coll_session(3);
+    for (uint32_t r = 0; r < 3; r++)
+        f[r] = parts_neff(two, 2, r);
+    coll_callers_load(k, 3, f);
+    for (unsigned r = 0; r < 3; r++)
+        assert_int_equal(k[r].loaded, NRT_SUCCESS);
+    (void)coll_fail(comm_with(0, 1), NRT_EXEC_HW_ERR_COLLECTIVES, 1, "the test breaks it");
+    api_log_clear();
+    assert_int_equal(pthread_create(&k[2].thread, NULL, parts_run_thread, &k[2]), 0);
+    (void)parts_run_thread(&k[0]);
+    pthread_join(k[2].thread, NULL);
+    assert_int_equal(k[0].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_int_equal(k[2].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
+    assert_true(api_log_has("the execution of rank 0 ended before its all_reduce: a communicator "
+                            "of 2 ranks is broken by an operation before"));
+    for (unsigned r = 0; r < 3; r++) {
+        assert_ok(nrt_unload(k[r].m));
+        neff_free(&f[r]);
+    }
+    unsetenv("NEURON_RT_EXEC_TIMEOUT");
+    coll_nothing_held(3);
+    nrt_close();
+    (void)state;
+}
+
 /* ---- processes: no host memory, death ---- */
 
 static const struct part big_table[] = {
@@ -596,6 +657,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(a_load_before_a_barrier_here_and_after_it_there, tidy),
         cmocka_unit_test_teardown(a_load_that_waits_holds_up_nothing_else, tidy),
         cmocka_unit_test_teardown(who_only_yields_says_what_it_waits_for, tidy),
+        cmocka_unit_test_teardown(a_rank_that_cannot_begin_tells_its_other_groups, tidy),
         cmocka_unit_test_teardown(host_memory_runs_out_anywhere_in_a_load, tidy),
         cmocka_unit_test_teardown(a_rank_of_several_cores_tells_why_it_cannot_load, tidy),
         cmocka_unit_test_teardown(a_rank_is_killed_in_a_load, tidy),
