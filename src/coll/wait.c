@@ -214,6 +214,8 @@ static void describe(struct coll_comm *c, uint32_t rank, char *text, size_t size
     coll_comm_view(c, rank, &v);
     if (!coll_said_by(c, rank, &said))
         snprintf(text, size, "rank %u has not told where it stands", rank);
+    else if (!v.live && v.started >= c->seq)
+        snprintf(text, size, "rank %u has died or left after %" PRIu64 " steps", rank, v.steps);
     else if (v.started == 0)
         snprintf(text, size, "rank %u has not begun any operation", rank);
     else if (v.started < c->seq)

@@ -53,6 +53,7 @@ static const struct cc_row_option *row_short(char letter)
 struct words {
     int argc, next;
     char **argv;
+    bool ended; /* by "--": what follows are no options */
 };
 
 static bool is_option(const char *word)
@@ -118,7 +119,11 @@ static NRT_STATUS word_take(struct cc_options *o, struct words *w, struct err *e
     const char *word = w->argv[w->next++], *eq;
     const struct cc_row_option *row;
 
-    if (!is_option(word)) {
+    if (strcmp(word, "--") == 0 && !w->ended) {
+        w->ended = true;
+        return NRT_SUCCESS;
+    }
+    if (w->ended || !is_option(word)) {
         if (o->all.has_op)
             return err_set(err, NRT_INVALID, "\"%s\": there is an operation already", word);
         return cc_stream_set(&o->all, "operation", word, err);
@@ -134,7 +139,7 @@ static NRT_STATUS word_take(struct cc_options *o, struct words *w, struct err *e
 
 NRT_STATUS cc_options_parse(struct cc_options *o, int argc, char **argv, struct err *err)
 {
-    struct words w = {argc, 1, argv};
+    struct words w = {.argc = argc, .next = 1, .argv = argv};
     NRT_STATUS st = NRT_SUCCESS;
 
     if (BROKEN(TOOL))

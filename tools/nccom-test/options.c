@@ -173,19 +173,19 @@ static NRT_STATUS shape(const char *option, const char *value, struct cc_shape *
     return NRT_SUCCESS;
 }
 
+/* Twice the same is one column, as it is one key of the report. */
 static NRT_STATUS stat(struct cc_options *o, const char *value, struct err *err)
 {
-    int64_t p;
+    int64_t p = CC_STAT_AVG;
 
+    if (strcmp(value, "avg") != 0 && (value[0] != 'p' || value[1] < '0' || value[1] > '9' ||
+                                      !settings_parse_int(value + 1, &p) || p > 100))
+        return bad(err, "--stats", value, "avg or p0 to p100");
+    for (unsigned i = 0; i < o->stat_count; i++)
+        if (o->stats[i] == (int)p)
+            return NRT_SUCCESS;
     if (o->stat_count == CC_STATS_MAX)
         return err_set(err, NRT_INVALID, "--stats: more than %u", CC_STATS_MAX);
-    if (strcmp(value, "avg") == 0) {
-        o->stats[o->stat_count++] = CC_STAT_AVG;
-        return NRT_SUCCESS;
-    }
-    if (value[0] != 'p' || value[1] < '0' || value[1] > '9' || !settings_parse_int(value + 1, &p) ||
-        p > 100)
-        return bad(err, "--stats", value, "avg or p0 to p100");
     o->stats[o->stat_count++] = (int)p;
     return NRT_SUCCESS;
 }

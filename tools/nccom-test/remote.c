@@ -124,7 +124,8 @@ static NRT_STATUS hosts_find(struct cc_launch *l, struct err *err)
         st = hosts_file_read(l, o->hosts_file, &n, err);
     } else if (n == 0 && home != NULL) {
         snprintf(path, sizeof(path), "%s/hosts", home);
-        st = hosts_file_read(l, path, &n, err);
+        if (access(path, F_OK) == 0)
+            st = hosts_file_read(l, path, &n, err);
     }
     if (st == NRT_SUCCESS && n < o->nodes)
         return err_set(err, NRT_INVALID,

@@ -157,6 +157,10 @@ static void every_other_option(void **state)
     assert_string_equal(O.json, "r.json");
     assert_int_equal(O.stats[0], 0);
     assert_int_equal(O.all.op, CC_ALL_REDUCE);
+    good("-r 2 -t p50 avg p50 p99 avg -- allg");
+    assert_int_equal(O.stat_count, 3); /* each is one column and one key of the report */
+    assert_true(O.stats[0] == 50 && O.stats[1] == CC_STAT_AVG && O.stats[2] == 99);
+    assert_int_equal(O.all.op, CC_ALL_GATHER);
     good("-r 4 --debug --shared-output-buff --data-parallel-dimension 2 --vcpu-pin-mode "
          "--data-collector-port 7000 --data-collector-host h1 --gib allg");
     assert_true(O.debug && O.non_interactive && O.all.shared_output && O.pin && O.gib);
@@ -213,6 +217,8 @@ static void wrong_command_lines(void **state)
     refused("-r 2 --nosuch allr", "unknown option --nosuch");
     refused("-r 2 --ne 3 allr", "unknown option --ne"); /* neff_iters, neff_warmup_iters */
     refused("-r 2 -x allr", "unknown option -x");
+    refused("-r 2 -- -c allr", "\"-c\" is not a collective operation");
+    refused("-r 2 -- allr --", "there is an operation already");
     refused("-r 2 -b", "--minbytes needs a value");
     refused("-r 2 --debug=yes allr", "--debug takes no value");
     refused("-r 2 --stats p101 allr", "is not avg or p0 to p100");
