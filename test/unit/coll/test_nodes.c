@@ -5,7 +5,7 @@
  *
  *     test_coll_nodes [all]      OPENNRT_SEED replays what is drawn
  *
- * `all`: every number of nodes and ranks, four times, and KangaRing inside. */
+ * `all`: every number of nodes and ranks four times, and KangaRing inside. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,6 +31,13 @@ static uint64_t seed;
 #define WAYS (SCHED_ALG_COUNT + SCHED_HIER * SCHED_HIER)
 struct tally {
     uint16_t ran[SCHED_OP_COUNT][WAYS];
+    uint16_t types[SCHED_OP_COUNT]; /* a bit for each */
+};
+
+/* What a sweep is told: the types come in turn, over all sweeps of a kind. */
+struct sweep_arg {
+    uint64_t salt;
+    unsigned turn[SCHED_OP_COUNT];
 };
 
 static const char *way_name(unsigned way, char *buf, size_t size)
@@ -88,23 +95,33 @@ static uint64_t small_count(uint64_t salt, const struct op_case *c, uint32_t n)
 static const char *every_way(struct rank *r)
 {
     static _Thread_local struct err err;
-    uint64_t salt = *(uint64_t *)r->arg;
+    const struct sweep_arg *arg = r->arg;
+    uint64_t salt = arg->salt;
     struct tally *t = ranks_shared(r);
 
-    for (unsigned op = 0; op < SCHED_OP_COUNT; op++)
+    for (unsigned op = 0; op < SCHED_OP_COUNT; op++) {
+        unsigned turn = arg->turn[op];
+
         for (unsigned way = 0; way < WAYS; way++, salt += 64) {
             struct op_case c = case_of((enum sched_op)op, way, salt, r->n);
             bool ran;
 
             if (way == SCHED_HIER)
                 continue; /* all its pairs follow */
+            c.dtype = (enum dtype)(CASE_TYPE_FIRST + turn % CASE_TYPES);
+            if (!case_sum_is_exact(c.dtype, r->n))
+                c.reduce = KERNEL_COMBINE_MAX;
             for (uint32_t i = 0; i < c.tensors; i++)
                 c.counts[i] = small_count(salt + 40 + i, &c, r->n);
             if (way_run(r, &c, salt, &ran, &err))
                 return err.text;
-            if (r->me == 0 && ran)
+            turn += ran;
+            if (r->me == 0 && ran) {
                 t->ran[op][way]++;
+                t->types[op] |= (uint16_t)(1u << (c.dtype - CASE_TYPE_FIRST));
+            }
         }
+    }
     return NULL;
 }
 
@@ -132,14 +149,17 @@ static bool must_run(enum sched_op op, unsigned way, uint32_t per_node)
             way % SCHED_HIER == SCHED_RDH);
 }
 
-static void sweep(enum ranks_kind kind, const struct ranks_nodes *w)
+/* met: the types that each operation has had. */
+static void sweep(enum ranks_kind kind, const struct ranks_nodes *w, struct sweep_arg *arg,
+                  uint16_t met[SCHED_OP_COUNT])
 {
-    uint64_t salt = draw_mix(seed + w->nodes * 16 + w->per_node + kind);
     struct tally t;
     char name[64];
     unsigned n = 0;
-    const char *text = ranks_run_nodes(kind, w, 120000, every_way, &salt);
+    const char *text;
 
+    arg->salt = draw_mix(seed + w->nodes * 16 + w->per_node + kind);
+    text = ranks_run_nodes(kind, w, 120000, every_way, arg);
     memcpy(&t, ranks_shared_last(), sizeof(t));
     if (text)
         fail_msg("%u nodes of %u ranks, seed %llu: %s", w->nodes, w->per_node,
@@ -147,24 +167,36 @@ static void sweep(enum ranks_kind kind, const struct ranks_nodes *w)
     for (unsigned op = 0; op < SCHED_OP_COUNT; op++)
         for (unsigned way = 0; way < WAYS; way++) {
             n += t.ran[op][way];
+            arg->turn[op] += t.ran[op][way];
             if (t.ran[op][way] == 0 && must_run((enum sched_op)op, way, w->per_node))
                 fail_msg("%s by %s did not run on %u nodes of %u ranks",
                          sched_op_name((enum sched_op)op), way_name(way, name, sizeof(name)),
                          w->nodes, w->per_node);
         }
+    for (unsigned op = 0; op < SCHED_OP_COUNT; op++)
+        met[op] |= t.types[op];
     print_message("%u nodes of %u ranks: %u operations by their algorithms\n", w->nodes,
                   w->per_node, n);
 }
 
+/* 2, 3 and 4 nodes of 1, 2 and 4 ranks; over them every type of those that have many ways. */
+static void every_shape_of(enum ranks_kind kind)
+{
+    uint16_t met[SCHED_OP_COUNT] = {0};
+    struct sweep_arg arg = {0};
+
+    for (uint32_t nodes = 2; nodes <= 4; nodes++)
+        for (uint32_t per = 1; per <= 4; per *= 2)
+            if (kind == RANKS_PROCESSES || nodes * per <= 8 || !runner_little_room())
+                sweep(kind, &(struct ranks_nodes){.nodes = nodes, .per_node = per}, &arg, met);
+    for (unsigned op = 0; op <= SCHED_ALL_REDUCE; op++)
+        if (met[op] != (1u << CASE_TYPES) - 1)
+            fail_msg("%s: types %04x only", sched_op_name((enum sched_op)op), met[op]);
+}
+
 static void ways_as_threads(void **state)
 {
-    static const struct ranks_nodes where[] = {
-        {.nodes = 2, .per_node = 1}, {.nodes = 3, .per_node = 1}, {.nodes = 4, .per_node = 1},
-        {.nodes = 2, .per_node = 2}, {.nodes = 3, .per_node = 2}, {.nodes = 2, .per_node = 4},
-    };
-
-    for (unsigned i = 0; i < sizeof(where) / sizeof(where[0]); i++)
-        sweep(RANKS_THREADS, &where[i]);
+    every_shape_of(RANKS_THREADS);
     /* sweep fails where one of them has not run, or has computed something else */
     PROVES("inter-010");
     PROVES("inter-011");
@@ -178,15 +210,7 @@ static void ways_as_threads(void **state)
 
 static void ways_as_processes(void **state)
 {
-    static const struct ranks_nodes where[] = {
-        {.nodes = 2, .per_node = 1},
-        {.nodes = 3, .per_node = 1},
-        {.nodes = 4, .per_node = 2},
-        {.nodes = 2, .per_node = 4},
-    };
-
-    for (unsigned i = 0; i < sizeof(where) / sizeof(where[0]); i++)
-        sweep(RANKS_PROCESSES, &where[i]);
+    every_shape_of(RANKS_PROCESSES);
     (void)state;
 }
 
@@ -194,8 +218,10 @@ static void ways_as_processes(void **state)
 static void kangaring_inside(void **state)
 {
     struct ranks_nodes w = {.nodes = 2, .per_node = 8};
+    uint16_t met[SCHED_OP_COUNT] = {0};
+    struct sweep_arg arg = {0};
 
-    sweep(RANKS_PROCESSES, &w);
+    sweep(RANKS_PROCESSES, &w, &arg, met);
     (void)state;
 }
 
@@ -203,14 +229,9 @@ static void every_shape(void **state)
 {
     uint64_t first = seed;
 
-    for (unsigned round = 0; round < 4; round++)
-        for (uint32_t nodes = 2; nodes <= 4; nodes++)
-            for (uint32_t per = 1; per <= 4; per *= 2)
-                for (int kind = RANKS_THREADS; kind <= RANKS_PROCESSES; kind++) {
-                    seed = first + round;
-                    sweep((enum ranks_kind)kind,
-                          &(struct ranks_nodes){.nodes = nodes, .per_node = per});
-                }
+    for (; seed < first + 4; seed++)
+        for (int kind = RANKS_THREADS; kind <= RANKS_PROCESSES; kind++)
+            every_shape_of((enum ranks_kind)kind);
     seed = first;
     (void)state;
 }
