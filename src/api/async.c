@@ -40,7 +40,8 @@ static NRT_STATUS push(const struct async_to *to, const struct queue_ops *ops, c
                        size_t arg_size, struct queue_tracker *tracker, unsigned limit,
                        nrta_seq_t *seq)
 {
-    struct queue_request req = {.ops = ops, .tracker = tracker, .lasts = to->lasts};
+    struct queue_request req = {
+        .ops = ops, .tracker = tracker, .lasts = to->lasts, .copies = to->copies};
     struct err err;
     NRT_STATUS status;
 

@@ -8,6 +8,7 @@
 #include "queue/queue.h"
 
 #define ASYNC_SHORT (64u << 10) /* bytes of a copy for which no other thread is called up */
+#define ASYNC_LONG  (8u << 20)  /* up to here only while there are CPUs for one */
 
 /* Where a request goes. */
 struct async_to {
@@ -15,7 +16,7 @@ struct async_to {
     uint32_t core; /* counted from the first owned */
     enum queue_kind kind;
     int queue;
-    bool lasts;
+    bool lasts, copies; /* as in struct queue_request */
 };
 
 /* Leave a request; logs a failure, after which what arg holds is still the caller's. tracker and

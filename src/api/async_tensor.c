@@ -73,6 +73,7 @@ static NRT_STATUS schedule(struct async_to *to, const struct queue_ops *ops, str
     NRT_STATUS status;
 
     to->lasts = m->size > ASYNC_SHORT;
+    to->copies = m->size <= ASYNC_LONG;
     status = async_push(to, ops, m, sizeof(*m), tracker, seq);
     if (__builtin_expect(status != NRT_SUCCESS, 0))
         move_drop(m);

@@ -7,7 +7,11 @@
  *
  * A hand is a seeker (counted in core.seekers: it will look at all queues before it sleeps), or
  * carries out something that may last, or is in core.asleep, or has been taken out of there by
- * somebody who makes it a seeker and then rings its bell. */
+ * somebody who makes it a seeker and then rings its bell.
+ *
+ * A copy lasts, but ends by itself: its hand stays a seeker. Where as many hands are at work as
+ * there are CPUs, one more would only share a CPU with an execution, which then takes as much
+ * longer while the other CPU has nothing to do; so none is called up. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -57,6 +61,14 @@ static NRT_STATUS hand_start(struct queue_core *c, struct err *err)
     return NRT_SUCCESS;
 }
 
+/* Whether a request that nobody is at needs a hand that is not a seeker yet. */
+static bool hand_wanted(const struct queue_core *c)
+{
+    uint32_t seekers = atomic_load(&c->seekers);
+
+    return seekers == 0 || (seekers <= atomic_load(&c->copying) && atomic_load(&c->busy) < c->cpus);
+}
+
 /* All hands have something that may last. Without another one it takes longer, and nothing else:
  * the first thread was there before the first request. */
 static void hand_add(struct queue_core *c)
@@ -66,7 +78,7 @@ static void hand_add(struct queue_core *c)
     if (BROKEN(OVL))
         return;
     pthread_mutex_lock(&c->lock);
-    if (!atomic_load(&c->ending) && atomic_load(&c->seekers) == 0 && atomic_load(&c->asleep) == 0 &&
+    if (!atomic_load(&c->ending) && hand_wanted(c) && atomic_load(&c->asleep) == 0 &&
         atomic_load(&c->hand_count) < QUEUE_ALL && hand_start(c, &err) != NRT_SUCCESS)
         LOGW(c->set->log, LOG_NRT, "queue_push", "requests of core %" PRIu32 " do not overlap: %s",
              c->index, err.text);
@@ -95,7 +107,7 @@ void queue_crew_call(struct queue *q)
 {
     struct queue_core *c = q->core;
 
-    if (atomic_load(&q->claimed) || atomic_load(&c->seekers))
+    if (atomic_load(&q->claimed) || !hand_wanted(c))
         return; /* whoever it is looks here before it sleeps */
     call_one(c);
 }
@@ -149,29 +161,45 @@ static struct queue *claim(struct queue_core *c, unsigned *cursor)
 }
 
 /* The hand is about to do something that may last. */
-static void seek_no_more(struct queue_core *c)
+static void last_begin(struct queue_core *c, bool copies)
 {
-    if (atomic_fetch_sub(&c->seekers, 1) != 1)
-        return;
+    atomic_fetch_add(&c->busy, 1);
+    if (copies)
+        atomic_fetch_add(&c->copying, 1);
+    else
+        atomic_fetch_sub(&c->seekers, 1);
     QUEUE_STEP();
-    if (work_left(c))
+    if (hand_wanted(c) && work_left(c))
         call_one(c);
+}
+
+static void last_end(struct queue_core *c, bool copies)
+{
+    if (copies)
+        atomic_fetch_sub(&c->copying, 1);
+    else
+        atomic_fetch_add(&c->seekers, 1);
+    atomic_fetch_sub(&c->busy, 1);
 }
 
 static void work(struct queue *q)
 {
     struct queue_core *c = q->core;
-    bool lasts = false;
+    bool lasts = false, copies = false;
 
-    for (unsigned n = 0; n < BATCH && queue_has_work(q); n++) {
-        if (!lasts && queue_next_lasts(q)) {
+    /* After a copy the other queues are looked at: their requests may have waited for its end. */
+    for (unsigned n = 0; n < BATCH && !copies && queue_has_work(q); n++) {
+        const struct queue_request *next = queue_next(q);
+
+        if (!lasts && next->lasts) {
             lasts = true;
-            seek_no_more(c);
+            copies = next->copies;
+            last_begin(c, copies);
         }
         queue_run_next(q);
     }
     if (lasts)
-        atomic_fetch_add(&c->seekers, 1);
+        last_end(c, copies);
     QUEUE_STEP();
     atomic_store(&q->claimed, 0);
 }

@@ -5,7 +5,8 @@
  * request complete, or the worker finds the notice; the same with `finished`.
  *
  * The caller may close its descriptor at any time, and the number may then be somebody else's: the
- * worker writes to a duplicate of its own. */
+ * worker writes to a duplicate of its own. It gives the lock back meanwhile, since who is woken by
+ * that often runs at once, in its place, and asks for the next handle. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -25,34 +26,71 @@ static void readable(int fd)
     while (n < 0 && errno == EINTR);
 }
 
-/* Under the queue's lock: takes what is over out of the list and tells it. */
-static void tell(struct queue *q)
+/* All below: under the queue's lock. */
+
+/* Takes out of the list the descriptors whose request is complete. */
+static struct queue_notice *fds_due(struct queue *q, uint64_t completed)
 {
-    uint64_t completed = atomic_load(&q->completed), finished = atomic_load(&q->finished);
+    struct queue_notice **at = &q->notices, *due = NULL, *n;
+
+    while ((n = *at)) {
+        if (n->fd < 0 || n->num > completed) {
+            at = &n->next;
+            continue;
+        }
+        *at = n->next;
+        n->next = due;
+        due = n;
+        atomic_fetch_sub(&q->waiting, 1);
+    }
+    return due;
+}
+
+static void threads_tell(struct queue *q, uint64_t completed)
+{
+    uint64_t finished = atomic_load(&q->finished);
     struct queue_notice **at = &q->notices, *n;
-    bool thread = false;
+    bool any = false;
 
     /* Of what nobody is told, `finished` is raised first. Who has waited finds it complete. */
     if (finished > completed)
         finished = completed;
     while ((n = *at)) {
-        if (n->num > (n->fd >= 0 ? completed : finished)) {
+        if (n->fd >= 0 || n->num > finished) {
             at = &n->next;
             continue;
         }
         *at = n->next;
         atomic_fetch_sub(&q->waiting, 1);
-        if (n->fd >= 0) {
+        *n->told = true; /* n is on the stack of that thread, which has the lock next */
+        any = true;
+    }
+    if (any)
+        run_word_post(&q->moved);
+}
+
+/* Gives the lock back meanwhile. Threads are told of no more than descriptors were, by the last who
+ * writes to some: they find those readable. */
+static void tell(struct queue *q)
+{
+    uint64_t completed;
+    struct queue_notice *n, *next;
+
+    while ((n = fds_due(q, completed = atomic_load(&q->completed)))) {
+        q->telling++;
+        pthread_mutex_unlock(&q->lock);
+        QUEUE_STEP();
+        for (; n; n = next) {
+            next = n->next;
             readable(n->fd);
             close(n->fd);
             mem_free(n);
-        } else {
-            *n->told = true; /* n is on the stack of that thread, which has the lock next */
-            thread = true;
         }
+        pthread_mutex_lock(&q->lock);
+        q->telling--;
     }
-    if (thread)
-        run_word_post(&q->moved);
+    if (q->telling == 0)
+        threads_tell(q, completed);
 }
 
 void queue_notices_tell(struct queue *q)

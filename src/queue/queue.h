@@ -68,6 +68,9 @@ struct queue_request {
     /* It may take long, or wait for somebody: other queues of the core get another thread
      * meanwhile. */
     bool lasts;
+    /* If it lasts: it waits for nobody, and is over before others would miss the thread. Where all
+     * CPUs have something that lasts, others wait for its end instead. */
+    bool copies;
 };
 
 struct queue_config {

@@ -16,7 +16,12 @@
  * queue before they sleep. A caller writes ready, then reads claimed, then seekers. A worker lets
  * go of the queue, then looks at it; and lowers seekers, then looks at all queues. All of these
  * are sequentially consistent, so either the caller sees a thread that will come, or the thread
- * sees the request. */
+ * sees the request.
+ *
+ * Who copies stays a seeker, though one that comes late: `copying` counts those. While there is a
+ * CPU for one more, a request that only they would come to calls another thread up, by the same
+ * rule: a caller reads copying after it wrote ready, a worker raises copying, then looks at all
+ * queues. */
 #ifndef QUEUE_QUEUE_INT_H
 #define QUEUE_QUEUE_INT_H
 
@@ -62,6 +67,7 @@ struct queue {
     uint32_t id;          /* upper 16 bits of a sequence */
     pthread_mutex_t lock; /* notices */
     struct queue_notice *notices;
+    uint32_t telling;      /* who writes to descriptors that it has taken out; under lock */
     struct run_word moved; /* posted when a thread in queue_drain may go on */
 };
 
@@ -76,7 +82,10 @@ struct queue_hand {
 struct queue_core {
     struct queue_set *set;
     uint32_t index;
+    uint32_t cpus; /* that its hands may have */
     _Alignas(64) _Atomic uint32_t seekers;
+    _Atomic uint32_t copying;          /* of them */
+    _Atomic uint32_t busy;             /* hands at something that lasts */
     _Atomic uint32_t asleep;           /* bits of hands */
     _Alignas(64) pthread_mutex_t lock; /* starting hands, making slots */
     _Atomic uint32_t hand_count;
@@ -129,8 +138,8 @@ static inline bool queue_has_work(const struct queue *q)
 
 /* unit.c: carry out the next request of a claimed queue, which is there. */
 void queue_run_next(struct queue *q);
-/* And whether it may last. */
-bool queue_next_lasts(const struct queue *q);
+/* And what it says of itself. */
+const struct queue_request *queue_next(const struct queue *q);
 
 /* set.c: the core, made if need be; NULL: no host memory, or the set has been stopped. */
 struct queue_core *queue_core_get(struct queue_set *s, uint32_t core, NRT_STATUS *ret_status);

@@ -84,13 +84,26 @@ NRT_STATUS queue_set_create(const struct queue_config *cfg, struct queue_set **r
     return NRT_SUCCESS;
 }
 
+/* CPUs that the threads of a core may have. */
+static uint32_t cpus_of(const struct queue_set *s, uint32_t core)
+{
+    struct run_cpus cpus;
+    uint32_t n = 0;
+
+    if (!s->cpus || !s->cpus(s->cpus_arg, core, &cpus))
+        return run_cpu_count();
+    for (unsigned w = 0; w < RUN_CPUS_MAX / 64; w++)
+        n += (uint32_t)__builtin_popcountll(cpus.bits[w]);
+    return n;
+}
+
 static struct queue_core *core_create(struct queue_set *s, uint32_t index)
 {
     struct queue_core *c = mem_aligned(64, sizeof(*c));
 
     if (!c)
         return NULL;
-    *c = (struct queue_core){.set = s, .index = index};
+    *c = (struct queue_core){.set = s, .index = index, .cpus = cpus_of(s, index)};
     pthread_mutex_init(&c->lock, NULL);
     for (unsigned k = 0; k < QUEUE_KINDS; k++)
         for (unsigned i = 0; i < counts[k]; i++) {

@@ -162,9 +162,9 @@ static struct queue_slot *next_slot(const struct queue *q)
     return &atomic_load_explicit(&q->slots, memory_order_relaxed)[num % QUEUE_SLOTS];
 }
 
-bool queue_next_lasts(const struct queue *q)
+const struct queue_request *queue_next(const struct queue *q)
 {
-    return next_slot(q)->req.lasts;
+    return &next_slot(q)->req;
 }
 
 /* The queue's first final failure. What is behind it in the queue meets it, too. */

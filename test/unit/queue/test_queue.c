@@ -40,6 +40,7 @@ static void gate_reach(struct gate *g)
 /* What a request is to do; dropped and told count what was done with it. */
 struct job {
     struct gate *gate;
+    bool copies;
     NRT_STATUS status;
     unsigned *seen; /* its number in order of running */
     unsigned *count;
@@ -100,8 +101,10 @@ static int teardown(void **state)
 static NRT_STATUS push(uint32_t core, enum queue_kind kind, unsigned queue, struct job j,
                        struct queue_tracker *t, uint64_t *seq)
 {
-    struct queue_request r = {
-        .ops = j.told ? &telling : &quiet, .tracker = t, .lasts = j.gate != NULL};
+    struct queue_request r = {.ops = j.told ? &telling : &quiet,
+                              .tracker = t,
+                              .lasts = j.gate != NULL,
+                              .copies = j.copies};
 
     return queue_push(s, core, kind, queue, &r, &j, sizeof(j), QUEUE_DEPTH, seq, NULL);
 }
@@ -252,6 +255,109 @@ static void a_core_has_one_thread_until_units_overlap(void **state)
     atomic_store(&g[1].open, 1);
     queue_drain(s, 0, QUEUE_COMPUTE, 0);
     queue_drain(s, 0, QUEUE_TENSOR_OP, 0);
+}
+
+static bool first_cpus(void *arg, uint32_t core, struct run_cpus *ret)
+{
+    const unsigned *n = arg;
+
+    (void)core;
+    *ret = (struct run_cpus){.bits = {(UINT64_C(1) << *n) - 1}};
+    return true;
+}
+
+/* A set whose threads are told of so many CPUs, which need not be there. */
+static void setup_cpus(unsigned *n)
+{
+    struct queue_config cfg = {.cores = 1, .cpus = first_cpus, .cpus_arg = n};
+
+    teardown(NULL);
+    assert_int_equal(queue_set_create(&cfg, &s, NULL), NRT_SUCCESS);
+}
+
+/* Something that may wait, and as many copies as leave no CPU, at least one: then others wait until
+ * a copy ends, and no longer. Until then they have threads. */
+static void copies_keep_others_waiting_once_they_have_all_cpus(void **state)
+{
+    static const struct {
+        enum queue_kind kind;
+        unsigned queue;
+    } at[] = {{QUEUE_TENSOR_WRITE, 0}, {QUEUE_TENSOR_WRITE, 1}, {QUEUE_TENSOR_OP, 1}};
+
+    for (unsigned cpus = 1; cpus <= 4; cpus++) {
+        struct gate still = {0}, g[3] = {0};
+        unsigned copies = cpus > 1 ? cpus - 1 : 1;
+        uint64_t seq, behind;
+
+        setup_cpus(&cpus);
+        assert_int_equal(push(0, QUEUE_COMPUTE, 0, (struct job){.gate = &still}, NULL, &seq),
+                         NRT_SUCCESS);
+        gate_reach(&still);
+        for (unsigned i = 0; i < copies; i++) {
+            struct job j = {.gate = &g[i], .copies = true};
+
+            assert_int_equal(push(0, at[i].kind, at[i].queue, j, NULL, &seq), NRT_SUCCESS);
+            gate_reach(&g[i]);
+            if (i + 1 < copies) { /* there is a CPU for one more */
+                assert_int_equal(push(0, QUEUE_TENSOR_READ, 0, (struct job){0}, NULL, &seq),
+                                 NRT_SUCCESS);
+                queue_drain(s, 0, QUEUE_TENSOR_READ, 0);
+            }
+        }
+        assert_int_equal(push(0, QUEUE_TENSOR_READ, 0, (struct job){0}, NULL, &behind),
+                         NRT_SUCCESS);
+        for (unsigned i = 0; i < 50; i++)
+            sched_yield();
+        assert_false(completed(behind));
+        atomic_store(&g[copies - 1].open, 1);
+        queue_drain(s, 0, QUEUE_TENSOR_READ, 0);
+        for (unsigned i = 0; i < copies; i++)
+            atomic_store(&g[i].open, 1);
+        atomic_store(&still.open, 1);
+        for (unsigned i = 0; i < copies; i++)
+            queue_drain(s, 0, at[i].kind, at[i].queue);
+        queue_drain(s, 0, QUEUE_COMPUTE, 0);
+    }
+    (void)state;
+}
+
+/* Of two queues of copies and one of others with one thread for all, none is carried out to its end
+ * before the others. */
+static void queues_of_copies_take_turns(void **state)
+{
+    unsigned one = 1, count = 0, seen[2][3], other = 0;
+    struct gate still = {0}, first = {0}, open = {.open = 1};
+    uint64_t seq;
+
+    setup_cpus(&one);
+    assert_int_equal(push(0, QUEUE_COMPUTE, 0, (struct job){.gate = &still}, NULL, &seq),
+                     NRT_SUCCESS);
+    gate_reach(&still);
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned q = 0; q < 2; q++) {
+            struct job j = {.gate = &open, .copies = true, .seen = &seen[q][i], .count = &count};
+
+            if (i + q == 0)
+                j.gate = &first;
+            assert_int_equal(push(0, QUEUE_TENSOR_WRITE, q, j, NULL, &seq), NRT_SUCCESS);
+            if (i + q == 0)
+                gate_reach(&first);
+        }
+    assert_int_equal(
+        push(0, QUEUE_TENSOR_READ, 0, (struct job){.seen = &other, .count = &count}, NULL, &seq),
+        NRT_SUCCESS);
+    atomic_store(&first.open, 1);
+    queue_drain(s, 0, QUEUE_TENSOR_READ, 0);
+    for (unsigned q = 0; q < 2; q++)
+        queue_drain(s, 0, QUEUE_TENSOR_WRITE, q);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_in_range(seen[0][i], 1 + 2 * i, 1 + 2 * i + (i > 0));
+        assert_int_equal(seen[1][i], seen[0][i] + 1 + (i == 0 && other == 2));
+    }
+    assert_in_range(other, 2, 3);
+    atomic_store(&still.open, 1);
+    queue_drain(s, 0, QUEUE_COMPUTE, 0);
+    (void)state;
 }
 
 static void a_queue_takes_63_requests_and_then_is_full(void **state)
@@ -720,6 +826,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(requests_of_a_queue_run_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_queue_that_waits_keeps_no_other_waiting, setup, teardown),
         cmocka_unit_test_setup_teardown(a_core_has_one_thread_until_units_overlap, setup, teardown),
+        cmocka_unit_test_setup_teardown(copies_keep_others_waiting_once_they_have_all_cpus, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(queues_of_copies_take_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(a_queue_takes_63_requests_and_then_is_full, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(failures_come_to_their_tracker_in_order, setup, teardown),

@@ -133,7 +133,8 @@ static void *caller_main(void *arg)
         uint64_t r = draw_next(&rng), seq;
         struct line *l = &lines[r % QUEUES];
         struct job j = {.line = l, .value = r, .spins = (r >> 8) % 64 ? 0 : 2000};
-        struct queue_request q = {.ops = &ops, .tracker = t, .lasts = (r >> 16) % 4 == 0};
+        struct queue_request q = {
+            .ops = &ops, .tracker = t, .lasts = (r >> 16) % 4 == 0, .copies = (r >> 18) % 2 == 0};
         NRT_STATUS status;
 
         if ((r >> 20) % 50 == 0)
