@@ -119,8 +119,11 @@ NRT_STATUS neff_file_replace(
     struct strbuf tmp = {0};
     struct file_out f = {.fd = -1, .path = path};
     struct neff_out out = {file_write, &f};
+    struct stat there;
     NRT_STATUS st;
 
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) /* a device would be gone */
+        return neff_fail(err, NRT_INVALID, "%s is not a regular file", path);
     for (unsigned k = 0; k < 100 && f.fd < 0; k++) {
         strbuf_fini(&tmp);
         strbuf_printf(&tmp, "%s.%ld.%u", path, (long)getpid(), k);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -284,6 +285,26 @@ static void a_file_is_replaced_only_on_success(void **state)
     assert_int_equal(rmdir(dir), 0); /* nothing else was left */
 }
 
+/* A rename would put a file in the place of /dev/full. */
+static void what_is_no_file_is_not_replaced(void **state)
+{
+    struct neff_build *b = make();
+    char dir[] = "/tmp/neff-build-XXXXXX", path[64];
+    struct stat st;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/pipe", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(neff_build_write_file(b, NULL, path), NRT_INVALID);
+    assert_non_null(strstr(neff_build_error(b), "pipe is not a regular file"));
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    neff_build_destroy(b);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void two_subgraphs_make_an_lnc_2_neff(void **state)
 {
     struct neff_build *b = neff_build_create("two");
@@ -504,6 +525,7 @@ int main(void)
         cmocka_unit_test(what_is_declared_is_read),
         cmocka_unit_test(every_flipped_bit_of_a_written_file_is_refused),
         cmocka_unit_test(a_file_is_replaced_only_on_success),
+        cmocka_unit_test(what_is_no_file_is_not_replaced),
         cmocka_unit_test(two_subgraphs_make_an_lnc_2_neff),
         cmocka_unit_test(wrong_declarations_are_refused),
         cmocka_unit_test(numbers_do_not_follow_the_locale),
