@@ -422,6 +422,10 @@ void memlog_destroy(struct memlog *ml);
 void memlog_add(struct device_instance *in, bool alloc, const struct ctl_extent *x,
                 const char *name);
 void memlog_write_csv(struct device_instance *in);
+/* Write a report into the folder of reports. That may be /tmp, where anybody may have put something
+ * of that name: only a file is written, never a link, and nobody is waited for. */
+void report_write(struct device_instance *in, const char *func, const char *name, const char *text,
+                  size_t size);
 void oom_report(struct device_instance *in, const struct device_alloc *a);
 
 #endif

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct memlog_entry {
@@ -95,10 +96,26 @@ static void put_entry(struct device_instance *in, struct strbuf *b, uint64_t ind
     strbuf_put(b, "\n");
 }
 
+void report_write(struct device_instance *in, const char *func, const char *name, const char *text,
+                  size_t size)
+{
+    char path[CTL_PATH_MAX + 96];
+    struct stat st;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", in->cfg.report_dir ? in->cfg.report_dir : "/tmp", name);
+    fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644));
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || ftruncate(fd, 0) != 0 ||
+        !fd_write_all(fd, text, size))
+        LOGW(in->log, LOG_TDRV, func, "cannot write %s", path);
+    if (fd >= 0)
+        close(fd);
+}
+
 void memlog_write_csv(struct device_instance *in)
 {
     struct memlog *ml = in->memlog;
-    char path[CTL_PATH_MAX + 64];
+    char name[40];
     struct strbuf b = {0};
 
     if (!ml)
@@ -109,12 +126,10 @@ void memlog_write_csv(struct device_instance *in)
         put_entry(in, &b, i, &ml->ring[i % ml->max]);
     pthread_mutex_unlock(&ml->lock);
 
-    snprintf(path, sizeof(path), "%s/neuron_memlog_%d.csv",
-             in->cfg.report_dir ? in->cfg.report_dir : "/tmp", (int)in->pid);
-    int fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (fd < 0 || b.failed || !fd_write_all(fd, b.s, b.len))
-        LOGW(in->log, LOG_TDRV, "log_dev_mem", "cannot write %s", path);
-    if (fd >= 0)
-        close(fd);
+    snprintf(name, sizeof(name), "neuron_memlog_%d.csv", (int)in->pid);
+    if (b.failed)
+        LOGW(in->log, LOG_TDRV, "log_dev_mem", "no memory for %s", name);
+    else
+        report_write(in, "log_dev_mem", name, b.s, b.len);
     strbuf_fini(&b);
 }

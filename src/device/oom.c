@@ -2,12 +2,10 @@
 /* The out-of-memory report: behaviour.md section 13. */
 #include "device/device_int.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LABEL_WIDTH 14
 #define COLUMNS     (DEVICE_CAT_COUNT + 1)
@@ -190,16 +188,11 @@ static void report_print(const struct report *r, struct strbuf *b)
 
 static void report_file(struct device_instance *in, uint32_t hbm, const char *text)
 {
-    char path[CTL_PATH_MAX + 96];
+    char name[64];
 
-    snprintf(path, sizeof(path), "%s/neuron_mem_table_device_%u_hbm_%u.log",
-             in->cfg.report_dir ? in->cfg.report_dir : "/tmp", topo_hbm_device(in->topo, hbm),
-             hbm % in->topo->hbms_per_device);
-    int fd = fd_keep(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (fd < 0 || !fd_write_all(fd, text, strlen(text)))
-        LOGW(in->log, LOG_TDRV, "log_dev_mem_usage_table", "cannot write %s", path);
-    if (fd >= 0)
-        close(fd);
+    snprintf(name, sizeof(name), "neuron_mem_table_device_%u_hbm_%u.log",
+             topo_hbm_device(in->topo, hbm), hbm % in->topo->hbms_per_device);
+    report_write(in, "log_dev_mem_usage_table", name, text, strlen(text));
 }
 
 static void report_head(struct device_instance *in, const struct device_alloc *a,

@@ -2,6 +2,7 @@
 /* The reports of behaviour.md 6 and 13, byte for byte, and the allocation log. */
 #include "fixture.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #define KIB (UINT64_C(1) << 10)
@@ -240,6 +241,38 @@ static void allocation_log_keeps_the_last_entries(void **state)
     fixture_free(f);
 }
 
+/* Whoever may write to the folder may have put a pipe there: nobody waits for its reader, and a
+ * reader gets nothing. */
+static void reports_go_to_files_alone(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_alloc big = want(1, DEVICE_CAT_TENSOR, 17 * GIB);
+    char path[2][160], byte;
+    struct device_extent x;
+    int reader[2];
+
+    f->cfg.memlog_max = 3;
+    struct device_instance *in = fixture_open(f);
+    snprintf(path[0], sizeof(path[0]), "%s/neuron_mem_table_device_0_hbm_1.log", f->dir);
+    snprintf(path[1], sizeof(path[1]), "%s/neuron_memlog_%d.csv", f->dir, (int)getpid());
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(mkfifo(path[i], 0600), 0);
+    assert_int_equal(device_alloc(in, &big, &x, NULL), NRT_RESOURCE);
+    for (int i = 0; i < 2; i++) {
+        reader[i] = open(path[i], O_RDONLY | O_NONBLOCK);
+        assert_true(reader[i] >= 0);
+    }
+    assert_int_equal(device_alloc(in, &big, &x, NULL), NRT_RESOURCE);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(read(reader[i], &byte, 1), 0);
+        close(reader[i]);
+        assert_int_equal(unlink(path[i]), 0);
+    }
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 static void load_record_is_the_documented_one(void **state)
 {
     struct fixture *f = fixture_new("trn2.3xlarge");
@@ -301,6 +334,7 @@ int main(void)
         cmocka_unit_test(oom_report_can_be_switched_off),
         cmocka_unit_test(suppression_variable_is_read),
         cmocka_unit_test(allocation_log_keeps_the_last_entries),
+        cmocka_unit_test(reports_go_to_files_alone),
         cmocka_unit_test(load_record_is_the_documented_one),
         cmocka_unit_test(peaks_and_present),
     };
