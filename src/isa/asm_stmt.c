@@ -17,18 +17,19 @@ bool asm_step(struct as *as)
 
 static bool directive_arch(struct as *as)
 {
-    static const struct {
-        const char *word, *arch;
-        enum isa_gen gen;
-    } archs[] = {{"v2", NULL, ISA_V2},     {"v3", NULL, ISA_V3},     {"v4", NULL, ISA_V4},
-                 {"trn1", "trn1", ISA_V2}, {"inf2", "inf2", ISA_V2}, {"trn2", "trn2", ISA_V3},
-                 {"trn3", "trn3", ISA_V4}};
+    static const char *const gens[] = {[ISA_V2] = "v2", [ISA_V3] = "v3", [ISA_V4] = "v4"};
     const struct tok *t = asm_next(as);
+    const struct isa_arch *arch = t->kind == TK_IDENT ? isa_arch_find(t->s, t->len) : NULL;
 
-    for (size_t i = 0; i < sizeof(archs) / sizeof(archs[0]); i++)
-        if (tok_is_word(t, archs[i].word)) {
-            as->res->arch = archs[i].arch;
-            as->res->gen = archs[i].gen;
+    if (arch) {
+        as->res->arch = arch->name;
+        as->res->gen = arch->gen;
+        return true;
+    }
+    for (enum isa_gen g = ISA_V2; g <= ISA_V4; g++)
+        if (tok_is_word(t, gens[g])) {
+            as->res->arch = NULL;
+            as->res->gen = g;
             return true;
         }
     return asm_fail(as, ".arch is v2, v3, v4, trn1, inf2, trn2 or trn3");

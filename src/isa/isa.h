@@ -29,6 +29,12 @@
 #define ISA_SBUF_MAP_STRIDE 262144 /* partition stride of the address map (neuroncore.md 1.2) */
 
 enum isa_gen { ISA_V2 = 2, ISA_V3 = 3, ISA_V4 = 4 };
+/* An architecture by its name, "trn1", "inf2", "trn2" or "trn3", of n bytes; NULL: another name. */
+struct isa_arch {
+    const char *name;
+    enum isa_gen gen;
+};
+const struct isa_arch *isa_arch_find(const char *name, size_t n);
 /* Bytes of one SBUF partition: 192, 224, 256 KiB; 0 for an unknown generation. */
 uint32_t isa_sbuf_bytes(enum isa_gen gen);
 

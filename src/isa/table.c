@@ -345,6 +345,17 @@ static int name_find(const char *const *names, unsigned n, const char *s, size_t
     return -1;
 }
 
+const struct isa_arch *isa_arch_find(const char *name, size_t n)
+{
+    static const struct isa_arch archs[] = {
+        {"trn1", ISA_V2}, {"inf2", ISA_V2}, {"trn2", ISA_V3}, {"trn3", ISA_V4}};
+
+    for (size_t i = 0; i < sizeof(archs) / sizeof(archs[0]); i++)
+        if (name_is(archs[i].name, name, n))
+            return &archs[i];
+    return NULL;
+}
+
 const char *isa_engine_name(unsigned engine)
 {
     return engine < ISA_ENGINES ? engine_names[engine] : NULL;

@@ -243,32 +243,20 @@ static bool add_core(struct neff_build *b, int graph, const struct isa_asm_resul
 
 /* ---- the functions of neff/asm.h ---- */
 
-static bool gen_of(const char *arch, enum isa_gen *ret)
-{
-    static const struct {
-        const char *arch;
-        enum isa_gen gen;
-    } gens[] = {{"trn1", ISA_V2}, {"inf2", ISA_V2}, {"trn2", ISA_V3}, {"trn3", ISA_V4}};
-
-    for (size_t i = 0; i < sizeof(gens) / sizeof(gens[0]); i++)
-        if (strcmp(arch ? arch : "trn1", gens[i].arch) == 0) {
-            *ret = gens[i].gen;
-            return true;
-        }
-    return false;
-}
-
 static NRT_STATUS assemble(const char *text, size_t size, const struct neff_asm_options *o,
                            struct isa_asm_result **ret, struct neff_error *error)
 {
+    const char *name = o->arch ? o->arch : "trn1";
+    const struct isa_arch *arch = isa_arch_find(name, strlen(name));
     struct isa_asm_opts opts = {.file = o->file};
     struct diag_sink sink = {.warn = o->warn, .arg = o->arg};
     struct isa_asm_define *d = NULL;
     struct err err = {0};
     NRT_STATUS st;
 
-    if (!gen_of(o->arch, &opts.gen))
+    if (!arch)
         return report(error, NRT_INVALID, "the architecture is trn1, inf2, trn2 or trn3");
+    opts.gen = arch->gen;
     if (o->define_count) {
         d = mem_calloc(o->define_count, sizeof(*d));
         if (!d)
