@@ -17,6 +17,7 @@
 
 #include "base/fault.h"
 #include "draw.h"
+#include "must.h"
 #include "queue/queue.h"
 #include "runner.h"
 #include "seed.h"
@@ -24,14 +25,6 @@
 #define CORES   2u
 #define QUEUES  (CORES * 8)
 #define CALLERS 8u
-
-#define MUST(cond)                                                     \
-    do {                                                               \
-        if (!(cond)) {                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
-            abort();                                                   \
-        }                                                              \
-    } while (0)
 
 /* One queue as it should be. ran is written by the thread that works on the queue; everybody else
  * reads it after the completion of a request. */

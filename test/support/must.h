@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Checks for threads of a test: cmocka's assertions are for its own thread. */
-#ifndef TEST_SYSTEM_MUST_H
-#define TEST_SYSTEM_MUST_H
+#ifndef TEST_SUPPORT_MUST_H
+#define TEST_SUPPORT_MUST_H
 
 #include <stdio.h>
 #include <stdlib.h>
