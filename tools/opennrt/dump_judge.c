@@ -249,8 +249,7 @@ void dump_judge_core(const struct dump_set *s, unsigned file, struct dump_verdic
     const struct dump_file *f = &s->file[file];
     int whose;
 
-    *v = (struct dump_verdict){
-        .file = (int)file, .cut = !f->has_job, .has_rank = f->world > 1, .rank = f->rank};
+    *v = (struct dump_verdict){.file = (int)file, .has_rank = f->world > 1, .rank = f->rank};
     if (f->dead || f->signal) {
         died(s, file, v);
     } else if (!f->has_end) {
@@ -483,7 +482,7 @@ static void blame_odd(const struct dump_set *s, const struct dump_file *odd, uns
 
 /* Earlier and graver first: a rank's own failure, then a death. One that is still being written, or
  * was cut short, does not say whose it is, and the others' files may. */
-static int weight(const struct dump_verdict *v)
+static int weight(const struct dump_set *s, const struct dump_verdict *v)
 {
     switch (v->cause) {
     case DUMP_CAUSE_UNKNOWN:
@@ -491,7 +490,7 @@ static int weight(const struct dump_verdict *v)
     case DUMP_CAUSE_COLLECTIVE:
         return 1;
     case DUMP_CAUSE_DEATH:
-        return v->cut ? 1 : 2;
+        return s->file[v->file].has_job ? 2 : 1;
     default:
         return 3;
     }
@@ -512,9 +511,9 @@ void dump_judge(const struct dump_set *s, struct dump_verdict *v)
         if (s->file[i].of != DUMP_OF_CORE)
             continue;
         dump_judge_core(s, i, &w);
-        better = v->file < 0 || weight(&w) > weight(v);
+        better = v->file < 0 || weight(s, &w) > weight(s, v);
         /* Of several that died the others were waiting for one. */
-        if (!better && weight(&w) == weight(v) && blamed)
+        if (!better && weight(s, &w) == weight(s, v) && blamed)
             better = w.has_rank && w.rank == rank && !(v->has_rank && v->rank == rank);
         if (better) {
             strbuf_fini(&v->text);
@@ -523,11 +522,11 @@ void dump_judge(const struct dump_set *s, struct dump_verdict *v)
             strbuf_fini(&w.text);
         }
     }
-    odd = weight(v) < 2 ? odd_one(s, &votes) : NULL;
+    odd = weight(s, v) < 2 ? odd_one(s, &votes) : NULL;
     if (odd) {
         strbuf_fini(&v->text);
         blame_odd(s, odd, votes, v);
-    } else if (blamed && weight(v) < 2) {
+    } else if (blamed && weight(s, v) < 2) {
         strbuf_fini(&v->text);
         blame_rank(s, rank, votes, v);
     }

@@ -30,7 +30,6 @@ const char *dump_cause_name(enum dump_cause c);
 struct dump_verdict {
     enum dump_cause cause;
     int file; /* index of the core's file; -1: there is none (a rank that left no dump) */
-    bool cut; /* the file ends before it says of which rank it is */
     bool has_rank;
     uint32_t rank; /* of a job */
     bool has_engine;
