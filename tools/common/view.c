@@ -38,9 +38,10 @@ bool view_open(struct view *v, const char *tool)
     view_refresh(v);
     if (!v->topo || (v->cfg.type && !topo_instance_find(v->cfg.type))) {
         fprintf(stderr, "%s: no instance type \"%s\"\n", tool, v->cfg.type);
+        view_close(v);
         return false;
     }
-    if (v->err.status != NRT_SUCCESS) {
+    if (v->err.status != NRT_SUCCESS) { /* nothing is open */
         fprintf(stderr, "%s: %s\n", tool, v->err.text);
         return false;
     }
