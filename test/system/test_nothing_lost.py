@@ -179,13 +179,22 @@ class Pair(Actor):
 
     def explained(self, left, lost):
         """The dump of who is left names who is gone."""
-        files = glob.glob(os.path.join(self.site.dumps, '*', '*-pid-%d-*' % left.pid))
+        files = [f for f in glob.glob(os.path.join(self.site.dumps, '*', '*-pid-%d-*' % left.pid)) if not of_dead(f)]
         assert files, 'no dump of process %d' % left.pid
         folder = os.path.dirname(files[0])
         culprit = json.loads(self.site.run(OPENNRT, 'dump', 'show', '--json', folder).stdout)['culprit']
         assert culprit['cause'] in ('death', 'collective') and culprit['rank'] == lost, culprit
         self.tally.add('explained')
         shutil.rmtree(folder, ignore_errors=True)  # who takes the dead one's cores back may add to it now
+
+
+def of_dead(path):
+    """A dump of one that died, which others wrote: its number may be that of a later process."""
+    try:
+        with open(path, encoding='utf-8', errors='replace') as f:
+            return ' dead=1 ' in f.read()
+    except FileNotFoundError:  # of another pair, which has read it
+        return True
 
 
 class Monitor(Actor):
