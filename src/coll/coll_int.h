@@ -114,7 +114,8 @@ struct coll_peer { /* of this node; others: area is NULL */
     uint32_t core; /* physical, whose live page has its flight records */
     struct coll_area *area;
     union coll_counter_line *counters; /* mine to raise, [channels]: stride n */
-    bool rung;                         /* raised something since its bell was looked at */
+    struct coll_peer *rung_next;
+    bool rung; /* raised something since its bell was looked at: it is in the communicator's list */
 };
 
 /* What a rank whose operation is blocked has seen of the others. */
@@ -157,12 +158,13 @@ struct coll_comm {
     bool watched;                         /* the lease looks at busy */
     _Atomic uint32_t busy;                /* an operation is under way, or one has failed */
     struct device_extent held[COLL_HELD]; /* tensors leased, by a hash of the address */
-    uint32_t *mine;       /* [n][channels][sem]: values of the counters that I raise */
-    uint32_t *base;       /* [n][channels][sem]: of my counters, at the start of the operation */
-    uint8_t *staging;     /* [n][SCHED_INLINE_MAX]: lines taken */
-    uint64_t seq;         /* operations begun */
-    bool rung;            /* some peer is */
-    struct coll_run *run; /* of the operation under way; plan is NULL when there is none */
+    uint32_t *mine;         /* [n][channels][sem]: values of the counters that I raise */
+    uint32_t *base;         /* [n][channels][sem]: of my counters, at the start of the operation */
+    uint8_t *staging;       /* [n][SCHED_INLINE_MAX]: lines taken */
+    uint64_t seq;           /* operations begun */
+    struct coll_peer *rung; /* the first of those that are */
+    struct coll_area *own;  /* mine */
+    struct coll_run *run;   /* of the operation under way; plan is NULL when there is none */
     struct coll_watch watch;
     struct coll_net *net; /* NULL: one node */
     /* The members do not know yet that this one has failed: its next plan tells them. */
@@ -183,11 +185,32 @@ struct coll_comm {
 };
 
 /* Layout of an area. */
-size_t coll_area_size(uint32_t n, uint32_t channels);
-union coll_counter_line *coll_area_counters(struct coll_area *a, uint32_t n, uint32_t channel,
-                                            uint32_t from);
-struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t channels, unsigned set,
-                                  uint32_t from);
+#define COLL_COUNTERS_AT ((sizeof(struct coll_area) + 63) & ~(size_t)63)
+
+static inline size_t coll_lines_at(uint32_t n, uint32_t channels)
+{
+    return COLL_COUNTERS_AT + (size_t)channels * n * sizeof(union coll_counter_line);
+}
+
+static inline size_t coll_area_size(uint32_t n, uint32_t channels)
+{
+    return coll_lines_at(n, channels) +
+           (size_t)COLL_LINE_SETS * n * COLL_LINES * sizeof(struct coll_line);
+}
+
+static inline union coll_counter_line *coll_area_counters(struct coll_area *a, uint32_t n,
+                                                          uint32_t channel, uint32_t from)
+{
+    return (union coll_counter_line *)((uint8_t *)a + COLL_COUNTERS_AT) + (size_t)channel * n +
+           from;
+}
+
+static inline struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t channels,
+                                                unsigned set, uint32_t from)
+{
+    return (struct coll_line *)((uint8_t *)a + coll_lines_at(n, channels)) +
+           ((size_t)set * n + from) * COLL_LINES;
+}
 
 static inline size_t coll_counter_at(const struct coll_comm *c, uint32_t peer, uint32_t channel,
                                      unsigned sem)
@@ -268,7 +291,7 @@ void coll_why_find(const struct coll_comm *c, uint32_t culprit, char text[COLL_W
 /* A failure that another member announced. False: none. */
 static inline bool coll_failed_elsewhere(struct coll_comm *c)
 {
-    uint64_t word = atomic_load_explicit(&c->peers[c->me].area->failure, memory_order_relaxed);
+    uint64_t word = atomic_load_explicit(&c->own->failure, memory_order_relaxed);
 
     if (__builtin_expect(word == 0, 1))
         return false;
@@ -350,6 +373,8 @@ struct plan_step {
     uint16_t phase;
     bool whole;   /* COPY, REDUCE: one piece */
     bool small;   /* and that is a copy of a few bytes */
+    bool pair;    /* REDUCE: and that is one of two sources, for coll_plan.pair */
+    bool line;    /* PUT: a whole message, which one line holds */
     bool reaches; /* COPY, REDUCE: tensors of peers, which are found when they are first used */
     uint32_t peer;
     uint32_t value;  /* WAIT; PUT: whether it is the last piece of the message; NET_*, and WAIT for
@@ -392,10 +417,11 @@ struct coll_plan {
     enum kernel_combine reduce;
     struct sched_means means;
     uint32_t elem;
-    uint32_t signature;  /* equal on all members that do the same */
-    uint32_t what;       /* for the flight recorder: device_flight_what */
-    struct coll_op said; /* for peers; without the number */
-    uint64_t step_count; /* of all channels */
+    uint32_t signature;   /* equal on all members that do the same */
+    uint32_t what;        /* for the flight recorder: device_flight_what */
+    struct coll_op said;  /* for peers; without the number */
+    uint64_t step_count;  /* of all channels */
+    kernel_pair_fn *pair; /* small reductions of two sources; NULL: as others */
     uint32_t channel_count;
     size_t lines_first; /* of the only channel: steps that put lines, before the first other one */
     struct plan_channel *channels;
@@ -406,8 +432,8 @@ struct coll_plan {
     uint32_t *tensor_bases; /* bases of tensors: own_base_count of mine, then those of peers */
     uint32_t own_base_count, tensor_base_count;
     struct plan_set sets[PLAN_SETS];
-    const struct plan_set *set; /* where the own bases are; NULL: not resolved */
-    unsigned set_next;          /* to be forgotten */
+    struct plan_set *set; /* where the own bases are; NULL: not resolved */
+    unsigned set_next;    /* to be forgotten */
     struct plan_total *totals;
     size_t total_count, total_cap;
     struct plan_target *targets;

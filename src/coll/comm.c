@@ -11,35 +11,6 @@
 
 /* ---- areas ---- */
 
-static size_t counters_at(void)
-{
-    return (sizeof(struct coll_area) + 63) & ~(size_t)63;
-}
-
-static size_t lines_at(uint32_t n, uint32_t channels)
-{
-    return counters_at() + (size_t)channels * n * sizeof(union coll_counter_line);
-}
-
-size_t coll_area_size(uint32_t n, uint32_t channels)
-{
-    return lines_at(n, channels) +
-           (size_t)COLL_LINE_SETS * n * COLL_LINES * sizeof(struct coll_line);
-}
-
-union coll_counter_line *coll_area_counters(struct coll_area *a, uint32_t n, uint32_t channel,
-                                            uint32_t from)
-{
-    return (union coll_counter_line *)((uint8_t *)a + counters_at()) + (size_t)channel * n + from;
-}
-
-struct coll_line *coll_area_lines(struct coll_area *a, uint32_t n, uint32_t channels, unsigned set,
-                                  uint32_t from)
-{
-    return (struct coll_line *)((uint8_t *)a + lines_at(n, channels)) +
-           ((size_t)set * n + from) * COLL_LINES;
-}
-
 /* ---- opening ---- */
 
 struct hello { /* what members tell each other */
@@ -169,6 +140,8 @@ static NRT_STATUS peer_take(struct coll_comm *c, uint32_t rank, const struct hel
         return err_set(err, NRT_INVALID, "rank %u has no area at %#" PRIx64, coll_job_rank(c, rank),
                        h->area);
     p->counters = coll_area_counters(p->area, c->n, 0, c->me);
+    if (rank == c->me)
+        c->own = area;
     return NRT_SUCCESS;
 }
 
@@ -433,15 +406,13 @@ bool coll_comm_works(const struct coll_comm *c)
  * least one of them sees the other. */
 void coll_bells_ring(struct coll_comm *c)
 {
-    if (!c->rung)
-        return;
-    c->rung = false;
-    atomic_thread_fence(memory_order_seq_cst);
-    for (uint32_t r = 0; r < c->n; r++) {
-        struct coll_peer *p = &c->peers[r];
+    struct coll_peer *p = c->rung;
 
-        if (!p->rung)
-            continue;
+    if (!p)
+        return;
+    c->rung = NULL;
+    atomic_thread_fence(memory_order_seq_cst);
+    for (; p; p = p->rung_next) {
         p->rung = false;
         if (atomic_load_explicit(&p->area->sleeping, memory_order_relaxed))
             run_word_post(&p->area->bell);

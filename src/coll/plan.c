@@ -501,6 +501,25 @@ static NRT_STATUS plan_check(const struct coll_comm *c, const struct sched *s, e
     return NRT_SUCCESS;
 }
 
+/* What is known of steps once all of them are there. */
+static void steps_choose(struct coll_plan *p)
+{
+    p->pair = p->means.around ? NULL : kernel_combine_pair(p->dtype, p->reduce);
+    for (uint32_t i = 0; i < p->channel_count; i++) {
+        struct plan_channel *ch = &p->channels[i];
+
+        for (size_t k = 0; k < ch->count; k++) {
+            struct plan_step *step = &ch->steps[k];
+
+            step->pair = p->pair && step->kind == SCHED_REDUCE && step->whole && step->nsrc == 2 &&
+                         step->ndst == 1 && step->count <= KERNEL_PAIR_MAX;
+            step->line = step->kind == SCHED_PUT && step->value &&
+                         ch->refs[step->refs + 1].off == 0 &&
+                         step->count * p->elem <= COLL_LINE_DATA;
+        }
+    }
+}
+
 /* Steps that put lines, before anything else is done; they are not all that there is. */
 static size_t lines_first(const struct coll_plan *p)
 {
@@ -564,6 +583,7 @@ static NRT_STATUS plan_create(struct coll_comm *c, const struct sched *s, enum d
     plan_log(p);
     p->step_count = coll_plan_steps(p);
     p->lines_first = lines_first(p);
+    steps_choose(p);
     p->what = device_flight_what(sched_request_of(s)->op, sched_request_of(s)->alg,
                                  sched_request_of(s)->variant, dtype);
     *ret = p;

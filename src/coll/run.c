@@ -10,7 +10,13 @@
 
 static void peer_rung(struct coll_comm *c, uint32_t peer)
 {
-    c->peers[peer].rung = c->rung = true;
+    struct coll_peer *p = &c->peers[peer];
+
+    if (p->rung)
+        return;
+    p->rung = true;
+    p->rung_next = c->rung;
+    c->rung = p;
 }
 
 static void counter_raise(struct coll_comm *c, const struct plan_step *step, uint32_t channel)
@@ -34,8 +40,7 @@ bool coll_same_operation(struct coll_comm *c, uint32_t rank, uint64_t mark)
 
 static bool reached(struct coll_comm *c, const struct plan_step *step, uint32_t channel)
 {
-    union coll_counter_line *line =
-        coll_area_counters(c->peers[c->me].area, c->n, channel, step->peer);
+    union coll_counter_line *line = coll_area_counters(c->own, c->n, channel, step->peer);
     uint32_t want = c->base[coll_counter_at(c, step->peer, channel, step->sem)] + step->value;
 
     if ((int32_t)(atomic_load_explicit(&line->c.sem[step->sem], memory_order_acquire) - want) < 0)
@@ -53,6 +58,26 @@ static uint8_t *ref_at(const struct coll_plan *p, const struct plan_ref *ref, ui
     return p->bases[ref->base].p + ref->off + ref->stride * (int64_t)repeat;
 }
 
+/* At most a line's payload, mostly some words. */
+static inline void line_copy(uint8_t *to, const uint8_t *from, uint64_t n)
+{
+    uint64_t word;
+
+    for (; n >= sizeof(word); n -= sizeof(word), to += sizeof(word), from += sizeof(word)) {
+        memcpy(&word, from, sizeof(word));
+        memcpy(to, &word, sizeof(word));
+    }
+    for (; n; n--)
+        *to++ = *from++;
+}
+
+static void line_end(const struct coll_comm *c, struct coll_line *line)
+{
+    atomic_store_explicit(&line->signature, c->run->plan->signature, memory_order_relaxed);
+    /* pairs with the acquire in take() */
+    atomic_store_explicit(&line->seq, (uint32_t)c->seq, memory_order_release);
+}
+
 /* Payload first, then the number that says so, in each line that is complete: a message of several
  * pieces (coalesced tensors) fills its lines one piece after the other, and step->value tells the
  * last one. An empty message is one line. */
@@ -61,22 +86,21 @@ static void put(struct coll_comm *c, const struct plan_step *step, const struct 
     const struct coll_plan *p = c->run->plan;
     struct coll_line *line =
         coll_area_lines(c->peers[step->peer].area, c->n, c->channels, c->seq & 1, c->me);
-    uint64_t at = refs[1].off % COLL_LINE_DATA, left = step->count * p->elem;
+    uint64_t at = 0, left = step->count * p->elem;
     const uint8_t *src = left ? ref_at(p, &refs[0], 0) : NULL;
 
-    line += refs[1].off / COLL_LINE_DATA;
+    if (!step->line) { /* else it is the first one, from its start */
+        line += refs[1].off / COLL_LINE_DATA;
+        at = refs[1].off % COLL_LINE_DATA;
+    }
     for (;; line++, at = 0) {
         uint64_t n = COLL_LINE_DATA - at < left ? COLL_LINE_DATA - at : left;
 
-        if (n)
-            memcpy(line->data + at, src, n);
+        line_copy(line->data + at, src, n);
         src += n;
         left -= n;
-        if (at + n == COLL_LINE_DATA || (left == 0 && step->value)) {
-            atomic_store_explicit(&line->signature, p->signature, memory_order_relaxed);
-            /* pairs with the acquire in take() */
-            atomic_store_explicit(&line->seq, (uint32_t)c->seq, memory_order_release);
-        }
+        if (at + n == COLL_LINE_DATA || (left == 0 && step->value))
+            line_end(c, line);
         if (left == 0)
             break;
     }
@@ -87,8 +111,7 @@ static void put(struct coll_comm *c, const struct plan_step *step, const struct 
 static bool take(struct coll_comm *c, const struct plan_step *step)
 {
     const struct coll_plan *p = c->run->plan;
-    struct coll_line *line =
-        coll_area_lines(c->peers[c->me].area, c->n, c->channels, c->seq & 1, step->peer);
+    struct coll_line *line = coll_area_lines(c->own, c->n, c->channels, c->seq & 1, step->peer);
     uint8_t *to = c->staging + (size_t)step->peer * SCHED_INLINE_MAX;
     uint64_t bytes = step->count * p->elem, lines = coll_lines_of(bytes);
 
@@ -106,7 +129,7 @@ static bool take(struct coll_comm *c, const struct plan_step *step)
     for (uint64_t i = 0; i < lines; i++) {
         uint64_t n = bytes - i * COLL_LINE_DATA;
 
-        memcpy(to + i * COLL_LINE_DATA, line[i].data, n < COLL_LINE_DATA ? n : COLL_LINE_DATA);
+        line_copy(to + i * COLL_LINE_DATA, line[i].data, n < COLL_LINE_DATA ? n : COLL_LINE_DATA);
     }
     return true;
 }
@@ -116,7 +139,7 @@ static bool take(struct coll_comm *c, const struct plan_step *step)
 static void publish(struct coll_comm *c, const struct coll_plan *p, const uint64_t *in,
                     const uint64_t *out)
 {
-    struct coll_publish *pub = &c->peers[c->me].area->publish;
+    struct coll_publish *pub = &c->own->publish;
     unsigned i = c->seq & 1;
 
     for (uint32_t t = 0; t < p->tensors; t++) {
@@ -173,7 +196,8 @@ NRT_STATUS coll_begin(struct coll_plan *p, const uint64_t *in, const uint64_t *o
     run->steps = 0;
     run->blocked = NULL;
     run->waited = false;
-    for (uint32_t ch = 0; ch < run->left; ch++)
+    run->cursor[0] = (struct coll_cursor){0}; /* most have no other one: no call of memset */
+    for (uint32_t ch = 1; ch < run->left; ch++)
         run->cursor[ch] = (struct coll_cursor){0};
     lines_first(c, p);
     publish(c, p, in, out);
@@ -256,6 +280,12 @@ __attribute__((noinline)) static bool move(struct coll_comm *c, const struct pla
         return true;
     if (step->reaches && cur->done == 0 && cur->repeat == 0 && !refs_ready(c, step, refs))
         return false;
+    if (step->pair) {
+        p->pair((float *)(void *)ref_at(p, &refs[2], 0),
+                (const float *)(void *)ref_at(p, &refs[0], 0),
+                (const float *)(void *)ref_at(p, &refs[1], 0), step->count);
+        return true;
+    }
     if (step->small) {
         memmove(ref_at(p, &refs[1], 0), ref_at(p, &refs[0], 0), step->count * p->elem);
         return true;
@@ -269,11 +299,10 @@ __attribute__((noinline)) static bool move(struct coll_comm *c, const struct pla
 /* ---- progress ---- */
 
 /* False: the step waits, failed, or ran out of budget. */
-static bool execute(struct coll_comm *c, const struct plan_step *step, uint32_t channel,
-                    struct coll_cursor *cur, unsigned *budget)
+static inline bool execute(struct coll_comm *c, const struct plan_step *step,
+                           const struct plan_ref *refs, uint32_t channel, struct coll_cursor *cur,
+                           unsigned *budget)
 {
-    const struct plan_ref *refs = c->run->plan->channels[channel].refs + step->refs;
-
     switch (step->kind) {
     case SCHED_WAIT:
         return step->sem >= SCHED_SEM_SENT ? coll_net_reached(c, step) : reached(c, step, channel);
@@ -305,7 +334,7 @@ static uint64_t channel_progress(struct coll_comm *c, uint32_t channel, unsigned
         const struct plan_step *step = &ch->steps[cur->step];
         uint64_t before = cur->done + cur->repeat;
 
-        if (!execute(c, step, channel, cur, budget)) {
+        if (!execute(c, step, ch->refs + step->refs, channel, cur, budget)) {
             run->blocked = step;
             run->blocked_channel = channel;
             run->waited = true;
@@ -343,9 +372,10 @@ static void lines_want(struct coll_comm *c, const struct coll_plan *p)
         const struct plan_step *step = &ch->steps[i];
         struct coll_line *line =
             coll_area_lines(c->peers[step->peer].area, c->n, c->channels, (c->seq + 1) & 1, c->me);
-        uint64_t lines = coll_lines_of(step->count * p->elem);
+        uint64_t lines = step->line ? 1 : coll_lines_of(step->count * p->elem);
 
-        line += ch->refs[step->refs + 1].off / COLL_LINE_DATA;
+        if (!step->line)
+            line += ch->refs[step->refs + 1].off / COLL_LINE_DATA;
         for (uint64_t k = 0; k < lines && k < WANTED; k++)
             line_want(line + k);
     }
@@ -368,7 +398,7 @@ static void operation_end(struct coll_comm *c)
         device_flight_end(&c->flying, c->run->steps, NRT_SUCCESS, 0);
     else
         device_flight_end_at_once(&c->flying, c->run->steps);
-    atomic_store_explicit(&c->peers[c->me].area->publish.ended, c->seq, memory_order_release);
+    atomic_store_explicit(&c->own->publish.ended, c->seq, memory_order_release);
     atomic_store_explicit(&c->busy, 0, memory_order_relaxed);
     c->run->plan = NULL;
     lines_want(c, p);
@@ -383,6 +413,8 @@ static uint64_t channels_progress(struct coll_comm *c, unsigned budget)
     uint32_t ch = run->next;
     uint64_t moved = 0;
 
+    if (p->channel_count == 1 && p->channels[0].count && !c->status) /* most of the small ones */
+        return run->cursor[0].step < p->channels[0].count ? channel_progress(c, 0, &budget) : 0;
     for (uint32_t i = 0; i < p->channel_count && !c->status; i++) {
         if (run->cursor[ch].step < p->channels[ch].count)
             moved += channel_progress(c, ch, &budget);
@@ -406,8 +438,7 @@ static inline enum coll_state progress(struct coll_comm *c, unsigned budget)
     moved = channels_progress(c, budget);
     run->steps += moved;
     if (moved) /* who waits for me sees that I live, also while I do not wait myself */
-        atomic_store_explicit(&c->peers[c->me].area->publish.steps, run->steps,
-                              memory_order_relaxed);
+        atomic_store_explicit(&c->own->publish.steps, run->steps, memory_order_relaxed);
     if (!c->status && run->left == 0 &&
         (!run->plan->wire_count || coll_net_over(c, &run->blocked))) {
         operation_end(c);

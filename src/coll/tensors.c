@@ -161,7 +161,7 @@ static struct plan_set *set_of(struct coll_plan *p, const uint64_t *in, const ui
 NRT_STATUS coll_tensors_take(struct coll_plan *p, const uint64_t *in, const uint64_t *out,
                              struct err *err)
 {
-    struct plan_set *set = set_of(p, in, out);
+    struct plan_set *set = p->set && set_is(p, p->set, in, out) ? p->set : set_of(p, in, out);
 
     if (!set) {
         NRT_STATUS st;

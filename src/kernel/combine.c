@@ -10,7 +10,7 @@
 #include "kernel/kernel.h"
 #include "kernel/kernel_int.h"
 
-#define BLOCK 1024 /* elements */
+#define BLOCK KERNEL_PAIR_MAX /* elements */
 
 /* ---- integers ---- */
 
@@ -238,6 +238,11 @@ static void combine_around(const struct k_vec *v, enum dtype t, enum kernel_comb
     else
         combine_some(v, t, op, src, nsrc, off, n, block);
     k_around_copy(dst, ndst, at, result, bytes);
+}
+
+kernel_pair_fn *kernel_combine_pair(enum dtype t, enum kernel_combine op)
+{
+    return is_f32(t) ? k_vec_choose(KERNEL_MATH_FAST)->bin[alu_of(op)] : NULL;
 }
 
 void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src, unsigned nsrc,

@@ -161,6 +161,12 @@ bool kernel_combine_can(enum dtype t); /* integers and floats; not packed types,
 void kernel_combine(enum dtype t, enum kernel_combine op, const void *const *src, unsigned nsrc,
                     void *const *dst, unsigned ndst, size_t n, enum kernel_stores stores);
 
+/* A reduction of two sources of few elements, at most KERNEL_PAIR_MAX, into one destination, with
+ * what there is to choose chosen before. NULL: kernel_combine does it, through the caches. */
+#define KERNEL_PAIR_MAX 1024
+typedef void kernel_pair_fn(float *dst, const float *a, const float *b, size_t n);
+kernel_pair_fn *kernel_combine_pair(enum dtype t, enum kernel_combine op);
+
 /* Copy with the store kind measured best for the size (bytes may not overlap). */
 void kernel_copy(void *dst, const void *src, size_t n);
 
