@@ -39,6 +39,7 @@ static struct coll_comm *busy_comm(struct coll_streams *s)
 static void op_done(struct coll_streams *s, struct stream *st)
 {
     s->order[(s->order_first + s->order_count++) % sizeof(s->order)] = (uint8_t)(st - s->stream);
+    s->signals++;
     st->running = false;
     if (++st->ended == st->count)
         s->busy &= ~(1u << (st - s->stream));
@@ -52,6 +53,7 @@ static void op_failed(struct coll_streams *s, struct stream *st, NRT_STATUS stat
         return;
     s->failed = true;
     s->told = false;
+    s->signals++;
     s->failure = stream_op(st, st->ended)->t;
     s->err = (struct err){0};
     err_set(&s->err, status, "%s", text);
@@ -388,8 +390,9 @@ static bool outside_take(void *arg, struct core_signal *ret)
     struct coll_streams *s = arg;
     struct stream *st;
 
-    if (s->order_count == 0 && (!s->failed || s->told))
+    if (s->signals == 0)
         return false;
+    s->signals--;
     ret->status = NRT_SUCCESS;
     ret->text = NULL;
     ret->arrival_ps = ret->lasts_ps = ret->engines_ps = ret->packet_ps = 0;
@@ -475,6 +478,7 @@ static void outside_abandon(void *arg, const char *why)
     }
     s->busy = 0;
     s->order_first = s->order_count = 0;
+    s->signals = s->failed && !s->told;
 }
 
 /* ---- waiting ---- */
@@ -508,6 +512,7 @@ void streams_init(struct coll_rank *r)
                                        .progress = outside_progress,
                                        .poll = outside_poll,
                                        .take = outside_take,
+                                       .signals = &s->signals,
                                        .outstanding = outside_outstanding,
                                        .beat = outside_beat,
                                        .wait = outside_wait,
@@ -522,6 +527,7 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     s->runs++;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->told = s->suspected = false;
+    s->signals = s->order_count;
     s->refused = NULL;
     for (unsigned i = 0; i < TOPO_MAX_STREAMS; i++)
         s->stream[i].free_ps = 0;

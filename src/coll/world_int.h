@@ -123,8 +123,9 @@ struct coll_streams {
     struct stream stream[TOPO_MAX_STREAMS];
     uint8_t order[TOPO_MAX_STREAMS * STREAM_DEPTH]; /* streams, as their operations ended */
     uint32_t order_first, order_count;
-    bool failed;                 /* an operation failed with err: what runs is abandoned */
-    bool told;                   /* its signal was taken */
+    uint32_t signals; /* that can be taken: of those, and of a failure that was not told */
+    bool failed;      /* an operation failed with err: what runs is abandoned */
+    bool told;        /* its signal was taken */
     struct shared_comm *refused; /* not NULL: all its members fail alike, before they began it */
     struct core_trigger failure; /* its trigger */
     struct coll_suspect suspect;

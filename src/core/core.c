@@ -73,6 +73,7 @@ void core_reset(struct core *c)
         __atomic_store_n(&c->sem[i], 0, __ATOMIC_RELAXED);
     memset(c->events, 0, sizeof(c->events));
     memset(c->engine, 0, sizeof(c->engine));
+    c->engines = 0;
     kernel_core_start(&c->kc);
 }
 

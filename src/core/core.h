@@ -107,8 +107,10 @@ struct core_outside {
      * microseconds, for something to do, and do it. False: nothing came. It spares the core the
      * look at the clock and the call of wait that follow. NULL: none. */
     bool (*poll)(void *arg);
-    /* The next signal, in the order in which the outside decided them; false: none now. */
+    /* The next signal, in the order in which the outside decided them; false: none now. Not asked
+     * while *signals is there and 0. */
     bool (*take)(void *arg, struct core_signal *ret);
+    const uint32_t *signals;
     /* Whether a signal may still come without any engine doing anything: accepted operations whose
      * signal was not taken. While true, an engine that waits is not a local hang and the run has
      * not ended. */

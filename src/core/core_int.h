@@ -203,6 +203,7 @@ struct core_program {
         uint32_t index;
     } * var_index;         /* by id */
     uint64_t sems_used[4]; /* bit per semaphore that a run may change, on either core */
+    uint32_t engines;      /* bit per engine that has records */
     uint64_t records, descriptors;
     uint64_t dma_start_ps;   /* from a trigger to the first byte */
     struct time_xfer *xfers; /* per group; engine_ps lies in the arena */
@@ -267,12 +268,14 @@ struct core {
     uint16_t sem_waiters[ISA_SEMAPHORES]; /* bit core * 8 + engine */
     uint16_t event_waiters[ISA_EVENTS];
     struct core_engine engine[ISA_ENGINES];
+    uint32_t engines;          /* those present: of the last program started */
     bool waiting_events;       /* event_waiters may hold bits of the last run */
     struct kernel_rng dma_rng; /* stochastic rounding of DMA casts */
     uint32_t sr_seed;
     bool sr_seeded;
     struct core_queue *queues; /* per queue set of the largest program */
     size_t queue_cap;
+    bool no_events;                     /* the live page shows none */
     const struct core_program *shown;   /* whose program counters the live page has */
     const struct core_backend *running; /* of the run that core_start began; NULL: idle */
     struct core_exec *exec;             /* allocated with the core, so a run allocates nothing */

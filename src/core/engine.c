@@ -130,12 +130,11 @@ static void record_start(struct core_exec *x, const struct core_program *p, unsi
 
 /* What the record does, between its read and its complete updates. False: the engine cannot go on
  * now (barrier) or the run failed. */
-static bool execute(struct core_exec *x, unsigned core, unsigned engine, const struct core_op *op,
-                    uint32_t *ret_next)
+static inline bool execute(struct core_exec *x, struct core *c, const struct core_program *p,
+                           unsigned core, unsigned engine, const struct core_op *op,
+                           uint32_t *ret_next)
 {
-    struct core *c = x->core[core];
     struct core_engine *e = &c->engine[engine];
-    const struct core_program *p = x->run->program[core];
     uint32_t b = op->rb != ISA_NO_REG ? e->regs[op->rb & (ISA_REGS - 1)] : (uint32_t)op->imm;
     NRT_STATUS st;
 
@@ -290,7 +289,7 @@ uint32_t exec_turn(struct core_exec *x, unsigned core, unsigned engine, uint32_t
             e->granted = false;
             if (__builtin_expect(x->looked, 0))
                 look(x, core, engine, op);
-            if (!execute(x, core, engine, op, &next))
+            if (!execute(x, c, p, core, engine, op, &next))
                 return n + 1;
             if (op->nread != 0)
                 exec_fire(x, core, engine, &p->updates[op->updates], op->nread, TIME_EV_READ,

@@ -121,6 +121,11 @@ static inline bool rows_begins(const struct kernel_op *op)
 }
 bool rows_put_plan(struct core_exec *x, const struct dma_plan *plan, const struct dma_where *where);
 /* Run all that was put off. */
-void rows_flush(struct core_exec *x);
+void rows_run(struct core_exec *x);
+static inline void rows_flush(struct core_exec *x)
+{
+    if (x->rows.count != 0)
+        rows_run(x);
+}
 
 #endif

@@ -112,18 +112,31 @@ void live_ring_tail(struct core *c, uint32_t queue)
         STORE(c->live->ring_tail[queue], LOAD(c->live->ring_tail[queue]) + 1);
 }
 
+/* Most runs set none, and the page shows none. */
+static void live_events(struct core *c)
+{
+    bool none = (c->events[0] | c->events[1] | c->events[2] | c->events[3]) == 0;
+
+    if (none && c->no_events)
+        return;
+    for (unsigned i = 0; i < ISA_EVENTS / 32; i++)
+        STORE(c->live->events[i], (uint32_t)(c->events[i / 2] >> (i % 2 * 32)));
+    c->no_events = none;
+}
+
 void live_end(struct core *c)
 {
     struct device_live_page *p = c->live;
     uint64_t retired = 0;
 
-    for (unsigned e = 0; e < ISA_ENGINES; e++) {
-        retired += c->engine[e].present ? c->engine[e].retired : 0;
-        if (c->engine[e].present)
+    for (uint32_t left = c->engines; left != 0; left &= left - 1) {
+        unsigned e = (unsigned)__builtin_ctz(left);
+
+        retired += c->engine[e].retired;
+        if (!c->engine[e].ended) /* else its last turn has shown it */
             live_engine(c, e);
     }
-    for (unsigned i = 0; i < ISA_EVENTS / 32; i++)
-        STORE(p->events[i], (uint32_t)(c->events[i / 2] >> (i % 2 * 32)));
+    live_events(c);
     STORE(p->retired, LOAD(p->retired) + retired);
     STORE(p->neff, DEVICE_NONE);
     STORE(p->op_done, LOAD(p->op_done) + 1);

@@ -30,8 +30,19 @@ void exec_fail(struct core_exec *x, enum core_end end, NRT_STATUS status, unsign
  * needs longer to begin than an execution of nothing has for ten other things. */
 static void regs_clear(struct core_engine *en)
 {
+#pragma GCC unroll 8
     for (unsigned r = 0; r < ISA_REGS; r += REGS_AT_ONCE)
         memset(en->regs + r, 0, REGS_AT_ONCE * sizeof(en->regs[0]));
+}
+
+static void engine_start(struct core_engine *en)
+{
+    en->pc = 0;
+    en->ended = en->stalled = en->granted = en->barrier = en->full = false;
+    en->nconds = 0;
+    en->clock_ps = 0;
+    en->retired = 0;
+    regs_clear(en);
 }
 
 static void start_core(struct core_exec *x, unsigned core)
@@ -56,20 +67,13 @@ static void start_core(struct core_exec *x, unsigned core)
     }
     for (unsigned q = 0; q < p->sg->queue_count; q++)
         c->queues[q] = (struct core_queue){.oldest = CORE_NOBODY};
-    for (unsigned e = 0; e < ISA_ENGINES; e++) {
-        struct core_engine *en = &c->engine[e];
-
-        en->present = p->code[e].count != 0;
-        if (!en->present)
-            continue;
-        en->pc = 0;
-        en->ended = en->stalled = en->granted = en->barrier = en->full = false;
-        en->nconds = 0;
-        en->clock_ps = 0;
-        en->retired = 0;
-        regs_clear(en);
-        x->ready |= 1u << (core * 8 + e);
-    }
+    if (c->engines != p->engines)
+        for (unsigned e = 0; e < ISA_ENGINES; e++)
+            c->engine[e].present = (p->engines >> e & 1) != 0;
+    c->engines = p->engines;
+    for (uint32_t left = p->engines; left != 0; left &= left - 1)
+        engine_start(&c->engine[__builtin_ctz(left)]);
+    x->ready |= p->engines << core * 8;
     kernel_core_start(&c->kc);
     c->kc.stochastic_rounding = p->opt.stochastic_rounding;
     c->kc.check_nan = p->opt.check_nan;
@@ -196,9 +200,9 @@ static enum core_step settle(struct core_exec *x)
         struct core *c = x->core[i];
 
         nan += c->kc.nan_count;
-        for (unsigned e = 0; e < ISA_ENGINES; e++) {
-            if (!c->engine[e].present)
-                continue;
+        for (uint32_t engines = c->engines; engines != 0; engines &= engines - 1) {
+            unsigned e = (unsigned)__builtin_ctz(engines);
+
             x->st.records += c->engine[e].retired;
             if (c->engine[e].clock_ps > ps)
                 ps = c->engine[e].clock_ps;
@@ -211,7 +215,7 @@ static enum core_step settle(struct core_exec *x)
         if (c->live != NULL)
             live_end(c);
     }
-    if (x->outside != NULL)
+    if (x->outside != NULL && x->status != NRT_SUCCESS) /* else nothing is outstanding: advance */
         outside_end(x);
     x->st.nan_count = nan;
     x->st.device_ns = (ps > x->outside_ps ? ps : x->outside_ps) / 1000;
@@ -273,8 +277,8 @@ enum core_step loop_run(struct core *core, uint64_t budget, uint64_t *ret_did)
         exec_fail(x, CORE_END_CANCELLED, NRT_FAILURE, 0, 0);
         return settle(x);
     }
-    /* busy engines do not keep the outside from working */
-    if (x->outside != NULL && outside_progress(x, left) != 0)
+    /* busy engines do not keep the outside from working, once they have started something */
+    if (x->outside != NULL && x->serial != 0 && outside_progress(x, left) != 0)
         x->stalls = false;
     step = advance(x, &left);
     rows_flush(x); /* nothing stays put off between two steps */

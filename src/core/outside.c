@@ -169,12 +169,18 @@ static void signal_apply(struct core_exec *x, const struct core_signal *s)
         exec_fail(x, CORE_END_TIMEOUT, NRT_TIMEOUT, t->core, t->engine);
 }
 
+static bool may_take(const struct core_outside *o)
+{
+    return o->signals == NULL || *o->signals != 0;
+}
+
 uint64_t outside_take(struct core_exec *x)
 {
     struct core_signal s;
     uint64_t n = 0;
 
-    while (n < SIGNALS && x->status == NRT_SUCCESS && x->outside->take(x->outside->arg, &s)) {
+    while (n < SIGNALS && x->status == NRT_SUCCESS && may_take(x->outside) &&
+           x->outside->take(x->outside->arg, &s)) {
         signal_apply(x, &s);
         n++;
     }

@@ -326,6 +326,8 @@ static NRT_STATUS walker_prepare(struct core_program *p, struct err *err)
     for (unsigned e = 0; e < ISA_ENGINES && st == NRT_SUCCESS; e++)
         if (sg->engines[e].present)
             st = program_engine(p, e, &env, err);
+    for (unsigned e = 0; e < ISA_ENGINES; e++)
+        p->engines |= (p->code[e].count != 0 ? 1u : 0u) << e;
     if (st == NRT_SUCCESS)
         st = core_queues_grow(p->core, sg->queue_count, err);
     if (st == NRT_SUCCESS && p->opt.checks != 0)

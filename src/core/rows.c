@@ -269,13 +269,11 @@ static void entry_run_whole(const struct core_rows *r, const struct core_row_ent
         dma_plan_run(e->plan, &r->where);
 }
 
-void rows_flush(struct core_exec *x)
+void rows_run(struct core_exec *x)
 {
     struct core_rows *r = &x->rows;
     unsigned count = r->count, step;
 
-    if (count == 0)
-        return;
     r->count = 0;
     for (unsigned i = 0; i < count; i++)
         if (r->entry[i].plan != NULL)
