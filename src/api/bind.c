@@ -77,7 +77,7 @@ static bool pin_args(struct bound *b)
     uint32_t n = b->in_count + b->out_count;
 
     for (uint32_t i = 0; i < n; i++) {
-        if (!handle_pin(&api_.tensors, b->tensors[i])) {
+        if (!handle_pin_slot(b->slots[i], b->tensors[i])) {
             unpin_args(b, i);
             return false;
         }

@@ -76,18 +76,10 @@ uint64_t handle_new(struct handle_table *t, uint32_t session, void *obj);
 /* Slow halves of the inline functions below. */
 struct handle_slot *handle_pin_wait(struct handle_slot *s, uint64_t token);
 
-/* Find and pin; NULL when the token is not a live handle of this table. */
-static inline struct handle_slot *handle_pin(struct handle_table *t, uint64_t token)
+/* Pin a slot that has had the token, which is not 0; NULL when it has it no more. */
+static inline struct handle_slot *handle_pin_slot(struct handle_slot *s, uint64_t token)
 {
-    uint32_t index = (uint32_t)token & ((1u << HANDLE_INDEX_BITS) - 1);
-    struct handle_slot *c, *s;
-
-    c = atomic_load_explicit(&t->chunk[index / HANDLE_CHUNK], memory_order_acquire);
-    if (!c)
-        return NULL;
-
-    s = &c[index % HANDLE_CHUNK];
-    if (token == 0 || atomic_load_explicit(&s->token, memory_order_relaxed) != token)
+    if (atomic_load_explicit(&s->token, memory_order_relaxed) != token)
         return NULL;
 
     if (__builtin_expect(atomic_fetch_add_explicit(&s->pins, 1, memory_order_seq_cst) & HANDLE_EXCL,
@@ -101,6 +93,18 @@ static inline struct handle_slot *handle_pin(struct handle_table *t, uint64_t to
         return NULL;
     }
     return s;
+}
+
+/* Find and pin; NULL when the token is not a live handle of this table. */
+static inline struct handle_slot *handle_pin(struct handle_table *t, uint64_t token)
+{
+    uint32_t index = (uint32_t)token & ((1u << HANDLE_INDEX_BITS) - 1);
+    struct handle_slot *c =
+        atomic_load_explicit(&t->chunk[index / HANDLE_CHUNK], memory_order_acquire);
+
+    if (!c || token == 0)
+        return NULL;
+    return handle_pin_slot(&c[index % HANDLE_CHUNK], token);
 }
 
 static inline void handle_unpin(struct handle_slot *s)

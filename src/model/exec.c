@@ -164,7 +164,8 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     }
     if (in->stage[0].has[EXT_CELLS] || in->stage[1].has[EXT_CELLS])
         frame_cells(m, in, f);
-    copy_in(m, nd, f);
+    if (f->copies)
+        copy_in(m, nd, f);
     device_runnable_add(m->h->cfg.in, 1);
     /* Workers that this execution starts do not spin in it: it has not told of itself. */
     pooled = run_pool_started(m->h->pool);
@@ -193,7 +194,7 @@ static NRT_STATUS run_core_node(struct model *m, struct instance *in, struct fra
     if (looked && WATCHED(f->events.ev != NULL) && f->report.end == CORE_END_DONE)
         devtime_report(m, in, f);
     /* A numerical error leaves outputs that can be read. */
-    if (f->report.end == CORE_END_DONE)
+    if (f->copies && f->report.end == CORE_END_DONE)
         copy_out(m, nd, f);
     if (__builtin_expect(status != NRT_SUCCESS, 0))
         core_failed(m, in, &f->report, call, status, err);

@@ -217,6 +217,17 @@ static NRT_STATUS bind_node(struct model *m, struct instance *in, struct frame *
     return NRT_SUCCESS;
 }
 
+static bool any_apart(const struct model *m, const struct frame *f)
+{
+    bool apart = false;
+
+    for (uint32_t i = 0; i < m->in_count; i++)
+        apart = apart || f->in[i].va != f->in_from[i];
+    for (uint32_t i = 0; i < m->out_count; i++)
+        apart = apart || f->out[i].va != f->out_to[i];
+    return apart;
+}
+
 NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
                       const struct model_call *call, struct err *err)
 {
@@ -250,6 +261,7 @@ NRT_STATUS frame_bind(struct model *m, struct instance *in, struct frame *f,
         if (status != NRT_SUCCESS)
             return status;
     }
+    f->copies = call->repeat > 1 || any_apart(m, f);
     f->bound = key;
     return NRT_SUCCESS;
 }

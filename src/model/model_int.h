@@ -168,6 +168,7 @@ struct frame {
     struct model_arg *in, *out;
     const void **in_from;
     void **out_to;
+    bool copies; /* some of them are not where the core finds them, or are fed back */
     struct model_arg *stage_in, *stage_out; /* va NULL: not needed yet */
     struct model_arg *mid;
     struct opennrt_cpu_buf *cpu; /* room for the largest CPU node */
