@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -214,8 +216,9 @@ static void rank_start(struct runner_proc *p, const char *helper, unsigned rank,
     snprintf(r, sizeof(r), "%u", rank);
     snprintf(n, sizeof(n), "%u", ranks);
     snprintf(cores, sizeof(cores), "NEURON_RT_VISIBLE_CORES=%u", rank);
-    assert_true(runner_start(p, helper, (const char *[]){r, n, a, b, NULL},
-                             (const char *[]){cores, "NEURON_RT_NUM_CORES", NULL}));
+    assert_true(runner_start(
+        p, helper, (const char *[]){r, n, a, b, NULL},
+        (const char *[]){cores, "NEURON_RT_NUM_CORES", "NEURON_RT_EXEC_TIMEOUT=3600", NULL}));
 }
 
 static void random_tables_by_processes(void **state)
@@ -460,7 +463,7 @@ static void a_copy_that_finds_no_memory_fails_its_execution(void **state)
 
 /* ---- death ---- */
 
-/* Rank 1 of 2 executes for ever, and says when it has done so ten times. */
+/* Executes for ever, and says when it has done so ten times. */
 static int loop_helper(int argc, char **argv)
 {
     unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
@@ -483,6 +486,23 @@ static int loop_helper(int argc, char **argv)
         return 1;
     nrt_close();
     return 0;
+}
+
+/* rank ranks times: executes so often in one call. Who has done so stops itself outside of all
+ * calls: what a stopped process holds nobody else gets. */
+static int stop_helper(int argc, char **argv)
+{
+    unsigned rank = (unsigned)atoi(argv[1]), ranks = (unsigned)atoi(argv[2]);
+    struct bytes f = coll_neff(ranks, 16, 1, 0, 1);
+    struct coll_caller k = {.rank = 0};
+
+    if (nrt_init(NRT_FRAMEWORK_TYPE_NO_FW, "", "") != NRT_SUCCESS ||
+        nrt_load_collectives(f.data, f.size, 0, -1, rank, ranks, &k.m) != NRT_SUCCESS ||
+        coll_run(&k, (unsigned)atoi(argv[3])) != NRT_SUCCESS)
+        return 1;
+    runner_say("stops");
+    raise(SIGSTOP);
+    return 2;
 }
 
 /* A file of the folder that begins so, as text; NULL: there is none. */
@@ -556,58 +576,78 @@ static void a_killed_rank_fails_the_others_and_not_the_next_job(void **state)
     unsetenv("NEURON_RT_ROOT_COMM_ID");
 }
 
-/* Until the owner of a core has been in one operation for a while. */
-static void core_waits(uint32_t core)
+/* Until the owner of a core is in operation seq. */
+static void core_waits(uint32_t core, uint64_t seq)
 {
     struct device_config cfg = {.name = getenv("OPENNRT_INSTANCE"), .observe = true};
+    time_t end = time(NULL) + RUNNER_WAIT_MS / 1000;
     struct device_flight_view v = {.over = true};
     struct device_instance *in;
 
     assert_int_equal(device_instance_open(&cfg, &in, NULL), NRT_SUCCESS);
-    while (v.over || v.age_ns < 200000000) {
+    while (v.over || v.seq != seq) {
+        assert_true(time(NULL) < end);
         v.over = !device_flight_read(&device_live(in, core)->flights, 0, &v) || v.over;
         sched_yield();
     }
     device_instance_close(in);
 }
 
-/* All ranks of the node are killed at once: nobody is left to write what they did. Who takes their
- * cores does. */
-static void all_ranks_are_killed_and_their_records_are_written(void **state)
+static void has_stopped(const struct runner_proc *p)
 {
-    char dir[] = "/tmp/libnrt-flights-XXXXXX", cmd[64];
-    struct runner_proc p[2];
-    pid_t pid[2];
+    siginfo_t how;
 
-    assert_non_null(mkdtemp(dir));
+    assert_int_equal(waitid(P_PID, (id_t)p->pid, &how, WSTOPPED | WEXITED | WNOWAIT), 0);
+    assert_int_equal(how.si_code, CLD_STOPPED);
+}
+
+/* Two ranks wait for the third, which has stopped itself, and are stopped there. The third goes
+ * last, when nobody sees it. pid: whose they were. */
+static void all_ranks_are_killed(pid_t pid[3])
+{
+    struct runner_proc p[3];
+
     coll_root_env();
-    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", dir, 1);
-    for (unsigned r = 0; r < 2; r++)
-        rank_start(&p[r], "loop", r, 2, "", "");
-    for (unsigned r = 0; r < 2; r++)
-        assert_true(runner_expect(&p[r], "busy", RUNNER_WAIT_MS));
-    for (unsigned r = 0; r < 2; r++)
+    for (unsigned r = 0; r < 3; r++)
+        rank_start(&p[r], "stop", r, 3, r == 2 ? "20" : "1000000", "");
+    assert_true(runner_expect(&p[2], "stops", RUNNER_WAIT_MS));
+    has_stopped(&p[2]);
+    for (unsigned r = 0; r < 2; r++) {
+        core_waits(r, 21);
+        runner_kill(&p[r], SIGSTOP);
+        has_stopped(&p[r]);
+    }
+    for (unsigned r = 0; r < 3; r++) {
         pid[r] = p[r].pid;
-    runner_kill(&p[0], SIGSTOP); /* the other one comes to wait for it, and is stopped there */
-    core_waits(1);
-    for (unsigned r = 2; r-- > 0;) {
         runner_kill(&p[r], SIGKILL);
         assert_int_equal(runner_wait(&p[r], RUNNER_WAIT_MS), RUNNER_SIGNAL(SIGKILL));
     }
     unsetenv("NEURON_RT_ROOT_COMM_ID");
-    coll_session(2); /* takes what the dead have left */
-    for (unsigned r = 0; r < 2; r++) {
+}
+
+/* All ranks of the node are killed at once: nobody is left to write what they did. Who takes their
+ * cores does, for those that were in an operation. */
+static void all_ranks_are_killed_and_their_records_are_written(void **state)
+{
+    char dir[] = "/tmp/libnrt-flights-XXXXXX", cmd[64];
+    pid_t pid[3];
+
+    assert_non_null(mkdtemp(dir));
+    setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", dir, 1);
+    all_ranks_are_killed(pid);
+    coll_session(3); /* takes what the dead have left */
+    for (unsigned r = 0; r < 3; r++) {
         char name[64], want[64], *text;
 
         snprintf(name, sizeof(name), "opennrt-%s-nd0-nc%u-rank-%u-comm-",
                  getenv("OPENNRT_INSTANCE"), r, r);
         text = file_of(dir, name);
-        assert_true(text || r == 0); /* that one may have been stopped between two operations */
+        assert_true((text != NULL) == (r < 2));
         if (!text)
             continue;
         snprintf(want, sizeof(want), "process %d has died in an operation", (int)pid[r]);
         assert_non_null(strstr(text, want));
-        assert_non_null(strstr(text, " all_reduce by "));
+        assert_non_null(strstr(text, "#21 all_reduce by "));
     }
     nrt_close();
     setenv("NEURON_RT_LOCAL_CORE_DUMP_DIRECTORY", "", 1);
@@ -782,7 +822,7 @@ static int setup(void **state)
 int main(int argc, char **argv)
 {
     static const struct runner_helper helpers[] = {
-        {"case", case_helper}, {"loop", loop_helper}, {NULL, NULL}};
+        {"case", case_helper}, {"loop", loop_helper}, {"stop", stop_helper}, {NULL, NULL}};
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_numbers_and_a_missing_root_are_refused_at_once),
         cmocka_unit_test(host_bytes_are_gathered_in_rank_order),
@@ -793,8 +833,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_tables_by_processes),
         cmocka_unit_test(one_variable_is_input_and_output),
         cmocka_unit_test(a_copy_that_finds_no_memory_fails_its_execution),
-        cmocka_unit_test(a_killed_rank_fails_the_others_and_not_the_next_job),
-        cmocka_unit_test(all_ranks_are_killed_and_their_records_are_written),
+        cmocka_unit_test_teardown(a_killed_rank_fails_the_others_and_not_the_next_job,
+                                  coll_ranks_drop),
+        cmocka_unit_test_teardown(all_ranks_are_killed_and_their_records_are_written,
+                                  coll_ranks_drop),
     };
     int rc = runner_dispatch(argc, argv, helpers);
 
