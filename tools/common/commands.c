@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/commands.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,11 +44,5 @@ static int run(const struct tool_suite *s, int argc, char **argv)
 
 int tool_suite_run(const struct tool_suite *s, int argc, char **argv)
 {
-    int code = run(s, argc, argv);
-    bool lost = fflush(stdout) != 0 || ferror(stdout);
-
-    if (!lost || code != TOOL_OK)
-        return code;
-    fprintf(stderr, "%s: standard output: %s\n", s->name, errno ? strerror(errno) : "lost");
-    return TOOL_FAILED;
+    return tool_end(s->name, run(s, argc, argv));
 }

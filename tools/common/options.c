@@ -47,6 +47,18 @@ static void help(const struct tool *t, FILE *to)
     option_line(to, 0, "version", NULL, "version of this tool");
 }
 
+int tool_end(const char *name, int code)
+{
+    bool lost;
+
+    errno = 0;
+    lost = fflush(stdout) != 0 || ferror(stdout);
+    if (!lost || code != TOOL_OK)
+        return code;
+    fprintf(stderr, "%s: standard output: %s\n", name, errno ? strerror(errno) : "lost");
+    return TOOL_FAILED;
+}
+
 int tool_usage(const struct tool *t, const char *fmt, ...)
 {
     va_list ap;
@@ -144,12 +156,12 @@ bool tool_parse(const struct tool *t, int argc, char **argv, int *ret_first, int
         o = c >= LONG_ONLY ? &t->options[c - LONG_ONLY] : by_letter(t, c);
         if (c == CODE_VER) {
             printf("%s %s (OpenNRT, software device)\n", t->name, OPENNRT_VERSION);
-            *ret_code = TOOL_OK;
+            *ret_code = tool_end(t->name, TOOL_OK);
             return false;
         }
         if (c == CODE_HELP || (c == 'h' && !o)) {
             help(t, stdout);
-            *ret_code = TOOL_OK;
+            *ret_code = tool_end(t->name, TOOL_OK);
             return false;
         }
         if (!o) { /* getopt has told what is wrong */

@@ -40,6 +40,9 @@ struct tool {
 /* True: run, operands from *ret_first on in argv. False: end with *ret_code; what there is to say
  * has been said: help and version on the standard output, errors on the standard error. */
 bool tool_parse(const struct tool *t, int argc, char **argv, int *ret_first, int *ret_code);
+/* How a tool ends: with code, or with TOOL_FAILED in the place of TOOL_OK where the standard output
+ * did not take the whole answer, said as "<name>: ...". */
+int tool_end(const char *name, int code);
 /* A wrong operand or combination: "<name>: <text>" and the usage; returns TOOL_USAGE. */
 int tool_usage(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -14,14 +14,16 @@
 
 #include "base/mem.h"
 #include "base/settings.h"
+#include "common/options.h"
 #include "launch.h"
 #include "node.h"
 
+#define TOOL  "nccom-test"
 #define USAGE 2 /* exit code: wrong command line */
 
 static int fail(int code, const char *text)
 {
-    fprintf(stderr, "nccom-test: %s\n", text);
+    fprintf(stderr, TOOL ": %s\n", text);
     return code;
 }
 
@@ -62,7 +64,7 @@ static int results_show(const struct cc_job *j, const struct cc_row *rows)
         ok = !b.failed && json_write(j->o.json, &b);
     }
     strbuf_fini(&b);
-    return errors == 0 && ok && fflush(stdout) == 0 ? 0 : 1;
+    return tool_end(TOOL, errors == 0 && ok ? 0 : 1);
 }
 
 static int job_run(const struct cc_job *j, int argc, char **argv)
@@ -197,12 +199,15 @@ static bool bench_asked(int *argc, char ***argv, unsigned *ret_step)
 static int help(void)
 {
     struct strbuf b = {0};
+    int rc = 0;
 
     cc_options_help(&b);
-    if (!b.failed)
+    if (b.failed)
+        rc = fail(1, "out of host memory");
+    else
         fputs(b.s, stdout);
     strbuf_fini(&b);
-    return fflush(stdout) == 0 ? 0 : 1;
+    return tool_end(TOOL, rc);
 }
 
 static int no_driver(void)
@@ -230,7 +235,7 @@ int main(int argc, char **argv)
         return help();
     if (o.version) {
         printf("nccom-test %s (OpenNRT, software device)\n", OPENNRT_VERSION);
-        return 0;
+        return tool_end(TOOL, 0);
     }
     if (cc_options_check(&o, &err) != NRT_SUCCESS)
         return fail(USAGE, err.text);

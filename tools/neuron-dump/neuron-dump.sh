@@ -40,11 +40,11 @@ while [ $# -gt 0 ]; do
     case $1 in
     --help | -h)
         usage
-        exit 0
+        exit # 1 where standard output is full
         ;;
     --version)
         echo "neuron-dump @VERSION@ (OpenNRT, software device)"
-        exit 0
+        exit
         ;;
     --neff-name | --neff-uuid | --date-time | --pid | --tid | --log-id | --instance-id | --cluster-id | \
         --error-location | --error-code | --local-output-dir | --s3-output-prefix)

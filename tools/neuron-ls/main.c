@@ -446,5 +446,5 @@ int main(int argc, char **argv)
         return TOOL_FAILED;
     ok = mode == MODE_JSON ? print_json(&v) : print_text(&v, (enum mode)mode);
     view_close(&v);
-    return ok && fflush(stdout) == 0 ? TOOL_OK : TOOL_FAILED;
+    return tool_end(tool.name, ok ? TOOL_OK : TOOL_FAILED);
 }

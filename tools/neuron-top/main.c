@@ -53,7 +53,7 @@ static bool plain(struct screen *s)
     frame_make(&f, &s->view, s->prev, s->cur, &s->choice);
     for (size_t i = 0; i < f.count; i++)
         puts(f.lines[i].text);
-    ok = !f.failed && fflush(stdout) == 0;
+    ok = !f.failed;
     frame_fini(&f);
     return ok;
 }
@@ -220,5 +220,5 @@ int main(int argc, char **argv)
     sample_unref(s.prev);
     sample_unref(s.cur);
     view_close(&s.view);
-    return ok ? TOOL_OK : TOOL_FAILED;
+    return tool_end(tool.name, ok ? TOOL_OK : TOOL_FAILED);
 }
