@@ -43,7 +43,7 @@ class MountSite(Site):
     root = None
 
     def __exit__(self, *what):
-        if self.root and os.path.ismount(self.root):
+        while self.root and os.path.ismount(self.root):
             subprocess.run(['umount', '-l', self.root], check=False)
         super().__exit__(*what)
 
@@ -444,6 +444,31 @@ def comes_and_goes():
         tree.close()
 
 
+def refusal(act):
+    try:
+        act()
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+def only_values_change():
+    """No program makes, takes away or renames a node: as in sysfs, whose answers these are."""
+    with setup('sysfsn', 'trn1.2xlarge', 2) as site:
+        tree = Tree(site)
+        there, new = (os.path.join(tree.root, 'neuron0', name) for name in ('core_count', 'new'))
+        folder, before = os.path.dirname(there) + '/info', names_in(tree.root)
+        for act in (lambda: os.mkdir(new), lambda: os.rmdir(folder), lambda: os.unlink(there), lambda: os.symlink('a', new),
+                    lambda: os.link(there, new), lambda: os.rename(there, new), lambda: os.mkfifo(new), lambda: os.chmod(there, 0o644),
+                    lambda: os.chown(there, 0, 0), lambda: os.utime(there)):
+            assert refusal(act) == errno.EPERM
+        assert refusal(lambda: os.close(os.open(new, os.O_WRONLY | os.O_CREAT))) == errno.EACCES
+        assert names_in(tree.root) == before
+        for place in (tree.root, os.path.dirname(there)):  # a second tree would hide the first
+            assert 'a tree is mounted there' in site.run(OPENNRT, 'sysfs', place, code=1).stderr
+        tree.close()  # was the only one
+
+
 def words():
     with setup('sysfsw', 'trn1.2xlarge', 2) as site:
         help_ = site.run(OPENNRT, 'sysfs', '--help').stdout
@@ -513,3 +538,5 @@ with setup('sysfsr', 'trn1.2xlarge', 2) as the_site:
 comes_and_goes()
 if MODE == 'snapshot':
     words()
+else:
+    only_values_change()

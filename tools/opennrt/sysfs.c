@@ -101,11 +101,17 @@ static int snapshot(const char *path, const char *node)
 static int mount_at(const char *path, bool foreground)
 {
     struct stat st;
+    bool found = stat(path, &st) == 0;
     struct view v;
 
-    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) { /* it would be mounted over a file, too */
+    if (found && !S_ISDIR(st.st_mode)) { /* it would be mounted over a file, too */
         errno = ENOTDIR;
         say(path);
+        return EXIT_FAILED;
+    }
+    if (found && sysfs_mounted(st.st_dev)) { /* the second would hide the first */
+        fprintf(stderr, "opennrt sysfs: %s: a tree is mounted there; fusermount3 -u ends it\n",
+                path);
         return EXIT_FAILED;
     }
     if (!view_open(&v, "opennrt sysfs")) /* says what is wrong while there is somebody to hear */

@@ -11,7 +11,9 @@
 #include <fuse.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <poll.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +22,7 @@
 #include "opennrt.h"
 #include "sysfs_tree.h"
 
+#define SUBTYPE     "neuron"
 #define FILE_SIZE   4096    /* what sysfs says of every file */
 #define LOOK_PERIOD 5000000 /* ns */
 
@@ -223,6 +226,77 @@ static int on_truncate(const char *path, off_t size, struct fuse_file_info *fi)
     return 0; /* a shell's > */
 }
 
+/* ---- what no program changes: the names, modes and times; refused as by sysfs ---- */
+
+static int on_mknod(const char *path, mode_t mode, dev_t dev)
+{
+    (void)path;
+    (void)mode;
+    (void)dev;
+    return -EPERM;
+}
+
+static int on_mkdir(const char *path, mode_t mode)
+{
+    (void)path;
+    (void)mode;
+    return -EPERM;
+}
+
+static int on_remove(const char *path)
+{
+    (void)path;
+    return -EPERM;
+}
+
+static int on_link(const char *to, const char *path)
+{
+    (void)to;
+    (void)path;
+    return -EPERM;
+}
+
+static int on_rename(const char *from, const char *to, unsigned flags)
+{
+    (void)from;
+    (void)to;
+    (void)flags;
+    return -EPERM;
+}
+
+static int on_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+    (void)path;
+    (void)mode;
+    (void)fi;
+    return -EPERM;
+}
+
+static int on_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_info *fi)
+{
+    (void)path;
+    (void)uid;
+    (void)gid;
+    (void)fi;
+    return -EPERM;
+}
+
+static int on_utimens(const char *path, const struct timespec times[2], struct fuse_file_info *fi)
+{
+    (void)path;
+    (void)times;
+    (void)fi;
+    return -EPERM;
+}
+
+static int on_create(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+    (void)path;
+    (void)mode;
+    (void)fi;
+    return -EACCES;
+}
+
 /* ---- waiting ---- */
 
 /* With the lock held: the file says something else than what was read of it last, and its device's
@@ -333,12 +407,40 @@ static const struct fuse_operations operations = {.init = on_init,
                                                   .read = on_read,
                                                   .write = on_write,
                                                   .truncate = on_truncate,
+                                                  .mknod = on_mknod,
+                                                  .mkdir = on_mkdir,
+                                                  .unlink = on_remove,
+                                                  .rmdir = on_remove,
+                                                  .symlink = on_link,
+                                                  .link = on_link,
+                                                  .rename = on_rename,
+                                                  .chmod = on_chmod,
+                                                  .chown = on_chown,
+                                                  .utimens = on_utimens,
+                                                  .create = on_create,
                                                   .poll = on_poll};
+
+/* /proc/self/mountinfo: "<id> <parent> <device> <root> <mount point> <options> ... - <type> ..." */
+bool sysfs_mounted(dev_t device)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL, number[32];
+    size_t room = 0;
+    bool found = false;
+
+    snprintf(number, sizeof(number), " %u:%u ", major(device), minor(device));
+    while (f && !found && getline(&line, &room, f) > 0)
+        found = strstr(line, " - fuse." SUBTYPE " ") && strstr(line, number);
+    free(line);
+    if (f)
+        fclose(f);
+    return found;
+}
 
 int sysfs_mount(const char *mountpoint, bool foreground)
 {
     char name[] = "opennrt", option[] = "-o",
-         options[] = "fsname=opennrt,subtype=neuron,default_permissions";
+         options[] = "fsname=opennrt,subtype=" SUBTYPE ",default_permissions";
     char *argv[] = {name, option, options, NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, argv);
     struct fuse *f = fuse_new(&args, &operations, sizeof(operations), NULL);
