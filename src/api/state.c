@@ -200,10 +200,14 @@ NRT_STATUS api_topo_env(struct api_topo *ret, struct err *err)
     if (status != NRT_SUCCESS)
         return status;
     cfg.observe = true;
-    if (device_instance_open(&cfg, &in, NULL) == NRT_SUCCESS) {
+    status = device_instance_open(&cfg, &in, err);
+    if (status != NRT_SUCCESS && status != NRT_INVALID_HANDLE)
+        return status;
+    if (status == NRT_SUCCESS) {
         ret->topo = device_topo(in);
         device_instance_close(in);
-    } else {
+    } else { /* there is none */
+        err_clear(err);
         ret->topo = topo_instance_find(cfg.type ? cfg.type : "trn1.2xlarge");
         if (!ret->topo)
             return err_set(err, NRT_INVALID, "unknown instance type \"%s\"", cfg.type);

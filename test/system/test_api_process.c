@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "api_support.h"
+#include "device/device.h"
 #include "neffs.h"
 #include "proves.h"
 #include "runner.h"
@@ -94,6 +95,72 @@ static void cores_before_init_are_what_init_takes(void **state)
     PROVES("api-196");
     PROVES("api-207");
     PROVES("api-208");
+}
+
+/* Turns a byte of the instance's control block over: 0 of its magic number, 8 of its version. */
+static void control_flip(off_t at)
+{
+    struct device_config cfg = {.name = getenv("OPENNRT_INSTANCE"), .observe = true};
+    static char path[4096];
+    struct device_instance *in;
+    char byte;
+    int fd;
+
+    if (device_instance_open(&cfg, &in, NULL) == NRT_SUCCESS) {
+        snprintf(path, sizeof(path), "%s/control", device_instance_dir(in));
+        device_instance_close(in);
+    } /* else it was flipped before */
+    fd = open(path, O_RDWR);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+typedef NRT_STATUS count_of(uint32_t *ret);
+
+/* What is there and cannot be used is not taken for nothing: init does not take the cores. */
+static void cores_before_init_are_refused_as_init_refuses(void **state)
+{
+    static const struct {
+        const char *type, *text;
+        off_t flip;
+    } rows[] = {
+        {"trn1.32xlarge", "trn1.2xlarge", -1},
+        {"trn1.2xlarge", "was made by version", 8},
+        {"trn1.2xlarge", "is not a control block", 0},
+    };
+    static count_of *const calls[] = {nrt_get_total_nc_count, nrt_get_total_vnc_count,
+                                      nrt_get_visible_nc_count, nrt_get_visible_vnc_count};
+    nrt_instance_info_t info;
+
+    api_env("trn1.2xlarge", 0);
+    assert_ok(init());
+    nrt_close(); /* the instance stays */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        NRT_STATUS refused;
+
+        setenv("OPENNRT_INSTANCE_TYPE", rows[i].type, 1);
+        if (rows[i].flip >= 0)
+            control_flip(rows[i].flip);
+        refused = init();
+        assert_int_not_equal(refused, NRT_SUCCESS);
+        for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) {
+            uint32_t n = 777;
+
+            api_log_clear();
+            assert_int_equal(calls[c](&n), refused);
+            assert_int_equal(n, 777);
+            assert_int_equal(api_log_errors(), 1);
+            assert_true(api_log_has(rows[i].text));
+        }
+        assert_int_equal(nrt_get_instance_info(&info, sizeof(info)), refused);
+        if (rows[i].flip >= 0)
+            control_flip(rows[i].flip);
+    }
+    assert_int_equal(visible(), 2);
+    api_env_end();
+    (void)state;
 }
 
 /* One client asks for counts, then sets the number of cores, then initialises. */
@@ -652,6 +719,7 @@ int main(int argc, char **argv)
                                                    {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cores_before_init_are_what_init_takes),
+        cmocka_unit_test(cores_before_init_are_refused_as_init_refuses),
         cmocka_unit_test(environment_is_read_at_each_init),
         cmocka_unit_test(init_again_with_another_lnc_regroups_the_cores),
         cmocka_unit_test(hbm_of_a_core_follows_the_lnc),
