@@ -25,7 +25,7 @@ extern "C" {
 struct neff_build;
 
 /* A builder with one subgraph, "sg00" (index 0), for instructions in the project's encoding.
- * name is the network's. NULL when memory is out. */
+ * name is the network's, at most 255 bytes. NULL when memory is out. */
 NEFF_API struct neff_build *neff_build_create(const char *name);
 NEFF_API void neff_build_destroy(struct neff_build *b); /* NULL is fine */
 /* Why a call failed; "" when none has. Valid until the builder is destroyed. */
@@ -217,7 +217,7 @@ struct neff_build_options {
     uint64_t pkg_version;  /* 0: 2 (MD5) */
     bool has_neff_version; /* false: 2.0 */
     uint64_t neff_version_major, neff_version_minor;
-    const char *build_version; /* NULL: project name and version */
+    const char *build_version; /* NULL: project name and version; at most 127 bytes */
     uint32_t requested_cores;  /* 0: 1 */
     uint64_t feature_bits;
     uint32_t lnc_size; /* 0: number of subgraphs */

@@ -223,6 +223,20 @@ void build_image_fini(struct build_image *img)
     memset(img, 0, sizeof(*img));
 }
 
+/* Into a field that is all zeros and keeps a NUL at its end. */
+static bool put_text(struct neff_build *b, const char *what, void *field, size_t size,
+                     const char *text)
+{
+    size_t n = strlen(text);
+
+    if (n >= size) {
+        build_fail(b, "%s has %zu bytes, at most %zu fit", what, n, size - 1);
+        return false;
+    }
+    memcpy(field, text, n);
+    return true;
+}
+
 NRT_STATUS build_header(struct neff_build *b, const struct neff_build_options *o,
                         struct neff_header *h)
 {
@@ -232,8 +246,10 @@ NRT_STATUS build_header(struct neff_build *b, const struct neff_build_options *o
     h->pkg_version = o->pkg_version != 0 ? o->pkg_version : NEFF_PKG_MD5;
     h->neff_version_major = o->has_neff_version ? o->neff_version_major : 2;
     h->neff_version_minor = o->has_neff_version ? o->neff_version_minor : 0;
-    memcpy(h->neff_build_version, version, strnlen(version, sizeof(h->neff_build_version) - 1));
-    memcpy(h->name, b->name.s, strnlen(b->name.s, sizeof(h->name) - 1));
+    if (!put_text(b, "the build version", h->neff_build_version, sizeof(h->neff_build_version),
+                  version) ||
+        !put_text(b, "the network's name", h->name, sizeof(h->name), b->name.s))
+        return b->err.status;
     h->num_tpb = (uint32_t)b->graph_count;
     h->requested_tpb_count = o->requested_cores != 0 ? o->requested_cores : 1;
     h->tpb_per_node[0] = (uint8_t)b->graph_count;

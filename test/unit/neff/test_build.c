@@ -447,6 +447,46 @@ static void wrong_declarations_are_refused(void **state)
     }
 }
 
+/* The longest name and build version are kept whole, a byte more is refused. */
+static void texts_fill_their_fields(void **state)
+{
+    char name[257], version[129];
+
+    (void)state;
+    memset(name, 'n', sizeof(name));
+    memset(version, 'v', sizeof(version));
+    for (int more = 0; more < 3; more++) {
+        struct neff_build_options o = {.build_version = version};
+        struct neff_build *b;
+        void *bytes = NULL;
+        size_t size;
+
+        name[255 + (more == 1)] = version[127 + (more == 2)] = '\0';
+        b = neff_build_create(name);
+        neff_build_program(b, 0, NEFF_SP, "x", 1);
+        if (more == 0) {
+            struct err err = {0};
+            struct neff *n;
+
+            assert_int_equal(neff_build_write_memory(b, &o, &bytes, &size), NRT_SUCCESS);
+            assert_int_equal(neff_create(bytes, size, NULL, &n, &err), NRT_SUCCESS);
+            assert_string_equal(n->header.name, name);
+            assert_string_equal(n->build_version, version);
+            neff_destroy(n);
+            neff_build_free(bytes);
+        } else {
+            assert_int_equal(neff_build_write_memory(b, &o, &bytes, &size), NRT_INVALID);
+            assert_null(bytes);
+            assert_string_equal(neff_build_error(b),
+                                more == 1 ? "the network's name has 256 bytes, at most 255 fit"
+                                          : "the build version has 128 bytes, at most 127 fit");
+        }
+        neff_build_destroy(b);
+        memset(name, 'n', sizeof(name));
+        memset(version, 'v', sizeof(version));
+    }
+}
+
 static void numbers_do_not_follow_the_locale(void **state)
 {
     static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE"};
@@ -528,6 +568,7 @@ int main(void)
         cmocka_unit_test(what_is_no_file_is_not_replaced),
         cmocka_unit_test(two_subgraphs_make_an_lnc_2_neff),
         cmocka_unit_test(wrong_declarations_are_refused),
+        cmocka_unit_test(texts_fill_their_fields),
         cmocka_unit_test(numbers_do_not_follow_the_locale),
         cmocka_unit_test(zeros_can_be_written),
         cmocka_unit_test(failed_allocations_are_reported),
