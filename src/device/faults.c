@@ -135,12 +135,10 @@ NRT_STATUS device_faults_add(struct device_instance *in, const char *items, stru
 
 void device_faults_clear(struct device_instance *in)
 {
-    struct faults *f = in->faults;
-
-    pthread_mutex_lock(&f->lock);
-    armed_set(f, 0);
-    f->count = 0;
-    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_lock(&in->faults->lock);
+    armed_set(in->faults, 0);
+    in->faults->count = 0;
+    pthread_mutex_unlock(&in->faults->lock);
     fault_disarm();
 }
 

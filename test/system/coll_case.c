@@ -172,7 +172,7 @@ static void op_declare(struct neff_build *b, const struct case_op *op, unsigned 
                                    .stream = op->stream,
                                    .groups = groups,
                                    .group_count = paired ? 0 : op->groups};
-    char name[16];
+    char name[24];
 
     for (unsigned g = 0; g < op->groups; g++)
         groups[g] = (struct neff_build_coll_group){op->rank + g * n, n};
@@ -459,7 +459,7 @@ const char *case_run(const struct coll_case *c, unsigned rank, int vnc, nrt_mode
     struct tensors x = {.n = 0};
     nrt_tensor_t *in[CASE_OPS][CASE_TENSORS], *out[CASE_OPS][CASE_TENSORS], *meta[CASE_OPS];
     const char *ret = NULL;
-    char name[16];
+    char name[24];
 
     if (nrt_allocate_tensor_set(&x.in) != NRT_SUCCESS ||
         nrt_allocate_tensor_set(&x.out) != NRT_SUCCESS)

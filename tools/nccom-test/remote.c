@@ -322,9 +322,10 @@ static const char *mpirun_name(void)
 {
     char path[CC_PATH_MAX];
 
-    for (const char *p = settings_str("PATH", ""); *p != '\0'; p += strcspn(p, ":")) {
+    for (const char *p = settings_str("PATH", ""), *end; *p != '\0'; p = end) {
         p += *p == ':';
-        snprintf(path, sizeof(path), "%.*s/mpirun.openmpi", (int)strcspn(p, ":"), p);
+        end = strchrnul(p, ':');
+        snprintf(path, sizeof(path), "%.*s/mpirun.openmpi", (int)(end - p), p);
         if (access(path, X_OK) == 0)
             return "mpirun.openmpi";
     }

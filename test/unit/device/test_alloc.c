@@ -324,13 +324,12 @@ static void full_host_is_a_status(void **state)
 /* In a child: an address space that has no room for an HBM. */
 static void limited_address_space_is_a_status(void **state)
 {
-    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct fixture *f;
     int status;
 
-    if (FIXTURE_SANITIZED || runner_emulated()) { /* both need an address space of their own */
-        fixture_free(f);
+    if (FIXTURE_SANITIZED || runner_emulated()) /* both need an address space of their own */
         skip();
-    }
+    f = fixture_new("trn1.2xlarge");
     pid_t pid = fork();
     if (pid == 0) {
         struct rlimit rl = {4 * GIB, 4 * GIB};
