@@ -196,6 +196,15 @@ double cost_transfer(struct costs *c, uint32_t rank, uint32_t channel, struct lo
     return ns;
 }
 
+double cost_signal(struct costs *c, const struct sched_step *step)
+{
+    double ns = cost_rate(c, TIME_RATE_SIGNAL, 0);
+
+    if (sched_phase_traffic(c->s, step->phase) == SCHED_TRAFFIC_CYCLE)
+        ns += cost_rate(c, TIME_RATE_CYCLE_HOP, 0);
+    return ns;
+}
+
 double cost_send(struct costs *c, const struct sched_step *step)
 {
     const struct topo_instance *t = c->g->world.fabric.type;

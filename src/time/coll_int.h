@@ -74,6 +74,8 @@ double cost_rate(struct costs *c, enum time_rate rate, double free);
 /* How long a transfer of `rank` keeps its queue, and which resource is to blame. */
 double cost_transfer(struct costs *c, uint32_t rank, uint32_t channel, struct load_place *place,
                      const struct sched_step *step, enum time_part *ret_part);
+/* From the last byte of what a signal follows to the sequencer that waits for it, on one chip. */
+double cost_signal(struct costs *c, const struct sched_step *step);
 /* What a transfer takes of the rank's DMA engines if it is spread evenly over all of them. */
 double cost_engines(struct costs *c, const struct sched_step *step);
 double cost_send(struct costs *c, const struct sched_step *step); /* the same of an interface */

@@ -54,7 +54,7 @@ static void signal(struct walk *w, struct sequencer *q, const struct sched_step 
     at = q->now;
     moment_max(&at, &q->done);
     moment_add(&at, TIME_PART_LATENCY,
-               cost_rate(&w->c, TIME_RATE_SIGNAL, 0) + cost_way(&w->c, q->rank, step->peer));
+               cost_signal(&w->c, step) + cost_way(&w->c, q->rank, step->peer));
     w->memory &= match_signal(w->match, q->id, step->sem, step->peer, &at);
 }
 

@@ -35,6 +35,7 @@ enum time_rate {
     TIME_RATE_DMA_START,                          /* ns */
     TIME_RATE_RESTART,                            /* ns */
     TIME_RATE_SIGNAL,                             /* ns */
+    TIME_RATE_CYCLE_HOP,                          /* ns */
     TIME_RATE_HOP,                                /* ns */
     TIME_RATE_DIE,                                /* ns */
     TIME_RATE_NET,                                /* ns */

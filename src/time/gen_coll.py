@@ -7,7 +7,7 @@ import json
 import sys
 
 GENS = ('v2', 'v3', 'v4')
-PARAMETERS = ('launch_ns', 'issue_ns', 'dma_start_ns', 'restart_ns', 'signal_ns', 'hop_ns', 'die_ns',
+PARAMETERS = ('launch_ns', 'issue_ns', 'dma_start_ns', 'restart_ns', 'signal_ns', 'cycle_ns', 'hop_ns', 'die_ns',
               'net_ns', 'cycle_share', 'mesh_share', 'reduce_efficiency', 'hbm_efficiency', 'link_efficiency',
               'net_efficiency')
 GIB = 2 ** 30 / 1e9

@@ -95,6 +95,24 @@ static void latencies_add_up(void **state)
     }
 }
 
+/* Every signal along a cycle has the cycle's latency on top: the handshake and n - 1 hops of a
+ * ring; those of a mesh and of an exchange have not. */
+static void cycles_cost_more(void **state)
+{
+    struct time_rates r = free_rates();
+    struct place p;
+
+    (void)state;
+    r.value[TIME_RATE_CYCLE_HOP] = 100;
+    for (uint32_t n = 2; n <= 4; n++) {
+        place_open(&p, "trn2.3xlarge", 2, 1, n, NULL, 0);
+        assert_near(ask(&p, SCHED_ALL_GATHER, SCHED_RING, 4096 * n, &r).time.ns, n * 100);
+        assert_near(ask(&p, SCHED_ALL_GATHER, SCHED_MESH, 4096 * n, &r).time.ns, 0);
+        assert_near(ask(&p, SCHED_ALL_GATHER, SCHED_RDH, 4096 * n, &r).time.ns, 0);
+        topo_group_fini(&p.group);
+    }
+}
+
 /* A link between two chips of trn1 adds its hop to the handshake and to the data: 2 ranks on
  * neighbours, then on chips two links apart. */
 static void hops_count(void **state)
@@ -454,6 +472,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(latencies_add_up),
+        cmocka_unit_test(cycles_cost_more),
         cmocka_unit_test(hops_count),
         cmocka_unit_test(dies_are_apart),
         cmocka_unit_test(engines_move_bytes),
