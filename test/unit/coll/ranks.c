@@ -14,12 +14,15 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "coll/coll_int.h"
+#include "common_clock.h"
 #include "net/link.h"
 #include "run/run.h"
 
 struct ranks_table {
     struct run_word turn;                     /* of the table, where all ranks meet */
     _Atomic uint32_t arrived, left, stranded; /* a rank that met nobody, + 1 */
+    struct common_clock clock;
     uint8_t block[RANKS_MAX][RANKS_BLOCK];
     char text[RANKS_MAX][768]; /* what bodies return */
     _Alignas(64) uint8_t shared[4096];
@@ -86,6 +89,7 @@ static void rank_leave(struct ranks_table *t, uint32_t me, const char *text)
 {
     if (text)
         snprintf(t->text[me], sizeof(t->text[0]), "rank %u: %.700s", me, text);
+    common_clock_out(&t->clock, me);
     atomic_fetch_add(&t->left, 1);
 }
 
@@ -96,6 +100,25 @@ void ranks_barrier(struct rank *r)
         return;
     atomic_store(&r->table->stranded, r->me + 1);
     longjmp(*r->over, 1);
+}
+
+static uint64_t look(void *arg)
+{
+    const struct rank *r = arg;
+
+    return common_clock_look(&r->table->clock, r->me, r->n);
+}
+
+void ranks_limit(struct rank *r, uint64_t looks)
+{
+    r->comm->cfg.now = look;
+    r->comm->cfg.now_arg = r;
+    r->comm->cfg.timeout_ns = looks * 1000000;
+}
+
+void ranks_out(struct rank *r, uint32_t rank)
+{
+    common_clock_out(&r->table->clock, rank);
 }
 
 void *ranks_shared(struct rank *r)
@@ -335,6 +358,7 @@ const char *ranks_run_nodes(enum ranks_kind kind, const struct ranks_nodes *wher
         mmap(NULL, sizeof(*job.table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (job.table == MAP_FAILED)
         abort();
+    common_clock_start(&job.table->clock);
     if (kind == RANKS_THREADS)
         run_threads(&job);
     else

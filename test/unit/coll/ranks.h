@@ -58,6 +58,11 @@ extern const char *ranks_flight_dir;
 void ranks_die(struct rank *r);
 /* Another communicator of the same group. Collective. */
 NRT_STATUS ranks_comm_open(struct rank *r, struct coll_comm **ret, struct err *err);
+/* The limit of the rank's communicator, which is a number of looks at the others from now on: a
+ * clock that all share goes on when every rank has looked, but for those that are out. So nobody is
+ * missed who only gets little of the machine. For an operation that has not looked yet. */
+void ranks_limit(struct rank *r, uint64_t looks);
+void ranks_out(struct rank *r, uint32_t rank);
 /* All ranks wait for all. When one is over instead, the others end here, and the run fails. */
 void ranks_barrier(struct rank *r);
 /* A page that all ranks share, zero at first. */

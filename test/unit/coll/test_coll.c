@@ -142,14 +142,16 @@ static const char *absent_body(struct rank *r)
         return "the plan was not made";
     if (r->me != 2 && coll_begin(k.plan, k.ts.in_addr, k.ts.out_addr, &err))
         text = "the operation did not begin";
-    ranks_barrier(r);                               /* who has not begun is absent, too */
-    r->comm->cfg.timeout_ns = UINT64_C(3000000000); /* of operations, not of greetings */
+    ranks_barrier(r); /* who has not begun is absent, too */
+    ranks_limit(r, 5);
+    ranks_out(r, 2);
     if (r->me != 2 && !text) {
         if (coll_wait(r->comm, &err) != NRT_EXEC_HW_ERR_COLLECTIVES)
             text = "no failure without rank 2";
         else if (!stuck_text(err.text))
             text = "the message does not say where which rank waits for whom";
     }
+    ranks_out(r, r->me);
     ranks_barrier(r); /* rank 2 lives until the others have given up */
     case_close(&k);
     return text;

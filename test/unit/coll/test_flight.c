@@ -277,7 +277,9 @@ static const char *stopped_body(struct rank *r)
     while (r->me == 0 && (!shared[1] || !device_slot_stopped(r->in, r->comm->peers[1].slot)))
         sched_yield();
     if (r->me == 0)
-        r->comm->cfg.timeout_ns = UINT64_C(3000000000);
+        ranks_out(r, 1);
+    if (r->me != 1)
+        ranks_limit(r, r->me == 0 ? 5 : 1000000);
     st = coll_wait(r->comm, &err);
     if (r->me != 1 && ++shared[0] == r->n - 1)
         kill((pid_t)shared[1], SIGCONT);
