@@ -3,7 +3,7 @@
 """nccom-test on the software device: every operation between 2, 4 and 8 ranks, verified by the tool and
 here; every option's effect; what goes wrong and how it is said (docs/spec/collectives.md 16).
 
-usage: test_nccom.py NCCOM_TEST OPENNRT docs/nccom-test.md"""
+usage: test_nccom.py NCCOM_TEST OPENNRT docs/nccom-test.md [port_probe.so]"""
 import glob
 import json
 import os
@@ -344,6 +344,22 @@ def progress():
 
 # ---- what goes wrong ----
 
+def hosts_of_the_user():
+    """~/hosts, where no other hosts are given; nobody has to have one."""
+    home = os.path.join(HERE.name, 'home')
+    os.mkdir(home)
+    for lines, said in ((None, '2 nodes need 2 hosts, 0 are given: --hosts, --hosts-file or ~/hosts'),
+                        ('# mine\n\na\n', '2 nodes need 2 hosts, 1 are given'),
+                        ('a\n  # no host\nb slots=1\n', 'several nodes need NEURON_RT_ROOT_COMM_ID=')):
+        if lines is not None:
+            with open(os.path.join(home, 'hosts'), 'w') as f:
+                f.write(lines)
+        _, err = run('-r', 2, '-N', 2, 'allr', code=1, HOME=home)
+        assert said in err, (lines, err)
+    _, err = run('-r', 2, '-N', 2, 'allr', '--hosts', 'a', code=1, HOME=home)
+    assert '2 nodes need 2 hosts, 1 are given' in err, err      # it adds none to those
+
+
 def wrong_command_lines():
     for args, text in (
             ((), '-r/--nworkers is required'), (('-r', 2), 'no operation given'),
@@ -371,6 +387,7 @@ def wrong_command_lines():
         assert out == '' and text in err, (args, err)
     out, err = run('-r', 2, '-N', 2, 'allr', '--hosts', 'a', 'b', code=1)
     assert 'several nodes need NEURON_RT_ROOT_COMM_ID=' in err, err
+    hosts_of_the_user()
     out, err = run('-r', 2, '-N', 2, 'allr', code=2, OPENNRT_INSTANCE=ENV['OPENNRT_INSTANCE'] + 'i',
                    OPENNRT_INSTANCE_TYPE='inf2.48xlarge')
     assert 'not supported on Inf2' in err, err
@@ -389,6 +406,14 @@ def a_run_that_fails():
     assert [r[0] for r in rows] == ['64', '128'] and out.endswith('\n2 errors found - test failed\n'), out
     assert 'Avg bus bandwidth' not in out
     assert 'NEURON_RT_ROOT_COMM_ID' in open(rows[0][1]).read()
+
+
+def the_port_of_rank_0():
+    """Which nccom-test chooses: nobody else can have it when rank 0 begins to listen there."""
+    probe, said = os.path.abspath(sys.argv[4]), os.path.join(HERE.name, 'port')
+    run('-r', 2, '-b', 64, '-e', 64, '-n', 2, '-w', 1, 'allr', LD_PRELOAD=probe, PORT_PROBE=said)
+    looks = open(said).read().split()
+    assert looks and set(looks) == {'taken'}, looks
 
 
 # ---- the page ----
@@ -414,7 +439,8 @@ def main():
     try:
         for part in (operations, every_type_and_all_ones, tensors_in_sbuf, variable_sizes, logical_cores_of_two,
                      corruption_is_caught, tensors_of_operations, groups_and_pairs, streams, debug, shown, progress,
-                     wrong_command_lines, a_run_that_fails, examples_of_the_page):
+                     wrong_command_lines, a_run_that_fails, *[the_port_of_rank_0] * (len(sys.argv) > 4),
+                     examples_of_the_page):
             part()
             print('ok', part.__name__, flush=True)
     finally:
