@@ -17,10 +17,9 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "nrt/nrt.h"
+#include "common.h"
 #include "nrt/nrt_experimental.h"
 
 #define NODES    2
@@ -28,47 +27,12 @@
 #define RANKS    (NODES * PER_NODE)
 #define BUSY_MAX 64
 
-#define OK(call)                                                                     \
-    do {                                                                             \
-        NRT_STATUS ok_ = (call);                                                     \
-        if (ok_ != NRT_SUCCESS) {                                                    \
-            fprintf(stderr, "proxies: %s: %s\n", #call, nrt_get_status_as_str(ok_)); \
-            exit(1);                                                                 \
-        }                                                                            \
-    } while (0)
-
 static void *neff;
 static size_t neff_size;
 static unsigned operations = 200;
 static double *took_us; /* of the first rank */
 static atomic_bool over;
 static atomic_bool wrong;
-
-static double now_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static void neff_read(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    long size;
-
-    if (f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0) {
-        rewind(f);
-        neff = malloc((size_t)size);
-        neff_size = neff ? fread(neff, 1, (size_t)size, f) : 0;
-    }
-    if (f)
-        fclose(f);
-    if (neff_size == 0) {
-        fprintf(stderr, "proxies: cannot read %s\n", path);
-        exit(1);
-    }
-}
 
 /* --- a rank ------------------------------------------------------------------------------------
  */
@@ -184,13 +148,6 @@ static void proxies_show(void)
     printf("\n");
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void times_show(void)
 {
     qsort(took_us, operations, sizeof(*took_us), by_value);
@@ -289,7 +246,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: proxies sum.neff [busy] [operations]\n");
         return 2;
     }
-    neff_read(argv[1]);
+    neff = file_read(argv[1], &neff_size);
     setenv("OPENNRT_JOIN_TIMEOUT", "60", 0); /* whatever keeps a node away is said */
     took_us = calloc(operations, sizeof(*took_us));
     return took_us ? nodes(busy) : 1;

@@ -18,10 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "nrt/nrt.h"
+#include "common.h"
 #include "nrt/nrt_async.h"
 #include "nrt/nrt_async_sendrecv.h"
 #include "nrt/nrt_experimental.h"
@@ -29,15 +28,6 @@
 #define SETS        3 /* of buffers: one is written, one executes, one is read */
 #define THREADS_MAX 4
 #define ROUNDS      5
-
-#define OK(call)                                                                  \
-    do {                                                                          \
-        NRT_STATUS ok_ = (call);                                                  \
-        if (ok_ != NRT_SUCCESS) {                                                 \
-            fprintf(stderr, "tips: %s: %s\n", #call, nrt_get_status_as_str(ok_)); \
-            exit(1);                                                              \
-        }                                                                         \
-    } while (0)
 
 struct buffers {
     nrt_tensor_t *x, *y;
@@ -50,28 +40,8 @@ static size_t bytes;
 static struct buffers set[THREADS_MAX]; /* SETS are used where there are no threads */
 static nrta_error_tracker_t *failures;
 
-/* --- clocks ------------------------------------------------------------------------------------
+/* --- medians -----------------------------------------------------------------------------------
  */
-
-static double clock_us(clockid_t which)
-{
-    struct timespec t;
-
-    clock_gettime(which, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static double now_us(void)
-{
-    return clock_us(CLOCK_MONOTONIC);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 static double median(const double us[ROUNDS])
 {
@@ -94,26 +64,6 @@ static double median_of(double (*run)(unsigned batches, int arg), unsigned batch
 
 /* --- the model and its buffers -----------------------------------------------------------------
  */
-
-static void *file_read(const char *path, size_t *ret_size)
-{
-    FILE *f = fopen(path, "rb");
-    char *data = NULL;
-    long size;
-
-    if (f && fseek(f, 0, SEEK_END) == 0 && (size = ftell(f)) > 0) {
-        rewind(f);
-        data = malloc((size_t)size);
-        *ret_size = data ? fread(data, 1, (size_t)size, f) : 0;
-    }
-    if (f)
-        fclose(f);
-    if (!data) {
-        fprintf(stderr, "tips: cannot read %s\n", path);
-        exit(1);
-    }
-    return data;
-}
 
 static void buffers_make(struct buffers *b, const char *x, const char *y, float value)
 {

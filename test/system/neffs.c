@@ -97,6 +97,18 @@ static int group(struct neff_build *b, uint32_t id, int q, enum neff_engine e)
     return neff_build_group(b, 0, e, &g);
 }
 
+/* The program that triggers group 0 and waits for it. */
+static void prog_moves(struct neff_build *b)
+{
+    struct prog p;
+
+    prog_init(&p, ISA_SP);
+    prog_trigger(&p, 0);
+    prog_op(&p, ISA_OP_NOP);
+    prog_wait(&p, 3, 1);
+    prog_done(&p, b, 0);
+}
+
 struct bytes neff_nothing(uint64_t n)
 {
     struct neff_build *b = neff_build_create("nothing");
@@ -119,15 +131,10 @@ struct bytes neff_add(uint64_t n)
         {.var = va, .ndim = 1, .steps = {1}, .sizes = {4 * n}, .dtype = "float32"},
         {.var = vb, .ndim = 1, .steps = {1}, .sizes = {4 * n}, .dtype = "float32"}};
     struct neff_build_desc d = {.op = "add", .from = from, .from_count = 2, .to = from[0]};
-    struct prog p;
 
     d.to.var = vc;
     neff_build_desc(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), &d);
-    prog_init(&p, ISA_SP);
-    prog_trigger(&p, 0);
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
+    prog_moves(b);
     return neff_finish(b, NULL);
 }
 
@@ -136,15 +143,10 @@ struct bytes neff_copy(uint64_t n, bool half)
     struct neff_build *b = neff_build_create("copy");
     int va = neff_build_input(b, 0, "a", "uint8", 1, &n);
     int vc = neff_build_output(b, 0, "c", "uint8", 1, &n);
-    struct prog p;
 
     neff_build_copy(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), va, 0, vc, 0,
                     half ? n / 2 : n);
-    prog_init(&p, ISA_SP);
-    prog_trigger(&p, 0);
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
+    prog_moves(b);
     return neff_finish(b, NULL);
 }
 
@@ -164,15 +166,10 @@ struct bytes neff_marks(uint64_t size, uint64_t step)
         .from = &from,
         .from_count = 1,
         .to = {.ndim = 1, .steps = {1}, .sizes = {4 * n}, .dtype = "uint32"}};
-    struct prog p;
 
     d.to.var = neff_build_output(b, 0, "c", "uint32", 1, &n);
     neff_build_desc(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), &d);
-    prog_init(&p, ISA_SP);
-    prog_trigger(&p, 0);
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
+    prog_moves(b);
     return neff_finish(b, &plain);
 }
 
@@ -356,15 +353,10 @@ struct bytes neff_graph(uint64_t n, const char *first, const char *last, const v
         {"sg00", false, NULL, NULL, tk, &u, 2, 1},
         {"negate", true, "cpu.so", last, &u, &y, 1, 1},
     };
-    struct prog p;
 
     d.to.var = vc;
     neff_build_desc(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), &d);
-    prog_init(&p, ISA_SP);
-    prog_trigger(&p, 0);
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
+    prog_moves(b);
     for (int i = 0; i < 3; i++)
         neff_build_node(b, &nodes[i]);
     neff_build_member(b, "cpu.so", library, library_size);
@@ -383,14 +375,9 @@ struct bytes neff_cast(uint64_t n)
         .from = &from,
         .from_count = 1,
         .to = {.var = vc, .ndim = 1, .steps = {1}, .sizes = {2 * n}, .dtype = "bfloat16"}};
-    struct prog p;
 
     neff_build_desc(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), &d);
-    prog_init(&p, ISA_SP);
-    prog_trigger(&p, 0);
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
+    prog_moves(b);
     return neff_finish(b, NULL);
 }
 
@@ -400,15 +387,10 @@ struct bytes neff_unwritten(void)
     uint64_t n = 4;
     int vc = neff_build_output(b, 0, "c", "uint8", 1, &n);
     int sb = neff_build_state_buffer(b, 0, "SB");
-    struct prog p;
 
     neff_build_copy(b, 0, NEFF_SP, group(b, 0, queue(b, "q", "data"), NEFF_SP), sb, 65536, vc, 0,
                     4);
-    prog_init(&p, ISA_SP);
-    prog_trigger(&p, 0);
-    prog_op(&p, ISA_OP_NOP);
-    prog_wait(&p, 3, 1);
-    prog_done(&p, b, 0);
+    prog_moves(b);
     return neff_finish(b, NULL);
 }
 
