@@ -361,6 +361,17 @@ def pick(rows, **labels):
     return got[0]
 
 
+def share_of_a_busy_core(port, worker, tag):
+    """A share, not per cent: of a core at work it is far from 0, and never above 1."""
+    ratio = 0
+    while ratio < 0.02:  # who reads may have been away for longer than the core was at work
+        worker.tell('run 20000')
+        scrape(port)
+        ratio = pick(series(scrape(port)[1])['neuroncore_utilization_ratio'], runtime_tag=tag, neuroncore='0')
+        assert 0 <= ratio <= 1, ratio
+        assert worker.answer() == 'ok'
+
+
 def prometheus(site, worker):
     port = port_kept()
     p = subprocess.Popen([TOOL, '--prometheus', str(port)], env=site.env, stderr=subprocess.PIPE, text=True)
@@ -400,6 +411,7 @@ def prometheus(site, worker):
                                       ('execution_latency_seconds', {'percentile': 'p99'}, 1e-7, 10),
                                       ('neuron_runtime_vcpu_usage_ratio', {'usage_type': 'user'}, 0, float('inf'))):
         assert least <= pick(after[name], runtime_tag=tag, **labels) <= most, (name, after[name])
+    share_of_a_busy_core(port, worker, tag)
     want = int(worker.ok('memory 0').split()[1])
     assert pick(after['neuron_runtime_memory_used_bytes'], runtime_tag=tag, memory_location='neuron_device') == want
     ratios = after['system_vcpu_usage_ratio']

@@ -14,6 +14,7 @@
 #include "neff/build.h"
 #include "neff/neff.h"
 #include "proves.h"
+#include "runner.h"
 
 static const uint64_t shape_8x8[] = {8, 8};
 
@@ -559,8 +560,56 @@ static void failed_allocations_are_reported(void **state)
     }
 }
 
-int main(void)
+/* ---- an end while threads write ---- */
+
+static struct neff_build_options leaver_options;
+
+static NRT_STATUS leaver_write(void)
 {
+    struct neff_build *b = neff_build_create("left");
+    void *bytes = NULL;
+    size_t size;
+    NRT_STATUS st;
+
+    neff_build_program(b, 0, NEFF_SP, "x", 1);
+    st = neff_build_write_memory(b, &leaver_options, &bytes, &size);
+    neff_build_free(bytes);
+    neff_build_destroy(b);
+    return st;
+}
+
+/* Runs after what libcrypto may have registered: a thread that writes would still need it now. */
+static void leaver_at_exit(void)
+{
+    _exit(leaver_write() == NRT_SUCCESS ? 7 : 8);
+}
+
+/* The builder is the first here to use libcrypto: for the digest, or before it for a uuid. */
+static int helper_leaver(int argc, char **argv)
+{
+    leaver_options.has_uuid = argc == 2 && strcmp(argv[1], "uuid") == 0;
+    if (argc != 2 || atexit(leaver_at_exit) != 0 || leaver_write() != NRT_SUCCESS)
+        return 1;
+    exit(0);
+}
+
+static void exit_leaves_libcrypto_to_threads_that_write(void **state)
+{
+    (void)state;
+    for (int given = 0; given < 2; given++) {
+        const char *const args[] = {given ? "uuid" : "random", NULL};
+        struct runner_proc p;
+
+        assert_true(runner_start(&p, "leaver", args, NULL));
+        assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 7);
+    }
+}
+
+static const struct runner_helper helpers[] = {{"leaver", helper_leaver}, {NULL, NULL}};
+
+int main(int argc, char **argv)
+{
+    int rc = runner_dispatch(argc, argv, helpers);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_declared_is_read),
         cmocka_unit_test(every_flipped_bit_of_a_written_file_is_refused),
@@ -572,7 +621,10 @@ int main(void)
         cmocka_unit_test(numbers_do_not_follow_the_locale),
         cmocka_unit_test(zeros_can_be_written),
         cmocka_unit_test(failed_allocations_are_reported),
+        cmocka_unit_test(exit_leaves_libcrypto_to_threads_that_write),
     };
 
+    if (rc >= 0)
+        return rc;
     return cmocka_run_group_tests_name("neff-build", tests, NULL, NULL);
 }
