@@ -4,8 +4,10 @@
 
 Every row of DATA/published_nccom.json is compared with what `opennrt predict` says; which rows the
 parameters were fitted to stands in DATA/coll_times.json ("tables"). Printed are the rows (-v), the
-error of each table, and the geometric mean over the rows that nothing was fitted to. An error is the
-factor between prediction and measurement, whichever is larger, less one."""
+error of each table, and means over the rows that nothing was fitted to. The error of a table is the geometric
+mean of the factors between prediction and measurement, the larger by the smaller, less one ("factors"). The last
+lines have beside it the arithmetic ("errors") and the geometric mean of |prediction / measurement - 1|, which take a
+prediction that is far too small for less than one that is as much too large."""
 import json
 import math
 import os
@@ -158,6 +160,12 @@ def geometric(rows, raw=False):
     return math.exp(statistics.mean(errors)) - 1 if rows else math.nan
 
 
+def relative(rows, raw=False):
+    """Arithmetic and geometric mean of |prediction / measurement - 1|; the least that counts is a thousandth."""
+    errors = [abs(math.expm1(r.raw_error() if raw else r.error())) for r in rows]
+    return statistics.mean(errors), statistics.geometric_mean(max(e, 0.001) for e in errors)
+
+
 def nearest(rows):
     """The geometric mean of errors of the best predictions that never fall when the size grows: no model of a table
     whose rows contradict each other is nearer. The best ones are measured values, each next to the rows around it."""
@@ -225,11 +233,12 @@ def summary(tables):
               tested(tables, lambda t: t.use == 'test' and not t.base), False),
              ('rows that were fitted to', [r for t in tables if t.use != 'skip' for r in t.rows
                                            if r.use == 'fit' and not t.base], False)]
-    print()
+    print('\n%-52s %4s %9s %9s %9s' % ('means of', 'rows', 'factors', 'errors', 'geometric'))
     for text, rows, raw in lines:
-        print('%-52s %4d rows, geometric mean of errors %6.1f%%' % (text, len(rows),
-                                                                   100 * geometric(rows, raw)))
-    print('%-52s %4d rows, geometric mean of errors %6.1f%%' % (
+        mean, middle = relative(rows, raw)
+        print('%-52s %4d %8.1f%% %8.1f%% %8.1f%%' % (
+            text, len(rows), 100 * geometric(rows, raw), 100 * mean, 100 * middle))
+    print('%-52s %4d %8.1f%%' % (
         'what contradictions of rows cost the best model', len(tested(tables)), 100 * contradictions(tables)))
 
 

@@ -114,14 +114,28 @@ class Measurements(unittest.TestCase):
             bench_model.fill(TOOL, t)
 
     def test_rows_that_nothing_was_fitted_to(self):
-        """The goal is met over all rows, without the stalls that the one table shows by itself."""
+        """The goal is met over all rows: for errors as they are, for factors without the stalls that the one table
+        shows by itself."""
         named = bench_model.tested(self.tables, lambda t: not t.assumed and not t.base)
         self.assertGreaterEqual(len(named), 60)
         self.assertLess(bench_model.geometric(named), 0.15)
         orderly = bench_model.tested(self.tables, lambda t: not t.disorder)
         self.assertGreaterEqual(len(orderly), 200)
         self.assertLess(bench_model.geometric(orderly), 0.25)
-        self.assertLess(bench_model.geometric(bench_model.tested(self.tables)), 0.25)
+        rows = bench_model.tested(self.tables)
+        self.assertLess(bench_model.geometric(rows), 0.25)
+        self.assertLess(max(bench_model.relative(rows, raw=True)), 0.25)
+
+    def test_means(self):
+        """By hand: half and twice of the measurement are one factor, and two errors; one row is exact."""
+        rows = []
+        for predicted in (50.0, 200.0, 100.0):
+            rows.append(bench_model.Row(None, 8, 100.0, 'test'))
+            rows[-1].predicted = predicted
+        self.assertAlmostEqual(bench_model.geometric(rows, raw=True), 4 ** (1 / 3) - 1)
+        mean, middle = bench_model.relative(rows, raw=True)
+        self.assertAlmostEqual(mean, 0.5)
+        self.assertAlmostEqual(middle, (0.5 * 1.0 * 0.001) ** (1 / 3))
 
     def test_stalls(self):
         """A table by hand of means over 5, with stalls of 1000 us; and one whose times are whole multiples of
