@@ -41,7 +41,8 @@ struct neff_asm_info {
 
 /* Assemble text [0, size) and check every program as the loader would. The builder is the caller's;
  * it can declare more before it writes. info and error may be NULL. Any thread. Errors: NRT_INVALID
- * with "file:line: message", NRT_RESOURCE. */
+ * with "file:line: message", NRT_FAILURE with the same when the file of a constant cannot be read,
+ * NRT_RESOURCE. */
 NEFF_API NRT_STATUS neff_asm_text(const char *text, size_t size,
                                   const struct neff_asm_options *options,
                                   struct neff_build **ret_builder, struct neff_asm_info *info,

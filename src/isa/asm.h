@@ -39,6 +39,7 @@ struct isa_asm_var {
     int64_t referenced;      /* pointer: var_id */
     int64_t *list;           /* dge-table: var_ids */
     size_t n_list;
+    uint32_t line; /* in the text */
 };
 
 struct isa_asm_queue {
@@ -51,6 +52,7 @@ struct isa_asm_queue {
     size_t n_instances;
     const char *fabric; /* NULL: default */
     unsigned number;    /* in order of names: what DMA_DYN carries */
+    uint32_t line;
 };
 
 enum isa_dma_op {
@@ -127,6 +129,7 @@ struct isa_asm_coll {
     struct isa_asm_range *in, *out;
     size_t n_in, n_out;
     struct isa_asm_range metadata;
+    uint32_t line;
 };
 
 struct isa_asm_line {

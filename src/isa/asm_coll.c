@@ -215,7 +215,7 @@ static bool option(struct as *as, struct isa_asm_coll *c)
 
 bool asm_decl_coll(struct as *as)
 {
-    struct isa_asm_coll c = {.dtype = DT_INVALID};
+    struct isa_asm_coll c = {.dtype = DT_INVALID, .line = asm_peek(as)->line};
     const char *name;
     struct sym *s;
 

@@ -72,6 +72,17 @@ static bool var_type(struct as *as, const char **ret)
                         "state-buffer is expected");
 }
 
+static bool var_is(const struct isa_asm_var *v, const char *type)
+{
+    return strcmp(v->type, type) == 0;
+}
+
+/* The caller's. */
+static bool var_is_tensor(const struct isa_asm_var *v)
+{
+    return var_is(v, "input") || var_is(v, "output");
+}
+
 static bool data_value(struct as *as, struct isa_asm_var *v, uint8_t *at)
 {
     size_t es = dtype_size(v->dtype);
@@ -97,7 +108,7 @@ static bool var_data(struct as *as, struct isa_asm_var *v)
     uint64_t n = 0, all = v->size / es;
     uint8_t *data;
 
-    if (strcmp(v->type, "file") != 0)
+    if (!var_is(v, "file"))
         return asm_fail(as, "values belong to file variables");
     as->inline_bytes += v->size < INLINE_DATA ? v->size : INLINE_DATA + 1;
     if (as->inline_bytes > INLINE_DATA)
@@ -180,7 +191,7 @@ static bool var_options(struct as *as, struct isa_asm_var *v)
     int64_t n;
 
     while (!asm_at_end(as)) {
-        if (asm_peek(as)->kind == TK_STR && strcmp(v->type, "file") == 0) {
+        if (asm_peek(as)->kind == TK_STR && var_is(v, "file")) {
             v->file_name = word_or_string(as);
             if (!v->file_name)
                 return false;
@@ -189,19 +200,25 @@ static bool var_options(struct as *as, struct isa_asm_var *v)
             if (!var_data(as, v))
                 return false;
         } else if (asm_take(as, '@')) {
-            if (strcmp(v->type, "virtual") != 0)
+            if (!var_is(v, "virtual"))
                 return asm_fail(as, "@ belongs to virtual variables");
             if (!asm_int_range(as, "offset", 0, INT64_MAX, &v->backing_off))
                 return false;
         } else if (asm_take_word(as, "align")) {
             if (!asm_want(as, '=') || !asm_int_range(as, "align", 0, INT64_MAX, &n))
                 return false;
+            if (!var_is_tensor(v) && !var_is(v, "tmp-buf"))
+                return asm_fail(as, "align belongs to input, output and tmp-buf");
+            if (n && !is_pow2_u64((uint64_t)n))
+                return asm_fail(as, "align %lld is not a power of two", (long long)n);
             v->alignment = (uint64_t)n;
         } else if (asm_take_word(as, "size")) {
             if (!asm_want(as, '=') || !asm_int_range(as, "size", 0, INT64_MAX, &n))
                 return false;
             v->size = (uint64_t)n;
         } else if (asm_take_word(as, "area")) {
+            if (!var_is(v, "virtual"))
+                return asm_fail(as, "area belongs to virtual variables");
             if (!asm_want(as, '=') || !(v->backing_buf = word_or_string(as)))
                 return false;
         } else {
@@ -211,24 +228,37 @@ static bool var_options(struct as *as, struct isa_asm_var *v)
     return true;
 }
 
+/* What the container would refuse, where the line is known. */
+static bool var_fits(struct as *as, const struct isa_asm_var *v, const char *name)
+{
+    if (var_is(v, "file") && !v->file_name && !v->data)
+        return asm_fail(as, "%s has neither a file nor values", name);
+    for (unsigned k = 0; var_is_tensor(v) && k < v->ndim; k++)
+        if (v->shape[k] > UINT32_MAX)
+            return asm_fail(as, "a tensor's dimension has at most %u elements", UINT32_MAX);
+    if (var_is(v, "virtual") && v->size > (uint64_t)(INT64_MAX - v->backing_off))
+        return asm_fail(as, "%s ends behind %lld", name, (long long)INT64_MAX);
+    return true;
+}
+
 bool asm_decl_var(struct as *as)
 {
     const char *names[NAMES_MAX], *type = NULL;
     unsigned n_names;
-    struct isa_asm_var v = {.referenced = ISA_ASM_NONE};
+    struct isa_asm_var v = {.referenced = ISA_ASM_NONE, .line = asm_peek(as)->line};
     int64_t dims[ASM_DIMS];
 
     if (!name_list(as, names, &n_names) || !var_type(as, &type))
         return false;
     v.type = type;
-    if (strcmp(type, "pointer") == 0) {
+    if (var_is(&v, "pointer")) {
         v.size = 8;
         if (!asm_want(as, P_ARROW) || !var_id_of(as, &v.referenced))
             return false;
-    } else if (strcmp(type, "dge-table") == 0) {
+    } else if (var_is(&v, "dge-table")) {
         if (!var_list(as, &v))
             return false;
-    } else if (strcmp(type, "state-buffer") == 0) {
+    } else if (var_is(&v, "state-buffer")) {
         v.size = (uint64_t)ISA_PARTITIONS * isa_sbuf_bytes(as->res->gen);
     } else {
         uint64_t size;
@@ -243,7 +273,7 @@ bool asm_decl_var(struct as *as)
         }
         v.size = size;
     }
-    if (!var_options(as, &v))
+    if (!var_options(as, &v) || !var_fits(as, &v, names[0]))
         return false;
     for (unsigned i = 0; i < n_names; i++) {
         struct sym *s = asm_define(as, names[i], SYM_VAR);
@@ -390,6 +420,8 @@ static bool queue_options(struct as *as, struct isa_asm_queue *q)
         } else if (tok_is_word(t, "fabric")) {
             if (!(q->fabric = word_or_string(as)))
                 return false;
+            if (strcmp(q->fabric, "main") != 0 && strcmp(q->fabric, "alt") != 0)
+                return asm_fail(as, "fabric is main or alt");
         } else if (tok_is_word(t, "instances")) {
             if (!instances(as, q))
                 return false;
@@ -404,7 +436,10 @@ bool asm_decl_queue(struct as *as)
 {
     static const char *const types[] = {"in", "out", "data", "embedding_update", "dynamic"};
     const char *name;
-    struct isa_asm_queue q = {.owner = ISA_ASM_NONE, .num_queues = 1, .semaphore = ISA_ASM_NONE};
+    struct isa_asm_queue q = {.owner = ISA_ASM_NONE,
+                              .num_queues = 1,
+                              .semaphore = ISA_ASM_NONE,
+                              .line = asm_peek(as)->line};
     const struct tok *t;
     struct sym *s;
 

@@ -301,6 +301,12 @@ static bool parse_index(struct as *as, struct ref *r)
 
 /* ---- views ---- */
 
+/* Where there is one element its step says nothing: it may have the one that suits. */
+static bool steps_by(const struct ref *r, unsigned k, int64_t step)
+{
+    return r->num[k] == 1 || r->step[k] == step;
+}
+
 static bool view(struct as *as, struct ref *r)
 {
     int64_t old = (int64_t)dtype_size((enum dtype)r->dtype), now;
@@ -317,9 +323,12 @@ static bool view(struct as *as, struct ref *r)
         r->step[0] = 1;
         r->num[0] = 1;
     }
-    if (r->nd == 0 || r->step[r->nd - 1] != 1 || r->num[r->nd - 1] * old % now)
+    if (r->nd == 0 || !steps_by(r, r->nd - 1, 1) || r->num[r->nd - 1] * old % now)
         return asm_fail(as, "the view does not fit the last dimension");
+    r->step[r->nd - 1] = 1;
     for (unsigned k = 0; k + 1 < r->nd; k++) {
+        if (r->num[k] == 1)
+            r->step[k] = now;
         if (i64_mul_over(r->step[k], old, &r->step[k]))
             return too_large(as);
         if (r->step[k] % now)
@@ -378,13 +387,16 @@ static bool bcast(struct as *as, struct ref *r)
 
 static bool reshape(struct as *as, struct ref *r)
 {
-    int64_t d[ASM_DIMS], have = 1, want = 1, base = r->nd ? r->step[r->nd - 1] : 1;
+    int64_t d[ASM_DIMS], have = 1, want = 1, base = 1;
     unsigned n;
 
     if (!dim_list(as, d, &n))
         return false;
+    for (unsigned k = 0; k < r->nd; k++)
+        if (r->num[k] != 1)
+            base = r->step[k];
     for (unsigned k = r->nd; k-- > 0;) {
-        if (r->num[k] != 1 && r->step[k] != base * have)
+        if (!steps_by(r, k, base * have))
             return asm_fail(as, "reshape of a tensor that is not contiguous");
         if (i64_mul_over(have, r->num[k], &have))
             return too_large(as);

@@ -18,6 +18,18 @@ static NRT_STATUS report(struct neff_error *error, NRT_STATUS status, const char
     return status;
 }
 
+/* With the line in front, if there is one. */
+static NRT_STATUS report_at(struct neff_error *error, NRT_STATUS status, const char *file,
+                            uint32_t line, const char *text)
+{
+    char buf[sizeof(error->text)];
+
+    if (line == 0 || status == NRT_RESOURCE)
+        return report(error, status, text);
+    snprintf(buf, sizeof(buf), "%s:%u: %s", file, line, text);
+    return report(error, status, buf);
+}
+
 /* ---- one core ---- */
 
 static int add_file(struct neff_build *b, int graph, const struct isa_asm_var *v, const char *dir)
@@ -46,9 +58,11 @@ static int add_table(struct neff_build *b, int graph, const struct isa_asm_var *
 static int add_var(struct neff_build *b, int graph, const struct isa_asm_var *v, const char *dir)
 {
     if (strcmp(v->type, "input") == 0)
-        return neff_build_input(b, graph, v->name, dtype_name(v->dtype), v->ndim, v->shape);
+        return build_io_var(b, graph, v->name, dtype_name(v->dtype), v->ndim, v->shape, 'i',
+                            v->alignment);
     if (strcmp(v->type, "output") == 0)
-        return neff_build_output(b, graph, v->name, dtype_name(v->dtype), v->ndim, v->shape);
+        return build_io_var(b, graph, v->name, dtype_name(v->dtype), v->ndim, v->shape, 'o',
+                            v->alignment);
     if (strcmp(v->type, "file") == 0)
         return add_file(b, graph, v, dir);
     if (strcmp(v->type, "tmp-buf") == 0)
@@ -220,21 +234,31 @@ static bool add_coll(struct neff_build *b, int graph, const struct isa_asm_core 
     return neff_build_collective(b, graph, &n) >= 0;
 }
 
+/* *ret_line: of the declaration that was refused, 0 when it is none. */
 static bool add_core(struct neff_build *b, int graph, const struct isa_asm_result *res,
-                     const struct isa_asm_core *c, const char *dir)
+                     const struct isa_asm_core *c, const char *dir, uint32_t *ret_line)
 {
-    for (size_t i = 0; i < c->n_vars; i++)
+    for (size_t i = 0; i < c->n_vars; i++) {
+        *ret_line = c->vars[i].line;
         if (add_var(b, graph, &c->vars[i], dir) != (int)c->vars[i].var_id)
             return false;
-    for (size_t i = 0; i < c->n_colls; i++)
+    }
+    for (size_t i = 0; i < c->n_colls; i++) {
+        *ret_line = c->colls[i].line;
         if (!add_coll(b, graph, c, &c->colls[i]))
             return false;
-    for (size_t i = 0; i < c->n_queues; i++)
+    }
+    for (size_t i = 0; i < c->n_queues; i++) {
+        *ret_line = c->queues[i].line;
         if (add_queue(b, graph, &c->queues[i]) != (int)i)
             return false;
-    for (size_t i = 0; i < c->n_dmas; i++)
+    }
+    for (size_t i = 0; i < c->n_dmas; i++) {
+        *ret_line = c->dmas[i].line;
         if (add_dma(b, graph, c, &c->dmas[i]) < 0)
             return false;
+    }
+    *ret_line = 0;
     for (unsigned e = 0; e < ISA_ENGINES; e++)
         if (add_program(b, graph, (enum neff_engine)e, &c->engine[e], res->file) < 0)
             return false;
@@ -279,6 +303,7 @@ NRT_STATUS neff_asm_text(const char *text, size_t size, const struct neff_asm_op
     const struct neff_asm_options *o = options ? options : &none;
     struct isa_asm_result *res;
     struct neff_build *b;
+    uint32_t line = 0;
     NRT_STATUS st;
     bool ok;
 
@@ -294,10 +319,10 @@ NRT_STATUS neff_asm_text(const char *text, size_t size, const struct neff_asm_op
     }
     ok = res->n_cores == 1 || neff_build_subgraph(b) == 1;
     for (unsigned c = 0; ok && c < res->n_cores; c++)
-        ok = add_core(b, (int)c, res, &res->core[c], o->dir);
+        ok = add_core(b, (int)c, res, &res->core[c], o->dir, &line);
     if (!ok) {
-        st = report(error, b->err.status ? b->err.status : NRT_INVALID,
-                    b->err.status ? neff_build_error(b) : "the text does not fit a NEFF");
+        st = report_at(error, b->err.status ? b->err.status : NRT_INVALID, res->file, line,
+                       b->err.status ? neff_build_error(b) : "the text does not fit a NEFF");
         neff_build_destroy(b);
     } else {
         if (info)

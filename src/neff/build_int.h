@@ -89,6 +89,9 @@ struct build_engine *build_engine_at(struct neff_build *b, int graph, enum neff_
 /* A new member of that name, empty; NULL with the error noted. */
 struct build_member *build_member_new(struct neff_build *b, const char *name);
 
+/* neff_build_input and _output (usage 'i' and 'o') with an alignment: 0 or a power of two. */
+int build_io_var(struct neff_build *b, int graph, const char *name, const char *dtype,
+                 unsigned ndim, const uint64_t *shape, int usage, uint64_t alignment);
 /* Bytes of a tensor; false with the error noted for an unknown dtype or an overflow. */
 bool build_shape_bytes(struct neff_build *b, const char *name, const char *dtype, unsigned ndim,
                        const uint64_t *shape, uint64_t *ret);

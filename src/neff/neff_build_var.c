@@ -82,6 +82,12 @@ static void put_size(struct build_graph *g, uint64_t size)
     strbuf_printf(&g->vars, ", \"size\": %llu", (unsigned long long)size);
 }
 
+static void put_alignment(struct build_graph *g, uint64_t alignment)
+{
+    if (alignment != 0)
+        strbuf_printf(&g->vars, ", \"alignment\": %llu", (unsigned long long)alignment);
+}
+
 int neff_build_state_buffer(struct neff_build *b, int graph, const char *name)
 {
     struct build_graph *g = build_graph_at(b, graph);
@@ -133,8 +139,8 @@ void build_put_tensor(struct strbuf *s, const char *name, uint64_t size,
     strbuf_put(s, "}");
 }
 
-static int io_var(struct neff_build *b, int graph, const char *name, const char *dtype,
-                  unsigned ndim, const uint64_t *shape, int usage)
+int build_io_var(struct neff_build *b, int graph, const char *name, const char *dtype,
+                 unsigned ndim, const uint64_t *shape, int usage, uint64_t alignment)
 {
     struct neff_build_tensor t = {.dtype = dtype, .ndim = ndim, .shape = shape};
     struct build_graph *g = build_graph_at(b, graph);
@@ -148,6 +154,7 @@ static int io_var(struct neff_build *b, int graph, const char *name, const char 
         return -1;
     v->usage = usage;
     put_size(g, size);
+    put_alignment(g, alignment);
     build_put_tensor(&v->tensor, name, size, &t, usage == 'i');
     if (v->tensor.failed)
         return build_oom(b);
@@ -157,13 +164,13 @@ static int io_var(struct neff_build *b, int graph, const char *name, const char 
 int neff_build_input(struct neff_build *b, int graph, const char *name, const char *dtype,
                      unsigned ndim, const uint64_t *shape)
 {
-    return io_var(b, graph, name, dtype, ndim, shape, 'i');
+    return build_io_var(b, graph, name, dtype, ndim, shape, 'i', 0);
 }
 
 int neff_build_output(struct neff_build *b, int graph, const char *name, const char *dtype,
                       unsigned ndim, const uint64_t *shape)
 {
-    return io_var(b, graph, name, dtype, ndim, shape, 'o');
+    return build_io_var(b, graph, name, dtype, ndim, shape, 'o', 0);
 }
 
 int neff_build_tmp(struct neff_build *b, int graph, const char *name, uint64_t size,
@@ -174,8 +181,7 @@ int neff_build_tmp(struct neff_build *b, int graph, const char *name, uint64_t s
     if (g == NULL || var_open(b, g, name, "tmp-buf") == NULL)
         return -1;
     put_size(g, size);
-    if (alignment != 0)
-        strbuf_printf(&g->vars, ", \"alignment\": %llu", (unsigned long long)alignment);
+    put_alignment(g, alignment);
     return var_close(b, g);
 }
 

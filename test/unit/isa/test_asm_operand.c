@@ -267,11 +267,55 @@ static void register_index_becomes_an_offset(void **state)
     assert_int_equal(r.body.c.x.pattern.off_reg, 0);
 }
 
+/* Where there is one element, its step says nothing. */
+static void one_element_has_no_step(void **state)
+{
+    static const char tiles[] = "tile A: sbuf bf16[128, 4, 1] @ 0\ntile B: sbuf bf16[128, 2] @ 64\n"
+                                "tile C: sbuf f32[128, 1, 4] @ 128\ntile O: sbuf f32[128, 8]\n";
+    static const struct {
+        const char *src, *dst;
+        uint32_t offset;
+        struct isa_dim dim[2]; /* those of more than one element */
+    } rows[] = {
+        {"A.perm(1, 0).view(f32)", "O[:, 0:2]", 0, {{1, 2}}},
+        {"B[:, 1::-2].view(u8)", "O.view(u8)[:, 0:2]", 2, {{1, 2}}},
+        {"B[:, 1::-2].bcast(3, 1).view(u8)", "O.view(u8)[:, 0:6]", 2, {{1, 2}, {0, 3}}},
+        {"C.perm(1, 0).reshape(2, 2)", "O[:, 0:4]", 0, {{1, 2}, {2, 2}}},
+        {"C[:, :, 3].reshape(1, 1)", "O[:, 0:1]", 12, {{0, 0}}},
+    };
+    unsigned e;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct isa_tensor *t;
+        struct isa_record r;
+        char line[128];
+        unsigned n = 0;
+
+        snprintf(line, sizeof(line), "dve: tensor_copy %s, %s", rows[i].dst, rows[i].src);
+        r = record_of(tiles, line, &e);
+        t = &r.body.c.t[1];
+        assert_int_equal(t->offset - (rows[i].src[0] == 'A'   ? 0
+                                      : rows[i].src[0] == 'B' ? 64
+                                                              : 128),
+                         rows[i].offset);
+        for (unsigned k = 0; k < t->ndim; k++) {
+            if (t->dim[k].num == 1)
+                continue;
+            assert_int_equal(t->dim[k].step, rows[i].dim[n].step);
+            assert_int_equal(t->dim[k].num, rows[i].dim[n].num);
+            n++;
+        }
+        assert_true(n == 2 || rows[i].dim[n].num == 0);
+    }
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_address_what_they_say),
         cmocka_unit_test(register_index_becomes_an_offset),
+        cmocka_unit_test(one_element_has_no_step),
     };
 
     return cmocka_run_group_tests_name("isa-asm-operand", tests, NULL, NULL);

@@ -313,6 +313,53 @@ static void wrong_text_says_where(void **state)
     }
 }
 
+/* The builder and the files know no lines; the message has that of the declaration. */
+static void what_the_builder_refuses_has_its_line(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } rows[] = {
+        {"\nvar k: file f32[4]\\\n \"k.npy\"\nsp: end\n",
+         "bad.nasm:2: cannot read /nonexistent/k.npy: No such file or directory"},
+        {"var a: input u8[4]\nvar x: output float8_e5m2_x4[4]\nsp: end\n",
+         "bad.nasm:2: variable x: unknown dtype float8_e5m2_x4"},
+    };
+    struct neff_asm_options o = {.file = "bad.nasm", .dir = "/nonexistent"};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct neff_error error = {0};
+        struct neff_build *b = NULL;
+
+        assert_int_not_equal(
+            neff_asm_text(rows[i].text, strlen(rows[i].text), &o, &b, NULL, &error), NRT_SUCCESS);
+        assert_memory_equal(error.text, rows[i].says, strlen(rows[i].says));
+        assert_null(b);
+    }
+    (void)state;
+}
+
+static void alignment_and_fabric_are_in_the_file(void **state)
+{
+    static const char t[] = "var a: input u8[4] align=128\nvar b: output u8[4] align=4096\n"
+                            "var c: tmp-buf u8[4] align=64\nvar d: input u8[4]\n"
+                            "queue m: in fabric=main\nqueue n: in fabric=alt\nsp: end\n";
+    static const uint64_t want[] = {128, 4096, 64, 0};
+    struct err err = {0};
+    struct neff *n;
+    size_t size;
+    void *bytes = write_neff(t, NULL, &size);
+
+    if (neff_create(bytes, size, NULL, &n, &err) != NRT_SUCCESS)
+        fail_msg("%s", err.text);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(n->graphs[0].vars[i].alignment, want[i]);
+    assert_false(n->graphs[0].queues[0].fabric_alt);
+    assert_true(n->graphs[0].queues[1].fabric_alt);
+    neff_destroy(n);
+    neff_build_free(bytes);
+    (void)state;
+}
+
 static void memory_out_anywhere_leaves_nothing_behind(void **state)
 {
     struct neff_build *b;
@@ -353,6 +400,8 @@ int main(void)
         cmocka_unit_test(queue_number_is_that_of_the_names_in_order),
         cmocka_unit_test(only_architectures_that_there_are),
         cmocka_unit_test(wrong_text_says_where),
+        cmocka_unit_test(what_the_builder_refuses_has_its_line),
+        cmocka_unit_test(alignment_and_fabric_are_in_the_file),
         cmocka_unit_test(memory_out_anywhere_leaves_nothing_behind),
     };
 
