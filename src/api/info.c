@@ -128,8 +128,14 @@ static NRT_STATUS visible_count(const char *func, uint32_t *ret)
         return NRT_SUCCESS;
     }
     status = api_topo_env(&at, &err);
-    if (status == NRT_SUCCESS && at.topo)
-        status = cores_wish_env(topo_vnc_count(at.topo, at.lnc), NULL, &wish, &err);
+    if (status == NRT_SUCCESS && at.topo) {
+        uint32_t total = topo_vnc_count(at.topo, at.lnc);
+
+        status = cores_wish_env(total, NULL, &wish, &err);
+        if (status == NRT_SUCCESS && wish.count > total) /* nrt_init fails so too */
+            status = err_set(&err, NRT_INVALID, "NEURON_RT_NUM_CORES=%u: the instance has %u cores",
+                             wish.count, total);
+    }
     if (status != NRT_SUCCESS)
         return api_fail(func, status, "%s", err.text);
     *ret = wish.count;

@@ -56,7 +56,8 @@ static void cores_before_init_are_what_init_takes(void **state)
         {"1 2", NULL, NRT_INVALID, 0},   {"99999999999", NULL, NRT_INVALID, 0},
         {NULL, "2", NRT_SUCCESS, 2},     {NULL, "0", NRT_SUCCESS, 32},
         {"4-6", "2", NRT_SUCCESS, 3}, /* VISIBLE_CORES wins */
-        {"", "2", NRT_SUCCESS, 2},
+        {"", "2", NRT_SUCCESS, 2},       {NULL, "32", NRT_SUCCESS, 32},
+        {NULL, "33", NRT_INVALID, 0},    {NULL, "4294967295", NRT_INVALID, 0},
     };
 
     api_env("trn1.32xlarge", 0);
@@ -82,7 +83,8 @@ static void cores_before_init_are_what_init_takes(void **state)
             nrt_close();
         } else {
             assert_int_equal(api_log_errors(), 1);
-            assert_true(api_log_has("NEURON_RT_VISIBLE_CORES"));
+            assert_true(
+                api_log_has(rows[i].num ? "Could not open the nd" : "NEURON_RT_VISIBLE_CORES"));
         }
     }
     unsetenv("NEURON_RT_NUM_CORES");
