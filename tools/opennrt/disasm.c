@@ -17,19 +17,20 @@
 
 static void help(FILE *to)
 {
-    fprintf(to, "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
-                "Prints a NEFF (declarations, DMA groups, programs) or a file of bare records as\n"
-                "text. The text assembles again when all names are words and the numbers of the\n"
-                "variables are those of their order, as our own writer makes them.\n\n"
-                "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
-                "                       first record says)\n"
-                "  -h, --help           this text\n");
+    fprintf(to,
+            "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
+            "Prints a NEFF (declarations, collectives, DMA groups, programs) or a file of\n"
+            "bare records as text. The text assembles again when all names are words and the\n"
+            "numbers of the variables are those of their order, as our own writer makes them.\n\n"
+            "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
+            "                       first record says)\n"
+            "  -h, --help           this text\n");
 }
 
 /* A name as a word of the text form. */
 static const char *word(const char *name)
 {
-    static char buf[4][160];
+    static char buf[4][256]; /* a word has at most 200 bytes */
     static unsigned turn;
     char *b = buf[turn++ % 4];
 
@@ -95,6 +96,8 @@ static void print_var(const struct neff *n, const struct neff_subgraph *g, uint3
     }
     if (v->type == NEFF_VAR_VIRTUAL)
         printf(" @ %" PRIu64, v->area_off);
+    if (v->type == NEFF_VAR_VIRTUAL && v->area[0])
+        printf(" area=\"%s\"", v->area);
     if (v->type == NEFF_VAR_FILE)
         printf(" \"%s\"", n->members[v->file_member].name);
     if (v->alignment)
@@ -113,6 +116,8 @@ static void print_queue(const struct neff_queue *q)
         printf(" owner=%s", isa_engine_name((unsigned)q->owner));
     if (q->semaphore != NEFF_NONE)
         printf(" sem=%u", q->semaphore);
+    if (q->fabric_alt)
+        printf(" fabric=alt");
     for (unsigned k = 0; k < q->instance_count; k++)
         printf("%s\"%s\"%s", k ? ", " : " instances=[", q->instances[k],
                k + 1 == q->instance_count ? "]" : "");
@@ -174,6 +179,60 @@ static void print_group(const struct neff_subgraph *g, unsigned e, const struct 
     printf("}\n");
 }
 
+/* Bytes of a variable, or a tile. */
+static void print_range(const struct neff_subgraph *g, enum dtype t,
+                        const struct neff_coll_range *r)
+{
+    uint64_t es = dtype_size(t), part = r->off / NEFF_SBUF_STRIDE;
+
+    if (r->partitions == 0)
+        printf("hbm.%s(%s, %" PRIu64 ", [1,%" PRIu64 "])", dtype_name(t),
+               word(g->vars[r->var].name), r->off, r->size / es);
+    else
+        printf("sbuf.%s(%" PRIu64 ":%" PRIu64 ", %" PRIu64 ", [%" PRIu64 ",%" PRIu64 "])",
+               dtype_name(t), part, part + r->partitions, r->off % NEFF_SBUF_STRIDE, r->step / es,
+               r->size / r->partitions / es);
+}
+
+static void print_ranks(const struct neff_coll *c)
+{
+    for (uint32_t i = 0; i < c->group_count; i++) {
+        for (uint32_t k = 0; k < c->groups[i].rank_count; k++)
+            printf("%s%u", k ? ", " : " group={", c->groups[i].ranks[k]);
+        printf("}");
+    }
+    for (uint32_t i = 0; i < c->pair_count; i++)
+        printf("%s%u -> %u%s", i ? ", " : " pairs={", c->pairs[i][0], c->pairs[i][1],
+               i + 1 == c->pair_count ? "}" : "");
+}
+
+static void print_coll(const struct neff_subgraph *g, uint32_t i)
+{
+    static const char *const reduces[] = {"", "add", "min", "max"};
+    const struct neff_coll *c = &g->colls[i];
+
+    printf("collective coll_%u: ", i);
+    for (uint32_t k = 0; k < c->out_count; k++) {
+        print_range(g, c->dtype, &c->out[k]);
+        fputs(k + 1 < c->out_count ? ", " : " <- ", stdout);
+    }
+    printf("%s(%s%s", neff_coll_op_name(c->op), reduces[c->reduce], c->reduce ? ", " : "");
+    for (uint32_t k = 0; k < c->in_count; k++) {
+        fputs(k ? ", " : "", stdout);
+        print_range(g, c->dtype, &c->in[k]);
+    }
+    printf(")");
+    print_ranks(c);
+    if (c->stream)
+        printf(" stream=%u", c->stream);
+    if (c->metadata_var != NEFF_NONE)
+        printf(" metadata=hbm.uint8(%s, %" PRIu64 ", [1,1])", word(g->vars[c->metadata_var].name),
+               c->metadata_off);
+    if (c->algorithm)
+        printf(" algorithm=%s", c->algorithm);
+    printf("\n");
+}
+
 static bool print_code(const void *code, size_t size, unsigned e)
 {
     struct neff_error error = {0};
@@ -194,6 +253,8 @@ static bool print_graph(const struct neff *n, const struct neff_subgraph *g)
 
     for (uint32_t i = 0; i < g->var_count; i++)
         print_var(n, g, i);
+    for (uint32_t i = 0; i < g->coll_count; i++)
+        print_coll(g, i);
     for (uint32_t i = 0; i < g->queue_count; i++)
         print_queue(&g->queues[i]);
     for (unsigned e = 0; e < NEFF_ENGINE_COUNT; e++)
