@@ -143,8 +143,25 @@ static void exchange_needs(const struct sched *s, const struct sched_stage *st, 
     *temp = s->req.in_place ? input_elems(s) : 0;
 }
 
+/* Where the ranks of my node follow each other, my place among them says which of my peers are on
+ * other nodes. */
+static uint32_t exchange_key(const struct sched_where *w)
+{
+    const struct topo_group *g = w->s->g;
+    const uint32_t *node = &g->at[(size_t)g->node[w->me] * g->per_node];
+    uint32_t place = w->me - node[0];
+
+    if (sched_op_varies(w->s->req.op))
+        return w->me;
+    for (uint32_t y = 0; y < g->per_node; y++)
+        if (node[y] != node[0] + y)
+            return g->per_node + w->me;
+    return place;
+}
+
 const struct sched_algorithm sched_exchange = {
     .name = "exchange",
+    .key = exchange_key,
     .needs = exchange_needs,
     .phases = {{"save", save_count, save},
                {"open", sched_peers, exchange_open},

@@ -222,10 +222,43 @@ static void even_rings_have_one_class(void **state)
     (void)state;
 }
 
+/* In an exchange of all with all a rank's place in its node says which peers are on other nodes; if
+ * its node's ranks follow each other. */
+static void nodes_of_an_exchange_are_alike(void **state)
+{
+    static const struct {
+        uint32_t list[8], classes;
+    } lists[] = {{{0, 1, 2, 3, 4, 5, 6, 7}, 4},
+                 {{5, 7, 4, 6, 1, 3, 0, 2}, 4},
+                 {{0, 4, 1, 5, 2, 6, 3, 7}, 8},
+                 {{7, 0, 1, 2, 3, 4, 5, 6}, 8}};
+    uint64_t count = 8 * 16;
+    struct sched_request req = {
+        .op = SCHED_ALL_TO_ALL, .alg = SCHED_MESH, .tensors = 1, .counts = &count, .elem_size = 4};
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        struct err err = {0};
+        struct kit k;
+
+        kit_open(&k, "trn1.32xlarge", 1, 2, 4);
+        topo_group_fini(&k.group);
+        if (topo_group_init(&k.group, &k.world, lists[i].list, 8, &err))
+            fail_msg("%s", err.text);
+        req.group = &k.group;
+        assert_int_equal(check(&req), lists[i].classes);
+        req.in_place = true;
+        assert_int_equal(check(&req), lists[i].classes);
+        req.in_place = false;
+        topo_group_fini(&k.group);
+    }
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(classes_are_alike),
-                                       cmocka_unit_test(even_rings_have_one_class)};
+                                       cmocka_unit_test(even_rings_have_one_class),
+                                       cmocka_unit_test(nodes_of_an_exchange_are_alike)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
