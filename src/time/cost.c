@@ -276,8 +276,9 @@ bool time_record_dependent(const struct isa_record *prev, const struct isa_recor
 uint64_t time_dma_ps(enum isa_gen gen, enum time_dma_kind kind, uint64_t bytes)
 {
     const struct cost_gen *g = gen_of(gen);
+    double ps = (double)bytes * 1000.0 / (g->dma_bytes_per_ns * g->dma_efficiency[kind & 3]);
 
-    return (uint64_t)((double)bytes * 1000.0 / (g->dma_bytes_per_ns * g->dma_efficiency[kind & 3]));
+    return ps < 0x1p64 ? (uint64_t)ps : UINT64_MAX;
 }
 
 uint64_t time_dma_start_ps(enum isa_gen gen)

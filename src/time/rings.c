@@ -65,7 +65,7 @@ bool rings_add(struct rings *r, const struct rings_job *job, uint64_t now_ps, ui
         return true;
     }
     j = &r->job[r->served];
-    if (job->ring == j->ring || j->packet_ps == 0)
+    if (job->ring == j->ring || j->packet_ps == 0 || j->packet_ps >= r->until_ps - r->since_ps)
         return true;
     packets = (now_ps - r->since_ps + j->packet_ps - 1) / j->packet_ps;
     end = r->since_ps + (packets ? packets : 1) * j->packet_ps;

@@ -328,6 +328,32 @@ static void a_switch_waits_for_the_packet(void **state)
     assert_int_equal(s[1].end_ps - s[1].start_ps, 6 * US);
 }
 
+/* A packet may be larger than any transfer: then each is one. Ring 1 comes 1 us after ring 0. */
+static void packets_larger_than_all(void **state)
+{
+    static const uint64_t sizes[] = {4 * US, 1000 * US, UINT64_MAX - 3 * US, UINT64_MAX - 1,
+                                     UINT64_MAX};
+    struct time_report rep;
+    struct time_span s[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        replay_setup(NULL);
+        xfers[0].engines = xfers[1].engines = 1;
+        xfers[0].packet_ps = xfers[1].packet_ps = sizes[i];
+        event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 0); /* 0..1 us */
+        event(TIME_EV_XFER, ISA_ACT, 0, 0, 0, 0);
+        event(TIME_EV_RECORD, ISA_ACT, 0, 0, 0, 1); /* 1..2 us */
+        event(TIME_EV_XFER, ISA_ACT, 0, 0, 1, 1);
+        run_replay(&rep, s);
+        assert_int_equal(s[1].end_ps - s[1].start_ps, 2 * US);
+        assert_int_equal(s[3].end_ps - s[1].start_ps, 6 * US);
+        assert_int_equal(rep.dma_busy_ps[0][0], 6 * US);
+    }
+    /* what takes longer than there are picoseconds is as long as can be said */
+    assert_int_equal(time_dma_ps(ISA_V2, TIME_DMA_COPY, INT64_MAX), UINT64_MAX);
+}
+
 /* Sixteen rings with four packets each take turns: ring i ends after three rounds and i + 1
  * packets.
  */
@@ -579,6 +605,7 @@ int main(void)
         cmocka_unit_test_setup(engines_overlap, replay_setup),
         cmocka_unit_test_setup(rings_share_by_packets, replay_setup),
         cmocka_unit_test_setup(a_switch_waits_for_the_packet, replay_setup),
+        cmocka_unit_test_setup(packets_larger_than_all, replay_setup),
         cmocka_unit_test_setup(sixteen_rings_take_turns, replay_setup),
         cmocka_unit_test_setup(transfers_queue, replay_setup),
         cmocka_unit_test_setup(streams_are_in_order, replay_setup),
