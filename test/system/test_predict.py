@@ -79,15 +79,17 @@ class Output(unittest.TestCase):
                      ['--op', 'all_reduce', '--cores', ''], ['--op', 'all_reduce', '--cores', '0,'],
                      ['--op', 'all_reduce', '--cores', '0;1'], ['--op', 'all_reduce', '--cores', '0,-1'],
                      ['--op', 'all_reduce', '--cores', '0,1', '--ranks', '3'],
-                     ['--op', 'all_reduce', '--ranks', '3', '--nodes', '2'], ['--op', 'all_reduce', 'x']):
+                     ['--op', 'all_reduce', '--ranks', '3', '--nodes', '2'], ['--op', 'all_reduce', 'x'],
+                     ['--op', 'all_reduce', '--dtype', '3'], ['--op', 'all_reduce', '--dtype', '0']):
             rc, out, err = run(*args)
             self.assertEqual((rc, out), (2, ''), args)
             self.assertTrue(err, args)
         for args in (['--op', 'all_reduce', '--ranks', '65'], ['--op', 'all_reduce', '--cores', '0,64'],
                      ['--op', 'all_reduce', '--cores', '3,3'], ['--op', 'all_gather', '--alg', 'mesh_one'],
-                     ['--op', 'all_reduce', '--instance', 'inf2.xlarge', '--nodes', '2']):
-            rc, _, err = run(*args)
-            self.assertEqual(rc, 1, args)
+                     ['--op', 'all_reduce', '--instance', 'inf2.xlarge', '--nodes', '2'],
+                     ['--op', 'permute', '--alg', 'rdh', '--json']):
+            rc, out, err = run(*args)
+            self.assertEqual((rc, out), (1, ''), args)
             self.assertIn('opennrt predict: ', err)
             self.assertNotIn('all cores of all nodes', err)
         rc, _, err = run('--op', 'all_reduce', '--cores', '0,1', '--nodes', '16385')
@@ -262,6 +264,9 @@ class Documented(unittest.TestCase):
     def test_many_ranks(self):
         got = times('all_reduce', '1K:1G:32', nodes=1024)
         self.assertEqual(sorted(got.values()), list(got.values()))
+        # One rank of each place in a node stands for all, also where all ranks send to all.
+        row, = bench_model.predict(TOOL, 'all_to_all', TRN2, '64M', nodes=8)
+        self.assertEqual(row['roles'], 64)
 
 
 if __name__ == '__main__':

@@ -121,8 +121,9 @@ static void head_print(const struct job *job, const struct topo_group *g)
                job->op, job->place.instance, g->nodes, g->n, g->world.lnc);
         return;
     }
-    printf("%s: %u ranks on %u node%s of %s, LNC %u; a prediction, nothing was executed\n\n",
-           job->op, g->n, g->nodes, g->nodes == 1 ? "" : "s", job->place.instance, g->world.lnc);
+    printf("%s: %u rank%s on %u node%s of %s, LNC %u; a prediction, nothing was executed\n\n",
+           job->op, g->n, g->n == 1 ? "" : "s", g->nodes, g->nodes == 1 ? "" : "s",
+           job->place.instance, g->world.lnc);
     printf("%12s %14s %24s %12s %12s %10s  %s\n", "size(B)", "time(us)", "error bar(us)",
            "algbw(GB/s)", "busbw(GB/s)", "algorithm", "bottleneck");
 }
@@ -154,7 +155,6 @@ static int sizes_predict(const struct job *job, struct time_question *q)
         if (!isnan(job->set[i]))
             rates.value[i] = job->set[i];
     q->rates = &rates;
-    head_print(job, q->group);
     for (size_t i = 0; i < job->size_count; i++) {
         bool same = i > 0 && job->sizes[i] >= q->size && job->sizes[i] <= a.size; /* rounded up */
 
@@ -162,6 +162,8 @@ static int sizes_predict(const struct job *job, struct time_question *q)
         if (!same && time_predict(q, &a, &err) != NRT_SUCCESS)
             return failed(&err);
         unknown |= a.time.unknown;
+        if (i == 0)
+            head_print(job, q->group);
         if (job->json)
             row_json(&a, i == 0);
         else
@@ -275,6 +277,16 @@ static bool sizes_take(const char *text, struct job *job)
     return false;
 }
 
+static bool dtype_take(const char *text, struct job *job)
+{
+    if (!number("dtype", text, 8, &job->elem_size))
+        return false;
+    if ((job->elem_size & (job->elem_size - 1)) == 0)
+        return true;
+    fprintf(stderr, "opennrt predict: --dtype wants 1, 2, 4 or 8, not \"%s\"\n", text);
+    return false;
+}
+
 static bool set_take(const char *text, struct job *job)
 {
     const char *equals = strchr(text, '=');
@@ -339,7 +351,7 @@ static bool option_take(struct job *job, int c, const char *arg)
     case 's':
         return sizes_take(arg, job);
     case 'd':
-        return number("dtype", arg, 8, &job->elem_size);
+        return dtype_take(arg, job);
     case '=':
         return set_take(arg, job);
     case 'p':
