@@ -58,11 +58,16 @@ static uint8_t *ref_at(const struct coll_plan *p, const struct plan_ref *ref, ui
     return p->bases[ref->base].p + ref->off + ref->stride * (int64_t)repeat;
 }
 
-/* At most a line's payload, mostly some words. */
+/* A line's payload: all of it in the lines of a message but the last, in which mostly some words.
+ */
 static inline void line_copy(uint8_t *to, const uint8_t *from, uint64_t n)
 {
     uint64_t word;
 
+    if (n == COLL_LINE_DATA) { /* a size that the compiler knows */
+        memcpy(to, from, COLL_LINE_DATA);
+        return;
+    }
     for (; n >= sizeof(word); n -= sizeof(word), to += sizeof(word), from += sizeof(word)) {
         memcpy(&word, from, sizeof(word));
         memcpy(to, &word, sizeof(word));
