@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/npy.h"
 #include "isa/asm.h"
 #include "neff/build_int.h"
+#include "neff/file.h"
 
 static NRT_STATUS report(struct neff_error *error, NRT_STATUS status, const char *text)
 {
@@ -32,16 +34,38 @@ static NRT_STATUS report_at(struct neff_error *error, NRT_STATUS status, const c
 
 /* ---- one core ---- */
 
+/* Whether the file has the bytes of the declared shape. What is no array is left to the write. */
+static bool file_fits(struct neff_build *b, const struct isa_asm_var *v, const char *path)
+{
+    size_t n = strlen(path);
+    struct neff_map map;
+    struct npy_desc d;
+    uint64_t bytes;
+
+    if (neff_file_map(path, &map, &b->err) != NRT_SUCCESS)
+        return false;
+    bytes = map.size;
+    if (n > 4 && strcmp(path + n - 4, ".npy") == 0)
+        bytes = npy_parse(map.bytes, map.size, &d, NULL) == NRT_SUCCESS ? d.data_bytes : v->size;
+    neff_file_unmap(&map);
+    if (bytes != v->size)
+        build_fail(b, "%s has %llu bytes, %s has %llu", path, (unsigned long long)bytes, v->name,
+                   (unsigned long long)v->size);
+    return bytes == v->size;
+}
+
 static int add_file(struct neff_build *b, int graph, const struct isa_asm_var *v, const char *dir)
 {
     char path[4096];
+    int var;
 
     if (v->data)
         return neff_build_constant(b, graph, v->name, dtype_name(v->dtype), v->ndim, v->shape,
                                    v->data);
     snprintf(path, sizeof(path), "%s%s%s", dir && v->file_name[0] != '/' ? dir : "",
              dir && v->file_name[0] != '/' ? "/" : "", v->file_name);
-    return neff_build_constant_file(b, graph, v->name, path);
+    var = neff_build_constant_file(b, graph, v->name, path);
+    return var >= 0 && !file_fits(b, v, path) ? -1 : var;
 }
 
 static int add_table(struct neff_build *b, int graph, const struct isa_asm_var *v)

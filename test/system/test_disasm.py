@@ -120,6 +120,24 @@ def there_and_back(text, tmp):
     return printed
 
 
+def merged_constants_are_not_taken_for_others():
+    """Of two constants in one member each would be read from its beginning."""
+    text = 'var o: output f32[4]\nvar k: file f32[4] = {1}\nvar l: file f32[4] = {2}\n' \
+           'queue q: out owner=sp\nsem s\nsp: dma on q -> s: o <- l\n    wait s >= 1: end\n'
+    with tempfile.TemporaryDirectory() as tmp:
+        with open(f'{tmp}/two.nasm', 'w', encoding='ascii') as f:
+            f.write(text)
+        run(opennrt, 'asm', f'{tmp}/two.nasm', '-o', f'{tmp}/two.neff')
+        run(packager, 'optimize', f'{tmp}/two.neff')
+        run(packager, 'unpack', '-o', f'{tmp}/two', f'{tmp}/two_optimized.neff')
+        with open(f'{tmp}/again.nasm', 'w', encoding='ascii') as f:
+            f.write(run(opennrt, 'disasm', f'{tmp}/two_optimized.neff'))
+        done = subprocess.run([opennrt, 'asm', f'{tmp}/again.nasm', '-I', f'{tmp}/two', '-o', f'{tmp}/again.neff'],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done
+        assert done.stderr.endswith('again.nasm:3: k has neither a file nor values\n'), done.stderr
+
+
 def main():
     for head in ONE, TWO:
         for middle in '', COLLECTIVES:
@@ -127,6 +145,7 @@ def main():
             text += PROGRAMS if middle else ''.join(l + '\n' for l in PROGRAMS.split('\n') if 'collective' not in l)
             with tempfile.TemporaryDirectory() as tmp:
                 there_and_back(text, tmp)
+    merged_constants_are_not_taken_for_others()
     print('OK')
 
 

@@ -17,14 +17,14 @@
 
 static void help(FILE *to)
 {
-    fprintf(to,
-            "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
-            "Prints a NEFF (declarations, collectives, DMA groups, programs) or a file of\n"
-            "bare records as text. The text assembles again when all names are words and the\n"
-            "numbers of the variables are those of their order, as our own writer makes them.\n\n"
-            "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
-            "                       first record says)\n"
-            "  -h, --help           this text\n");
+    fprintf(to, "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
+                "Prints a NEFF (declarations, collectives, DMA groups, programs) or a file of\n"
+                "bare records as text. The text assembles again when all names are words and the\n"
+                "numbers of the variables are those of their order, as our own writer makes them,\n"
+                "and constants have members of their own (not after neuron-packager optimize).\n\n"
+                "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
+                "                       first record says)\n"
+                "  -h, --help           this text\n");
 }
 
 /* A name as a word of the text form. */
@@ -64,6 +64,19 @@ static void print_shape(enum dtype t, unsigned ndim, const uint64_t *shape)
     printf("]");
 }
 
+/* A constant that is not all of its member cannot be said: the line will not assemble. */
+static void print_file(const struct neff_member *m, const struct neff_var *v)
+{
+    uint64_t first = m->is_npy ? m->npy_data_off : 0;
+    uint64_t bytes = m->is_npy ? m->npy_data_bytes : m->size;
+
+    if (v->file_off == first && v->file_bytes == bytes && v->size == bytes)
+        printf(" \"%s\"", m->name);
+    else
+        printf(" ; %" PRIu64 " bytes at %" PRIu64 " of \"%s\"", v->file_bytes, v->file_off - first,
+               m->name);
+}
+
 static void print_var(const struct neff *n, const struct neff_subgraph *g, uint32_t i)
 {
     static const char *const types[] = {"state-buffer", "input",   "output",  "file",
@@ -99,7 +112,7 @@ static void print_var(const struct neff *n, const struct neff_subgraph *g, uint3
     if (v->type == NEFF_VAR_VIRTUAL && v->area[0])
         printf(" area=\"%s\"", v->area);
     if (v->type == NEFF_VAR_FILE)
-        printf(" \"%s\"", n->members[v->file_member].name);
+        print_file(&n->members[v->file_member], v);
     if (v->alignment)
         printf(" align=%" PRIu64, v->alignment);
     if (v->var_id != (int64_t)i)

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/npy.h"
+#include "base/strbuf.h"
 #include "neff/asm.h"
 #include "neff/neff.h"
 
@@ -338,6 +340,60 @@ static void what_the_builder_refuses_has_its_line(void **state)
     (void)state;
 }
 
+/* The file of a constant has as many bytes as the text says, raw or behind NumPy's header. */
+static void file_has_the_bytes_of_the_declared_shape(void **state)
+{
+    static const uint64_t four[] = {2, 2};
+    static const struct {
+        const char *name, *says; /* NULL: taken */
+        enum dtype dtype;        /* of the array; DT_INVALID: raw */
+        size_t bytes;
+    } rows[] = {
+        {"a.raw", NULL, DT_INVALID, 16},
+        {"b.raw", "t.nasm:2: DIR/b.raw has 15 bytes, w has 16", DT_INVALID, 15},
+        {"c.raw", "t.nasm:2: DIR/c.raw has 80 bytes, w has 16", DT_INVALID, 80},
+        {"d.npy", NULL, DT_FP32, 16},
+        {"e.npy", NULL, DT_INT32, 16}, /* the bytes are what counts */
+        {"f.npy", "t.nasm:2: DIR/f.npy has 8 bytes, w has 16", DT_BF16, 8},
+    };
+    char dir[] = "/tmp/opennrt-glue-XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct neff_asm_options o = {.file = "t.nasm", .dir = dir};
+        struct neff_error error = {0};
+        struct neff_build *b = NULL;
+        struct strbuf head = {0};
+        char path[128], t[128], says[256];
+        static const char data[80];
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/%s", dir, rows[i].name);
+        snprintf(t, sizeof(t), "\nvar w: file f32[4] \"%s\"\nsp: end\n", rows[i].name);
+        f = fopen(path, "wb");
+        assert_non_null(f);
+        if (rows[i].dtype != DT_INVALID) {
+            assert_true(npy_write_header(&head, rows[i].dtype, 2, four));
+            assert_int_equal(fwrite(head.s, 1, head.len, f), head.len);
+        }
+        assert_int_equal(fwrite(data, 1, rows[i].bytes, f), rows[i].bytes);
+        assert_int_equal(fclose(f), 0);
+        strbuf_fini(&head);
+        if (rows[i].says) {
+            snprintf(says, sizeof(says), "t.nasm:2: %s%s", path, strstr(rows[i].says, " has "));
+            assert_int_equal(neff_asm_text(t, strlen(t), &o, &b, NULL, &error), NRT_INVALID);
+            assert_string_equal(error.text, says);
+        } else if (neff_asm_text(t, strlen(t), &o, &b, NULL, &error) != NRT_SUCCESS) {
+            fail_msg("%s", error.text);
+        } else {
+            neff_build_destroy(b);
+        }
+        assert_int_equal(remove(path), 0);
+    }
+    assert_int_equal(remove(dir), 0);
+    (void)state;
+}
+
 static void alignment_and_fabric_are_in_the_file(void **state)
 {
     static const char t[] = "var a: input u8[4] align=128\nvar b: output u8[4] align=4096\n"
@@ -401,6 +457,7 @@ int main(void)
         cmocka_unit_test(only_architectures_that_there_are),
         cmocka_unit_test(wrong_text_says_where),
         cmocka_unit_test(what_the_builder_refuses_has_its_line),
+        cmocka_unit_test(file_has_the_bytes_of_the_declared_shape),
         cmocka_unit_test(alignment_and_fabric_are_in_the_file),
         cmocka_unit_test(memory_out_anywhere_leaves_nothing_behind),
     };
