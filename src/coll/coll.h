@@ -117,8 +117,8 @@ bool coll_comm_unfit(const struct coll_comm *comm);
 void coll_comm_set_unfit(struct coll_comm *comm);
 /* Instead of coll_plan_create, by a member that has no schedule: it fails on all. */
 void coll_plan_refuse(struct coll_comm *comm);
-/* Which member has refused, where coll_plan_create says NRT_FAILURE: its position. Where nobody
- * has: of the one that the job has lost, or this one's. */
+/* Which member has refused, or could not greet, where coll_plan_create says NRT_FAILURE: its
+ * position. Where nobody has: of the one that the job has lost, or this one's. */
 uint32_t coll_plan_refuser(const struct coll_comm *comm);
 /* The same without asking the others, who make it too: between operations, for schedules in which
  * nobody uses another's channel buffers (NRT_INVALID for others). own: memory for mine, from

@@ -170,7 +170,7 @@ struct coll_comm {
     /* The members do not know yet that this one has failed: its next plan tells them. */
     bool unfit;
     struct coll_offer *offers; /* [n]: what members say of the plan that is made */
-    uint32_t refuser;          /* of the last that all were asked for; n: nobody */
+    uint32_t refuser; /* of the last that all were asked for, or of a greeting; n: nobody */
     struct sched_tuning tuning;
     unsigned cpus; /* that the members of my node may run on, together */
     bool crowded;  /* these members are more */
@@ -550,7 +550,10 @@ NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err);
 /* Greets the ranks of other nodes that are wanted, which greet this one: connections are made now
  * and not in the first operation, and one that cannot be made is named. Who has been greeted costs
  * nothing. Takes no memory but the link's for messages. By two threads at once only where all have
- * been greeted: the end of one call ends what the other wants. */
+ * been greeted: the end of one call ends what the other wants. NRT_RESOURCE: this rank lacks memory
+ * for that, and has told those that it has not greeted; NRT_FAILURE: it has been told so, for
+ * coll_plan_refuser's sake, and has told its own. What the host drives tells nobody here: its
+ * caller breaks the communicator, at once and on all. */
 void coll_tell_want(struct coll_comm *c, uint32_t rank);
 NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err);
 void coll_tell_drop(struct coll_comm *c);  /* gives back what the network has */

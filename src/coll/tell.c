@@ -31,6 +31,7 @@ struct tell_out {
 struct tell_greeting {
     bool wanted; /* coll_tell_greet waits for it */
     bool heard, sent;
+    uint32_t refused; /* 1 + the rank for whose sake it does not come */
     struct net_request *request;
 };
 
@@ -48,7 +49,8 @@ struct coll_tell {
     uint32_t why_of;                /* the culprit of that */
     struct coll_said *said;         /* [n] */
     uint64_t *heard;                /* [n]: when said came, of the communicator's clock; 0: never */
-    struct tell_head hello;         /* what everybody is greeted with */
+    struct tell_head hello;         /* what everybody is greeted with, */
+    struct tell_head refusal;       /* or, where there is no memory for that, told instead */
     struct tell_greeting *greeting; /* [n] */
 };
 
@@ -227,7 +229,9 @@ static void hear(struct coll_comm *c, size_t size, struct tell_news *news)
     if (tell_msg_read(c->cfg.group, c->me, t->in, size, &h, &news->lost))
         return;
     heard_state(c, &h);
-    if (h.kind == TELL_HELLO) {
+    if (h.kind == TELL_HELLO && h.failure) {
+        t->greeting[h.rank].refused = 1 + (h.failure <= c->n ? (uint32_t)h.failure - 1 : h.rank);
+    } else if (h.kind == TELL_HELLO) {
         t->greeting[h.rank].heard = true;
     } else if (h.kind == TELL_FAILURE) {
         news->failure = h.failure;
@@ -379,6 +383,28 @@ static bool greet_step(struct coll_comm *c, uint32_t r, struct err *err)
     return g->sent && g->heard && !g->request;
 }
 
+/* The refusal goes as a greeting would, the lower rank first, and nobody who cannot be told is told
+ * again. True: it is over, or the rank does not wait for a greeting of this one. */
+static bool refusal_step(struct coll_comm *c, uint32_t r)
+{
+    uint32_t world = c->cfg.group->rank[r];
+    struct coll_tell *t = c->net->tell;
+    struct tell_greeting *g = &t->greeting[r];
+    struct net_entry e = {.data = &t->refusal, .size = sizeof(t->refusal), .peer = world};
+    struct err ignored = {0};
+    bool over = false;
+    uint32_t size;
+
+    if (!g->wanted || g->refused)
+        return true;
+    if (!g->sent && (c->cfg.group->rank[c->me] < world || net_link_heard(c->cfg.link, world)))
+        g->sent = t->wire.post(t->wire.arg, true, t->channel, &e, e.size, &g->request, &ignored) !=
+                  NET_AGAIN;
+    if (g->request && (t->wire.test(t->wire.arg, g->request, &over, &size, &ignored) || over))
+        g->request = NULL;
+    return g->sent && !g->request;
+}
+
 /* Whether all that are wanted have been greeted; else *ret is one that has not. */
 static bool greet_all(struct coll_comm *c, uint32_t *ret, struct err *err)
 {
@@ -389,6 +415,11 @@ static bool greet_all(struct coll_comm *c, uint32_t *ret, struct err *err)
     for (uint32_t r = 0; r < c->n && !err->status; r++) {
         if (!t->greeting[r].wanted)
             continue;
+        if (t->greeting[r].refused) {
+            err_set(err, NRT_FAILURE, "rank %u has no memory to greet the others",
+                    coll_job_rank(c, t->greeting[r].refused - 1));
+            break;
+        }
         t->greeting[r].wanted = !greet_step(c, r, err);
         if (t->greeting[r].wanted && all)
             *ret = r;
@@ -416,9 +447,54 @@ static NRT_STATUS greet_stop(const struct coll_comm *c, uint64_t failure, uint32
                    why[0] ? ": " : "", why);
 }
 
-static NRT_STATUS greet_wait(struct coll_comm *c, struct err *err)
+/* Who has lacked memory for a greeting, of those that are waited for; or this rank, which does not
+ * hear. n: nobody. */
+static uint32_t greet_culprit(struct coll_comm *c, NRT_STATUS st)
 {
-    uint64_t end = c->cfg.now(c->cfg.now_arg) + c->greet_ns;
+    const struct coll_tell *t = c->net->tell;
+    uint32_t culprit = st == NRT_RESOURCE ? c->me : c->n;
+
+    pthread_mutex_lock(&c->net->lock);
+    for (uint32_t r = 0; r < c->n && culprit == c->n; r++)
+        if (t->greeting[r].wanted && t->greeting[r].refused)
+            culprit = t->greeting[r].refused - 1;
+    pthread_mutex_unlock(&c->net->lock);
+    return culprit;
+}
+
+static bool refused_all(struct coll_comm *c)
+{
+    bool all = true;
+
+    pthread_mutex_lock(&c->net->lock);
+    for (uint32_t r = 0; r < c->n; r++)
+        all = refusal_step(c, r) && all;
+    pthread_mutex_unlock(&c->net->lock);
+    return all;
+}
+
+/* Tells those that wait for this rank's greeting that it does not come, for the culprit's sake;
+ * whom that keeps from greeting others tells them. What lies at the heads of the connections is
+ * still taken: it says who has spoken, and whether the communicator has failed, for which nobody
+ * waits any more. */
+static void greet_refuse(struct coll_comm *c, uint32_t culprit, uint64_t end)
+{
+    const _Atomic uint64_t *failure = &c->peers[c->me].area->failure;
+    struct coll_tell *t = c->net->tell;
+    struct run_word never = {0};
+    struct err ignored = {0};
+
+    c->refuser = culprit;
+    t->refusal = t->hello;
+    t->refusal.failure = culprit + UINT64_C(1);
+    while (!refused_all(c) && !c->status && !atomic_load_explicit(failure, memory_order_relaxed) &&
+           c->cfg.now(c->cfg.now_arg) < end)
+        if (net_link_progress(c->cfg.link, 16) + progress_of_load(c, &ignored) == 0)
+            (void)run_wait(&never, 0, HELLO_NS, NULL);
+}
+
+static NRT_STATUS greet_wait(struct coll_comm *c, uint64_t end, struct err *err)
+{
     struct run_word never = {0};
     uint32_t rank = c->me;
 
@@ -449,19 +525,31 @@ void coll_tell_want(struct coll_comm *c, uint32_t rank)
 }
 
 /* A peer may have begun an operation of another communicator, which this rank begins after the
- * load: its greeting comes behind that operation's messages. */
-NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err)
+ * load: its greeting comes behind that operation's messages. refuses: those that this rank cannot
+ * greet are told; else the caller tells all members that the communicator has failed. */
+static NRT_STATUS greet(struct coll_comm *c, bool refuses, struct err *err)
 {
+    uint64_t end = c->cfg.now(c->cfg.now_arg) + c->greet_ns;
+    uint32_t culprit = c->n;
     NRT_STATUS st;
 
     net_link_expect(c->cfg.link, true);
-    st = greet_wait(c, err);
+    st = greet_wait(c, end, err);
+    if (st && refuses)
+        culprit = greet_culprit(c, st);
+    if (culprit < c->n)
+        greet_refuse(c, culprit, end);
     net_link_expect(c->cfg.link, false);
     pthread_mutex_lock(&c->net->lock);
     for (uint32_t r = 0; r < c->n; r++)
         c->net->tell->greeting[r].wanted = false;
     pthread_mutex_unlock(&c->net->lock);
     return st;
+}
+
+NRT_STATUS coll_tell_greet(struct coll_comm *c, struct err *err)
+{
+    return greet(c, !c->cfg.driven, err);
 }
 
 NRT_STATUS coll_tell_open(struct coll_comm *c, uint32_t channel, struct err *err)
@@ -504,7 +592,7 @@ NRT_STATUS coll_tell_meet(struct coll_comm *c, struct err *err)
 
     for (uint32_t i = 0; i < t->nodes - 1; i++)
         coll_tell_want(c, t->others[i]);
-    st = coll_tell_greet(c, err);
+    st = greet(c, false, err);
     if (st == NRT_RESOURCE) {
         atomic_compare_exchange_strong(&c->peers[c->me].area->failure, &none, mine);
         coll_tell_failure(c);

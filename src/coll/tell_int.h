@@ -19,7 +19,8 @@ enum tell_kind { TELL_HELLO, TELL_STATE, TELL_FAILURE, TELL_ASK, TELL_KINDS };
 struct tell_head {
     uint32_t magic, version, rank; /* who tells; these three are at their place in every version */
     uint32_t kind;
-    uint64_t failure; /* TELL_FAILURE: as in coll_area */
+    uint64_t failure; /* TELL_FAILURE: as in coll_area; TELL_HELLO: 0, or it is none, for the sake
+                         of the rank before this number */
     uint64_t count;   /* of struct coll_said that follow: the ranks of the node, by index;
                          TELL_HELLO: 0 */
 };

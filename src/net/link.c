@@ -419,6 +419,17 @@ void net_link_expect(struct net_link *l, bool waits)
     pthread_mutex_unlock(&l->lock);
 }
 
+bool net_link_heard(struct net_link *l, uint32_t rank)
+{
+    const struct link_peer *p = &l->peers[rank];
+    bool heard;
+
+    pthread_mutex_lock(&l->lock);
+    heard = p->received > 0 || p->lost || l->stopped;
+    pthread_mutex_unlock(&l->lock);
+    return heard;
+}
+
 /* --- memory, job and counters
  * ----------------------------------------------------------------------
  */

@@ -120,6 +120,8 @@ void net_link_settle(struct net_link *l, uint64_t limit_ns);
 /* Somebody waits for a message from anybody, as a greeting of a peer, until he says that he does no
  * more: what stands before it is taken, as for receives from one peer. */
 void net_link_expect(struct net_link *l, bool waits);
+/* A message of the rank has come, whoever it was for, or none will come. */
+bool net_link_heard(struct net_link *l, uint32_t rank);
 
 /* Takes completions from the provider: at most budget; returns how many. Never blocks. */
 unsigned net_link_progress(struct net_link *l, unsigned budget);

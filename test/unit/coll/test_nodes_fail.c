@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "cases.h"
 #include "coll/coll_int.h"
+#include "net/link_int.h"
 #include "proves.h"
 #include "ranks.h"
 #include "runner.h"
@@ -485,6 +486,185 @@ static void a_rank_without_memory_for_a_plan_keeps_nobody_waiting(void **state)
     (void)state;
 }
 
+/* ---- greetings of a rank that has no memory ---- */
+
+struct greets {
+    struct rank *rank;
+    uint32_t poor;
+    struct coll_exchange inner;
+};
+
+/* The offers are there. From now on the poor rank lacks a message of the communicator, as where it
+ * has had no memory for it; nobody greets before. */
+static NRT_STATUS offered(void *arg, const void *mine, size_t size, void *all, struct err *err)
+{
+    struct greets *g = arg;
+    struct rank *r = g->rank;
+    NRT_STATUS st = g->inner.all_gather(g->inner.arg, mine, size, all, err);
+    uint32_t mate = (r->me + r->group->per_node) % r->n; /* on another node */
+
+    pthread_mutex_lock(&r->link->lock);
+    if (r->me == g->poor)
+        link_message_lose(r->link, link_tag(mate, r->comm->net->first_channel, 0));
+    pthread_mutex_unlock(&r->link->lock);
+    ranks_barrier(r);
+    return st;
+}
+
+/* Ranks of different nodes and indices have not greeted each other before. The lower one begins, so
+ * one above the poor one may have its greeting already; one below it has not. */
+static const char *greeting_right(const struct rank *r, uint32_t poor, NRT_STATUS st,
+                                  const struct err *err)
+{
+    const struct topo_group *g = r->group;
+    bool waits =
+        r->me < poor && g->node[r->me] != g->node[poor] && g->index[r->me] != g->index[poor];
+    char text[64];
+
+    snprintf(text, sizeof(text), "rank %u has no memory to greet the others", poor);
+    if (st == NRT_SUCCESS)
+        return r->me == poor || waits ? "it has not been told" : NULL;
+    if (st != (r->me == poor ? NRT_RESOURCE : NRT_FAILURE))
+        return "another status";
+    if (r->me != poor && strcmp(err->text, text) != 0)
+        return err->text;
+    return coll_plan_refuser(r->comm) == poor ? NULL : "another one is to blame";
+}
+
+/* A plan for which all have something to greet, with this in the place of the exchange of offers.
+ */
+static NRT_STATUS greets_plan(struct rank *r, uint32_t poor, const struct coll_exchange *ex,
+                              struct err *err)
+{
+    const uint64_t counts = 1000 * r->n;
+    struct sched_request req = {.op = SCHED_ALL_TO_ALL,
+                                .alg = SCHED_MESH,
+                                .group = r->group,
+                                .tensors = 1,
+                                .counts = &counts,
+                                .elem_size = 4};
+    struct greets g = {.rank = r, .poor = poor, .inner = r->comm->cfg.exchange};
+    struct coll_plan *plan = NULL;
+    struct sched *s;
+    NRT_STATUS st = sched_create(&req, &s, err);
+
+    if (st)
+        return st;
+    r->comm->cfg.exchange = *ex;
+    r->comm->cfg.exchange.arg = &g;
+    st = coll_plan_create(r->comm, s, DT_FP32, KERNEL_COMBINE_SUM, &plan, err);
+    coll_plan_destroy(plan);
+    sched_destroy(s);
+    r->comm->cfg.exchange = g.inner;
+    return st;
+}
+
+static const char *greeter_body(struct rank *r)
+{
+    const struct coll_exchange ex = {.all_gather = offered};
+    uint32_t poor = *(const uint32_t *)r->arg;
+    static _Thread_local struct err err;
+    NRT_STATUS st;
+
+    err = (struct err){0};
+    st = greets_plan(r, poor, &ex, &err);
+    ranks_barrier(r);
+    return greeting_right(r, poor, st, &err);
+}
+
+/* Of three nodes some wait for the poor rank, and others for those. */
+static void a_rank_without_memory_for_a_greeting_keeps_nobody_waiting(void **state)
+{
+    for (uint32_t nodes = 2; nodes <= 3; nodes++)
+        for (uint32_t poor = 0; poor < 2 * nodes; poor++) {
+            const struct ranks_nodes w = {.nodes = nodes, .per_node = 2};
+            const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 3600000, greeter_body, &poor);
+
+            if (text)
+                fail_msg("rank %u of %u nodes: %s", poor, nodes, text);
+        }
+    (void)state;
+}
+
+/* Where the communicator has failed meanwhile nobody greets any more: the poor rank 3, to which
+ * rank 0 would be the first to speak, does not wait for that. */
+static NRT_STATUS offered_and_failed(void *arg, const void *mine, size_t size, void *all,
+                                     struct err *err)
+{
+    struct greets *g = arg;
+    struct rank *r = g->rank;
+    NRT_STATUS st = offered(arg, mine, size, all, err);
+
+    if (st || r->me == g->poor)
+        return st;
+    (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, r->me, "its own reason");
+    return err_set(err, NRT_FAILURE, "it does not greet");
+}
+
+static const char *ungreeted_body(struct rank *r)
+{
+    const struct coll_exchange ex = {.all_gather = offered_and_failed};
+    static _Thread_local struct err err;
+    NRT_STATUS st;
+
+    err = (struct err){0};
+    st = greets_plan(r, 3, &ex, &err);
+    ranks_barrier(r);
+    return st == (r->me == 3 ? NRT_RESOURCE : NRT_FAILURE) ? NULL : err.text;
+}
+
+static void a_rank_without_memory_for_a_greeting_does_not_wait_for_a_failed_one(void **state)
+{
+    on_two_nodes(RANKS_PROCESSES, 2, 3600000, ungreeted_body, NULL);
+    (void)state;
+}
+
+/* Rank 0, which would be the first to speak to the poor rank 3, says nothing before that one is
+ * through. */
+static NRT_STATUS offered_and_silent(void *arg, const void *mine, size_t size, void *all,
+                                     struct err *err)
+{
+    struct greets *g = arg;
+    const _Atomic uint32_t *through = ranks_shared(g->rank);
+    NRT_STATUS st = offered(arg, mine, size, all, err);
+
+    while (g->rank->me == 0 && !atomic_load(through))
+        sched_yield();
+    return st;
+}
+
+/* As driven.c does: who has no plan breaks the communicator, and who has one hears of that in the
+ * operation. */
+static const char *driven_body(struct rank *r)
+{
+    const struct coll_exchange ex = {.all_gather = offered_and_silent};
+    _Atomic uint32_t *through = ranks_shared(r);
+    static _Thread_local struct err err;
+    NRT_STATUS st;
+
+    err = (struct err){0};
+    r->comm->cfg.driven = true;
+    st = greets_plan(r, 3, &ex, &err);
+    if (st && !coll_failed_elsewhere(r->comm))
+        (void)coll_fail(r->comm, NRT_EXEC_HW_ERR_COLLECTIVES, r->me, "%s", err.text);
+    if (r->me == 3)
+        atomic_store(through, 1);
+    while (!coll_failed_elsewhere(r->comm))
+        tells_progress(r);
+    ranks_barrier(r);
+    if (r->me == 3)
+        return st == NRT_RESOURCE ? NULL : err.text;
+    if (r->me == 0 && (st != NRT_FAILURE || !strstr(err.text, "rank 3 cannot be a member")))
+        return st ? err.text : "it has not been told";
+    return NULL;
+}
+
+static void what_the_host_drives_tells_it_without_a_greeting(void **state)
+{
+    on_two_nodes(RANKS_PROCESSES, 2, 3600000, driven_body, NULL);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +677,9 @@ int main(void)
         cmocka_unit_test(a_stopped_rank_waits_for_nobody),
         cmocka_unit_test(a_word_behind_what_nobody_asked_for_is_heard),
         cmocka_unit_test(a_rank_without_memory_for_a_plan_keeps_nobody_waiting),
+        cmocka_unit_test(a_rank_without_memory_for_a_greeting_keeps_nobody_waiting),
+        cmocka_unit_test(a_rank_without_memory_for_a_greeting_does_not_wait_for_a_failed_one),
+        cmocka_unit_test(what_the_host_drives_tells_it_without_a_greeting),
     };
 
     if (runner_emulated()) {
