@@ -406,6 +406,11 @@ def a_run_that_fails():
     assert [r[0] for r in rows] == ['64', '128'] and out.endswith('\n2 errors found - test failed\n'), out
     assert 'Avg bus bandwidth' not in out
     assert 'NEURON_RT_ROOT_COMM_ID' in open(rows[0][1]).read()
+    # another host's address: rank 0 cannot listen there, and nobody waits for it until a limit that none reaches
+    out, _ = run('-r', 2, '-b', 64, '-e', 64, 'allr', code=1, NEURON_RT_ROOT_COMM_ID='203.0.113.1:4000',
+                 NEURON_RT_EXEC_TIMEOUT='1000000')
+    log = open(re.search(r'log file (\S+)$', out, re.M).group(1)).read()
+    assert 'rank 0 failed' in log and '203.0.113.1' in log, log
 
 
 def the_port_of_rank_0():

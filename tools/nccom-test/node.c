@@ -291,12 +291,20 @@ static void ranks_kill(const struct group *g)
             kill(g->pid[i], SIGKILL);
 }
 
-/* Until all ranks have ended. When one has failed the others get the time in which the runtime
- * tells them, and then are killed. */
+/* How long the others may go on when one has failed: until the runtime tells them. Where rank 0 has
+ * met nobody, there is nobody to tell them. */
+static int64_t grace_of(const struct group *g)
+{
+    bool led =
+        g->n->node > 0 || g->pid[0] != 0 || __atomic_load_n(&g->seat[0].met, __ATOMIC_RELAXED) != 0;
+
+    return GRACE_SECONDS +
+           (led ? settings_int("NEURON_RT_EXEC_TIMEOUT", EXEC_DEFAULT, 1, INT32_MAX, NULL) : 0);
+}
+
+/* Until all ranks have ended. When one has failed the others get that time, and then are killed. */
 static void ranks_wait(struct group *g)
 {
-    int64_t grace =
-        settings_int("NEURON_RT_EXEC_TIMEOUT", EXEC_DEFAULT, 1, INT32_MAX, NULL) + GRACE_SECONDS;
     struct pollfd p = {.fd = g->out, .events = POLLIN};
     time_t failed = 0;
     uint32_t last = 0;
@@ -319,7 +327,7 @@ static void ranks_wait(struct group *g)
         clock_gettime(CLOCK_MONOTONIC, &now);
         if (g->why[0] != '\0' && failed == 0)
             failed = now.tv_sec + 1;
-        if (failed != 0 && now.tv_sec > failed + grace)
+        if (failed != 0 && now.tv_sec > failed + grace_of(g))
             ranks_kill(g);
     }
 }

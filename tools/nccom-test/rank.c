@@ -66,6 +66,8 @@ static bool load(struct rank *r, uint32_t ops, nrt_model_t **model)
     }
     st = nrt_load_collectives(bytes, size, r->x->vnc, -1, r->x->rank, j->o.ranks, model);
     neff_build_free(bytes);
+    if (st == NRT_SUCCESS)
+        __atomic_store_n(&r->x->seat->met, 1, __ATOMIC_RELAXED);
     return good(r, st, "nrt_load_collectives");
 }
 
@@ -384,7 +386,6 @@ bool cc_rank_run(struct cc_rank_context *x)
         right = check(&r);
     if (ok) /* nobody leaves before all have read their results */
         ok = good(&r, nrt_barrier(x->vnc, x->rank, x->job->o.ranks), "nrt_barrier") && right;
-    __atomic_store_n(&x->seat->state, ok ? CC_RANK_DONE : CC_RANK_FAILED, __ATOMIC_RELEASE);
     rank_close(&r);
     return ok;
 }

@@ -8,12 +8,10 @@
 #include "job.h"
 #include "nrt/nrt.h"
 
-enum cc_rank_state { CC_RANK_RUNS, CC_RANK_DONE, CC_RANK_FAILED };
-
 /* In memory that the ranks of a node share with their node: one for each local rank. */
 struct cc_seat {
-    uint32_t state; /* enum cc_rank_state, and executions done: atomic */
-    uint32_t execs;
+    uint32_t met;   /* it has loaded, and so met all others: atomic, as is */
+    uint32_t execs; /* how many are done */
     uint64_t hash[CC_STREAMS_MAX][CC_LISTS_MAX]; /* of outputs, per list of groups */
 };
 
