@@ -34,7 +34,8 @@ unsigned run_cpu_now(void); /* that the calling thread runs on, as of now; 0 whe
  * move it as before. False: the CPU is not in the mask, or the host does not allow it. Two or three
  * system calls. A mask that somebody else gives the thread meanwhile may be lost. */
 bool run_cpu_move(unsigned cpu);
-/* "40-47,88-95"; false when malformed, decreasing, or past RUN_CPUS_MAX. */
+/* "40-47,88-95", blanks around numbers allowed; false when malformed, decreasing, or past
+ * RUN_CPUS_MAX. */
 bool run_cpus_parse(const char *text, struct run_cpus *ret);
 bool run_thread_pin(pthread_t t, const struct run_cpus *cpus); /* false: errno */
 /* The same if there are any. The thread stays as it is where the system refuses. */

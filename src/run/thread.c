@@ -80,10 +80,18 @@ bool run_cpu_move(unsigned cpu)
     return sched_setaffinity(0, sizeof(mine), &mine) == 0;
 }
 
+static const char *blanks_skip(const char *p)
+{
+    while (*p == ' ' || *p == '\t')
+        p++;
+    return p;
+}
+
+/* With blanks around it. */
 static bool cpu_number(const char **text, unsigned *ret)
 {
     unsigned v = 0;
-    const char *p = *text;
+    const char *p = blanks_skip(*text);
 
     if (*p < '0' || *p > '9')
         return false;
@@ -92,7 +100,7 @@ static bool cpu_number(const char **text, unsigned *ret)
         if (v >= RUN_CPUS_MAX)
             return false;
     }
-    *text = p;
+    *text = blanks_skip(p);
     *ret = v;
     return true;
 }

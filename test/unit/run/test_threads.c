@@ -141,14 +141,18 @@ static void thread_start_reports_failed_memory(void **state)
 
 static void cpu_lists(void **state)
 {
-    static const char *const bad[] = {"",   ",", "1,",   "-1",  "3-1",
-                                      "1-", "a", "1024", "1 2", "0-1024"};
+    static const char *const bad[] = {"",     ",",   "1,",     "-1", "3-1", "1-",    "a",
+                                      "1024", "1 2", "0-1024", " ",  "1, ", "0- 1 2"};
     struct run_cpus c;
 
     assert_true(run_cpus_parse("40-47,88-95", &c));
     for (unsigned i = 0; i < RUN_CPUS_MAX; i++)
         assert_int_equal(c.bits[i / 64] >> (i % 64) & 1,
                          (i >= 40 && i <= 47) || (i >= 88 && i <= 95));
+    /* blanks around integers are allowed */
+    assert_true(run_cpus_parse(" 40 - 47,\t88-95 ", &c));
+    assert_int_equal(c.bits[0], UINT64_C(0xff) << 40);
+    assert_int_equal(c.bits[1], UINT64_C(0xff) << (88 - 64));
     assert_true(run_cpus_parse("0,1023", &c));
     assert_int_equal(c.bits[15] >> 63, 1);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
