@@ -390,6 +390,68 @@ static void a_stopped_rank_waits_for_nobody(void **state)
 /* Of a communicator that there is not. */
 #define UNASKED_CHANNEL (900 * NET_LINK_GROUP_CHANNELS)
 
+/* Rank 0 waits for rank 1 of the other node, which does not come, and sleeps: between two looks at
+ * the others, for which it has slept 100 ms in all, it polls the network a few times a sleep, which
+ * is 2 ms long when the wait has lasted a while. Who did not sleep would poll a million times. */
+#define SLEEPER_LOOKS 24
+#define SLEEPER_POLLS 1000
+
+struct sleeper {
+    struct rank *rank;
+    unsigned looks;
+    uint64_t polls[SLEEPER_LOOKS];
+};
+
+static uint64_t sleeper_now(void *arg)
+{
+    struct sleeper *s = arg;
+    struct net_link_counters c;
+
+    net_link_count(s->rank->link, &c);
+    if (s->looks < SLEEPER_LOOKS)
+        s->polls[s->looks++] = c.polls;
+    return s->looks < SLEEPER_LOOKS ? 1 : UINT64_MAX / 2; /* then the limit is over */
+}
+
+static const char *sleeper_body(struct rank *r)
+{
+    static _Thread_local struct err err;
+    struct sleeper s = {.rank = r};
+    static char text[96];
+    struct op_case op = mismatches[0].here;
+    struct case_kit k;
+    uint64_t most = 0;
+
+    err = (struct err){0};
+    if (case_open(r, &k, &op, &err))
+        return err.text;
+    if (r->me == 0) {
+        r->comm->cfg.now = sleeper_now;
+        r->comm->cfg.now_arg = &s;
+        (void)case_run_once(r, &k, 1, &err);
+    }
+    ranks_barrier(r);
+    case_close(&k);
+    for (unsigned i = SLEEPER_LOOKS / 2; i < s.looks; i++)
+        if (s.polls[i] - s.polls[i - 1] > most)
+            most = s.polls[i] - s.polls[i - 1];
+    if (r->me != 0 || (s.looks == SLEEPER_LOOKS && most <= SLEEPER_POLLS))
+        return NULL;
+    snprintf(text, sizeof(text), "%u looks, up to %llu polls between two", s.looks,
+             (unsigned long long)most);
+    return text;
+}
+
+static void who_waits_for_another_node_sleeps(void **state)
+{
+    const struct ranks_nodes w = {.nodes = 2, .per_node = 1, .by_hand = true};
+    const char *text = ranks_run_nodes(RANKS_PROCESSES, &w, 3600000, sleeper_body, NULL);
+
+    if (text)
+        fail_msg("%s", text);
+    (void)state;
+}
+
 /* Rank 2 gives up, and its word to rank 0 stands behind messages that rank 0 never asks for, while
  * rank 0 waits for nothing but rank 1 of its own node, which does not come. */
 static const char *word_behind_body(struct rank *r)
@@ -692,6 +754,7 @@ int main(void)
         cmocka_unit_test(another_operation_that_the_mate_has_found),
         cmocka_unit_test(who_asks_a_silent_rank_gives_up),
         cmocka_unit_test(absent_rank),
+        cmocka_unit_test(who_waits_for_another_node_sleeps),
         cmocka_unit_test(what_was_told_before_the_standstill_names_nobody),
         cmocka_unit_test(a_rank_that_gives_up_says_why),
         cmocka_unit_test(a_stopped_rank_waits_for_nobody),
