@@ -1,26 +1,18 @@
 #!/bin/bash
-# SPIKE, the open runtime layer of NKIPy (github.com/aws-neuron/nkipy), as it is, on this libnrt: built against an
-# installed prefix, its own tests, then one model on one core, on two, and a collective of two ranks in one process.
+# SPIKE, the open runtime layer of NKIPy (github.com/aws-neuron/nkipy), as it is, on this libnrt: one model on one core,
+# on two, and a collective of two ranks in one process.
 #
 #     scripts/spike.sh PREFIX BUILD      after `make install PREFIX=...`; BUILD has opennrt and allreduce_build
 #
-# Needs git, Python with venv and pip, a C++ compiler and the network (the repository, and nanobind, NumPy and pytest);
-# SPIKE_SOURCE names a copy of the repository to take instead. Not a part of `make test`, which fetches nothing.
+# Needs spike-run and a Python with NumPy on PATH: SPIKE installed as its own page says, with NEURON_ROOT=PREFIX. Not a part
+# of `make test`.
 set -euo pipefail
 prefix=$(realpath "$1") build=$(realpath "$2") root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'OPENNRT_INSTANCE=spike "$build/tools/opennrt/opennrt" reset >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
-export NEURON_ROOT=$prefix OPENNRT_INSTANCE=spike
+export OPENNRT_INSTANCE=spike LD_LIBRARY_PATH=$prefix/lib
 
-git clone -q "${SPIKE_SOURCE:-https://github.com/aws-neuron/nkipy}" "$work/nkipy"
-git -C "$work/nkipy" log -1 --format='nkipy %h of %cs'
-python3 -m venv "$work/venv"
-export PATH=$work/venv/bin:$PATH
-pip install -q nanobind scikit-build-core cmake ninja ruff numpy ml_dtypes pytest
-pip install -q --no-build-isolation "$work/nkipy/spike"
 cd "$work"
-python -m pytest -q nkipy/spike/tests
-
 "$build/tools/opennrt/opennrt" asm "$root/examples/attention/attention.nasm" -o attention.neff
 "$build/examples/allreduce_build" 2 1024 allreduce.neff
 python - <<'PY'
