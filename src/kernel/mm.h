@@ -19,6 +19,7 @@ struct mm_seg {
     const float *panels;
     const uint8_t *x; /* moving cells that it meets: depth rows, x_stride bytes apart */
     size_t x_stride;
+    float *cells;   /* of all segments or none: where the block packs them (mm_packs) */
     uint32_t depth; /* rows of cells */
 };
 
@@ -27,7 +28,7 @@ struct mm_seg {
 struct mm_fetch {
     const uint8_t *p;
     size_t stride;
-    uint32_t rows, bytes; /* of a row */
+    uint32_t rows;
 };
 
 /* One pass over a block of columns: out (+)= the sum over all segments. */
@@ -60,6 +61,13 @@ static inline uint32_t mm_block_rows(uint32_t m, uint32_t m0)
 
     /* 8 = 4 + 4 and not 6 + 2: short tiles do not keep the multipliers busy */
     return left == 8 ? 4 : left >= MM_MR ? MM_MR : left;
+}
+
+/* Whether a block of m rows and n columns can pack fp32 moving cells on its way: its first tiles
+ * read them where they lie and store what they have read, the others read that. */
+static inline bool mm_packs(uint32_t m, uint32_t n)
+{
+    return n == MM_WIDTH && m >= MM_MR && mm_block_rows(m, 0) == MM_MR;
 }
 
 extern const struct mm_kernel mm_avx2, mm_avx512, mm_avx512_bf16;

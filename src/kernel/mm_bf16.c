@@ -12,8 +12,8 @@
 #define LOADU(p)     _mm512_loadu_ps(p)
 #define STOREU(p, v) _mm512_storeu_ps(p, v)
 #define BCAST(p)     _mm512_set1_ps(*(p))
-#define MADD(s, x, c) \
-    _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(s), (__m512bh)_mm512_castps_si512(x))
+#define MADD(c, s, x) \
+    ((c) = _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(s), (__m512bh)_mm512_castps_si512(x)))
 #include "kernel/mm_body.h"
 
 /* Elements 0 .. 15 of two vectors in turns. */

@@ -1,21 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The microkernels in terms of a few vector operations that the including file defines: V (vector),
- * MM_LANES, MM_NR (vectors per block), ZERO, LOADU, STOREU, BCAST, MADD(a, b, c) = a * b + c. */
+ * MM_LANES, MM_NR (vectors per block), ZERO, LOADU, STOREU, BCAST, MADD(c, s, x): c += s * x. Where
+ * an instruction has forms that overwrite a factor, MADD is the machine instruction that adds to c:
+ * of intrinsics compilers make the other forms, too, and copy registers around them. */
 
-/* Lines that a tile asks for while it multiplies: one every AHEAD_EVERY rows, so that they do not
- * keep its own from the first-level cache. */
+/* Rows that a tile asks for while it multiplies: one every STEP rows of its own, so that they do
+ * not keep these from the first-level cache. */
 struct ahead {
-    const uint8_t *line[MM_DEPTH];
-    uint32_t n;
+    const uint8_t *p;
+    size_t stride;
+    uint32_t rows;
 };
 
-#define AHEAD_EVERY 4
+#ifdef MM_PAIRS
+#define ROW_LINES 2 /* of MM_WIDTH columns */
+#else
+#define ROW_LINES 4
+#endif
+
+static inline __attribute__((always_inline)) void ask(const uint8_t *row)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < ROW_LINES; i++)
+        _mm_prefetch((const char *)row + (size_t)i * 64, _MM_HINT_T1);
+}
+
+/* Rows of cells in one go of the loop: what is not a multiplication fills slots that other work of
+ * the same physical core may need, too. */
+#define STEP 4
+
+/* Loads stay in their row: compilers that move them ahead of the rows before run out of registers.
+ */
+#define IN_ORDER() __asm__ volatile("" ::: "memory")
+
+/* cells: where the moving cells are stored, or NULL. */
+static inline __attribute__((always_inline)) void multiply(V acc[MM_MR][MM_NR], const float *panel,
+                                                           const uint8_t *x, size_t stride,
+                                                           uint8_t *cells, const int mr,
+                                                           const int nr, const int rows)
+{
+#pragma GCC unroll 8
+    for (int k = 0; k < rows; k++) {
+        V xv[MM_NR];
+
+        IN_ORDER();
+#pragma GCC unroll 8
+        for (int j = 0; j < nr; j++)
+            xv[j] = LOADU(x + k * stride + (size_t)j * MM_LANES * 4);
+        if (cells != NULL) {
+#pragma GCC unroll 8
+            for (int j = 0; j < nr; j++)
+                STOREU(cells + (k * MM_WIDTH + (size_t)j * MM_LANES) * 4, xv[j]);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++) {
+            V s = BCAST(panel + k * mr + i);
+
+#pragma GCC unroll 8
+            for (int j = 0; j < nr; j++)
+                MADD(acc[i][j], s, xv[j]);
+        }
+    }
+}
 
 static inline __attribute__((always_inline)) void tile(const struct mm_block *b, uint32_t m0,
                                                        uint32_t v, const struct ahead *ahead,
-                                                       const int mr, const int nr)
+                                                       const int mr, const int nr, const bool packs)
 {
-    const uint8_t *const *line = ahead->line, *const *end = line + ahead->n;
+    const uint8_t *row = ahead->p;
+    uint32_t left = ahead->rows;
     V acc[MM_MR][MM_NR];
     uint8_t *out = b->out + m0 * b->out_stride + (size_t)v * MM_LANES * 4;
 
@@ -29,27 +82,29 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
         }
     }
     for (uint32_t g = 0; g < b->segs; g++) {
-        const float *panel = b->seg[g].panels + (size_t)m0 * b->seg[g].depth;
-        const uint8_t *x = b->seg[g].x + (size_t)v * MM_LANES * 4;
-        size_t stride = b->seg[g].x_stride;
+        const struct mm_seg *seg = &b->seg[g];
+        const float *panel = seg->panels + (size_t)m0 * seg->depth;
+        bool packed = !packs && seg->cells != NULL;
+        const uint8_t *x = packed ? (const uint8_t *)seg->cells : seg->x;
+        size_t stride = packed ? MM_WIDTH * 4 : seg->x_stride;
+        uint8_t *cells = packs ? (uint8_t *)seg->cells + (size_t)v * MM_LANES * 4 : NULL;
+        uint32_t k = seg->depth;
 
-        for (uint32_t k = b->seg[g].depth; k > 0; k--, x += stride, panel += mr) {
-            V xv[MM_NR];
-
-            if (k % AHEAD_EVERY == 0 && line != end)
-                _mm_prefetch((const char *)*line++, _MM_HINT_T1);
-#pragma GCC unroll 8
-            for (int j = 0; j < nr; j++)
-                xv[j] = LOADU(x + (size_t)j * MM_LANES * 4);
-#pragma GCC unroll 8
-            for (int i = 0; i < mr; i++) {
-                V s = BCAST(panel + i);
-
-#pragma GCC unroll 8
-                for (int j = 0; j < nr; j++)
-                    acc[i][j] = MADD(s, xv[j], acc[i][j]);
-            }
+        x += (size_t)v * MM_LANES * 4;
+#define ADVANCE(rows)                                     \
+    (k -= (rows), x += (rows)*stride, panel += (rows)*mr, \
+     cells = packs ? cells + (rows)*MM_WIDTH * 4 : NULL)
+        for (; k >= STEP && left > 0; ADVANCE(STEP)) {
+            ask(row);
+            row += ahead->stride;
+            left--;
+            multiply(acc, panel, x, stride, cells, mr, nr, STEP);
         }
+        for (; k >= STEP; ADVANCE(STEP))
+            multiply(acc, panel, x, stride, cells, mr, nr, STEP);
+        for (; k > 0; ADVANCE(1))
+            multiply(acc, panel, x, stride, cells, mr, nr, 1);
+#undef ADVANCE
     }
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++) {
@@ -57,15 +112,15 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
         for (int j = 0; j < nr; j++)
             STOREU(out + i * b->out_stride + (size_t)j * MM_LANES * 4, acc[i][j]);
     }
-    while (line != end)
-        _mm_prefetch((const char *)*line++, _MM_HINT_T1);
+    for (; left > 0; left--, row += ahead->stride)
+        ask(row);
 }
 
 #define TILE(mr, nr)                                                                              \
     static __attribute__((noinline)) void tile_##mr##_##nr(const struct mm_block *b, uint32_t m0, \
                                                            uint32_t v, const struct ahead *ahead) \
     {                                                                                             \
-        tile(b, m0, v, ahead, mr, nr);                                                            \
+        tile(b, m0, v, ahead, mr, nr, false);                                                     \
     }
 #define TILES(nr) TILE(1, nr) TILE(2, nr) TILE(3, nr) TILE(4, nr) TILE(5, nr) TILE(6, nr)
 TILES(1)
@@ -74,6 +129,12 @@ TILES(2)
 TILES(3)
 TILES(4)
 #endif
+/* The first tile of a column of tiles that packs. */
+static __attribute__((noinline)) void tile_packs(const struct mm_block *b, uint32_t v,
+                                                 const struct ahead *ahead)
+{
+    tile(b, 0, v, ahead, MM_MR, MM_NR, true);
+}
 typedef void (*tile_fn)(const struct mm_block *b, uint32_t m0, uint32_t v,
                         const struct ahead *ahead);
 #define ROW(nr)                                                                            \
@@ -89,40 +150,59 @@ static const tile_fn TILE_FN[MM_NR + 1][MM_MR + 1] = {{NULL},
 #endif
 };
 
-static void fetch_row(struct ahead *a, const uint8_t *p, uint32_t bytes)
+/* Where asking for the rows of a block's mm_fetch stands. */
+struct cursor {
+    const struct mm_fetch *fetch, *end;
+    uint32_t row;   /* of *fetch */
+    uint32_t share; /* rows of one tile */
+};
+
+static struct cursor cursor_of(const struct mm_block *b)
 {
-    for (uint32_t at = 0; at < bytes; at += 64) {
-        if (a->n < MM_DEPTH)
-            a->line[a->n++] = p + at;
-        else
-            _mm_prefetch((const char *)(p + at), _MM_HINT_T1);
-    }
+    struct cursor c = {.fetch = b->fetch, .end = b->fetch + b->fetches};
+    uint32_t rows = 0, tiles = (b->m + MM_MR - 1) / MM_MR;
+
+    for (const struct mm_fetch *f = c.fetch; f != c.end; f++)
+        rows += f->rows;
+    c.share = (rows + tiles - 1) / tiles;
+    return c;
 }
 
-/* Computing rows m to e: their share of what is to be fetched. */
-static void fetch_share(const struct mm_block *b, uint32_t m, uint32_t e, struct ahead *a)
+/* What the next tile asks for. */
+static struct ahead take(struct cursor *c)
 {
-    for (uint32_t i = 0; i < b->fetches; i++) {
-        const struct mm_fetch *f = &b->fetch[i];
+    struct ahead a = {0};
+    uint32_t left;
 
-        for (uint32_t r = f->rows * m / b->m; r < f->rows * e / b->m; r++)
-            fetch_row(a, f->p + r * f->stride, f->bytes);
+    while (c->fetch != c->end && c->row == c->fetch->rows) {
+        c->fetch++;
+        c->row = 0;
     }
+    if (c->fetch == c->end)
+        return a;
+    left = c->fetch->rows - c->row;
+    a.p = c->fetch->p + c->row * c->fetch->stride;
+    a.stride = c->fetch->stride;
+    a.rows = left < c->share ? left : c->share;
+    c->row += a.rows;
+    return a;
 }
 
 static void run(const struct mm_block *b)
 {
-    struct ahead ahead;
+    struct cursor cursor = cursor_of(b);
 
     for (uint32_t v = 0; v < b->vecs; v += MM_NR) {
         uint32_t nr = b->vecs - v < MM_NR ? b->vecs - v : MM_NR;
 
         for (uint32_t m = 0, mr; m < b->m; m += mr) {
+            struct ahead ahead = take(&cursor);
+
             mr = mm_block_rows(b->m, m);
-            ahead.n = 0;
-            if (v == 0)
-                fetch_share(b, m, m + mr, &ahead);
-            TILE_FN[nr][mr](b, m, v, &ahead);
+            if (m == 0 && b->seg->cells != NULL)
+                tile_packs(b, v, &ahead);
+            else
+                TILE_FN[nr][mr](b, m, v, &ahead);
         }
     }
 }

@@ -189,6 +189,7 @@ static void store_sums(const struct job *j, const uint8_t *out, uint32_t c, uint
 struct moving {
     const uint8_t *cells;
     size_t stride;
+    float *pack; /* where the first block that reads them packs them; NULL: nowhere */
 };
 
 /* Columns [c, c + n) of `count` items of one group from `job` on; x: their moving cells. */
@@ -200,7 +201,8 @@ static void run_pass(const struct work *w, const struct mm_item *item, const str
     uint32_t lanes = job->mm->lanes;
 
     for (uint32_t i = 0; i < count; i++)
-        seg[i] = (struct mm_seg){w->panels + item[i].panels, x[i].cells, x[i].stride, job[i].depth};
+        seg[i] = (struct mm_seg){w->panels + item[i].panels, x[i].cells, x[i].stride, x[i].pack,
+                                 job[i].depth};
     b->seg = seg;
     b->segs = count;
     b->m = job->m;
@@ -250,8 +252,7 @@ static uint32_t plan_fetch(const struct work *w, const struct unit *u, uint32_t 
 
         if (job[s].in_plain[1])
             fetch[n++] = (struct mm_fetch){k_row(&job[s].r, 2, first) + (size_t)u->c * t->esize,
-                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first,
-                                           u->n * t->esize};
+                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first};
     }
     return n;
 }
@@ -276,16 +277,47 @@ static void unit_at(const struct work *w, uint32_t index, struct unit *u)
 }
 
 /* Columns [c, c + n) of a record's moving tile as cells: where they lie, or packed to *cells, which
- * moves on. */
-static struct moving moving_cells(const struct job *j, uint32_t c, uint32_t n, float **cells)
+ * moves on, by the first block that reads them where `later` says so. */
+static struct moving moving_cells(const struct job *j, uint32_t c, uint32_t n, bool later,
+                                  float **cells)
 {
+    struct moving x = {0};
     float *to = *cells;
 
-    if (!mm_near(j) && are_cells(j, 2) && n % j->mm->lanes == 0)
-        return (struct moving){k_row(&j->r, 2, 0) + (size_t)c * 4, j->r.stride[2]};
-    pack(j, 2, 0, j->depth, j->n, c, n, to);
+    if (later || (!mm_near(j) && are_cells(j, 2) && n % j->mm->lanes == 0)) {
+        x.cells = k_row(&j->r, 2, 0) + (size_t)c * 4;
+        x.stride = j->r.stride[2];
+        if (!later)
+            return x;
+        x.pack = to;
+    } else {
+        pack(j, 2, 0, j->depth, j->n, c, n, to);
+        x.cells = (const uint8_t *)to;
+        x.stride = (size_t)MM_WIDTH * 4;
+    }
     *cells = to + (size_t)j->depth * MM_WIDTH;
-    return (struct moving){(const uint8_t *)to, (size_t)MM_WIDTH * 4};
+    return x;
+}
+
+/* The moving cells of a pass of `count` items from job on, into x. */
+static void pass_cells(const struct job *job, uint32_t count, const struct unit *u,
+                       const struct part *p, struct moving *x)
+{
+    float *cells = p->x;
+    bool later = mm_packs(job->m, u->n);
+
+    for (uint32_t s = 0; s < count; s++)
+        later = later && mm_near(&job[s]) && are_cells(&job[s], 2);
+    for (uint32_t s = 0; s < count; s++)
+        x[s] = moving_cells(&job[s], u->c, u->n, later, &cells);
+}
+
+/* What a block has packed is read there from now on. */
+static void pass_packed(struct moving *x, uint32_t count)
+{
+    for (uint32_t s = 0; s < count; s++)
+        if (x[s].pack != NULL)
+            x[s] = (struct moving){(const uint8_t *)x[s].pack, (size_t)MM_WIDTH * 4, NULL};
 }
 
 /* next: the unit that comes after u, whose first pass is fetched during the last one of u; or NULL.
@@ -298,11 +330,9 @@ static void run_unit(const struct work *w, const struct unit *u, const struct un
 
     for (uint32_t i = 0, count; i < items; i += count) {
         struct moving x[MM_RECORDS];
-        float *cells = p->x;
 
         count = pass_length(job + i, items - i);
-        for (uint32_t s = 0; s < count; s++)
-            x[s] = moving_cells(&job[i + s], u->c, u->n, &cells);
+        pass_cells(job + i, count, u, p, x);
         for (uint32_t g = 0; g < u->groups; g++) {
             uint32_t first = u->lead[g].first + i;
             struct mm_fetch fetch[MM_RECORDS];
@@ -313,6 +343,7 @@ static void run_unit(const struct work *w, const struct unit *u, const struct un
             else if (next != NULL)
                 b.fetches = plan_fetch(w, next, 0, g, u->groups, fetch);
             run_pass(w, &w->plan->item[first], &w->job[first], count, x, p, u->c, u->n, &b);
+            pass_packed(x, count);
         }
     }
 }
