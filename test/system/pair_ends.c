@@ -87,10 +87,11 @@ void pair_teardown(void)
     api_env_end();
 }
 
-/* The test is core 0 of an instance of its own. */
+/* The test is core 0 of an instance of its own. Its ends have a long limit, unless it sets one. */
 void pair_setup(void)
 {
-    nrt_close(); /* what a failed test has left */
+    nrt_close();                                /* what a failed test has left */
+    setenv("NEURON_RT_EXEC_TIMEOUT", "110", 0); /* only a hang reaches it */
     api_env("trn1.2xlarge", 0);
     setenv("OPENNRT_JOB_KEY", "of the tests", 1);
     pair_setenv("NEURON_RT_ASYNC_SENDRECV_BOOTSTRAP_PORT", pair_port(0));
@@ -169,7 +170,7 @@ void pair_start(struct runner_proc *p, const char *name, struct pair_end *e, boo
     bool six = strchr(ip, ':') != NULL;
     unsigned theirs = pair_port(1);
     const char *args[] = {lnc, peer, here, a, b, NULL};
-    const char *env[] = {port, instance, NULL};
+    const char *env[] = {port, instance, "NEURON_RT_EXEC_TIMEOUT=110", NULL};
 
     *e = (struct pair_end){.lnc = 0, .peer_lnc = other ? 0 : 1};
     snprintf(lnc, sizeof(lnc), "%d", e->peer_lnc);
@@ -259,14 +260,42 @@ void pair_tell(struct runner_proc *p, const char *line)
 }
 
 /* A peer that is there; the test connects to it or accepts it. */
+static NRT_STATUS peer_meet(struct runner_proc *p, struct pair_end *e, bool other, bool send,
+                            comm_t **ret)
+{
+    pair_start(p, "peer", e, other, "127.0.0.1", NULL, NULL);
+    assert_true(runner_expect(p, "ready", RUNNER_WAIT_MS));
+    pair_tell(p, send ? "accept" : "connect");
+    *ret = pair_comm_new(e, send);
+    return pair_comm_wait(*ret);
+}
+
 comm_t *pair_peer_start(struct runner_proc *p, struct pair_end *e, bool other, bool send)
 {
     comm_t *c;
 
-    pair_start(p, "peer", e, other, "127.0.0.1", NULL, NULL);
-    assert_true(runner_expect(p, "ready", RUNNER_WAIT_MS));
-    pair_tell(p, send ? "accept" : "connect");
-    c = pair_comm_connected(e, send);
+    assert_ok(peer_meet(p, e, other, send, &c));
+    assert_true(runner_expect(p, "ok", RUNNER_WAIT_MS));
+    return c;
+}
+
+comm_t *pair_peer_limited(struct runner_proc *p, struct pair_end *e, bool other, bool send,
+                          long *ret_s)
+{
+    NRT_STATUS st = NRT_TIMEOUT;
+    comm_t *c = NULL;
+
+    for (*ret_s = 4; st == NRT_TIMEOUT; *ret_s *= 2) {
+        if (c) {
+            pair_peer_end(p);
+            pair_teardown();
+        }
+        pair_setenv("NEURON_RT_EXEC_TIMEOUT", *ret_s);
+        pair_setup();
+        st = peer_meet(p, e, other, send, &c);
+    }
+    *ret_s /= 2;
+    assert_ok(st);
     assert_true(runner_expect(p, "ok", RUNNER_WAIT_MS));
     return c;
 }

@@ -30,7 +30,8 @@ void pair_setenv(const char *name, long v);
 /* Core lnc of the current instance, with the port of the environment. */
 void pair_begin(int lnc);
 void pair_teardown(void);
-/* The test is core 0 of an instance of its own; the reverse is pair_teardown. */
+/* The test is core 0 of an instance of its own, without a limit unless NEURON_RT_EXEC_TIMEOUT is
+ * set; the reverse is pair_teardown. */
 void pair_setup(void);
 
 /* Connects or accepts; the others wait until it is done, or the request is. */
@@ -54,6 +55,10 @@ void pair_tell(struct runner_proc *p, const char *line);
 
 /* A peer that is there; the test connects to it or accepts it. */
 comm_t *pair_peer_start(struct runner_proc *p, struct pair_end *e, bool other, bool send);
+/* The same, with pair_setup before it and a limit of *ret_s seconds: the shortest of 4, 8, 16 and
+ * so on in which this host connects. */
+comm_t *pair_peer_limited(struct runner_proc *p, struct pair_end *e, bool other, bool send,
+                          long *ret_s);
 void pair_peer_end(struct runner_proc *p);
 
 #endif

@@ -188,7 +188,8 @@ static void host_start(struct runner_proc *p, unsigned side, const char *provide
 {
     char port[80], instance[80], fi[48], ip[32], text[32], number[8];
     const char *args[] = {"0", "0", ip, "4", text, number, NULL};
-    const char *env[] = {port, instance, fi, "NEURON_RT_LOG_LEVEL=INFO", NULL};
+    const char *env[] = {
+        port, instance, fi, "NEURON_RT_LOG_LEVEL=INFO", "NEURON_RT_EXEC_TIMEOUT=110", NULL};
 
     snprintf(ip, sizeof(ip), "127.0.0.1:%u", pair_port(1 - side));
     snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
