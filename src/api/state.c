@@ -78,7 +78,7 @@ static void table_forget(struct handle_table *t)
 
 /* In the child nothing of the parent is released: the session is put aside and never touched again.
  * Volatile, so that the pointers stay somewhere. */
-static void *volatile forgotten_[8];
+static void *volatile forgotten_[10];
 
 static void forked_child(void)
 {
@@ -91,6 +91,8 @@ static void forked_child(void)
         forgotten_[5] = api_.profiler;
         forgotten_[6] = api_.inspect;
         forgotten_[7] = api_.debug;
+        forgotten_[8] = api_.trace.rings;
+        forgotten_[9] = api_.trace.names;
         api_.debug = NULL;
         api_.profiler = NULL;
         api_.inspect = NULL;

@@ -392,7 +392,7 @@ static void forked_child_is_uninitialised_and_releases_nothing(void **state)
     assert_int_equal(madvise(nrt_tensor_get_va(t), 4096, MADV_DONTFORK), 0);
     pid = fork();
     if (pid == 0)
-        _exit(child_checks(t));
+        exit(child_checks(t));
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
     assert_ok(nrt_tensor_read(t, &c, 0, 1));
