@@ -70,9 +70,9 @@ static int node(int argc, char **argv)
     }
     for (unsigned i = 0; i < PER_NODE; i++)
         pthread_join(r[i].thread, NULL);
-    snprintf(line, sizeof(line), "threads %u pinned %u sums %g %g",
-             runner_threads_become("nrt-net", threads), runner_threads_pinned("nrt-net"),
-             (double)r[0].got, (double)r[1].got);
+    threads = runner_threads_become("nrt-net", threads); /* before it is looked where they are */
+    snprintf(line, sizeof(line), "threads %u pinned %u sums %g %g", threads,
+             runner_threads_pinned("nrt-net"), (double)r[0].got, (double)r[1].got);
     runner_say(line);
     (void)runner_hear(line, sizeof(line)); /* the others may still look */
     for (unsigned i = 0; i < PER_NODE; i++) {
