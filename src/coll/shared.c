@@ -233,10 +233,12 @@ static NRT_STATUS members_link(struct shared_comm *c, const struct coll_parts *a
     return st;
 }
 
-/* Those of programs get theirs with every run. */
-static uint64_t driven_timeout(const struct coll_world *w)
+/* Those of programs greet in a load; every run brings its own limit. */
+static uint64_t comm_timeout(const struct coll_rank *r)
 {
-    return w->exec_ns ? w->exec_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
+    uint64_t ns = r->driven ? r->w->exec_ns : r->w->limit_ms * UINT64_C(1000000);
+
+    return ns ? ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
 }
 
 /* All are prepared. What fails here is told in the first exchange of the communicator. */
@@ -252,7 +254,7 @@ static NRT_STATUS comm_open(struct shared_comm *c, const struct coll_parts *all,
                               .tuning = &w->tuning,
                               .flight_dir = w->flight_dir,
                               .driven = c->rank->driven,
-                              .timeout_ns = c->rank->driven ? driven_timeout(w) : 0,
+                              .timeout_ns = comm_timeout(c->rank),
                               .log = w->cfg.log};
     struct err why = {0};
 

@@ -6,6 +6,7 @@
  * find it, so everybody learns of it even if some ranks have stopped.
  *
  * The bytes, and what is checked of those that come, are in tell_msg.c. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -510,9 +511,10 @@ static NRT_STATUS greet_wait(struct coll_comm *c, uint64_t end, struct err *err)
             return greet_stop(c, failure, rank, err);
         if (!err->status && c->cfg.now(c->cfg.now_arg) >= end)
             return err_set(err, NRT_TIMEOUT,
-                           "rank %u does not hear from rank %u (world rank %u), to which it has a "
-                           "link of provider %s",
-                           c->me, rank, c->cfg.group->rank[rank], net_link_provider(c->cfg.link));
+                           "rank %u has not heard from rank %u (world rank %u) for %" PRIu64
+                           " ms, to which it has a link of provider %s",
+                           c->me, rank, c->cfg.group->rank[rank], c->greet_ns / 1000000,
+                           net_link_provider(c->cfg.link));
     }
     return NRT_SUCCESS;
 }

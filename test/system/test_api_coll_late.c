@@ -11,8 +11,11 @@
 
 #include <cmocka.h>
 
+#include "api/api_int.h"
 #include "api_support.h"
 #include "base/fault.h"
+#include "coll/coll_int.h"
+#include "coll/world_int.h"
 #include "coll_ranks.h"
 #include "draw.h"
 #include "models.h"
@@ -74,6 +77,48 @@ static void one_thread_loads_every_rank_in_any_order(void **state)
         neff_free(&f);
         nrt_close();
     }
+}
+
+static void limit_env(const char *name, const char *value)
+{
+    if (value)
+        setenv(name, value, 1);
+    else
+        unsetenv(name);
+}
+
+/* Who waits in a load for a greeting of another node waits no longer than for anything else there.
+ */
+static void greetings_have_the_limit_of_loads(void **state)
+{
+    static const struct {
+        const char *exec, *join;
+        uint64_t ms;
+    } cases[] = {{NULL, NULL, 30000},
+                 {"20", NULL, 30000},
+                 {"110", NULL, 110000},
+                 {"110", "70", 70000},
+                 {"0", NULL, 0}};
+    struct bytes f = coll_neff(2, 16, 1, 0, 1);
+
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct coll_caller k[2];
+        uint64_t ms;
+
+        limit_env("NEURON_RT_EXEC_TIMEOUT", cases[i].exec);
+        limit_env("OPENNRT_JOIN_TIMEOUT", cases[i].join);
+        coll_session(2);
+        for (unsigned r = 0; r < 2; r++)
+            assert_ok(load_rank(&k[r], r, 2, f));
+        ms = api_.world->ranks[0].comms->comm->greet_ns / 1000000;
+        assert_true(cases[i].ms ? ms == cases[i].ms : ms > UINT64_C(1000) * 3600 * 24 * 365);
+        unload_all(k, 2);
+        nrt_close();
+    }
+    limit_env("NEURON_RT_EXEC_TIMEOUT", NULL);
+    limit_env("OPENNRT_JOIN_TIMEOUT", NULL);
+    neff_free(&f);
+    (void)state;
 }
 
 /* Core by core, not model by model; then a part of the world. */
@@ -329,6 +374,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_loads_every_rank_in_any_order),
+        cmocka_unit_test(greetings_have_the_limit_of_loads),
         cmocka_unit_test(models_of_a_core_come_in_a_row),
         cmocka_unit_test(an_execution_waits_for_the_last_load),
         cmocka_unit_test(who_never_comes_is_named),
