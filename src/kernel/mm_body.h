@@ -68,7 +68,7 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
                                                        const int mr, const int nr, const bool packs)
 {
     const uint8_t *row = ahead->p;
-    uint32_t left = ahead->rows;
+    uint32_t left = ahead->rows, line = 0;
     V acc[MM_MR][MM_NR];
     uint8_t *out = b->out + m0 * b->out_stride + (size_t)v * MM_LANES * 4;
 
@@ -95,9 +95,13 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
     (k -= (rows), x += (rows)*stride, panel += (rows)*mr, \
      cells = packs ? cells + (rows)*MM_WIDTH * 4 : NULL)
         for (; k >= STEP && left > 0; ADVANCE(STEP)) {
-            ask(row);
-            row += ahead->stride;
-            left--;
+            _mm_prefetch((const char *)row + line, _MM_HINT_T1);
+            line += 64;
+            if (line == ROW_LINES * 64) {
+                row += ahead->stride;
+                left--;
+                line = 0;
+            }
             multiply(acc, panel, x, stride, cells, mr, nr, STEP);
         }
         for (; k >= STEP; ADVANCE(STEP))

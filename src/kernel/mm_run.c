@@ -37,11 +37,17 @@ struct work {
     uint32_t next_item, next_unit; /* atomic: not yet taken */
 };
 
-/* A block of columns of one team: what one part computes at a time. */
+/* Columns of one team: what one part computes at a time. Of more than MM_WIDTH, each pass takes
+ * block after block, so that its stationary tiles come from afar once for all of them. */
 struct unit {
     const struct mm_group *lead; /* the first of the team's groups */
     uint32_t groups;
     uint32_t c, n; /* columns [c, c + n) */
+};
+
+/* Up to MM_WIDTH columns of a unit. */
+struct block {
+    uint32_t c, n;
 };
 
 /* Buffers of one part. */
@@ -106,19 +112,21 @@ static void pack(const struct job *j, unsigned i, uint32_t kk, uint32_t rows, ui
     }
 }
 
-/* Spread row kk (n cells) over the panels, which are depth rows long. */
-static void to_panels(float *panels, uint32_t kk, uint32_t depth, const float *row, uint32_t n)
+#define ROWS 8 /* of cells that are spread together: those of a panel then fill lines */
+
+/* Spread `rows` rows of n cells, from row kk on, over the panels, which are depth rows long. */
+static void to_panels(float *panels, uint32_t kk, uint32_t depth, const float *const *row,
+                      uint32_t rows, uint32_t n)
 {
-    uint32_t m = 0;
+    for (uint32_t m = 0, mr; m < n; m += mr, panels += (size_t)mr * depth) {
+        float *to = panels + (size_t)kk * (mr = mm_block_rows(n, m));
 
-    for (; n - m > 8 || n - m == MM_MR; m += MM_MR, panels += (size_t)MM_MR * depth)
-        memcpy(panels + (size_t)kk * MM_MR, row + m, MM_MR * sizeof(*row));
-    while (m < n) {
-        uint32_t mr = mm_block_rows(n, m);
-
-        memcpy(panels + (size_t)kk * mr, row + m, mr * sizeof(*row));
-        panels += (size_t)mr * depth;
-        m += mr;
+        if (mr == MM_MR)
+            for (uint32_t i = 0; i < rows; i++, to += MM_MR)
+                memcpy(to, row[i] + m, MM_MR * sizeof(*to));
+        else
+            for (uint32_t i = 0; i < rows; i++, to += mr)
+                memcpy(to, row[i] + m, mr * sizeof(*to));
     }
 }
 
@@ -137,17 +145,21 @@ static void fetch_rows(const struct job *j, uint32_t kk)
 
 static void pack_stationary(const struct job *j, float *panels)
 {
-    float buf[ISA_PARTITIONS];
+    float buf[ROWS][ISA_PARTITIONS];
 
-    for (uint32_t kk = 0; kk < j->depth; kk++) {
-        const float *row = buf;
+    for (uint32_t kk = 0, rows; kk < j->depth; kk += rows) {
+        const float *row[ROWS];
 
-        fetch_rows(j, kk + AHEAD);
-        if (are_cells(j, 1))
-            row = (const float *)(const void *)k_row(&j->r, 1, kk);
-        else
-            pack(j, 1, kk, 1, j->m, 0, j->m, buf);
-        to_panels(panels, kk, j->depth, row, j->m);
+        rows = j->depth - kk < ROWS ? j->depth - kk : ROWS;
+        for (uint32_t i = 0; i < rows; i++) {
+            fetch_rows(j, kk + i + AHEAD);
+            row[i] = buf[i];
+            if (are_cells(j, 1))
+                row[i] = (const float *)(const void *)k_row(&j->r, 1, kk + i);
+            else
+                pack(j, 1, kk + i, 1, j->m, 0, j->m, buf[i]);
+        }
+        to_panels(panels, kk, j->depth, row, rows, j->m);
     }
 }
 
@@ -239,59 +251,58 @@ static uint32_t pass_length(const struct job *job, uint32_t left)
     return n;
 }
 
-/* What packing the pass that starts at item i of the team reads: its share g of `of`. */
-static uint32_t plan_fetch(const struct work *w, const struct unit *u, uint32_t i, uint32_t g,
-                           uint32_t of, struct mm_fetch *fetch)
+/* Columns of a unit of the team: more than one block where its passes are short. */
+static uint32_t unit_width(const struct job *job)
 {
-    const struct job *job = &w->job[u->lead->first + i];
-    uint32_t count = pass_length(job, u->lead->count - i), n = 0;
-
-    for (uint32_t s = 0; s < count; s++) {
-        const struct k_tile *t = &job[s].r.rec->t[2];
-        uint32_t first = job[s].k * g / of;
-
-        if (job[s].in_plain[1])
-            fetch[n++] = (struct mm_fetch){k_row(&job[s].r, 2, first) + (size_t)u->c * t->esize,
-                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first};
-    }
-    return n;
+    return mm_near(job) ? 2 * MM_WIDTH : MM_WIDTH;
 }
 
-static uint32_t team_blocks(const struct work *w, const struct mm_team *team)
+static uint32_t team_units(const struct work *w, const struct mm_team *team)
 {
-    return (w->job[w->plan->group[team->first].first].n + MM_WIDTH - 1) / MM_WIDTH;
+    const struct job *job = &w->job[w->plan->group[team->first].first];
+
+    return (job->n + unit_width(job) - 1) / unit_width(job);
 }
 
 static void unit_at(const struct work *w, uint32_t index, struct unit *u)
 {
     const struct mm_team *team = &w->plan->team[w->set->first];
-    uint32_t width;
+    const struct job *job;
+    uint32_t left;
 
-    for (; index >= team_blocks(w, team); team++)
-        index -= team_blocks(w, team);
+    for (; index >= team_units(w, team); team++)
+        index -= team_units(w, team);
     u->lead = &w->plan->group[team->first];
     u->groups = team->count;
-    u->c = index * MM_WIDTH;
-    width = w->job[u->lead->first].n - u->c;
-    u->n = width < MM_WIDTH ? width : MM_WIDTH;
+    job = &w->job[u->lead->first];
+    u->c = index * unit_width(job);
+    left = job->n - u->c;
+    u->n = left < unit_width(job) ? left : unit_width(job);
+}
+
+static struct block block_at(const struct unit *u, uint32_t c)
+{
+    uint32_t left = u->c + u->n - c;
+
+    return (struct block){c, left < MM_WIDTH ? left : MM_WIDTH};
 }
 
 /* Columns [c, c + n) of a record's moving tile as cells: where they lie, or packed to *cells, which
  * moves on, by the first block that reads them where `later` says so. */
-static struct moving moving_cells(const struct job *j, uint32_t c, uint32_t n, bool later,
+static struct moving moving_cells(const struct job *j, const struct block *at, bool later,
                                   float **cells)
 {
     struct moving x = {0};
     float *to = *cells;
 
-    if (later || (!mm_near(j) && are_cells(j, 2) && n % j->mm->lanes == 0)) {
-        x.cells = k_row(&j->r, 2, 0) + (size_t)c * 4;
+    if (later || (!mm_near(j) && are_cells(j, 2) && at->n % j->mm->lanes == 0)) {
+        x.cells = k_row(&j->r, 2, 0) + (size_t)at->c * 4;
         x.stride = j->r.stride[2];
         if (!later)
             return x;
         x.pack = to;
     } else {
-        pack(j, 2, 0, j->depth, j->n, c, n, to);
+        pack(j, 2, 0, j->depth, j->n, at->c, at->n, to);
         x.cells = (const uint8_t *)to;
         x.stride = (size_t)MM_WIDTH * 4;
     }
@@ -299,52 +310,110 @@ static struct moving moving_cells(const struct job *j, uint32_t c, uint32_t n, b
     return x;
 }
 
-/* The moving cells of a pass of `count` items from job on, into x. */
-static void pass_cells(const struct job *job, uint32_t count, const struct unit *u,
-                       const struct part *p, struct moving *x)
+/* The moving cells of a block of a pass of `count` items from job on, into x. */
+static void block_cells(const struct job *job, uint32_t count, const struct block *at,
+                        const struct part *p, struct moving *x)
 {
     float *cells = p->x;
-    bool later = mm_packs(job->m, u->n);
+    bool later = mm_packs(job->m, at->n);
 
     for (uint32_t s = 0; s < count; s++)
         later = later && mm_near(&job[s]) && are_cells(&job[s], 2);
     for (uint32_t s = 0; s < count; s++)
-        x[s] = moving_cells(&job[s], u->c, u->n, later, &cells);
+        x[s] = moving_cells(&job[s], at, later, &cells);
 }
 
 /* What a block has packed is read there from now on. */
-static void pass_packed(struct moving *x, uint32_t count)
+static void block_packed(struct moving *x, uint32_t count)
 {
     for (uint32_t s = 0; s < count; s++)
         if (x[s].pack != NULL)
             x[s] = (struct moving){(const uint8_t *)x[s].pack, (size_t)MM_WIDTH * 4, NULL};
 }
 
-/* next: the unit that comes after u, whose first pass is fetched during the last one of u; or NULL.
- */
+/* A block of a pass: of which unit, from which of its items and at which column. */
+struct place {
+    const struct unit *u; /* NULL: none */
+    uint32_t item, count; /* of the lead */
+    uint32_t c;
+};
+
+static struct place place_of(const struct work *w, const struct unit *u, uint32_t item)
+{
+    struct place p = {u, item, 0, 0};
+
+    if (u == NULL)
+        return p;
+    p.count = pass_length(&w->job[u->lead->first + item], u->lead->count - item);
+    p.c = u->c;
+    return p;
+}
+
+/* The block after p: the next one of its pass, the first of the next pass or of the next unit. */
+static struct place place_next(const struct work *w, const struct place *p, const struct unit *next)
+{
+    struct place n = *p;
+
+    n.c += MM_WIDTH;
+    if (n.c < p->u->c + p->u->n)
+        return n;
+    if (p->item + p->count < p->u->lead->count)
+        return place_of(w, p->u, p->item + p->count);
+    return place_of(w, next, 0);
+}
+
+/* What packing the block reads: share g of `of`. */
+static uint32_t plan_fetch(const struct work *w, const struct place *at, uint32_t g, uint32_t of,
+                           struct mm_fetch *fetch)
+{
+    const struct job *job;
+    uint32_t n = 0;
+
+    if (at->u == NULL)
+        return 0;
+    job = &w->job[at->u->lead->first + at->item];
+    for (uint32_t s = 0; s < at->count; s++) {
+        const struct k_tile *t = &job[s].r.rec->t[2];
+        uint32_t first = job[s].k * g / of;
+
+        if (job[s].in_plain[1])
+            fetch[n++] = (struct mm_fetch){k_row(&job[s].r, 2, first) + (size_t)at->c * t->esize,
+                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first};
+    }
+    return n;
+}
+
+static void run_block(const struct work *w, const struct place *at, const struct place *next,
+                      const struct part *p)
+{
+    const struct unit *u = at->u;
+    struct block cols = block_at(u, at->c);
+    struct moving x[MM_RECORDS];
+
+    block_cells(&w->job[u->lead->first + at->item], at->count, &cols, p, x);
+    for (uint32_t g = 0; g < u->groups; g++) {
+        uint32_t first = u->lead[g].first + at->item;
+        struct mm_fetch fetch[MM_RECORDS];
+        struct mm_block b = {.fetch = fetch};
+
+        b.fetches = plan_fetch(w, next, g, u->groups, fetch);
+        run_pass(w, &w->plan->item[first], &w->job[first], at->count, x, p, cols.c, cols.n, &b);
+        block_packed(x, at->count);
+    }
+}
+
+/* next: the unit that comes after u, whose first block is fetched during the last one of u; or
+ * NULL. */
 static void run_unit(const struct work *w, const struct unit *u, const struct unit *next,
                      const struct part *p)
 {
-    const struct job *job = &w->job[u->lead->first];
-    uint32_t items = u->lead->count;
+    struct place at = place_of(w, u, 0);
 
-    for (uint32_t i = 0, count; i < items; i += count) {
-        struct moving x[MM_RECORDS];
+    while (at.u == u) {
+        struct place after = place_next(w, &at, next);
 
-        count = pass_length(job + i, items - i);
-        pass_cells(job + i, count, u, p, x);
-        for (uint32_t g = 0; g < u->groups; g++) {
-            uint32_t first = u->lead[g].first + i;
-            struct mm_fetch fetch[MM_RECORDS];
-            struct mm_block b = {.fetch = fetch};
-
-            if (i + count < items)
-                b.fetches = plan_fetch(w, u, i + count, g, u->groups, fetch);
-            else if (next != NULL)
-                b.fetches = plan_fetch(w, next, 0, g, u->groups, fetch);
-            run_pass(w, &w->plan->item[first], &w->job[first], count, x, p, u->c, u->n, &b);
-            pass_packed(x, count);
-        }
+        run_block(w, &at, &after, p);
+        at = after;
     }
 }
 
@@ -426,7 +495,7 @@ static void run_set(const struct mm_plan *plan, const struct mm_set *set, const 
     unsigned parts;
 
     for (uint32_t t = 0; t < set->count; t++)
-        w.units += team_blocks(&w, &plan->team[set->first + t]);
+        w.units += team_units(&w, &plan->team[set->first + t]);
     parts = set_parts(&w, kc);
     if (parts == 1) {
         pack_part(&w, 0);
