@@ -46,6 +46,8 @@ static bool range(struct as *as, struct isa_asm_range *ret, enum dtype *ret_dtyp
 
     if (!asm_ref(as, &r))
         return false;
+    if (r.bytes)
+        return asm_fail(as, "a pattern of bytes belongs to a descriptor");
     if (r.mem == ISA_PSUM)
         return asm_fail(as, "a collective works on variables and on tiles in SBUF");
     if (!asm_ref_side(as, &r, &s))

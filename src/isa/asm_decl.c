@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Declarations: variables, tiles, queues, DMA groups. */
+/* Declarations: variables, tiles, queues. */
 #include "isa/asm_int.h"
 
 #include <string.h>
 
 #include "base/checked.h"
 
-#define NAMES_MAX     64
-#define INLINE_DATA   ((uint64_t)64 << 20)
-#define DMA_DESCS_MAX 65536
+#define NAMES_MAX   64
+#define INLINE_DATA ((uint64_t)64 << 20)
 
 /* name {, name} : */
 static bool name_list(struct as *as, const char **names, unsigned *ret_n)
@@ -170,7 +169,7 @@ static bool var_list(struct as *as, struct isa_asm_var *v)
     return asm_want(as, ']');
 }
 
-static const char *word_or_string(struct as *as)
+const char *asm_word_or_string(struct as *as)
 {
     const struct tok *t = asm_next(as);
     const char *s;
@@ -192,7 +191,7 @@ static bool var_options(struct as *as, struct isa_asm_var *v)
 
     while (!asm_at_end(as)) {
         if (asm_peek(as)->kind == TK_STR && var_is(v, "file")) {
-            v->file_name = word_or_string(as);
+            v->file_name = asm_word_or_string(as);
             if (!v->file_name)
                 return false;
         } else if (asm_is(as, '=') && sized) {
@@ -216,10 +215,16 @@ static bool var_options(struct as *as, struct isa_asm_var *v)
             if (!asm_want(as, '=') || !asm_int_range(as, "size", 0, INT64_MAX, &n))
                 return false;
             v->size = (uint64_t)n;
+        } else if (asm_take_word(as, "id")) {
+            if (!asm_want(as, '=') || !asm_int(as, &n))
+                return false;
+            if (n != (int64_t)as->out->n_vars)
+                return asm_fail(as, "the id of a variable is its place, %zu, not %lld",
+                                as->out->n_vars, (long long)n);
         } else if (asm_take_word(as, "area")) {
             if (!var_is(v, "virtual"))
                 return asm_fail(as, "area belongs to virtual variables");
-            if (!asm_want(as, '=') || !(v->backing_buf = word_or_string(as)))
+            if (!asm_want(as, '=') || !(v->backing_buf = asm_word_or_string(as)))
                 return false;
         } else {
             return asm_fail(as, "an option of the variable is expected");
@@ -383,7 +388,7 @@ static bool instances(struct as *as, struct isa_asm_queue *q)
     do {
         if (n == NAMES_MAX)
             return asm_fail(as, "more than %u instances", NAMES_MAX);
-        names[n] = word_or_string(as);
+        names[n] = asm_word_or_string(as);
         if (!names[n])
             return false;
         n++;
@@ -418,7 +423,7 @@ static bool queue_options(struct as *as, struct isa_asm_queue *q)
             if (!asm_sem(as, &q->semaphore))
                 return false;
         } else if (tok_is_word(t, "fabric")) {
-            if (!(q->fabric = word_or_string(as)))
+            if (!(q->fabric = asm_word_or_string(as)))
                 return false;
             if (strcmp(q->fabric, "main") != 0 && strcmp(q->fabric, "alt") != 0)
                 return asm_fail(as, "fabric is main or alt");
@@ -461,304 +466,5 @@ bool asm_decl_queue(struct as *as)
         return asm_nomem(as);
     s->u.index = as->out->n_queues;
     as->out->queues[as->out->n_queues++] = q;
-    return true;
-}
-
-/* ---- DMA groups ---- */
-
-static const char *const dma_ops[ISA_DMA_OP_COUNT] = {"copy", "cast", "add",      "min",
-                                                      "max",  "fma",  "transpose"};
-
-const char *isa_dma_op_name(unsigned op)
-{
-    return op < ISA_DMA_OP_COUNT ? dma_ops[op] : NULL;
-}
-
-static uint64_t ref_count(const struct ref *r)
-{
-    uint64_t n = r->mem == ISA_HBM ? 1 : r->nparts;
-
-    for (unsigned k = 0; k < r->nd; k++)
-        if (u64_mul_over(n, (uint64_t)r->num[k], &n))
-            return UINT64_MAX;
-    return n;
-}
-
-static bool transpose_shape(struct as *as, const struct ref *r, struct isa_asm_desc *d)
-{
-    unsigned n = 0;
-
-    for (unsigned k = 0; k < 4; k++)
-        d->transpose_shape[k] = 1;
-    if (r->mem != ISA_HBM)
-        d->transpose_shape[n++] = r->nparts;
-    for (unsigned k = 0; k < r->nd; k++) {
-        if (n == 4)
-            return asm_fail(as, "a transpose has at most 4 dimensions");
-        d->transpose_shape[n++] = r->num[k];
-    }
-    d->transpose_element_size = (unsigned)dtype_size((enum dtype)r->dtype);
-    return true;
-}
-
-struct desc_parse {
-    struct isa_asm_desc *d;
-    struct ref to, from;
-    struct isa_asm_side side[16];
-};
-
-static bool desc_source(struct as *as, struct desc_parse *p)
-{
-    struct isa_asm_side *s = &p->side[p->d->n_from];
-
-    if (p->d->n_from == 16)
-        return asm_fail(as, "more than 16 sources");
-    if (!asm_ref(as, &p->from) || !asm_ref_side(as, &p->from, s))
-        return false;
-    if (ref_count(&p->from) != ref_count(&p->to))
-        return asm_fail(as, "%llu elements to %llu", (unsigned long long)ref_count(&p->from),
-                        (unsigned long long)ref_count(&p->to));
-    p->d->n_from++;
-    if (asm_take(as, '*')) {
-        if (p->d->op != ISA_DMA_FMA)
-            return asm_fail(as, "a factor belongs to fma");
-        return asm_number(as, &s->scale);
-    }
-    return true;
-}
-
-static bool desc_constant(struct as *as, struct isa_asm_desc *d)
-{
-    struct val v;
-
-    if (d->op != ISA_DMA_MIN && d->op != ISA_DMA_MAX)
-        return asm_fail(as, "a start value belongs to min and max");
-    if (!asm_expr(as, &v))
-        return false;
-    if (v.kind == VAL_REG || (v.kind == VAL_INT && (v.i < INT32_MIN || v.i > UINT32_MAX)))
-        return asm_fail(as, "a 32-bit constant is expected");
-    d->constant_dtype = v.kind == VAL_FLOAT ? DT_FP32 : v.i > INT32_MAX ? DT_UINT32 : DT_INT32;
-    d->constant = v.kind == VAL_FLOAT ? v.f : (double)v.i;
-    return true;
-}
-
-static bool desc_sources(struct as *as, struct desc_parse *p)
-{
-    if (!asm_want(as, '('))
-        return false;
-    do {
-        if (tok_is_word(asm_peek(as), "from") && asm_peek2(as)->kind == TK_PUNCT &&
-            asm_peek2(as)->p == '=') {
-            asm_next(as);
-            asm_next(as);
-            if (!desc_constant(as, p->d))
-                return false;
-        } else if (!desc_source(as, p)) {
-            return false;
-        }
-    } while (asm_take(as, ','));
-    return asm_want(as, ')');
-}
-
-static bool parse_desc(struct as *as, struct isa_asm_desc *d)
-{
-    struct desc_parse p = {.d = d};
-    bool word;
-
-    *d = (struct isa_asm_desc){.op = ISA_DMA_COPY};
-    if (!asm_ref(as, &p.to) || !asm_ref_side(as, &p.to, &d->to) || !asm_want(as, P_FROM))
-        return false;
-    for (unsigned i = ISA_DMA_ADD; i < ISA_DMA_OP_COUNT; i++)
-        if (tok_is_word(asm_peek(as), dma_ops[i]) && asm_peek2(as)->kind == TK_PUNCT &&
-            asm_peek2(as)->p == '(')
-            d->op = (enum isa_dma_op)i;
-    if (d->op == ISA_DMA_COPY) {
-        word = asm_peek2(as)->kind == TK_IDENT && asm_take_word(as, "cast");
-        if (word)
-            d->op = ISA_DMA_CAST;
-        if (!desc_source(as, &p))
-            return false;
-    } else {
-        asm_next(as);
-        if (!desc_sources(as, &p))
-            return false;
-    }
-    if ((d->op == ISA_DMA_COPY || d->op == ISA_DMA_TRANSPOSE) && p.from.dtype != p.to.dtype)
-        return asm_fail(as, "%s to %s: write cast, or view one side",
-                        dtype_name((enum dtype)p.from.dtype), dtype_name((enum dtype)p.to.dtype));
-    if (d->op == ISA_DMA_TRANSPOSE) {
-        if (d->n_from != 1)
-            return asm_fail(as, "a transpose has one source");
-        if (!transpose_shape(as, &p.from, d))
-            return false;
-    }
-    if (d->n_from == 0)
-        return asm_fail(as, "no source");
-    d->from = arena_calloc(as->arena, d->n_from, sizeof(*d->from));
-    if (!d->from)
-        return asm_nomem(as);
-    memcpy(d->from, p.side, d->n_from * sizeof(*d->from));
-    return true;
-}
-
-static bool dma_signals(struct as *as, struct isa_asm_dma *g)
-{
-    do {
-        bool event = false;
-        int n;
-
-        if (asm_take_word(as, "peer")) {
-            if (g->n_remote == 4)
-                return asm_fail(as, "more than 4 semaphores of the peer");
-            if (!asm_sem(as, &g->remote[g->n_remote]))
-                return false;
-            g->n_remote++;
-            continue;
-        }
-        if (!asm_sem_or_event(as, &event, &n))
-            return false;
-        if (event) {
-            g->event = n;
-            continue;
-        }
-        if (g->semaphore != ISA_ASM_NONE)
-            return asm_fail(as, "a transfer raises one semaphore");
-        g->semaphore = n;
-    } while (asm_take(as, ','));
-    return true;
-}
-
-static bool dma_queue(struct as *as, struct isa_asm_dma *g)
-{
-    const struct sym *s = asm_find_here(as);
-    const struct isa_asm_queue *q;
-    const char *name;
-
-    if (!s || s->kind != SYM_QUEUE)
-        return asm_fail(as, "a queue is expected");
-    if (!asm_name(as, &name))
-        return false;
-    q = &as->out->queues[s->u.index];
-    g->queue = q->name;
-    if (asm_take(as, '.')) {
-        const char *inst = word_or_string(as);
-
-        for (size_t i = 0; inst && i < q->n_instances; i++)
-            if (strcmp(inst, q->instances[i]) == 0)
-                g->instance = q->instances[i];
-        if (!g->instance)
-            return asm_fail(as, "queue %s has no such instance", q->name);
-    }
-    g->engine = (enum isa_engine)(q->owner >= 0 ? q->owner : as->engine);
-    return true;
-}
-
-static bool dma_head(struct as *as, struct isa_asm_dma *g, bool *ret_owned)
-{
-    enum isa_engine e;
-    int64_t id;
-
-    if (!asm_take_word(as, "on"))
-        return asm_fail(as, "on QUEUE is expected");
-    if (!dma_queue(as, g))
-        return false;
-    *ret_owned = (int)g->engine >= 0;
-    for (;;) {
-        if (asm_take_word(as, "by")) {
-            if (!asm_engine_tok(asm_next(as), &e))
-                return asm_fail(as, "an engine is expected");
-            g->engine = e;
-            *ret_owned = true;
-        } else if (asm_take_word(as, "id")) {
-            if (!asm_int_range(as, "id", 0, INT32_MAX, &id))
-                return false;
-            g->id = id;
-        } else if (asm_take(as, P_ARROW)) {
-            if (!dma_signals(as, g))
-                return false;
-        } else {
-            return true;
-        }
-    }
-}
-
-static bool dma_descs(struct as *as, struct isa_asm_dma *g)
-{
-    struct isa_asm_desc *d = NULL;
-    size_t n = 0, cap = 0;
-    bool block = asm_take(as, '{'), ok = block || asm_want(as, ':');
-
-    if (ok && block)
-        asm_skip_nl(as);
-    while (ok) {
-        if (n == DMA_DESCS_MAX) {
-            ok = asm_fail(as, "more than %u descriptors", DMA_DESCS_MAX);
-            break;
-        }
-        if (!mem_grow((void **)&d, &cap, n + 1, sizeof(*d))) {
-            ok = asm_nomem(as);
-            break;
-        }
-        ok = parse_desc(as, &d[n++]);
-        if (!ok)
-            break;
-        if (!block) {
-            if (!asm_take(as, ','))
-                break;
-            continue;
-        }
-        asm_take(as, ',');
-        asm_skip_nl(as);
-        if (asm_take(as, '}'))
-            break;
-    }
-    if (ok) {
-        g->desc = arena_calloc(as->arena, n, sizeof(*d));
-        if (g->desc)
-            memcpy(g->desc, d, n * sizeof(*d));
-        g->n_desc = n;
-        ok = g->desc || asm_nomem(as);
-    }
-    mem_free(d);
-    return ok;
-}
-
-/* With a record: an anonymous group that the record triggers. */
-bool asm_decl_dma(struct as *as, struct isa_record *rec)
-{
-    struct isa_asm_dma g = {.semaphore = ISA_ASM_NONE,
-                            .event = ISA_ASM_NONE,
-                            .id = ISA_ASM_NONE,
-                            .line = asm_peek(as)->line};
-    struct sym *s = NULL;
-    bool owned = false;
-
-    if (!rec && !asm_name(as, &g.name))
-        return false;
-    if (!dma_head(as, &g, &owned))
-        return false;
-    if (!owned)
-        return asm_fail(as, "queue %s has no owner: say by ENGINE", g.queue);
-    if (rec && (int)g.engine != as->engine)
-        return asm_fail(as, "queue %s belongs to %s", g.queue, isa_engine_name(g.engine));
-    if (!dma_descs(as, &g))
-        return false;
-    if (g.id == ISA_ASM_NONE)
-        g.id = as->next_dma_id++;
-    else if (g.id >= as->next_dma_id)
-        as->next_dma_id = g.id + 1;
-    if (g.id > INT32_MAX)
-        return asm_fail(as, "no dma id is left");
-    if (g.name && !(s = asm_define(as, g.name, SYM_DMA)))
-        return false;
-    if (!mem_grow((void **)&as->out->dmas, &as->dmas_cap, as->out->n_dmas + 1, sizeof(g)))
-        return asm_nomem(as);
-    if (s)
-        s->u.index = as->out->n_dmas;
-    as->out->dmas[as->out->n_dmas++] = g;
-    if (rec) {
-        rec->opcode = ISA_OP_DMA_TRIGGER;
-        rec->body.s.imm = (int32_t)g.id;
-    }
     return true;
 }

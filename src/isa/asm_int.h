@@ -63,6 +63,7 @@ struct tile {
 struct ref {
     uint8_t mem, dtype;
     bool scalar_form; /* raw form without a count: only good for [P,1] operands */
+    bool bytes;       /* steps and the fastest dimension count bytes: only good in descriptors */
     bool named;
     unsigned part, nparts;
     int64_t var; /* HBM: index of the variable, -1 when only the id is known */
@@ -244,6 +245,9 @@ bool asm_ref_side(struct as *as, const struct ref *r, struct isa_asm_side *ret);
 bool asm_decl_var(struct as *as);
 bool asm_decl_tile(struct as *as);
 bool asm_decl_queue(struct as *as);
+const char *asm_word_or_string(struct as *as); /* NULL: failed */
+
+/* asm_dma.c */
 bool asm_decl_dma(struct as *as, struct isa_record *rec);
 
 /* asm_coll.c */

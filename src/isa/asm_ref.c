@@ -96,6 +96,8 @@ static bool raw_dims(struct as *as, struct ref *r)
                 return false;
             r->bound_first = (uint64_t)first;
             r->bound_bytes = (uint64_t)bytes;
+        } else if (r->mem == ISA_HBM && asm_take_word(as, "bytes")) {
+            r->bytes = true;
         } else {
             return asm_fail(as, "[step, num] or +register is expected");
         }
@@ -459,6 +461,8 @@ static bool views(struct as *as, struct ref *r)
         if (asm_take(as, '[')) { /* a view may be indexed again */
             if (r->vec)
                 return asm_fail(as, "no index of a tensor with a vector offset");
+            if (r->bytes)
+                return asm_fail(as, "no index of a pattern of bytes");
             if (!parse_index(as, r))
                 return false;
             continue;
@@ -472,6 +476,8 @@ static bool views(struct as *as, struct ref *r)
             return asm_fail(as, "%.*s is no view", (int)t->len, t->s);
         if (r->vec && tab[i].fn != bound)
             return asm_fail(as, "no view of a tensor with a vector offset");
+        if (r->bytes)
+            return asm_fail(as, "no view of a pattern of bytes");
         if (!asm_want(as, '(') || !tab[i].fn(as, r) || !asm_want(as, ')'))
             return false;
     }
@@ -617,6 +623,8 @@ bool asm_ref_hbm(struct as *as, const struct ref *r, struct isa_hbm *ret)
 
     if (r->mem != ISA_HBM)
         return asm_fail(as, "a variable is expected");
+    if (r->bytes)
+        return asm_fail(as, "a pattern of bytes belongs to a descriptor");
     memcpy(step, r->step, sizeof(step));
     memcpy(num, r->num, sizeof(num));
     if (r->vec && r->nd > 4) { /* the rows stay a dimension of their own */
@@ -675,6 +683,24 @@ static const char *state_buffer(struct as *as)
     return v->name;
 }
 
+/* The pattern as it is written. */
+static bool side_bytes(struct as *as, const struct ref *r, struct isa_asm_side *ret)
+{
+    int64_t es = (int64_t)dtype_size((enum dtype)r->dtype);
+
+    if (r->nd < 1 || r->nd > 4)
+        return asm_fail(as, "a pattern of bytes has 1 to 4 dimensions");
+    if (r->num[r->nd - 1] % es)
+        return asm_fail(as, "%lld bytes are no whole elements of %s", (long long)r->num[r->nd - 1],
+                        dtype_name((enum dtype)r->dtype));
+    ret->ndim = r->nd;
+    for (unsigned k = 0; k < r->nd; k++) {
+        ret->steps[k] = r->step[r->nd - 1 - k];
+        ret->sizes[k] = r->num[r->nd - 1 - k];
+    }
+    return true;
+}
+
 bool asm_ref_side(struct as *as, const struct ref *r, struct isa_asm_side *ret)
 {
     int64_t es = (int64_t)dtype_size((enum dtype)r->dtype), run;
@@ -687,6 +713,9 @@ bool asm_ref_side(struct as *as, const struct ref *r, struct isa_asm_side *ret)
         return asm_fail(as, "a transfer cannot reach PSUM");
     if (r->mem == ISA_HBM && r->var < 0)
         return asm_fail(as, "a declared variable is expected");
+    for (unsigned k = 0; k < r->nd; k++)
+        if (r->num[k] < 0)
+            return asm_fail(as, "dimension of %lld elements", (long long)r->num[k]);
     *ret = (struct isa_asm_side){.off = r->off, .dtype = (enum dtype)r->dtype, .scale = 1.0};
     if (r->mem == ISA_SBUF) {
         ret->off += (int64_t)r->part * ISA_SBUF_MAP_STRIDE;
@@ -700,6 +729,8 @@ bool asm_ref_side(struct as *as, const struct ref *r, struct isa_asm_side *ret)
     } else {
         ret->var = as->out->vars[r->var].name;
     }
+    if (r->bytes)
+        return side_bytes(as, r, ret);
     for (unsigned k = 0; k < r->nd; k++) {
         if (r->num[k] == 1)
             continue;

@@ -279,6 +279,7 @@ struct neff_tensor {
     const char *name;
     uint64_t size; /* bytes */
     unsigned ndim; /* at least 1: rank 0 is given as [1] */
+    bool scalar;   /* the file says rank 0 */
     const uint64_t *shape;
     enum dtype dtype;       /* DT_INVALID: unknown */
     const char *dtype_text; /* as in the file, NULL when missing */

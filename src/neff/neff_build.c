@@ -2,6 +2,7 @@
 /* The builder: what is being built, and its members. Each declaration becomes JSON text at once;
  * the strict reader, run over the finished file, is what checks it, so that rules are written down
  * in one place only. Variables, DMA and programs have files of their own. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 void build_json_num(struct strbuf *s, double v)
 {
     char text[64];
-    int n = snprintf(text, sizeof(text), "%.17g", v);
+    int n = snprintf(text, sizeof(text), v == 0 && signbit(v) ? "-0.0" : "%.17g", v);
 
     for (int i = 0; i < n; i++) { /* the program's locale may print another point */
         if (strchr("0123456789+-e", text[i]) == NULL)

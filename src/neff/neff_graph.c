@@ -183,6 +183,7 @@ static NRT_STATUS tensor_shape(struct neff_reader *r, const struct json_ctx *c,
 
     if (st != NRT_SUCCESS)
         return st;
+    t->scalar = a != NULL && a->u.count == 0;
     t->ndim = a == NULL || a->u.count == 0 ? 1 : (unsigned)a->u.count;
     shape = arena_calloc(r->arena, t->ndim, sizeof(*shape));
     if (shape == NULL)

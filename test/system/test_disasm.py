@@ -4,11 +4,17 @@
 
     test_disasm.py <opennrt> <neuron-packager>"""
 import difflib
+import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import types
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'oracle'))
+import neffwrite  # noqa: E402
 
 opennrt, packager = sys.argv[1], sys.argv[2]
 
@@ -26,6 +32,9 @@ var v1: virtual u8[64] @ 0 area=west
 var v2: virtual u8[64] @ 64 area=west
 var k: file f32[2, 2] = {1, 2, 3, nan}
 var k2: file u8[5] = {7}
+var z0: input f32
+var z1: output f32
+var z2: file f32 = {-1.5} id=13
 var k3: file bool[2] = {1, 0}
 var p: pointer -> a
 var dt: dge-table [a, k, t, b, c]
@@ -49,6 +58,8 @@ dma g1 on q3.i1 by sp id 77 -> s, e {
   t.view(i32)[0:4] <- max(t.view(i32)[0:4], from=-3)
   t.view(f32)[0:4] <- min(t.view(f32)[0:4], from=0.5)
   k <- transpose(k)
+  k <- transpose(k, shape=[1, 4], size=4)
+  hbm.f32(z1, 0, bytes, [1,4]) <- add(hbm.f32(v0, 3, bytes, [-1,4]), z0, z2)
   %(long)s_out <- %(long)s_in
 }
 """
@@ -138,6 +149,51 @@ def merged_constants_are_not_taken_for_others():
         assert done.stderr.endswith('again.nasm:3: k has neither a file nor values\n'), done.stderr
 
 
+def refused(tmp, neff, line):
+    """The text of the file has the line, and is refused there."""
+    text = run(opennrt, 'disasm', neff)
+    number = [k for k, l in enumerate(text.split('\n'), 1) if l.startswith(line)]
+    assert len(number) == 1, (line, text)
+    with open(f'{tmp}/refused.nasm', 'w', encoding='ascii') as f:
+        f.write(text)
+    done = subprocess.run([opennrt, 'asm', f'{tmp}/refused.nasm', '-o', f'{tmp}/refused.neff'], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and f'refused.nasm:{number[0]}: ' in done.stderr, (line, done)
+
+
+def what_no_text_says_is_a_line_that_is_refused():
+    """Instances with a quote, a var_id out of order, a node on the CPU, and a name that no string holds."""
+    sp = [types.SimpleNamespace(pack=lambda: struct.pack('<HBB', 4, 1, 4).ljust(320, b'\0'))]  # end
+    io = [[{'name': 'x', 'size': 4, 'shape': [4], 'dtype': 'uint8'}],
+          [{'name': 'y', 'size': 4, 'shape': [4], 'dtype': 'uint8', 'time_series': False}]]
+    for key, line in ('id', 'var y: output uint8[4] id=7'), ('quote', 'queue q: data n=1 instances=[?'), ('area', 'var v: virtual'):
+        variables = {'x': {'type': 'input', 'var_id': 0, 'size': 4},
+                     'y': {'type': 'output', 'var_id': 7 if key == 'id' else 1, 'size': 4}}
+        queues = {'q': {'type': 'data', 'num_queues': 1}}
+        if key == 'quote':
+            queues['q']['queue_instances'] = ['a"b']
+        if key == 'area':
+            variables['v'] = {'type': 'virtual', 'var_id': 2, 'size': 4, 'backing_variable_off': 0, 'backing_buf': 'a\nb'}
+        with tempfile.TemporaryDirectory() as tmp:
+            neffwrite.write(f'{tmp}/x.neff', 2, {4: sp}, {}, queues, variables, {}, io)
+            refused(tmp, f'{tmp}/x.neff', line)
+            if key == 'id':
+                continue
+            run(packager, 'unpack', '-o', f'{tmp}/x', f'{tmp}/x.neff')
+            with open(f'{tmp}/x/neff.json', encoding='ascii') as f:
+                graph = json.load(f)
+            if key == 'area':
+                graph['nodes'].append({'id': 2, 'executor': 'CPU', 'name': 'host', 'library': 'x.so', 'function': 'f',
+                                       'inputs': io[1], 'outputs': [dict(io[1][0], name='z')]})
+            for name, data in ('neff.json', json.dumps(graph)), ('x.so', ''):
+                with open(f'{tmp}/x/{name}', 'w', encoding='ascii') as f:
+                    f.write(data)
+            os.remove(f'{tmp}/x/neff.tgz')
+            run('tar', 'cf', f'{tmp}/x.tar', '-C', f'{tmp}/x', *os.listdir(f'{tmp}/x'))
+            run(packager, 'create', '-i', f'{tmp}/x.tar', '-o', f'{tmp}/y', '-n', 'two"names' if key == 'quote' else 'y')
+            refused(tmp, f'{tmp}/y.neff', '.name ?' if key == 'quote' else '.node ? ; node 1 runs on the CPU')
+
+
 def main():
     for head in ONE, TWO:
         for middle in '', COLLECTIVES:
@@ -146,6 +202,7 @@ def main():
             with tempfile.TemporaryDirectory() as tmp:
                 there_and_back(text, tmp)
     merged_constants_are_not_taken_for_others()
+    what_no_text_says_is_a_line_that_is_refused()
     print('OK')
 
 

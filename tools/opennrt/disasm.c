@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +20,10 @@ static void help(FILE *to)
 {
     fprintf(to, "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
                 "Prints a NEFF (declarations, collectives, DMA groups, programs) or a file of\n"
-                "bare records as text. The text assembles again when all names are words and the\n"
+                "bare records as text. The text assembles again when all names are words, the\n"
                 "numbers of the variables are those of their order, as our own writer makes them,\n"
-                "and constants have members of their own (not after neuron-packager optimize).\n\n"
+                "constants have members of their own (not after neuron-packager optimize), and\n"
+                "no node runs on the CPU; lines that say something else are refused then.\n\n"
                 "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
                 "                       first record says)\n"
                 "  -h, --help           this text\n");
@@ -41,6 +43,15 @@ static const char *word(const char *name)
     return b;
 }
 
+/* A string has no escapes: what one cannot hold becomes a line that does not assemble. */
+static void print_string(const char *s)
+{
+    if (strpbrk(s, "\"\n"))
+        printf("?");
+    else
+        printf("\"%s\"", s);
+}
+
 static const struct neff_tensor *tensor_of(const struct neff *n, const char *name)
 {
     for (uint32_t i = 0; i < n->node_count; i++) {
@@ -58,10 +69,9 @@ static const struct neff_tensor *tensor_of(const struct neff *n, const char *nam
 
 static void print_shape(enum dtype t, unsigned ndim, const uint64_t *shape)
 {
-    printf(" %s[", dtype_name(t));
+    printf(" %s", dtype_name(t));
     for (unsigned k = 0; k < ndim; k++)
-        printf("%s%" PRIu64, k ? ", " : "", shape[k]);
-    printf("]");
+        printf("%s%" PRIu64 "%s", k ? ", " : "[", shape[k], k + 1 == ndim ? "]" : "");
 }
 
 /* A constant that is not all of its member cannot be said: the line will not assemble. */
@@ -70,11 +80,13 @@ static void print_file(const struct neff_member *m, const struct neff_var *v)
     uint64_t first = m->is_npy ? m->npy_data_off : 0;
     uint64_t bytes = m->is_npy ? m->npy_data_bytes : m->size;
 
-    if (v->file_off == first && v->file_bytes == bytes && v->size == bytes)
-        printf(" \"%s\"", m->name);
-    else
+    if (v->file_off == first && v->file_bytes == bytes && v->size == bytes) {
+        printf(" ");
+        print_string(m->name);
+    } else {
         printf(" ; %" PRIu64 " bytes at %" PRIu64 " of \"%s\"", v->file_bytes, v->file_off - first,
                m->name);
+    }
 }
 
 static void print_var(const struct neff *n, const struct neff_subgraph *g, uint32_t i)
@@ -98,10 +110,9 @@ static void print_var(const struct neff *n, const struct neff_subgraph *g, uint3
         break;
     default:
         if (t && t->dtype != DT_INVALID)
-            print_shape(t->dtype, t->ndim, t->shape);
+            print_shape(t->dtype, t->scalar ? 0 : t->ndim, t->shape);
         else if (v->type == NEFF_VAR_FILE && n->members[v->file_member].is_npy &&
-                 n->members[v->file_member].npy_dtype != DT_INVALID &&
-                 n->members[v->file_member].npy_ndim)
+                 n->members[v->file_member].npy_dtype != DT_INVALID)
             print_shape(n->members[v->file_member].npy_dtype, n->members[v->file_member].npy_ndim,
                         n->members[v->file_member].npy_shape);
         else
@@ -109,14 +120,16 @@ static void print_var(const struct neff *n, const struct neff_subgraph *g, uint3
     }
     if (v->type == NEFF_VAR_VIRTUAL)
         printf(" @ %" PRIu64, v->area_off);
-    if (v->type == NEFF_VAR_VIRTUAL && v->area[0])
-        printf(" area=\"%s\"", v->area);
+    if (v->type == NEFF_VAR_VIRTUAL && v->area[0]) {
+        printf(" area=");
+        print_string(v->area);
+    }
     if (v->type == NEFF_VAR_FILE)
         print_file(&n->members[v->file_member], v);
     if (v->alignment)
         printf(" align=%" PRIu64, v->alignment);
-    if (v->var_id != (int64_t)i)
-        printf(" ; var_id %" PRId64, v->var_id);
+    if (v->var_id != (int64_t)i) /* the programs name it by this number */
+        printf(" id=%" PRId64, v->var_id);
     printf("\n");
 }
 
@@ -131,54 +144,118 @@ static void print_queue(const struct neff_queue *q)
         printf(" sem=%u", q->semaphore);
     if (q->fabric_alt)
         printf(" fabric=alt");
-    for (unsigned k = 0; k < q->instance_count; k++)
-        printf("%s\"%s\"%s", k ? ", " : " instances=[", q->instances[k],
-               k + 1 == q->instance_count ? "]" : "");
+    for (unsigned k = 0; k < q->instance_count; k++) {
+        printf(k ? ", " : " instances=[");
+        print_string(q->instances[k]);
+    }
+    if (q->instance_count)
+        printf("]");
     printf("\n");
 }
 
-/* In elements of its type where that is possible, else in bytes. */
-static void print_side(const struct neff_subgraph *g, const struct neff_access *a)
+/* Whether the pattern is one of elements that lie together, `step` elements apart. */
+static bool side_in_elements(const struct neff_access *a, enum dtype t)
 {
-    int64_t es = (int64_t)dtype_size((enum dtype)a->dtype);
-    enum dtype t = (enum dtype)a->dtype;
+    int64_t es = (int64_t)dtype_size(t);
 
-    for (unsigned k = 0; k < a->ndim; k++)
-        if ((k && a->steps[k] % es) || (!k && (a->steps[0] != 1 || a->sizes[0] % (uint64_t)es))) {
-            t = DT_UINT8;
-            es = 1;
-        }
-    printf("hbm.%s(%s, %" PRIu64, dtype_name(t), word(g->vars[a->var].name), a->off);
+    for (unsigned k = 1; k < a->ndim; k++)
+        if (a->steps[k] % es)
+            return false;
+    return a->steps[0] == 1 && a->sizes[0] % (uint64_t)es == 0;
+}
+
+/* Steps are in elements where that says all, else in bytes. */
+static void print_side(const struct neff_subgraph *g, const struct neff_access *a, enum dtype t)
+{
+    bool whole = side_in_elements(a, t);
+    int64_t es = whole ? (int64_t)dtype_size(t) : 1;
+
+    printf("hbm.%s(%s, %" PRIu64 "%s", dtype_name(t), word(g->vars[a->var].name), a->off,
+           whole ? "" : ", bytes");
     for (unsigned k = a->ndim; k-- > 1;)
         printf(", [%" PRId64 ",%" PRIu64 "]", a->steps[k] / es, a->sizes[k]);
     printf(", [%" PRId64 ",%" PRIu64 "])", a->steps[0], a->sizes[0] / (uint64_t)es);
+}
+
+/* The shape that the text gives a transpose by itself is that of the pattern as printed. */
+static bool shape_is_of_pattern(const struct neff_desc *d)
+{
+    const struct neff_access *a = &d->from[0];
+    uint64_t es = dtype_size((enum dtype)a->dtype);
+
+    for (unsigned k = 0; k < 4; k++) {
+        uint64_t n = k + 1 < a->ndim    ? a->sizes[a->ndim - 1 - k]
+                     : k + 1 == a->ndim ? a->sizes[0] / es
+                                        : 1;
+
+        if (n != d->transpose_shape[k])
+            return false;
+    }
+    return d->transpose_element_size == es;
+}
+
+static void print_transpose(const struct neff_desc *d)
+{
+    if (shape_is_of_pattern(d))
+        return;
+    printf(", shape=[%u, %u, %u, %u]", d->transpose_shape[0], d->transpose_shape[1],
+           d->transpose_shape[2], d->transpose_shape[3]);
+    if (d->transpose_element_size != dtype_size((enum dtype)d->from[0].dtype))
+        printf(", size=%u", d->transpose_element_size);
+}
+
+/* With a sign and a point where an integer would lose them. */
+static void print_float(double v)
+{
+    printf(v == 0 && signbit(v) ? "-0.0" : "%.9g", v);
 }
 
 static void print_desc(const struct neff_subgraph *g, const struct neff_desc *d)
 {
     static const char *const ops[] = {"copy", "cast", "add", "fma", "min", "max", "transpose"};
     bool plain = d->op == NEFF_OP_COPY || d->op == NEFF_OP_CAST;
+    enum dtype to = (enum dtype)d->to.dtype;
 
+    /* a transpose moves bytes: the type of the destination says nothing but their number */
+    if (d->op == NEFF_OP_TRANSPOSE && dtype_size(to) == dtype_size((enum dtype)d->from[0].dtype))
+        to = (enum dtype)d->from[0].dtype;
     printf("    ");
-    print_side(g, &d->to);
+    print_side(g, &d->to, to);
     printf(" <- %s%s", d->op == NEFF_OP_COPY ? "" : ops[d->op],
            d->op == NEFF_OP_COPY ? "" : (plain ? " " : "("));
     for (unsigned k = 0; k < d->from_count; k++) {
         printf("%s", k ? ", " : "");
-        print_side(g, &d->from[k]);
-        if (d->op == NEFF_OP_FMA && d->scale)
-            printf(" * %.9g", (double)d->scale[k]);
+        print_side(g, &d->from[k], (enum dtype)d->from[k].dtype);
+        if (d->op == NEFF_OP_FMA && d->scale) {
+            printf(" * ");
+            print_float((double)d->scale[k]);
+        }
     }
-    if (d->has_constant)
-        printf(d->constant_dtype == DT_FP32 ? ", from=float(%.9g)" : ", from=%.0f", d->constant);
+    if (d->op == NEFF_OP_TRANSPOSE)
+        print_transpose(d);
+    if (d->has_constant && d->constant_dtype == DT_FP32) {
+        printf(", from=float(");
+        print_float(d->constant);
+        printf(")");
+    } else if (d->has_constant) {
+        printf(", from=%.0f", d->constant);
+    }
     printf("%s\n", plain ? "" : ")");
 }
 
 static void print_group(const struct neff_subgraph *g, unsigned e, const struct neff_dma_group *d)
 {
-    printf("dma %s_%u on %s", isa_engine_name(e), d->id, word(g->queues[d->queue].name));
-    if (d->instance != NEFF_NONE)
-        printf(".\"%s\"", g->queues[d->queue].instances[d->instance]);
+    printf("dma %s_%u", isa_engine_name(e), d->id);
+    for (const struct neff_dma_group *other = g->engines[e].groups; other < d; other++)
+        if (other->id == d->id) { /* one trigger may start several groups */
+            printf("_%u", (unsigned)(d - g->engines[e].groups));
+            break;
+        }
+    printf(" on %s", word(g->queues[d->queue].name));
+    if (d->instance != NEFF_NONE) {
+        printf(".");
+        print_string(g->queues[d->queue].instances[d->instance]);
+    }
     printf(" by %s id %u", isa_engine_name(e), d->id);
     if (d->semaphore != NEFF_NONE)
         printf(" -> $S[%u]", d->semaphore);
@@ -290,7 +367,12 @@ static int print_neff(const char *path, const void *bytes, size_t size)
         fprintf(stderr, "opennrt disasm: %s: %s\n", path, err.text);
         return EXIT_FAILED;
     }
-    printf(".name \"%s\"\n", n->name);
+    printf(".name ");
+    print_string(n->name);
+    printf("\n");
+    for (uint32_t i = 0; i < n->node_count; i++)
+        if (n->nodes[i].is_cpu)
+            printf(".node ? ; node %u runs on the CPU, which no text says\n", i);
     if (n->arch)
         printf(".arch %s\n", n->arch);
     if (n->graph_count > 1)

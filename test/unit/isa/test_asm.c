@@ -282,6 +282,51 @@ static const struct wrong {
     {"queue q: in owner=sp\nvar x: input f32[1,1,1,1,1]\ndma a on q: x <- transpose(x)\n",
      "at most 4 dimensions"},
     {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q: x <- max(from=1)\n", "no source"},
+    {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q: x <- transpose(size=4)\n",
+     "no source"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\ndma a on q: x <- transpose(x, shape=[2, 3])\n",
+     "of 16 bytes as an array of 24"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\ndma a on q: x <- transpose(x, size=3)\n",
+     "1, 2, 4 or 8 bytes at a time, not 3"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- transpose(x, shape=[1, 2, 2, 1, 1])\n",
+     "at most 4 dimensions"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- transpose(x, shape=[4294967295, 4294967295, 4294967295])\n",
+     "too large"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\ndma a on q: x <- add(x, shape=[4])\n",
+     "a shape belongs to transpose"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\ndma a on q: x <- max(x, size=4)\n",
+     "a size belongs to transpose"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- hbm.f32(x, 0, bytes, [1,15])\n",
+     "15 bytes are no whole elements of float32"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\ndma a on q: x <- hbm.f32(x, 0, bytes)\n",
+     "1 to 4 dimensions"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- hbm.f32(x, 0, bytes, [1,1], [1,1], [1,1], [1,1], [1,16])\n",
+     "1 to 4 dimensions"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- hbm.f32(x, 0, bytes, [1,16]).view(i32)\n",
+     "no view of a pattern of bytes"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- hbm.f32(x, 0, bytes, [1,16])[0]\n",
+     "no index of a pattern of bytes"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\n"
+     "dma a on q: x <- hbm.f32(x, 0, bytes, [1,-4])\n",
+     "dimension of -4 elements"},
+    {"queue q: in owner=sp\nvar x: input f32[4]\ndma a on q: x <- hbm.f32(x, 0, [1,-4])\n",
+     "dimension of -4 elements"},
+    {"tile A: sbuf f32[1, 4]\ndve: memset sbuf.f32(0:1, 0, bytes, [1,4]), 0\n",
+     "[step, num] or +register"},
+    {"var x: input f32[4]\ntile A: sbuf f32[1, 4]\nqueue q: dynamic owner=pool\n"
+     "pool: dma_dyn A, hbm.f32(x, 0, bytes, [1,16])\n",
+     "belongs to a descriptor"},
+    {"var x: input f32[4]\nvar y: output f32[4]\n"
+     "collective a: y <- all_reduce(add, hbm.f32(x, 0, bytes, [1,16])) ranks=2\n",
+     "belongs to a descriptor"},
+    {"var x: input f32[4]\nvar y: output f32[4] id=2\n",
+     "t:2: the id of a variable is its place, 1"},
     {"queue q: in owner=sp\nvar x: input f32[1]\ndma a on q id 2147483647: x <- x\n"
      "dma b on q: x <- x\n",
      "no dma id is left"},
