@@ -4,8 +4,9 @@
  *
  * Errors stick: the first call that fails keeps its reason in the builder, the calls after it do
  * nothing and return a negative number, and the write reports it. So a program may declare
- * everything and look once, at the end. All texts and data are copied, except where a comment says
- * "borrowed". One thread at a time per builder. */
+ * everything and look once, at the end. A pointer that is NULL is such an error too, unless a
+ * comment allows it or nothing is to be read there (a count or size of 0). All texts and data are
+ * copied, except where a comment says "borrowed". One thread at a time per builder. */
 #ifndef NEFF_BUILD_H
 #define NEFF_BUILD_H
 
@@ -25,7 +26,7 @@ extern "C" {
 struct neff_build;
 
 /* A builder with one subgraph, "sg00" (index 0), for instructions in the project's encoding.
- * name is the network's, at most 255 bytes. NULL when memory is out. */
+ * name is the network's, at most 255 bytes; NULL is none. Returns NULL when memory is out. */
 NEFF_API struct neff_build *neff_build_create(const char *name);
 NEFF_API void neff_build_destroy(struct neff_build *b); /* NULL is fine */
 /* Why a call failed; "" when none has. Valid until the builder is destroyed. */
@@ -92,7 +93,7 @@ struct neff_build_group {
     uint32_t id; /* of the trigger in the engine's program */
     int queue;   /* index; used when instance_name is NULL */
     const char *instance_name;
-    const char *function_start;
+    const char *function_start; /* NULL: none */
     bool section_start_desc;
     bool has_event, has_semaphore;
     uint32_t event, semaphore;
@@ -197,9 +198,9 @@ struct neff_build_tensor {
 };
 
 struct neff_build_node {
-    const char *name;
+    const char *name; /* NULL: "sg00" */
     bool is_cpu;
-    const char *library, *function; /* CPU: member (neff_build_member) and symbol */
+    const char *library, *function; /* CPU: member (neff_build_member) and symbol; else NULL */
     const struct neff_build_tensor *inputs, *outputs;
     unsigned input_count, output_count;
 };

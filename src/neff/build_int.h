@@ -81,6 +81,8 @@ NRT_STATUS build_header(struct neff_build *b, const struct neff_build_options *o
 /* Note the first error of the builder; -1. */
 int build_fail(struct neff_build *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int build_oom(struct neff_build *b);
+/* Whether p is a pointer; else the error names `what`. */
+bool build_given(struct neff_build *b, const void *p, const char *what);
 
 /* NULL, with the error noted, when b has failed before or holds no such subgraph or engine. */
 struct build_graph *build_graph_at(struct neff_build *b, int graph);

@@ -33,6 +33,13 @@ int build_fail(struct neff_build *b, const char *fmt, ...)
     return -1;
 }
 
+bool build_given(struct neff_build *b, const void *p, const char *what)
+{
+    if (p == NULL)
+        build_fail(b, "%s is missing", what);
+    return p != NULL;
+}
+
 int build_oom(struct neff_build *b)
 {
     neff_note(&b->err, NRT_RESOURCE, "out of host memory building the NEFF");
@@ -197,7 +204,8 @@ int neff_build_member(struct neff_build *b, const char *name, const void *data, 
 {
     struct build_member *m;
 
-    if (build_graph_at(b, 0) == NULL)
+    if (build_graph_at(b, 0) == NULL || !build_given(b, name, "the name of a member") ||
+        (size > 0 && !build_given(b, data, "the data of a member")))
         return -1;
     m = build_member_new(b, name);
     if (m == NULL)

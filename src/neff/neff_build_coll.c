@@ -2,6 +2,19 @@
 /* The builder: entries of the collectives table, as neff_coll.c reads them. */
 #include "neff/build_int.h"
 
+static bool lists_ok(struct neff_build *b, const struct neff_build_coll *c)
+{
+    if ((c->group_count > 0 && !build_given(b, c->groups, "groups")) ||
+        (c->pair_count > 0 && !build_given(b, c->pairs, "pairs")) ||
+        (c->in_count > 0 && !build_given(b, c->in, "in")) ||
+        (c->out_count > 0 && !build_given(b, c->out, "out")))
+        return false;
+    for (unsigned g = 0; g < c->group_count; g++)
+        if (c->groups[g].count > 0 && !build_given(b, c->groups[g].ranks, "the ranks of a group"))
+            return false;
+    return true;
+}
+
 static void put_text(struct strbuf *s, const char *key, const char *text)
 {
     if (text == NULL)
@@ -58,7 +71,7 @@ int neff_build_collective(struct neff_build *b, int graph, const struct neff_bui
     struct build_graph *g = build_graph_at(b, graph);
     struct strbuf *s;
 
-    if (g == NULL)
+    if (g == NULL || !build_given(b, c, "a collective") || !lists_ok(b, c))
         return -1;
     if (c->op == NULL)
         return build_fail(b, "a collective needs an op");

@@ -16,13 +16,24 @@ static void put_u32_array(struct strbuf *s, const char *key, const uint32_t *v, 
     strbuf_put(s, "]");
 }
 
+static bool queue_lists_ok(struct neff_build *b, const struct neff_build_queue *q)
+{
+    if ((q->semaphore_set_count > 0 && !build_given(b, q->semaphore_set, "semaphore_set")) ||
+        (q->instance_count > 0 && !build_given(b, q->instances, "instances")))
+        return false;
+    for (unsigned i = 0; i < q->instance_count; i++)
+        if (!build_given(b, q->instances[i], "the name of an instance"))
+            return false;
+    return true;
+}
+
 int neff_build_queue(struct neff_build *b, int graph, const struct neff_build_queue *q)
 {
     struct build_graph *g = build_graph_at(b, graph);
     struct strbuf *s;
     bool existed;
 
-    if (g == NULL)
+    if (g == NULL || !build_given(b, q, "a queue") || !queue_lists_ok(b, q))
         return -1;
     if (q->name == NULL || *q->name == '\0' || *q->name == '#' || q->type == NULL)
         return build_fail(b, "a queue needs a name that does not begin with # and a type");
@@ -80,7 +91,9 @@ int neff_build_group(struct neff_build *b, int graph, enum neff_engine engine,
     struct build_group *g;
     struct strbuf *s;
 
-    if (e == NULL)
+    if (e == NULL || !build_given(b, d, "a trigger group") ||
+        (d->remote_semaphore_count > 0 &&
+         !build_given(b, d->remote_semaphores, "remote_semaphores")))
         return -1;
     if (!mem_grow((void **)&e->groups, &e->group_cap, e->group_count + 1, sizeof(*e->groups)))
         return build_oom(b);
@@ -180,13 +193,15 @@ int neff_build_desc(struct neff_build *b, int graph, enum neff_engine engine, in
     const struct build_graph *g;
     struct strbuf *s;
 
-    if (e == NULL)
+    if (e == NULL || !build_given(b, d, "a descriptor"))
         return -1;
     g = &b->graphs[graph];
     if (group < 0 || (size_t)group >= e->group_count)
         return build_fail(b, "engine %s has no group %d", neff_engine_key(engine), group);
     if (d->from_count < 1 || d->from_count > NEFF_MAX_SOURCES)
         return build_fail(b, "%u sources, at most 16", d->from_count);
+    if (!build_given(b, d->from, "the source of a descriptor"))
+        return -1;
     for (unsigned i = 0; i < d->from_count; i++) {
         if (!side_ok(b, g, &d->from[i]))
             return -1;

@@ -15,6 +15,8 @@ int neff_build_program(struct neff_build *b, int graph, enum neff_engine engine,
 
     if (e == NULL)
         return -1;
+    if (size > 0 && !build_given(b, code, "the code of an engine"))
+        return -1;
     if (e->has_program)
         return build_fail(b, "engine %s has a program already", neff_engine_key(engine));
     e->code = mem_alloc(size);
@@ -56,7 +58,7 @@ int neff_build_act_set(struct neff_build *b, int graph, const char *name)
 {
     struct build_engine *e = build_engine_at(b, graph, NEFF_ACT);
 
-    if (e == NULL)
+    if (e == NULL || !build_given(b, name, "the name of a function set"))
         return -1;
     strbuf_put(&e->act_sets, e->act_sets.len > 0 ? ", " : "");
     strbuf_put_json(&e->act_sets, name);
@@ -102,11 +104,14 @@ static bool put_node_tensors(struct neff_build *b, const char *key,
 {
     struct strbuf *s = &b->nodes;
 
+    if (n > 0 && !build_given(b, t, key))
+        return false;
     strbuf_printf(s, ",\n   \"%s\": [", key);
     for (unsigned i = 0; i < n; i++) {
         uint64_t size;
 
-        if (!build_shape_bytes(b, t[i].name, t[i].dtype, t[i].ndim, t[i].shape, &size))
+        if (!build_given(b, t[i].name, "the name of a tensor") ||
+            !build_shape_bytes(b, t[i].name, t[i].dtype, t[i].ndim, t[i].shape, &size))
             return false;
         strbuf_put(s, i > 0 ? ",\n    " : "\n    ");
         build_put_tensor(s, t[i].name, size, &t[i], input);
@@ -143,7 +148,7 @@ int neff_build_node(struct neff_build *b, const struct neff_build_node *n)
 {
     struct strbuf *s;
 
-    if (build_graph_at(b, 0) == NULL)
+    if (build_graph_at(b, 0) == NULL || !build_given(b, n, "a node"))
         return -1;
     if (n->is_cpu && (n->library == NULL || n->function == NULL))
         return build_fail(b, "a CPU node needs a library and a function");

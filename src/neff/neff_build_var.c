@@ -36,6 +36,14 @@ static bool file_member_name(struct neff_build *b, int graph, const char *var, c
     return false;
 }
 
+static bool var_name_ok(struct neff_build *b, const char *name)
+{
+    if (name != NULL && *name != '\0' && *name != '#')
+        return true;
+    build_fail(b, "a variable needs a name that does not begin with #");
+    return false;
+}
+
 /* Opens the JSON of a new variable: `"name": {"type": ..., "var_id": n`; the caller adds fields and
  * var_close. NULL on error. */
 static struct build_var *var_open(struct neff_build *b, struct build_graph *g, const char *name,
@@ -44,10 +52,8 @@ static struct build_var *var_open(struct neff_build *b, struct build_graph *g, c
     struct build_var *v;
     bool existed;
 
-    if (name == NULL || *name == '\0' || *name == '#') {
-        build_fail(b, "a variable needs a name that does not begin with #");
+    if (!var_name_ok(b, name))
         return NULL;
-    }
     if (!mem_grow((void **)&g->var, &g->var_cap, g->var_count + 1, sizeof(*g->var)) ||
         !str_map_put(&g->var_names, name, g->var_count, &existed)) {
         build_oom(b);
@@ -111,6 +117,8 @@ bool build_shape_bytes(struct neff_build *b, const char *name, const char *dtype
         build_fail(b, "variable %s: more than %d dimensions", name, NPY_MAX_DIMS);
         return false;
     }
+    if (ndim > 0 && !build_given(b, shape, "a shape"))
+        return false;
     for (unsigned i = 0; i < ndim; i++) {
         if (u64_mul_over(*ret, shape[i], ret) || *ret > INT64_MAX) {
             build_fail(b, "variable %s: the shape is too large", name);
@@ -147,7 +155,8 @@ int build_io_var(struct neff_build *b, int graph, const char *name, const char *
     struct build_var *v;
     uint64_t size;
 
-    if (g == NULL || !build_shape_bytes(b, name, dtype, ndim, shape, &size))
+    if (g == NULL || !var_name_ok(b, name) ||
+        !build_shape_bytes(b, name, dtype, ndim, shape, &size))
         return -1;
     v = var_open(b, g, name, usage == 'i' ? "input" : "output");
     if (v == NULL)
@@ -222,7 +231,9 @@ int neff_build_constant(struct neff_build *b, int graph, const char *name, const
     char member[200];
     uint64_t size;
 
-    if (g == NULL || !build_shape_bytes(b, name, dtype, ndim, shape, &size) ||
+    if (g == NULL || !var_name_ok(b, name) ||
+        !build_shape_bytes(b, name, dtype, ndim, shape, &size) ||
+        (size > 0 && !build_given(b, data, "the data of a constant")) ||
         !file_member_name(b, graph, name, ".npy", member, sizeof(member)))
         return -1;
     m = build_member_new(b, member);
@@ -251,7 +262,8 @@ int neff_build_constant_raw(struct neff_build *b, int graph, const char *name, u
     struct build_graph *g = build_graph_at(b, graph);
     char member[200];
 
-    if (g == NULL || !file_member_name(b, graph, name, ".raw", member, sizeof(member)) ||
+    if (g == NULL || !var_name_ok(b, name) ||
+        !file_member_name(b, graph, name, ".raw", member, sizeof(member)) ||
         neff_build_member(b, member, data, data_size) < 0)
         return -1;
     return file_var(b, g, name, member, true, size);
@@ -265,7 +277,8 @@ int neff_build_constant_file(struct neff_build *b, int graph, const char *name, 
     char member[200];
     uint64_t size;
 
-    if (g == NULL || neff_file_size(path, &size, &b->err) != NRT_SUCCESS)
+    if (g == NULL || !var_name_ok(b, name) || !build_given(b, path, "the path of a constant") ||
+        neff_file_size(path, &size, &b->err) != NRT_SUCCESS)
         return -1;
     n = strlen(path);
     if (!file_member_name(b, graph, name,
@@ -306,7 +319,7 @@ int neff_build_dge_table(struct neff_build *b, int graph, const char *name, cons
 {
     struct build_graph *g = build_graph_at(b, graph);
 
-    if (g == NULL)
+    if (g == NULL || (count > 0 && !build_given(b, vars, "the list of a table")))
         return -1;
     for (unsigned i = 0; i < count; i++) {
         if (!build_var_ok(b, g, vars[i]))

@@ -211,6 +211,9 @@ NRT_STATUS neff_build_write_memory(struct neff_build *b, const struct neff_build
     bool ratio;
     NRT_STATUS st;
 
+    if (b != NULL && b->err.status == NRT_SUCCESS &&
+        (!build_given(b, ret_bytes, "ret_bytes") || !build_given(b, ret_size, "ret_size")))
+        return NRT_INVALID;
     st = write_start(b, options, &w);
     if (st != NRT_SUCCESS)
         return st;
@@ -269,6 +272,8 @@ NRT_STATUS neff_build_write_file(struct neff_build *b, const struct neff_build_o
     int level;
     NRT_STATUS st;
 
+    if (b != NULL && b->err.status == NRT_SUCCESS && !build_given(b, path, "the path"))
+        return NRT_INVALID;
     st = write_start(b, options, &w);
     if (st != NRT_SUCCESS)
         return st;
