@@ -264,6 +264,7 @@ struct sym *asm_define(struct as *as, const char *name, enum sym_kind kind)
         asm_nomem(as);
         return NULL;
     }
+    as->made += kind != SYM_CONST && kind != SYM_WORD && kind != SYM_REG && kind != SYM_MACRO;
     s->name = name;
     s->kind = kind;
     s->hash = hash_of(name);

@@ -20,7 +20,7 @@ struct isa_asm_opts {
     size_t n_defines;
     enum isa_gen gen;   /* 0: what .arch says, else v2 */
     bool no_check;      /* leave out isa_check_program on the result */
-    size_t max_records; /* per engine; 0: 16 Mi */
+    size_t max_records; /* per engine; 0: 4 Mi */
 };
 
 struct isa_asm_var {

@@ -319,6 +319,7 @@ static bool dma_descs(struct as *as, struct isa_asm_dma *g)
             break;
         }
         ok = parse_desc(as, &d[n++]);
+        as->made++;
         if (!ok)
             break;
         if (!block) {

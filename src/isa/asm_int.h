@@ -142,8 +142,9 @@ struct as {
     unsigned depth;
     unsigned expansions; /* macros under way */
     uint64_t inline_bytes;
-    uint64_t steps; /* work done, against endless expansion */
-    bool *taken;    /* which of the definitions from outside a `param` has named */
+    uint64_t steps;      /* work done, against endless expansion */
+    uint64_t idle, made; /* statements; records, descriptors and names that they made */
+    bool *taken;         /* which of the definitions from outside a `param` has named */
     /* symbols */
     struct sym *buckets[SYM_BUCKETS];
     struct sym *newest;

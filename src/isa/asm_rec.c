@@ -26,6 +26,7 @@ struct isa_record *asm_emit(struct as *as)
     e->l[e->n] = (struct isa_asm_line){asm_peek(as)->line, e->label, as->op_name};
     e->r[e->n] = (struct isa_record){.version = ISA_VERSION, .engine = (uint8_t)as->engine};
     e->target_end = false;
+    as->made++;
     return &e->r[e->n++];
 }
 

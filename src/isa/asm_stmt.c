@@ -5,12 +5,27 @@
 #include <stdio.h>
 #include <string.h>
 
+#define IDLE_PER_MADE 256
+
+/* Statements that a text may unroll to in all. */
+static uint64_t steps_most(const struct as *as)
+{
+    return as->opts->max_records ? (uint64_t)as->opts->max_records * 16 + 100000
+                                 : (uint64_t)64 << 20;
+}
+
+static bool too_many_steps(struct as *as)
+{
+    return asm_fail(as, "the text unrolls to too many statements");
+}
+
+/* Statements that make nothing may be many only beside those that do, so that a text without an end
+ * is refused after a moment. */
 bool asm_step(struct as *as)
 {
-    uint64_t most =
-        as->opts->max_records ? (uint64_t)as->opts->max_records * 16 + 100000 : (uint64_t)64 << 20;
-
-    return ++as->steps <= most || asm_fail(as, "the text unrolls to too many statements");
+    return (++as->steps <= steps_most(as) &&
+            ++as->idle <= ((uint64_t)1 << 20) + as->made * IDLE_PER_MADE) ||
+           too_many_steps(as);
 }
 
 /* ---- directives ---- */
@@ -232,6 +247,8 @@ static bool repeat(struct as *as)
         return false;
     if (!asm_want_open(as) || !asm_find_close(as, &close))
         return false;
+    if (a < b && ((uint64_t)b - (uint64_t)a - 1) / (uint64_t)by >= steps_most(as) - as->steps)
+        return too_many_steps(as);
     open = as->pos;
     for (int64_t i = a; i < b; i += by) {
         uint32_t scope;

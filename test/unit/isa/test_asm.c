@@ -444,6 +444,47 @@ static void wrong_text_is_refused_with_its_line(void **state)
 }
 
 /* Every prefix of a good text, and every text with one byte gone, is answered. */
+/* With the limits that a user meets. Each would go on for a minute, or end well after one. */
+static void text_that_unrolls_for_ever_is_refused_with_its_line(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } rows[] = {
+        {"sp:\nrepeat k in 0..1 << 40 { nop }\n", "t:2: the text unrolls to too many statements"},
+        {"\nrepeat k in -(1 << 62)..1 << 62 step 3 { }\n", "t:2: the text unrolls to too many"},
+        {"repeat a in 0..8000 {\n  repeat b in 0..8000 {\n } }\n",
+         "t:2: the text unrolls to too many"},
+        {"macro m(n) {\nif n {\nm(n - 1)\nm(n - 1) } }\nm(25)\n", "the text unrolls to too many"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct isa_asm_opts o = {.file = "t"};
+        struct isa_asm_result *r = NULL;
+        struct err err = {0};
+
+        assert_int_equal(isa_asm(rows[i].text, strlen(rows[i].text), &o, NULL, &r, &err),
+                         NRT_INVALID);
+        if (!strstr(err.text, rows[i].says))
+            fail_msg("%s: %s", rows[i].text, err.text);
+    }
+}
+
+/* Of what makes something there may be much. */
+static void long_text_is_no_text_without_an_end(void **state)
+{
+    static const char text[] = "sp: repeat a in 0..700 { repeat b in 0..600 {\n"
+                               "const c = a * b\nif c % 300 == 0 { nop } } }\n";
+    struct isa_asm_opts o = {.file = "t", .no_check = true};
+    struct isa_asm_result *r = NULL;
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(isa_asm(text, strlen(text), &o, NULL, &r, &err), NRT_SUCCESS);
+    assert_true(r->core[0].engine[ISA_SP].n > 2000);
+    isa_asm_free(r);
+}
+
 static void cut_text_is_answered(void **state)
 {
     size_t n = strlen(softmax);
@@ -495,6 +536,8 @@ int main(void)
         cmocka_unit_test(published_example_has_its_addresses_and_descriptors),
         cmocka_unit_test(expression_has_its_value),
         cmocka_unit_test(wrong_text_is_refused_with_its_line),
+        cmocka_unit_test(text_that_unrolls_for_ever_is_refused_with_its_line),
+        cmocka_unit_test(long_text_is_no_text_without_an_end),
         cmocka_unit_test(cut_text_is_answered),
         cmocka_unit_test(memory_out_anywhere_is_a_status),
     };
