@@ -530,7 +530,11 @@ static bool defines(struct as *as)
             s->u.word = arena_strndup(as->arena, t.t[0].s, t.t[0].len);
             ok = s->u.word || asm_nomem(as);
         } else {
-            ok = s && asm_expr(as, &s->u.v) && (asm_at_end(as) || asm_fail(as, "define %s", name));
+            ok = s && asm_expr(as, &s->u.v);
+            if (ok) {
+                asm_skip_nl(as);
+                ok = asm_peek(as)->kind == TK_EOF || asm_fail(as, "define %s", name);
+            }
         }
         as->t = outer;
         as->pos = pos;

@@ -304,6 +304,9 @@ static NRT_STATUS assemble(const char *text, size_t size, const struct neff_asm_
 
     if (!arch)
         return report(error, NRT_INVALID, "the architecture is trn1, inf2, trn2 or trn3");
+    for (size_t i = 0; i < o->define_count; i++)
+        if (!o->defines || !o->defines[i].name || !o->defines[i].value)
+            return report(error, NRT_INVALID, "a definition has a name and a value");
     opts.gen = arch->gen;
     if (o->define_count) {
         d = mem_calloc(o->define_count, sizeof(*d));

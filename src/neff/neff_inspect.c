@@ -22,6 +22,13 @@ static NRT_STATUS give(struct neff_error *error, NRT_STATUS st, const struct err
 }
 static_assert(sizeof(((struct neff_error *)0)->text) == ERR_TEXT_MAX, "texts are copied whole");
 
+static NRT_STATUS missing(struct neff_error *error)
+{
+    struct err err = {0};
+
+    return give(error, neff_fail(&err, NRT_INVALID, "an argument is missing"), &err);
+}
+
 static NRT_STATUS image_read(struct neff_image *image, const void *bytes, size_t size,
                              unsigned flags, struct err *err)
 {
@@ -34,10 +41,14 @@ static NRT_STATUS image_read(struct neff_image *image, const void *bytes, size_t
 NRT_STATUS neff_image_open_memory(const void *bytes, size_t size, unsigned flags,
                                   struct neff_image **ret_image, struct neff_error *error)
 {
-    struct neff_image *image = mem_zalloc(sizeof(*image));
+    struct neff_image *image;
     struct err err = {0};
-    NRT_STATUS st = image == NULL ? neff_oom(&err) : image_read(image, bytes, size, flags, &err);
+    NRT_STATUS st;
 
+    if (ret_image == NULL || (bytes == NULL && size > 0))
+        return missing(error);
+    image = mem_zalloc(sizeof(*image));
+    st = image == NULL ? neff_oom(&err) : image_read(image, bytes, size, flags, &err);
     if (st == NRT_SUCCESS)
         *ret_image = image;
     else
@@ -48,10 +59,14 @@ NRT_STATUS neff_image_open_memory(const void *bytes, size_t size, unsigned flags
 NRT_STATUS neff_image_open(const char *path, unsigned flags, struct neff_image **ret_image,
                            struct neff_error *error)
 {
-    struct neff_image *image = mem_zalloc(sizeof(*image));
+    struct neff_image *image;
     struct err err = {0};
-    NRT_STATUS st = image == NULL ? neff_oom(&err) : neff_file_map(path, &image->map, &err);
+    NRT_STATUS st;
 
+    if (path == NULL || ret_image == NULL)
+        return missing(error);
+    image = mem_zalloc(sizeof(*image));
+    st = image == NULL ? neff_oom(&err) : neff_file_map(path, &image->map, &err);
     if (st == NRT_SUCCESS)
         st = image_read(image, image->map.bytes, image->map.size, flags, &err);
     if (st == NRT_SUCCESS)
