@@ -62,11 +62,16 @@ struct op_case case_draw(uint64_t salt, uint32_t n)
     return c;
 }
 
+uint32_t case_block(const struct op_case *c)
+{
+    return c->block ? c->block : 1 + (uint32_t)(c->counts[0] % 5000);
+}
+
 /* Rows of n * n: counts, source places, target places. Blocks lie in slots of `most` elements, in
  * an order that differs from rank to rank; some are empty. */
 static bool table_make(struct case_kit *k, uint32_t n)
 {
-    uint32_t most = 1 + (uint32_t)(k->c.counts[0] % 5000);
+    uint32_t most = case_block(&k->c);
     size_t cells = (size_t)n * n;
 
     k->table = malloc(3 * cells * sizeof(*k->table));
@@ -93,6 +98,12 @@ static bool pairs_make(struct case_kit *k, uint32_t n)
     for (uint32_t i = 0; k->pairs && i < n; i++)
         k->pairs[i] = (struct topo_pair){i, (i ^ 1) < n ? i ^ 1 : i};
     return k->pairs != NULL;
+}
+
+bool case_pair_source(const struct case_kit *k, uint32_t n, uint32_t r, uint32_t *ret)
+{
+    *ret = (r ^ 1) < n ? r ^ 1 : r;
+    return r < k->pair_count;
 }
 
 /* ---- what must come ---- */
@@ -171,8 +182,10 @@ static bool expected(const struct case_kit *k, uint64_t salt, uint32_t n, uint32
         *want = value(salt, (uint32_t)(i / count), t, r * count + i % count);
         return true;
     case SCHED_PERMUTE:
-        *want = value(salt, r < k->pair_count && (r ^ 1) < n ? r ^ 1 : r, t, i);
-        return r < k->pair_count;
+        if (!case_pair_source(k, n, r, &r))
+            return false;
+        *want = value(salt, r, t, i);
+        return true;
     case SCHED_SENDRECV:
         *want = value(salt, (r + n - 1) % n, t, i);
         return true;
@@ -226,7 +239,7 @@ static NRT_STATUS alone_make(struct rank *r, struct case_kit *k, struct err *err
 
 NRT_STATUS case_open(struct rank *r, struct case_kit *k, const struct op_case *c, struct err *err)
 {
-    uint64_t slot = (1 + c->counts[0] % 5000) * r->n;
+    uint64_t slot = (uint64_t)case_block(c) * r->n;
     struct sched_request req;
     NRT_STATUS st;
 

@@ -22,6 +22,7 @@ struct op_case {
     enum kernel_combine reduce;
     uint32_t tensors;
     uint64_t counts[CASE_TENSORS];
+    uint32_t block; /* elements of the largest block of a variable form; 0: up to 5,000 */
     bool in_place;
     bool alone; /* planned without the others */
     bool tuned; /* variant and sizes as coll_request_tune chooses them */
@@ -31,6 +32,8 @@ struct op_case {
 /* Values are 0 to 2. Floats of eight bits hold their sums exactly for a few ranks only; for more,
  * the largest value is what they can do. */
 bool case_sum_is_exact(enum dtype t, uint32_t n);
+/* Up to 5,000, of a variable form. */
+uint32_t case_block(const struct op_case *c);
 /* Any operation; not every algorithm has it (case_open then says NRT_FAILURE, on all ranks). */
 struct op_case case_draw(uint64_t salt, uint32_t n);
 
@@ -62,6 +65,8 @@ void case_fill(struct rank *r, struct case_kit *k, uint64_t salt);
 bool case_check(struct rank *r, const struct case_kit *k, uint64_t salt, struct err *err);
 /* Fill, run, check. NRT_FAILURE: wrong values; else what coll says. */
 NRT_STATUS case_run_once(struct rank *r, struct case_kit *k, uint64_t salt, struct err *err);
+/* The source of the pair whose target is rank r; false: r is in no pair. Of SCHED_PERMUTE. */
+bool case_pair_source(const struct case_kit *k, uint32_t n, uint32_t r, uint32_t *ret);
 /* One drawn case three times with one plan; its memory is freed. Success also when the algorithm
  * does not have it. */
 NRT_STATUS case_run(struct rank *r, uint64_t salt, struct err *err);

@@ -4,8 +4,8 @@
  *
  *     test_coll_every [all]      OPENNRT_SEED replays what is drawn
  *
- * The ordinary run takes every way with every small size, types and reductions in turn; `all` takes
- * all of their combinations, and the large sizes with every way and number of ranks. */
+ * Small sizes; the large ones are test_large's. The ordinary run takes every way with every size,
+ * types and reductions in turn; `all` takes all of their combinations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,6 +20,7 @@
 #include "draw.h"
 #include "runner.h"
 #include "seed.h"
+#include "ways.h"
 
 static uint64_t seed;
 static bool all;
@@ -154,25 +155,6 @@ static const char *every_way(struct rank *r)
     return wrong.status ? wrong.text : NULL;
 }
 
-/* ---- what must have run ---- */
-
-/* The first n logical cores of a trn2.48xlarge: four to a chip. */
-static bool must_run(enum sched_op op, enum sched_alg alg, enum sched_variant variant, uint32_t n)
-{
-    bool even = n <= 4 || n % 4 == 0; /* as many ranks on every chip */
-
-    if (op == SCHED_PERMUTE || op == SCHED_SENDRECV)
-        return alg == SCHED_PAIRS && variant == SCHED_STAGED;
-    if (op == SCHED_ALL_TO_ALL)
-        return variant == SCHED_STAGED &&
-               (alg == SCHED_MESH || (alg == SCHED_MESH_TWO && n > 4 && even));
-    if (sched_op_varies(op) || variant != SCHED_STAGED)
-        return alg == SCHED_MESH && (!sched_op_varies(op) || variant == SCHED_STAGED);
-    return alg == SCHED_RING || alg == SCHED_MESH || (alg == SCHED_RDH && even) ||
-           (alg == SCHED_KANGARING && n > 4 && even) ||
-           (alg == SCHED_MESH_ONE && (op == SCHED_ALL_REDUCE || op == SCHED_BARRIER));
-}
-
 static void sweep(enum ranks_kind kind, const uint32_t *counts, unsigned runs)
 {
     uint16_t met[SCHED_OP_COUNT] = {0};
@@ -189,8 +171,8 @@ static void sweep(enum ranks_kind kind, const uint32_t *counts, unsigned runs)
             for (unsigned alg = 0; alg < SCHED_ALG_COUNT; alg++)
                 for (unsigned v = 0; v < SCHED_VARIANT_COUNT; v++) {
                     met[op] |= t.types[op][alg][v];
-                    if (!t.types[op][alg][v] && must_run((enum sched_op)op, (enum sched_alg)alg,
-                                                         (enum sched_variant)v, counts[i]))
+                    if (!t.types[op][alg][v] &&
+                        way_must_run((enum sched_op)op, alg, (enum sched_variant)v, 1, counts[i]))
                         fail_msg("%s by %s, %s, did not run on %u ranks",
                                  sched_op_name((enum sched_op)op),
                                  sched_alg_name((enum sched_alg)alg),
@@ -219,80 +201,11 @@ static void processes(void **state)
     (void)state;
 }
 
-/* ---- large sizes ---- */
-
-struct large {
-    uint64_t bytes; /* of the larger side of an operation at one rank */
-    uint64_t salt;
-};
-
-/* A variable form has tables of at most 5,000 elements a block: not these sizes. */
-static const char *large_body(struct rank *r)
-{
-    static const enum dtype types[] = {DT_FP32, DT_BF16, DT_INT64, DT_UINT8};
-    static _Thread_local struct err err;
-    const struct large *l = r->arg;
-    uint64_t salt = l->salt;
-
-    for (unsigned op = 0; op <= SCHED_SENDRECV; op++)
-        for (unsigned alg = 0; alg < SCHED_ALG_COUNT; alg++)
-            for (unsigned v = 0; v < SCHED_INLINE; v++, salt += 64) {
-                struct op_case c =
-                    case_of((enum sched_op)op, (enum sched_alg)alg, (enum sched_variant)v, salt);
-
-                c.tensors = 1;
-                c.chunk_bytes = 0;
-                c.dtype = all ? types[draw_mix(salt + 3) % 4] : DT_FP32;
-                c.counts[0] = l->bytes / dtype_size(c.dtype);
-                if (op == SCHED_ALL_GATHER || op == SCHED_REDUCE_SCATTER)
-                    c.counts[0] /= r->n;
-                if (op == SCHED_ALL_TO_ALL)
-                    c.counts[0] -= c.counts[0] % r->n;
-                if (case_count(r, &c, salt, &err))
-                    return err.text;
-            }
-    return wrong.status ? wrong.text : NULL;
-}
-
-static void large_sizes(void **state)
-{
-    static const struct {
-        uint32_t n;
-        uint64_t bytes;
-        bool ordinary;
-    } runs[] = {
-        {2, 16u << 20, true},       {3, (1u << 20) - 4, true},   {2, (1u << 20) - 4, false},
-        {3, 16u << 20, false},      {4, (1u << 20) - 4, false},  {4, 16u << 20, false},
-        {5, (1u << 20) - 4, false}, {5, 16u << 20, false},       {8, (1u << 20) - 4, false},
-        {8, 16u << 20, false},      {16, (1u << 20) - 4, false}, {16, 16u << 20, false},
-    };
-
-    for (unsigned i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
-        struct large l = {runs[i].bytes, draw_mix(seed + 200 + i)};
-        struct tally t;
-        const char *text;
-
-        if (!all && !runs[i].ordinary)
-            continue;
-        text = ranks_run(RANKS_PROCESSES, runs[i].n, 120000, large_body, &l);
-        memcpy(&t, ranks_shared_last(), sizeof(t));
-        if (text)
-            fail_msg("%u ranks, %llu bytes, seed %llu: %s", runs[i].n,
-                     (unsigned long long)runs[i].bytes, (unsigned long long)seed, text);
-        assert_true(t.types[SCHED_ALL_REDUCE][SCHED_RING][SCHED_STAGED] &&
-                    t.types[SCHED_ALL_REDUCE][SCHED_MESH][SCHED_DIRECT]);
-        print_message("%u ranks, %llu bytes: %u cases\n", runs[i].n,
-                      (unsigned long long)runs[i].bytes, t.cases);
-    }
-    (void)state;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads),
         cmocka_unit_test(processes),
-        cmocka_unit_test(large_sizes),
     };
 
     if (runner_emulated()) {

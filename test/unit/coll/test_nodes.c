@@ -24,11 +24,11 @@
 #include "ranks.h"
 #include "runner.h"
 #include "seed.h"
+#include "ways.h"
 
 static uint64_t seed;
 
 /* What ran, by operation and way: filled by rank 0, in the page that all ranks share. */
-#define WAYS (SCHED_ALG_COUNT + SCHED_HIER * SCHED_HIER)
 struct tally {
     uint16_t ran[SCHED_OP_COUNT][WAYS];
     uint16_t types[SCHED_OP_COUNT]; /* a bit for each */
@@ -40,16 +40,6 @@ struct sweep_arg {
     unsigned turn[SCHED_OP_COUNT];
 };
 
-static const char *way_name(unsigned way, char *buf, size_t size)
-{
-    if (way < SCHED_ALG_COUNT)
-        return sched_alg_name((enum sched_alg)way);
-    way -= SCHED_ALG_COUNT;
-    snprintf(buf, size, "hier %s x %s", sched_alg_name((enum sched_alg)(way / SCHED_HIER)),
-             sched_alg_name((enum sched_alg)(way % SCHED_HIER)));
-    return buf;
-}
-
 static struct op_case case_of(enum sched_op op, unsigned way, uint64_t salt, uint32_t n)
 {
     struct op_case c = case_draw(salt, n);
@@ -58,11 +48,7 @@ static struct op_case case_of(enum sched_op op, unsigned way, uint64_t salt, uin
     c.tensors = op == SCHED_BARRIER ? 0 : op < SCHED_PERMUTE ? 1 + (uint32_t)(salt / 64 % 3) : 1;
     c.in_place = op < SCHED_ALL_GATHER_V && c.in_place;
     c.variant = SCHED_STAGED;
-    c.alg = way < SCHED_ALG_COUNT ? (enum sched_alg)way : SCHED_HIER;
-    if (way >= SCHED_ALG_COUNT) {
-        c.intra = (enum sched_alg)((way - SCHED_ALG_COUNT) / SCHED_HIER);
-        c.inter = (enum sched_alg)((way - SCHED_ALG_COUNT) % SCHED_HIER);
-    }
+    (void)way_set(&c, way);
     return c;
 }
 
@@ -125,30 +111,6 @@ static const char *every_way(struct rank *r)
     return NULL;
 }
 
-/* What must have run on nodes of one rank, and of several. */
-static bool must_run(enum sched_op op, unsigned way, uint32_t per_node)
-{
-    bool reduces = op == SCHED_REDUCE_SCATTER || op == SCHED_ALL_REDUCE;
-
-    if (op == SCHED_PERMUTE || op == SCHED_SENDRECV)
-        return way == SCHED_PAIRS;
-    if (op == SCHED_ALL_TO_ALL || sched_op_varies(op))
-        return way == SCHED_MESH;
-    if (op != SCHED_ALL_GATHER && !reduces)
-        return false;
-    if (per_node == 1)
-        return way == SCHED_RING || way == SCHED_MESH || way == SCHED_RDH ||
-               (way == SCHED_MESH_ONE && op == SCHED_ALL_REDUCE);
-    if (way < SCHED_ALG_COUNT)
-        return false;
-    way -= SCHED_ALG_COUNT;
-    return (way / SCHED_HIER == SCHED_RING || way / SCHED_HIER == SCHED_MESH ||
-            way / SCHED_HIER == SCHED_RDH ||
-            (way / SCHED_HIER == SCHED_KANGARING && per_node == 8)) &&
-           (way % SCHED_HIER == SCHED_RING || way % SCHED_HIER == SCHED_MESH ||
-            way % SCHED_HIER == SCHED_RDH);
-}
-
 /* met: the types that each operation has had. */
 static void sweep(enum ranks_kind kind, const struct ranks_nodes *w, struct sweep_arg *arg,
                   uint16_t met[SCHED_OP_COUNT])
@@ -168,7 +130,8 @@ static void sweep(enum ranks_kind kind, const struct ranks_nodes *w, struct swee
         for (unsigned way = 0; way < WAYS; way++) {
             n += t.ran[op][way];
             arg->turn[op] += t.ran[op][way];
-            if (t.ran[op][way] == 0 && must_run((enum sched_op)op, way, w->per_node))
+            if (t.ran[op][way] == 0 &&
+                way_must_run((enum sched_op)op, way, SCHED_STAGED, w->nodes, w->per_node))
                 fail_msg("%s by %s did not run on %u nodes of %u ranks",
                          sched_op_name((enum sched_op)op), way_name(way, name, sizeof(name)),
                          w->nodes, w->per_node);
