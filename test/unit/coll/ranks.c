@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "coll/coll_int.h"
 #include "common_clock.h"
+#include "device/hostmem.h"
 #include "net/link.h"
 #include "run/run.h"
 
@@ -33,6 +34,18 @@ static uint8_t shared_last[sizeof(((struct ranks_table *)0)->shared)];
 const void *ranks_shared_last(void)
 {
     return shared_last;
+}
+
+bool ranks_have_room(uint64_t bytes, const char *what)
+{
+    struct host_room room;
+
+    host_room_get(NULL, &room);
+    if (room.available >= bytes)
+        return true;
+    printf("NOT RUN: %s wants %llu MiB of memory, %llu are free\n", what,
+           (unsigned long long)bytes >> 20, (unsigned long long)room.available >> 20);
+    return false;
 }
 
 struct job {

@@ -37,6 +37,10 @@ struct rank {
 
 enum ranks_kind { RANKS_THREADS, RANKS_PROCESSES };
 
+/* Whether the host and the groups that this process is in can give that much memory; else it is
+ * said that `what` was not run. */
+bool ranks_have_room(uint64_t bytes, const char *what);
+
 /* Runs body on every rank of a trn2.48xlarge with n of its cores, communicator open, and closes
  * everything. A body returns NULL or a text. timeout_ms: of the communicators. NULL when all did
  * well, else the first text (static). Bodies of processes are forked copies: arg is read only. */

@@ -158,22 +158,13 @@ static const char *large_body(struct rank *r)
 
 /* ---- where ---- */
 
-/* Whether this machine has the memory: tensors and buffers of the widest case, of all ranks. */
+/* Tensors and buffers of the widest case, of all ranks. */
 static bool room_for(uint32_t n, uint64_t bytes)
 {
-    unsigned long long need = 6 * bytes * n >> 10, have = 0;
-    FILE *f = fopen("/proc/meminfo", "re");
-    char line[128];
+    char what[64];
 
-    while (f && fgets(line, sizeof(line), f) && sscanf(line, "MemAvailable: %llu", &have) != 1)
-        ;
-    if (f)
-        (void)fclose(f);
-    if (have >= need)
-        return true;
-    print_message("NOT RUN: %u ranks with %llu bytes want %llu KiB of memory, %llu are free\n", n,
-                  (unsigned long long)bytes, need, have);
-    return false;
+    snprintf(what, sizeof(what), "%u ranks with %llu bytes", n, (unsigned long long)bytes);
+    return ranks_have_room(6 * bytes * n, what);
 }
 
 static void way_demand(const struct tally *t, const struct ranks_nodes *w, enum sched_op op,
