@@ -251,11 +251,12 @@ void coll_where(const struct coll_comm *c, char *text, size_t size)
                  sched_op_name((enum sched_op)(said.op[c->seq & 1].what >> 60)),
                  sched_alg_name((enum sched_alg)(said.op[c->seq & 1].what >> 56 & 15)), c->me);
     } else {
+        /* without a step that it has waited for there is no phase to tell */
         snprintf(text, size,
-                 "operation %" PRIu64 " (%s by %s), rank %u in \"%s\" after %" PRIu64 " steps",
-                 c->seq, sched_op_name(sched_request_of(p->s)->op),
-                 sched_alg_name(sched_request_of(p->s)->alg), c->me,
-                 step ? sched_phase_name(p->s, step->phase) : "", c->run->steps);
+                 "operation %" PRIu64 " (%s by %s), rank %u%s%s%s after %" PRIu64 " steps", c->seq,
+                 sched_op_name(sched_request_of(p->s)->op),
+                 sched_alg_name(sched_request_of(p->s)->alg), c->me, step ? " in \"" : "",
+                 step ? sched_phase_name(p->s, step->phase) : "", step ? "\"" : "", c->run->steps);
     }
 }
 
