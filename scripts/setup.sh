@@ -67,6 +67,9 @@ fi
 echo "setup.sh: installing$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 [ -z "$arch" ] || $sudo dpkg --add-architecture "$arch"
-$sudo apt-get -q update >&2
+# Another installation may be under way (a fresh machine updates itself): wait for its lock.
+wait="-o DPkg::Lock::Timeout=600"
 # shellcheck disable=SC2086
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $missing >&2
+$sudo apt-get -q $wait update >&2
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y $wait --no-install-recommends install $missing >&2
