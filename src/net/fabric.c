@@ -22,6 +22,7 @@
 #include "base/base.h"
 #include "base/dl.h"
 #include "base/fd.h"
+#include "base/settings.h"
 
 /* The functions of the library that are not behind an object's table. */
 struct fabric_lib {
@@ -61,6 +62,8 @@ _Static_assert(sizeof(struct fi_context2) <= FABRIC_CONTEXT, "room for the provi
 static const char *const provider_order[] = {"efa", "tcp", "net", "tcp;ofi_rxm"};
 #define PROVIDERS (sizeof(provider_order) / sizeof(provider_order[0]))
 
+#define FABRIC_API FI_VERSION(1, 14) /* what is asked for, and answered to */
+
 /* --- the library -------------------------------------------------------------------------------
  */
 
@@ -93,16 +96,26 @@ static NRT_STATUS lib_load(struct fabric_lib *lib, struct err *err)
 /* --- the choice of a provider ------------------------------------------------------------------
  */
 
-static struct fi_info *hints_for(const struct fabric_lib *lib, const char *name)
+/* Of this provider, whatever it offers. */
+static struct fi_info *hints_any(const struct fabric_lib *lib, const char *name)
 {
     struct fi_info *h = lib->dupinfo(NULL); /* an empty one */
 
     if (h == NULL)
         return NULL;
     h->fabric_attr->prov_name = strdup(name); /* freed by fi_freeinfo */
+    h->mode = FI_CONTEXT | FI_CONTEXT2;
+    return h;
+}
+
+static struct fi_info *hints_for(const struct fabric_lib *lib, const char *name)
+{
+    struct fi_info *h = hints_any(lib, name);
+
+    if (h == NULL)
+        return NULL;
     h->ep_attr->type = FI_EP_RDM;
     h->caps = FI_TAGGED | FI_SEND | FI_RECV;
-    h->mode = FI_CONTEXT | FI_CONTEXT2;
     h->tx_attr->msg_order = FI_ORDER_SAS;
     h->rx_attr->msg_order = FI_ORDER_SAS;
     h->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | FI_MR_PROV_KEY;
@@ -120,6 +133,27 @@ static struct fi_info *offer_named(struct fi_info *list, const char *name)
     return list;
 }
 
+/* Why a provider has no offer that fits, where the library only says that there is none: whether
+ * it has any at all, and any of reliable datagrams. */
+static const char *lack_of(const struct fabric_lib *lib, const char *name)
+{
+    struct fi_info *hints = hints_any(lib, name), *list = NULL, *offer = NULL;
+    const char *ret = "not offered here";
+
+    if (hints != NULL && lib->getinfo(FABRIC_API, NULL, NULL, 0, hints, &list) == 0)
+        offer = offer_named(list, name);
+    if (offer != NULL)
+        ret = "without reliable datagrams";
+    for (; offer != NULL; offer = offer_named(offer->next, name))
+        if (offer->ep_attr->type == FI_EP_RDM)
+            ret = "no reliable datagrams with tags and in order on this interface";
+    if (list != NULL)
+        lib->freeinfo(list);
+    if (hints != NULL)
+        lib->freeinfo(hints);
+    return ret;
+}
+
 static struct fi_info *ask(const struct fabric_lib *lib, const char *name, const struct addr *local,
                            char *why, size_t why_size)
 {
@@ -132,11 +166,12 @@ static struct fi_info *ask(const struct fabric_lib *lib, const char *name, const
     getnameinfo((const struct sockaddr *)&local->sa, local->len, host, sizeof(host), NULL, 0,
                 NI_NUMERICHOST);
     if (hints != NULL)
-        rc = lib->getinfo(FI_VERSION(1, 14), bind ? host : NULL, bind ? "0" : NULL,
-                          bind ? FI_SOURCE : 0, hints, &list);
+        rc = lib->getinfo(FABRIC_API, bind ? host : NULL, bind ? "0" : NULL, bind ? FI_SOURCE : 0,
+                          hints, &list);
     offer = rc == 0 ? offer_named(list, name) : NULL;
     if (rc != 0)
-        snprintf(why, why_size, "%s: %s", name, lib->strerror(-rc));
+        snprintf(why, why_size, "%s: %s", name,
+                 rc == -FI_ENODATA ? lack_of(lib, name) : lib->strerror(-rc));
     else if (offer == NULL)
         snprintf(why, why_size, "%s: only as %s", name, list->fabric_attr->prov_name);
     ret = offer != NULL ? lib->dupinfo(offer) : NULL;
@@ -201,6 +236,18 @@ static void add_why(char *why_not, size_t size, const char *why)
     snprintf(why_not + n, size - n, n == 0 ? "%s" : "; %s", why);
 }
 
+/* Those passed over may be what the user has ruled out: the library does not tell it from absence.
+ */
+static void add_limit(char *why_not, size_t size)
+{
+    const char *only = settings_str("FI_PROVIDER", "");
+    char why[160];
+
+    snprintf(why, sizeof(why), "FI_PROVIDER is \"%s\"", only);
+    if (only[0] != '\0' && why_not[0] != '\0')
+        add_why(why_not, size, why);
+}
+
 static NRT_STATUS choose(struct fabric *f, const struct addr *local, const char *only,
                          char *why_not, size_t why_size, struct err *err)
 {
@@ -216,12 +263,15 @@ static NRT_STATUS choose(struct fabric *f, const struct addr *local, const char 
             continue;
         }
         rc = endpoint_make(f);
-        if (rc == 0)
+        if (rc == 0) {
+            add_limit(why_not, why_size);
             return NRT_SUCCESS;
+        }
         snprintf(why, sizeof(why), "%s: no endpoint: %s", provider_order[i], f->lib.strerror(-rc));
         add_why(why_not, why_size, why);
         endpoint_close(f);
     }
+    add_limit(why_not, why_size);
     return err_set(err, NRT_FAILURE,
                    "Unable to run multi-instance workload.  Ofi plugin is not installed or EFA is "
                    "not enabled: libfabric %u.%u has no usable provider (%s)",
