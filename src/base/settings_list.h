@@ -77,6 +77,7 @@
     X(OPENNRT_INSTANCE_TYPE, WORD, "trn1.2xlarge", Y, "instance type that the first process creates") \
     X(OPENNRT_INSTANCE, WORD, "default", Y, "name of the instance, so that several live on one machine") \
     X(OPENNRT_DIR, PATH, "unset", Y, "folder for HBM files where memfds cannot be attached") \
+    X(OPENNRT_HBM_MIB, INT, "as the type has", Y, "MiB of each HBM, where a machine is to have less than the type") \
     X(OPENNRT_NEFF_LENIENT, BOOL, "0", Y, "lenient reading of NEFFs") \
     X(OPENNRT_CPU_NODES, BOOL, "1", Y, "0 forbids CPU nodes") \
     X(OPENNRT_MATH, WORD, "fast", Y, "exact: run the portable definition of every kernel") \

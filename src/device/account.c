@@ -30,7 +30,7 @@ static bool info_get(const struct device_instance *in, uint32_t i, struct device
         return false;
     uint64_t size = atomic_load_explicit(&x->size, memory_order_relaxed);
     if (x->hbm >= in->lay.hbms || x->core >= in->lay.cores || x->cat >= DEVICE_CAT_COUNT ||
-        !range_ok(x->off, size, in->topo->hbm_bytes))
+        !range_ok(x->off, size, in->hbm_bytes))
         return false;
     ret->addr = DEVICE_ADDR(x->hbm, x->off);
     ret->size = size;
@@ -110,7 +110,7 @@ NRT_STATUS device_vnc_memory(struct device_instance *in, uint32_t vnc, uint64_t 
     }
     account_unlock(in);
     *ret_used = used;
-    *ret_limit = BROKEN(MEM) ? 0 : in->topo->hbm_bytes;
+    *ret_limit = BROKEN(MEM) ? 0 : in->hbm_bytes;
     return NRT_SUCCESS;
 }
 

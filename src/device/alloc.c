@@ -179,11 +179,11 @@ static int place_find(struct device_instance *in, const struct device_alloc *a,
     struct extent_gap gap;
     int rc = 0;
 
-    if (p->size > in->topo->hbm_bytes)
+    if (p->size > in->hbm_bytes)
         return 0;
     if (a->flags & DEVICE_ALLOC_AT) {
         *ret_off = a->at;
-        return range_ok(a->at, p->size, in->topo->hbm_bytes) &&
+        return range_ok(a->at, p->size, in->hbm_bytes) &&
                tree_around(in, p->hbm, a->at, p->size, 0, &gap);
     }
     if (a->flags & DEVICE_ALLOC_AFTER)
@@ -375,7 +375,7 @@ static NRT_STATUS grow_locked(struct device_instance *in, struct ctl_extent *x, 
     struct extent_gap gap;
     uint64_t old = atomic_load_explicit(&x->size, memory_order_relaxed);
 
-    if (!range_ok(x->off, size, in->topo->hbm_bytes) ||
+    if (!range_ok(x->off, size, in->hbm_bytes) ||
         !tree_around(in, x->hbm, x->off, size, index, &gap))
         return NRT_RESOURCE;
     COMMIT(in, x->size, size);

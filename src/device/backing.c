@@ -126,7 +126,7 @@ static NRT_STATUS memfd_backing_create(const struct device_instance *in, uint32_
         return err_set(err, NRT_RESOURCE,
                        "cannot make memory for HBM %u: %s; set OPENNRT_DIR to a folder for files",
                        hbm, strerror(errno));
-    if (!fd_size_ok(in->topo->hbm_bytes) || ftruncate(fd, (off_t)in->topo->hbm_bytes) != 0 ||
+    if (!fd_size_ok(in->hbm_bytes) || ftruncate(fd, (off_t)in->hbm_bytes) != 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0 ||
         !fd_id(fd, ret_id)) {
         int e = errno;
@@ -147,7 +147,7 @@ static NRT_STATUS memfd_backing_attach(const struct device_instance *in, uint32_
 
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
     int own = fault_hit(FAULT_BACKING) ? -1 : fd_keep(open(path, O_RDWR | O_CLOEXEC));
-    if (own < 0 || !fd_is(own, id, in->topo->hbm_bytes)) {
+    if (own < 0 || !fd_is(own, id, in->hbm_bytes)) {
         int e = own < 0 ? errno : ESTALE;
 
         if (own >= 0)
@@ -243,7 +243,7 @@ static NRT_STATUS file_backing_create(const struct device_instance *in, uint32_t
     if (fd < 0)
         return err_set(err, NRT_RESOURCE, "cannot make %s (OPENNRT_DIR): %s", path,
                        strerror(errno));
-    if (!fd_size_ok(in->topo->hbm_bytes) || ftruncate(fd, (off_t)in->topo->hbm_bytes) != 0 ||
+    if (!fd_size_ok(in->hbm_bytes) || ftruncate(fd, (off_t)in->hbm_bytes) != 0 ||
         !fd_id(fd, ret_id)) {
         int e = errno;
 
@@ -266,7 +266,7 @@ static NRT_STATUS file_backing_attach(const struct device_instance *in, uint32_t
     (void)fd;
     file_path(in, hbm, path, sizeof(path));
     int own = fault_hit(FAULT_BACKING) ? -1 : fd_keep(open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-    if (own < 0 || !fd_is(own, id, in->topo->hbm_bytes)) {
+    if (own < 0 || !fd_is(own, id, in->hbm_bytes)) {
         int e = own < 0 ? errno : ESTALE;
 
         if (own >= 0)

@@ -27,7 +27,7 @@ static uint64_t align64k(uint64_t v)
     return (v + 0xffff) & ~UINT64_C(0xffff);
 }
 
-void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t)
+void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t, uint64_t hbm_bytes)
 {
     uint32_t cores = topo_core_count(t);
 
@@ -37,7 +37,7 @@ void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t)
     lay->slots = cores + 64 < CTL_SLOT_MAX ? cores + 64 : CTL_SLOT_MAX;
     lay->neffs = cores * 64 < 4096 ? cores * 64 : 4096;
     lay->extent_max = lay->hbms * 65536 < CTL_EXTENT_MAX ? lay->hbms * 65536 : CTL_EXTENT_MAX;
-    lay->blocks_per_hbm = t->hbm_bytes / DEVICE_BLOCK;
+    lay->blocks_per_hbm = hbm_bytes / DEVICE_BLOCK;
     lay->bitmap_words = (lay->blocks_per_hbm + 63) / 64;
 
     uint64_t off = align64k(sizeof(struct ctl_head));
@@ -62,7 +62,7 @@ uint64_t device_control_bytes(const struct topo_instance *t)
 {
     struct ctl_layout lay;
 
-    ctl_layout_init(&lay, t);
+    ctl_layout_init(&lay, t, t->hbm_bytes);
     return lay.size_initial;
 }
 
@@ -290,6 +290,7 @@ static NRT_STATUS head_init(struct device_instance *in, struct err *err)
     device_point(in);
     snprintf(h->library_version, sizeof(h->library_version), "%s", OPENNRT_VERSION);
     snprintf(h->type, sizeof(h->type), "%s", in->topo->name);
+    h->hbm_bytes = in->hbm_bytes;
     snprintf(h->hbm_dir, sizeof(h->hbm_dir), "%s", in->cfg.hbm_dir ? in->cfg.hbm_dir : "");
     device_point(in);
     if (getrandom(&h->serial, sizeof(h->serial), 0) != (ssize_t)sizeof(h->serial))
@@ -408,6 +409,12 @@ static NRT_STATUS head_check(struct device_instance *in, const struct ctl_head *
         return err_set(err, NRT_FAILURE,
                        "instance \"%s\" has the unknown type \"%s\"; run \"opennrt reset\"",
                        in->name, type);
+    if (h->hbm_bytes == 0 || device_hbm_check(in->topo, h->hbm_bytes, NULL) != NRT_SUCCESS)
+        return err_set(err, NRT_FAILURE,
+                       "instance \"%s\" has HBMs of %llu bytes, which no %s has; run \"opennrt "
+                       "reset\"",
+                       in->name, (unsigned long long)h->hbm_bytes, type);
+    in->hbm_bytes = h->hbm_bytes;
     if (in->cfg.type && strcmp(in->cfg.type, type) != 0)
         return err_set(err, NRT_FAILURE,
                        "instance \"%s\" is a %s, not a %s; end its processes and run \"opennrt "
@@ -442,7 +449,7 @@ static NRT_STATUS ctl_attach_in(struct device_instance *in, struct err *err)
     st = head_check(in, &head, err);
     if (st != NRT_SUCCESS)
         goto fail;
-    ctl_layout_init(&in->lay, in->topo);
+    ctl_layout_init(&in->lay, in->topo, in->hbm_bytes);
     if (fstat(fd, &sb) != 0 || (uint64_t)sb.st_size < in->lay.size_initial ||
         (uint64_t)sb.st_size < in->lay.off_extents + sizeof(struct ctl_extent) *
                                                          (uint64_t)atomic_load(&head.extent_cap)) {
@@ -519,18 +526,32 @@ static void create_unlock(int fd)
     close(fd);
 }
 
+/* The type of a new instance, and how much of its memory it has. */
+static NRT_STATUS kind_choose(struct device_instance *in, struct err *err)
+{
+    uint64_t bytes = in->cfg.hbm_bytes;
+
+    in->topo = topo_instance_find(in->cfg.type ? in->cfg.type : DEVICE_TYPE_DEF);
+    if (!in->topo)
+        return err_set(err, NRT_INVALID, "unknown instance type \"%s\"", in->cfg.type);
+    if (device_hbm_check(in->topo, bytes, err) != NRT_SUCCESS)
+        return NRT_INVALID;
+    in->hbm_bytes = bytes ? bytes : in->topo->hbm_bytes;
+    ctl_layout_init(&in->lay, in->topo, in->hbm_bytes);
+    return NRT_SUCCESS;
+}
+
 /* Make the instance in the first folder that can hold it. The reasons of the folders that could not
  * are put together in err. */
 static NRT_STATUS ctl_create(struct device_instance *in, const struct device_paths *p,
                              struct err *err)
 {
     struct strbuf why = {0};
-    NRT_STATUS st = NRT_FAILURE;
+    NRT_STATUS st = kind_choose(in, err);
 
-    in->topo = topo_instance_find(in->cfg.type ? in->cfg.type : DEVICE_TYPE_DEF);
-    if (!in->topo)
-        return err_set(err, NRT_INVALID, "unknown instance type \"%s\"", in->cfg.type);
-    ctl_layout_init(&in->lay, in->topo);
+    if (st != NRT_SUCCESS)
+        return st;
+    st = NRT_FAILURE;
     for (unsigned i = 0; i < p->count; i++) {
         struct err e = {0};
 

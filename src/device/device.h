@@ -39,6 +39,7 @@ struct log;
 #define DEVICE_NAME_MAX       64          /* of an instance, with NUL */
 #define DEVICE_TAG_MAX        256         /* process tag, with NUL */
 #define DEVICE_BLOCK          (2u << 20)  /* bytes backed at once */
+#define DEVICE_HBM_MIN        (64u << 20) /* bytes: the least that an HBM can be made with */
 #define DEVICE_ADDR_SHIFT     40
 #define DEVICE_ADDR(hbm, off) (((uint64_t)(hbm) << DEVICE_ADDR_SHIFT) | (uint64_t)(off))
 #define DEVICE_ADDR_HBM(addr) ((uint32_t)((addr) >> DEVICE_ADDR_SHIFT))
@@ -56,6 +57,8 @@ struct device_config {
     const char
         *hbm_dir; /* OPENNRT_DIR; not NULL: HBM backed by files there, if this process creates */
     const char *report_dir;      /* where OOM tables and the memlog go; NULL: /tmp */
+    uint64_t hbm_bytes;          /* of one HBM, if this process creates: whole MiB, even, from
+                                    DEVICE_HBM_MIN to what the type has; 0: what the type has */
     const char *tag;             /* NEURON_PROCESS_TAG; NULL: the pid */
     const char *runtime_version; /* for neuron-ls; NULL: the library's */
     struct log *log;             /* may be NULL */
@@ -99,6 +102,13 @@ uint64_t device_control_bytes(const struct topo_instance *t);
 
 bool device_instance_forked(const struct device_instance *in); /* one load */
 const struct topo_instance *device_topo(const struct device_instance *in);
+/* Of one HBM: what the type has, or what the instance was made with if that is less. */
+uint64_t device_hbm_bytes(const struct device_instance *in);
+/* What OPENNRT_HBM_MIB says, in bytes; 0: nothing. NRT_INVALID with text: it is no number. */
+NRT_STATUS device_hbm_env(uint64_t *ret, struct err *err);
+/* Whether an instance of that type can be made with that hbm_bytes (device_config); NRT_INVALID
+ * with a text that names OPENNRT_HBM_MIB. */
+NRT_STATUS device_hbm_check(const struct topo_instance *t, uint64_t bytes, struct err *err);
 /* Where its threads and memory go in this process; NULL for an observer. */
 struct run_place *device_place(const struct device_instance *in);
 unsigned device_lnc(const struct device_instance *in);

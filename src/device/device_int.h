@@ -47,6 +47,7 @@ struct ctl_head {
 
     char type[32];
     uint64_t serial;
+    uint64_t hbm_bytes;         /* of one HBM; at most what the type has */
     char hbm_dir[CTL_PATH_MAX]; /* empty: memfds */
     _Atomic uint32_t ready;     /* written last */
 
@@ -174,6 +175,7 @@ struct lease_watch {
 struct device_instance {
     struct device_config cfg; /* strings are owned copies */
     const struct topo_instance *topo;
+    uint64_t hbm_bytes; /* of one HBM here; at most what the type has */
     struct ctl_layout lay;
     unsigned lnc;
     char dir[CTL_PATH_MAX];  /* folder of the instance's files */
@@ -217,7 +219,7 @@ static inline void device_point(const struct device_instance *in)
     } while (0)
 
 /* --- ctl.c: layout, creation, lock --- */
-void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t);
+void ctl_layout_init(struct ctl_layout *lay, const struct topo_instance *t, uint64_t hbm_bytes);
 uint32_t ctl_layout_hash(void);
 NRT_STATUS ctl_open(struct device_instance *in, struct err *err); /* attach or create */
 void ctl_close(struct device_instance *in);

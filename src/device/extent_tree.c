@@ -154,7 +154,7 @@ bool tree_around(struct device_instance *in, uint32_t hbm, uint64_t off, uint64_
     uint32_t i = ctl_hbm(in, hbm)->root;
 
     ret->prev_end = 0;
-    ret->next_off = in->topo->hbm_bytes;
+    ret->next_off = in->hbm_bytes;
     for (unsigned depth = 0; i; depth++) {
         struct ctl_extent *x = node(&t, i);
 
@@ -298,7 +298,7 @@ int tree_find(struct device_instance *in, uint32_t hbm, uint64_t size, uint64_t 
     struct tree t = {.in = in, .hbm = hbm};
     const struct want w = {.size = size, .align = align, .from = from};
 
-    if (find_in(&t, ctl_hbm(in, hbm)->root, &w, 0, in->topo->hbm_bytes, ret_off, 0) && !t.bad)
+    if (find_in(&t, ctl_hbm(in, hbm)->root, &w, 0, in->hbm_bytes, ret_off, 0) && !t.bad)
         return 1;
     return t.bad ? -1 : 0;
 }

@@ -175,7 +175,7 @@ static void prefer_node(struct device_instance *in, uint32_t hbm, char *base)
 {
     int node = run_place_node(in->place, topo_hbm_device(in->topo, hbm));
 
-    if (node >= 0 && !run_memory_prefer(base, in->topo->hbm_bytes, (unsigned)node))
+    if (node >= 0 && !run_memory_prefer(base, in->hbm_bytes, (unsigned)node))
         LOGD(in->log, LOG_TDRV, "hbm_attach", "HBM %u is not bound to NUMA node %d: %s", hbm, node,
              strerror(errno));
 }
@@ -196,7 +196,7 @@ NRT_STATUS hbm_attach(struct device_instance *in, uint32_t hbm, char **ret_base,
         goto out; /* the lock has said it */
     if (st != NRT_SUCCESS)
         goto out_log;
-    st = m->ops->map(in, fd, in->topo->hbm_bytes, &p, err);
+    st = m->ops->map(in, fd, in->hbm_bytes, &p, err);
     if (st != NRT_SUCCESS) {
         COMMIT(in, ctl_slot(in, in->slot)->hbm_fd[hbm], 0);
         close(fd);
@@ -245,7 +245,7 @@ void hbm_fini(struct device_instance *in)
             }
             ctl_unlock(in);
         }
-        munmap(p, in->topo->hbm_bytes);
+        munmap(p, in->hbm_bytes);
         close(m->fd);
         atomic_store(&m->base, NULL);
         mem_free((void *)m->copies);
@@ -375,7 +375,7 @@ NRT_STATUS device_write(struct device_instance *in, uint64_t addr, const void *s
     st = device_map(in, addr, 1, DEVICE_RW, &p, err); /* checks, and maps the HBM */
     if (st != NRT_SUCCESS)
         return st;
-    if (!range_ok(DEVICE_ADDR_OFF(addr), size, in->topo->hbm_bytes))
+    if (!range_ok(DEVICE_ADDR_OFF(addr), size, in->hbm_bytes))
         return err_set(err, NRT_INVALID, "%llu bytes at %llx are outside HBM %u",
                        (unsigned long long)size, (unsigned long long)addr, hbm);
     host_room_get(in, &room);
@@ -436,8 +436,8 @@ NRT_STATUS device_map(struct device_instance *in, uint64_t addr, uint64_t size,
     uint32_t hbm = DEVICE_ADDR_HBM(addr);
     uint64_t off = DEVICE_ADDR_OFF(addr);
 
-    if (hbm >= in->lay.hbms || !range_ok(off, size, in->topo->hbm_bytes) ||
-        in->slot == DEVICE_NONE || !(access & DEVICE_RW))
+    if (hbm >= in->lay.hbms || !range_ok(off, size, in->hbm_bytes) || in->slot == DEVICE_NONE ||
+        !(access & DEVICE_RW))
         return err_set(err, NRT_INVALID,
                        "device range %#" PRIx64 " of %" PRIu64 " bytes is outside", addr, size);
     char *base = atomic_load_explicit(&in->hbm[hbm].base, memory_order_acquire);
@@ -469,7 +469,7 @@ uint64_t device_peek(const struct device_instance *in, uint64_t addr, uint64_t s
     uint64_t off = DEVICE_ADDR_OFF(addr), end;
     const char *base;
 
-    if (hbm >= in->lay.hbms || !range_ok(off, size, in->topo->hbm_bytes))
+    if (hbm >= in->lay.hbms || !range_ok(off, size, in->hbm_bytes))
         return 0;
     base = atomic_load_explicit(&in->hbm[hbm].base, memory_order_acquire);
     if (!base)
@@ -496,7 +496,7 @@ NRT_STATUS device_hbm_va(struct device_instance *in, uint32_t dev, uint32_t hbm,
     if (st != NRT_SUCCESS)
         return st;
     *ret_va = p;
-    *ret_size = in->topo->hbm_bytes;
+    *ret_size = in->hbm_bytes;
     return NRT_SUCCESS;
 }
 
@@ -506,7 +506,7 @@ bool device_va_addr(const struct device_instance *in, const void *va, uint64_t *
         const char *base = atomic_load_explicit(&in->hbm[i].base, memory_order_acquire);
         uint64_t d = (uint64_t)(uintptr_t)va - (uint64_t)(uintptr_t)base;
 
-        if (base && d < in->topo->hbm_bytes) {
+        if (base && d < in->hbm_bytes) {
             *ret_addr = DEVICE_ADDR(i, d);
             return true;
         }

@@ -189,6 +189,29 @@ const char *device_env(const char *name)
     return v && v[0] ? v : NULL;
 }
 
+NRT_STATUS device_hbm_env(uint64_t *ret, struct err *err)
+{
+    const char *text = device_env("OPENNRT_HBM_MIB");
+    int64_t v = 0;
+
+    if (text && (!settings_parse_int(text, &v) || v <= 0 || v >> 40 != 0))
+        return err_set(err, NRT_INVALID, "OPENNRT_HBM_MIB \"%s\" is no number of MiB", text);
+    *ret = (uint64_t)v << 20;
+    return NRT_SUCCESS;
+}
+
+NRT_STATUS device_hbm_check(const struct topo_instance *t, uint64_t bytes, struct err *err)
+{
+    if (bytes == 0 ||
+        (bytes >= DEVICE_HBM_MIN && bytes <= t->hbm_bytes && bytes % DEVICE_BLOCK == 0))
+        return NRT_SUCCESS;
+    return err_set(err, NRT_INVALID,
+                   "HBMs of %llu MiB (OPENNRT_HBM_MIB): those of a %s can have an even number from "
+                   "%u to %llu",
+                   (unsigned long long)bytes >> 20, t->name, DEVICE_HBM_MIN >> 20,
+                   (unsigned long long)t->hbm_bytes >> 20);
+}
+
 NRT_STATUS device_config_env(struct device_config *cfg, struct err *err)
 {
     const char *lnc = getenv("NEURON_LOGICAL_NC_CONFIG");
@@ -202,12 +225,19 @@ NRT_STATUS device_config_env(struct device_config *cfg, struct err *err)
     cfg->type = device_env("OPENNRT_INSTANCE_TYPE");
     cfg->name = device_env("OPENNRT_INSTANCE");
     cfg->hbm_dir = device_env("OPENNRT_DIR");
+    if (device_hbm_env(&cfg->hbm_bytes, err) != NRT_SUCCESS)
+        return err->status;
     cfg->tag = device_env("NEURON_PROCESS_TAG");
     cfg->no_oom_log =
         !settings_bool("NEURON_RT_ENABLE_DEVICE_MEMORY_OOM_LOG", true, NULL) && !BROKEN(MEM);
     cfg->memlog_max = (uint64_t)settings_int("NEURON_RT_DEBUG_MEMLOG_MAX_SIZE", 1048576, 0,
                                              INT64_C(1) << 32, NULL);
     return NRT_SUCCESS;
+}
+
+uint64_t device_hbm_bytes(const struct device_instance *in)
+{
+    return in->hbm_bytes;
 }
 
 const struct topo_instance *device_topo(const struct device_instance *in)

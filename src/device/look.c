@@ -39,7 +39,7 @@ bool device_look(struct device_instance *in, uint64_t addr, uint64_t size, struc
     int fd;
 
     *ret = (struct device_look){.map = NULL};
-    if (hbm >= in->lay.hbms || size == 0 || !range_ok(off, size, in->topo->hbm_bytes) ||
+    if (hbm >= in->lay.hbms || size == 0 || !range_ok(off, size, in->hbm_bytes) ||
         ctl_lock(in, NULL) != NRT_SUCCESS)
         return false;
     while (end < off + size && hbm_any_backed(in, hbm, end, 1))

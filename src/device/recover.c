@@ -8,7 +8,7 @@ static bool extent_sane(const struct device_instance *in, const struct ctl_exten
 {
     uint64_t size = atomic_load_explicit(&x->size, memory_order_relaxed);
 
-    return x->hbm < in->lay.hbms && size > 0 && range_ok(x->off, size, in->topo->hbm_bytes) &&
+    return x->hbm < in->lay.hbms && size > 0 && range_ok(x->off, size, in->hbm_bytes) &&
            x->core < in->lay.cores && x->cat < DEVICE_CAT_COUNT;
 }
 

@@ -131,7 +131,7 @@ static uint64_t region_start(const struct scratchpad *sp)
 {
     const struct topo_instance *t = device_topo(sp->in);
     uint32_t per_hbm = t->cores_per_device / t->hbms_per_device;
-    uint64_t half = t->hbm_bytes / 2;
+    uint64_t half = device_hbm_bytes(sp->in) / 2;
 
     return half + half / per_hbm * (sp->core % per_hbm);
 }
@@ -195,8 +195,8 @@ static NRT_STATUS pages_fit(struct scratchpad *sp, uint64_t need, struct err *er
 
 static NRT_STATUS shared_fit(struct scratchpad *sp, uint64_t need, struct err *err)
 {
-    if (need > device_topo(sp->in)->hbm_bytes)
-        need = device_topo(sp->in)->hbm_bytes + SCRATCH_PAGE_MAX; /* fails with the report */
+    if (need > device_hbm_bytes(sp->in))
+        need = device_hbm_bytes(sp->in) + SCRATCH_PAGE_MAX; /* fails with the report */
     return sp->cfg.contiguous ? region_fit(sp, need, err) : pages_fit(sp, need, err);
 }
 

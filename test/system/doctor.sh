@@ -35,6 +35,11 @@ else
     sanitized=1
     echo "left out: the address-space limits and a host without /proc, where this build cannot run"
 fi
+expect "an HBM as the type has" 0 "ok +HBM" "16.000GB each" -- "$opennrt" doctor
+expect "a small HBM" 0 "note +HBM" "unset OPENNRT_HBM_MIB" -- env OPENNRT_HBM_MIB=128 "$opennrt" doctor
+for mib in 63 many 17000; do
+    expect "an HBM of $mib MiB" 1 "error +HBM" "unset OPENNRT_HBM_MIB" -- env OPENNRT_HBM_MIB=$mib "$opennrt" doctor
+done
 expect "open files" 0 "warning +open files" "ulimit -n" -- bash -c "ulimit -n 32; '$opennrt' doctor"
 expect "file size" 1 "error +file size" "ulimit -f unlimited" -- bash -c "ulimit -f 1000; '$opennrt' doctor"
 expect "no file size" 1 "error +file size" "ulimit -f unlimited" -- bash -c "ulimit -f 0; '$opennrt' doctor"

@@ -34,7 +34,11 @@ void view_close(struct view *v);
 
 static inline uint64_t view_device_bytes(const struct view *v)
 {
-    return v->topo->hbm_bytes * v->topo->hbms_per_device;
+    uint64_t hbm = v->in              ? device_hbm_bytes(v->in)
+                   : v->cfg.hbm_bytes ? v->cfg.hbm_bytes
+                                      : v->topo->hbm_bytes;
+
+    return hbm * v->topo->hbms_per_device;
 }
 
 /* ---- a snapshot ---- */

@@ -35,6 +35,8 @@ struct finding {
 
 struct patient {
     const struct topo_instance *topo;
+    uint64_t hbm_bytes; /* of one HBM of an instance that is made now */
+    struct err hbm_err; /* why there can be none with OPENNRT_HBM_MIB as it is */
     const char *instance, *hbm_dir;
 };
 
@@ -60,11 +62,26 @@ static const char *size_of(uint64_t bytes, char buf[32])
 
 /* ---- memory ---- */
 
+static struct finding check_hbm(const struct patient *p)
+{
+    char a[32], b[32];
+
+    if (p->hbm_err.status != NRT_SUCCESS)
+        return found(BAD, "unset OPENNRT_HBM_MIB: HBM is used as it is written", "%s",
+                     p->hbm_err.text);
+    size_of(p->hbm_bytes, a);
+    size_of(p->topo->hbm_bytes, b);
+    if (p->hbm_bytes < p->topo->hbm_bytes)
+        return found(NOTE, "unset OPENNRT_HBM_MIB, if programs need more",
+                     "%s each in a new instance, where a %s has %s", a, p->topo->name, b);
+    return found(OK, NULL, "%s each, as a %s has", b, p->topo->name);
+}
+
 static struct finding check_memory(const struct patient *p)
 {
     struct host_room room;
     char a[32], b[32];
-    uint64_t promised = p->topo->hbm_bytes * topo_hbm_count(p->topo);
+    uint64_t promised = p->hbm_bytes * topo_hbm_count(p->topo);
 
     host_room_get(NULL, &room);
     if (room.mem_avail == UINT64_MAX)
@@ -99,18 +116,18 @@ static struct finding check_address_space(const struct patient *p)
 {
     struct rlimit rl;
     char a[32];
-    void *m = mmap(NULL, p->topo->hbm_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                   -1, 0);
+    void *m =
+        mmap(NULL, p->hbm_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (m != MAP_FAILED) {
-        munmap(m, p->topo->hbm_bytes);
+        munmap(m, p->hbm_bytes);
         if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY)
             return found(WARN, "ulimit -v unlimited", "limited to %s: not every HBM can be mapped",
                          size_of(rl.rlim_cur, a));
         return found(OK, NULL, "no limit");
     }
     return found(BAD, "ulimit -v unlimited", "an HBM of %s cannot be mapped: %s",
-                 size_of(p->topo->hbm_bytes, a), strerror(errno));
+                 size_of(p->hbm_bytes, a), strerror(errno));
 }
 
 static struct finding check_open_files(const struct patient *p)
@@ -132,8 +149,8 @@ static struct finding check_file_size(const struct patient *p)
     if (getrlimit(RLIMIT_FSIZE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY)
         return found(OK, NULL, "no limit");
     size_of(rl.rlim_cur, a);
-    size_of(p->topo->hbm_bytes, b);
-    if (rl.rlim_cur < p->topo->hbm_bytes)
+    size_of(p->hbm_bytes, b);
+    if (rl.rlim_cur < p->hbm_bytes)
         return found(BAD, "ulimit -f unlimited", "limited to %s, an HBM is one of %s", a, b);
     return found(OK, NULL, "limited to %s, an HBM is one of %s", a, b);
 }
@@ -395,6 +412,7 @@ static const struct check {
     const char *name;
     struct finding (*look)(const struct patient *p);
 } checks[] = {
+    {"HBM", check_hbm},
     {"memory", check_memory},
     {"cgroup", check_cgroup},
     {"address space", check_address_space},
@@ -431,6 +449,15 @@ static int examine(const struct patient *p)
     return count[BAD] ? EXIT_FAILED : EXIT_OK;
 }
 
+static void hbm_judge(struct patient *p)
+{
+    uint64_t bytes = 0;
+
+    if (device_hbm_env(&bytes, &p->hbm_err) == NRT_SUCCESS)
+        (void)device_hbm_check(p->topo, bytes, &p->hbm_err);
+    p->hbm_bytes = p->hbm_err.status == NRT_SUCCESS && bytes != 0 ? bytes : p->topo->hbm_bytes;
+}
+
 int cmd_doctor(int argc, char **argv)
 {
     const char *type = device_env("OPENNRT_INSTANCE_TYPE");
@@ -459,6 +486,7 @@ int cmd_doctor(int argc, char **argv)
     p.topo = topo_instance_find(type);
     if (!p.topo)
         return tool_usage(&t, "unknown instance type \"%s\"", type);
+    hbm_judge(&p);
     signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is a finding */
     return examine(&p);
 }

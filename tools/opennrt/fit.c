@@ -269,7 +269,7 @@ static void figures(struct fit *f)
                        f->steady[c].total, u.total);
         }
         printf("HBM %u: steady %" PRIu64 " bytes, peak %" PRIu64 ", of %" PRIu64 "\n", h, steady,
-               hbm_total(f, h), f->topo->hbm_bytes);
+               hbm_total(f, h), device_hbm_bytes(f->in));
     }
 }
 

@@ -78,7 +78,7 @@ static inline void audit(struct device_instance *in)
 
         audit_node(&w, ctl_hbm(in, m)->root, 0);
         in_trees += w.count;
-        assert_true(w.pos <= in->topo->hbm_bytes);
+        assert_true(w.pos <= in->hbm_bytes);
         assert_true(ctl_hbm(in, m)->reserve_blocks == audit_reserve(in, m));
         assert_int_equal(ctl_hbm(in, m)->punch_count, 0);
     }

@@ -88,6 +88,16 @@ static inline uint64_t used_on(struct device_instance *in, uint32_t hbm)
     return u.total;
 }
 
+static inline unsigned char *map(struct device_instance *in, const struct device_extent *x)
+{
+    void *p = NULL;
+    struct err err = {0};
+
+    if (device_map(in, x->addr, x->size, DEVICE_RW, &p, &err) != NRT_SUCCESS)
+        fail_msg("map: %s", err.text);
+    return p;
+}
+
 static inline bool all_bytes(const unsigned char *p, uint64_t n, unsigned char v)
 {
     return n == 0 || (p[0] == v && memcmp(p, p + 1, n - 1) == 0);

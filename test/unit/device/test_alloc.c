@@ -12,16 +12,6 @@
 #define GIB (UINT64_C(1) << 30)
 #define MIB (UINT64_C(1) << 20)
 
-static unsigned char *map(struct device_instance *in, const struct device_extent *x)
-{
-    void *p = NULL;
-    struct err err = {0};
-
-    if (device_map(in, x->addr, x->size, DEVICE_RW, &p, &err) != NRT_SUCCESS)
-        fail_msg("map: %s", err.text);
-    return p;
-}
-
 static void placement_alignment_and_rounding(void **state)
 {
     struct fixture *f = fixture_new("trn2.3xlarge");

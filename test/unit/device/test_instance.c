@@ -88,6 +88,91 @@ static void other_type_or_lnc_is_refused(void **state)
     fixture_free(f);
 }
 
+/* An HBM is what it was made with: as large as that for who made it and for who comes, and full
+ * there; the addresses of another HBM are where they always are. */
+static void hbm_may_be_smaller_than_the_type_has(void **state)
+{
+    const uint64_t mib = UINT64_C(1) << 20;
+    struct fixture *f = fixture_new("trn2.48xlarge"), *plain = fixture_new("trn2.48xlarge");
+    struct device_instance *usual = fixture_open(plain), *in, *peer;
+    struct device_alloc most = want(0, DEVICE_CAT_TENSOR, 96 * mib);
+    struct device_alloc other = want(4, DEVICE_CAT_TENSOR, 4096); /* on another HBM */
+    struct device_extent x, y;
+    struct err err = {0};
+    void *base;
+    uint64_t size = 0, as_usual;
+
+    assert_int_equal(device_alloc(usual, &other, &x, NULL), NRT_SUCCESS);
+    as_usual = x.addr;
+    assert_int_equal(device_hbm_bytes(usual), UINT64_C(24) << 30);
+    f->cfg.hbm_bytes = 96 * mib;
+    in = fixture_open(f);
+    f->cfg.hbm_bytes = 0; /* counts for who makes it */
+    peer = fixture_open(f);
+    f->cfg.hbm_bytes = 128 * mib;
+    device_instance_close(fixture_open(f));
+    assert_int_equal(device_hbm_bytes(in), 96 * mib);
+    assert_int_equal(device_hbm_bytes(peer), 96 * mib);
+    assert_int_equal(device_hbm_va(peer, 0, 0, &base, &size, &err), NRT_SUCCESS);
+    assert_int_equal(size, 96 * mib);
+
+    assert_int_equal(device_alloc(in, &other, &y, NULL), NRT_SUCCESS);
+    assert_int_equal(y.addr, as_usual);
+    assert_int_equal(device_alloc(in, &most, &x, NULL), NRT_SUCCESS);
+    memset(map(in, &x), 0x5a, 96 * mib);
+    assert_true(all_bytes(map(peer, &x), 96 * mib, 0x5a));
+    assert_int_equal(device_alloc(peer, &(struct device_alloc){.core = 1, .size = 64}, &y, &err),
+                     NRT_RESOURCE);
+    assert_int_equal(device_free(in, &x, NULL), NRT_SUCCESS);
+    most.size += mib;
+    assert_int_equal(device_alloc(in, &most, &x, &(struct err){0}), NRT_RESOURCE);
+    device_instance_close(peer);
+    device_instance_close(in);
+    device_instance_close(usual);
+    fixture_free(plain);
+    fixture_free(f);
+    (void)state;
+}
+
+static void hbm_of_a_wrong_size_is_refused(void **state)
+{
+    static const char *const none[] = {"0", "-64", "lots", "64M", "1e3", "99999999999999"};
+    static const uint64_t wrong[] = {1, 62, 65, 97, (24u << 10) + 2, UINT64_C(1) << 39};
+    struct fixture *f = fixture_new("trn2.48xlarge");
+    struct device_config cfg = {0};
+    struct device_instance *in;
+    struct err err = {0};
+    uint64_t bytes;
+
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        setenv("OPENNRT_HBM_MIB", none[i], 1);
+        err_clear(&err);
+        assert_int_equal(device_config_env(&cfg, &err), NRT_INVALID);
+        assert_non_null(strstr(err.text, "OPENNRT_HBM_MIB"));
+        assert_non_null(strstr(err.text, none[i]));
+    }
+    setenv("OPENNRT_HBM_MIB", "", 1); /* as if it were not there */
+    assert_int_equal(device_hbm_env(&bytes, &err), NRT_SUCCESS);
+    assert_int_equal(bytes, 0);
+    setenv("OPENNRT_HBM_MIB", "96", 1);
+    assert_int_equal(device_hbm_env(&bytes, &err), NRT_SUCCESS);
+    assert_int_equal(bytes, 96u << 20);
+    unsetenv("OPENNRT_HBM_MIB");
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        f->cfg.hbm_bytes = wrong[i] << 20;
+        err_clear(&err);
+        assert_int_equal(device_instance_open(&f->cfg, &in, &err), NRT_INVALID);
+        assert_non_null(strstr(err.text, "OPENNRT_HBM_MIB"));
+        assert_non_null(strstr(err.text, "from 64 to 24576"));
+    }
+    for (unsigned i = 0; i < 2; i++) { /* the least and the most */
+        f->cfg.hbm_bytes = (i == 0 ? UINT64_C(64) : 24 << 10) << 20;
+        device_instance_close(fixture_open(f));
+    }
+    fixture_free(f);
+    (void)state;
+}
+
 static void named_instances_are_separate(void **state)
 {
     struct fixture *f = fixture_new("trn1.2xlarge");
@@ -169,6 +254,15 @@ static void garbage_control_blocks_are_refused(void **state)
         assert_int_equal(device_instance_open(&f->cfg, &in, &err), NRT_FAILURE);
     }
     overwrite(dir, 48, "trn1.2xlarge", 13);
+    for (int i = 0; i < 5; i++) { /* how large an HBM is, after the serial number */
+        const uint64_t gib = UINT64_C(1) << 30;
+        const uint64_t sizes[] = {0, 3, gib + 1, 16 * gib + (2 << 20), UINT64_MAX};
+
+        overwrite(dir, 88, &sizes[i], sizeof(sizes[i]));
+        assert_int_equal(device_instance_open(&f->cfg, &in, &err), NRT_FAILURE);
+    }
+    overwrite(dir, 88, &(uint64_t){UINT64_C(16) << 30}, sizeof(uint64_t));
+    device_instance_close(fixture_open(f)); /* and nothing else was wrong with it */
     for (off_t size = 0; size < 8192; size += 511) {
         assert_int_equal(truncate(path, size), 0);
         assert_int_equal(device_instance_open(&f->cfg, &in, &err), NRT_FAILURE);
@@ -551,6 +645,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(instance_opens_and_closes),
         cmocka_unit_test(every_type_opens_and_has_its_cores),
         cmocka_unit_test(other_type_or_lnc_is_refused),
+        cmocka_unit_test(hbm_may_be_smaller_than_the_type_has),
+        cmocka_unit_test(hbm_of_a_wrong_size_is_refused),
         cmocka_unit_test(named_instances_are_separate),
         cmocka_unit_test(other_version_is_named_and_reset_helps),
         cmocka_unit_test(garbage_control_blocks_are_refused),
