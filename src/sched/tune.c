@@ -156,40 +156,153 @@ static struct sched_means means_decide(const struct sched_tune_sample *samples, 
     return best;
 }
 
-/* Rules of one operation and crowd stand by size, the last one without a limit. */
-static NRT_STATUS rules_decide(const struct sched_tune_sample *samples, size_t n, enum sched_op op,
-                               bool crowded, const struct sched_tuning *fixed,
-                               struct sched_tuning *ret, struct err *err)
+/* The points of one operation and crowd, from which its rules are made. */
+struct points {
+    const struct sched_tune_sample *samples;
+    size_t n;
+    enum sched_op op;
+    bool crowded;
+    const struct sched_tuning *fixed;
+};
+
+/* The sample of the least size above that of another one (NULL: of all); NULL: none. */
+static const struct sched_tune_sample *point_after(const struct points *p,
+                                                   const struct sched_tune_sample *last)
 {
-    const struct sched_tune_sample *last = NULL;
+    const struct sched_tune_sample *next = NULL;
 
-    for (;;) {
-        const struct sched_tune_sample *next = NULL;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct sched_tune_sample *s = &p->samples[i];
 
-        for (size_t i = 0; i < n; i++)
-            if (samples[i].op == op && samples[i].crowded == crowded &&
-                (!last || samples[i].size > last->size) && (!next || samples[i].size < next->size))
-                next = &samples[i];
-        if (!next)
-            break;
-        if (ret->count == SCHED_TUNE_RULES_MAX)
-            return err_set(err, NRT_INVALID, "more than %u points", SCHED_TUNE_RULES_MAX);
-        rule_add(ret, op, crowded, next->size, means_decide(samples, n, next, fixed));
-        last = next;
+        if (s->op == p->op && s->crowded == p->crowded && (!last || s->size > last->size) &&
+            (!next || s->size < next->size))
+            next = s;
     }
-    if (last)
-        ret->rule[ret->count - 1].size_max = 0;
-    for (unsigned i = 0; i < fixed->count && !last; i++) /* nothing is known: as it was */
-        if (fixed->rule[i].op == op && fixed->rule[i].crowded == crowded) {
-            if (ret->count == SCHED_TUNE_RULES_MAX)
-                return err_set(err, NRT_INVALID, "more than %u points", SCHED_TUNE_RULES_MAX);
-            ret->rule[ret->count++] = fixed->rule[i];
+    return next;
+}
+
+/* Instead of those of the fixed table, for sizes between two points. By what was measured, and in a
+ * straight line between, no size is slower. */
+static struct sched_means between_decide(const struct points *p, const struct sched_tune_sample *a,
+                                         const struct sched_tune_sample *b, struct sched_means was)
+{
+    struct sched_patience patience = p->fixed->patience[p->crowded];
+    double was_a = time_of(p->samples, p->n, a, was, patience);
+    double was_b = time_of(p->samples, p->n, b, was, patience);
+    double least = 2 * MARGIN;
+    struct sched_means best = was;
+
+    for (size_t i = 0; i < p->n && was_a > 0 && was_b > 0; i++) {
+        const struct sched_tune_sample *s = &p->samples[i];
+        double at_a, at_b;
+
+        if (!same_point(s, b) || !patience_equal(s->patience, patience))
+            continue;
+        at_a = time_of(p->samples, p->n, a, s->means, patience);
+        at_b = time_of(p->samples, p->n, b, s->means, patience);
+        if (at_a > 0 && at_b > 0 && at_a <= was_a && at_b <= was_b &&
+            at_a / was_a + at_b / was_b < least) {
+            least = at_a / was_a + at_b / was_b;
+            best = s->means;
         }
+    }
+    return best;
+}
+
+/* Where only one of the points is there: as at that one, if the fixed table is the same. */
+static struct sched_means beyond_decide(const struct points *p,
+                                        const struct sched_tune_sample *point,
+                                        struct sched_means was)
+{
+    return means_equal(was, fixed_means(p->fixed, point))
+               ? means_decide(p->samples, p->n, point, p->fixed)
+               : was;
+}
+
+/* The last size for which the fixed table has the means that it has for this one; 0: no limit. */
+static uint64_t fixed_until(const struct points *p, uint64_t size)
+{
+    for (unsigned i = 0; i < p->fixed->count; i++) {
+        const struct sched_tune_rule *r = &p->fixed->rule[i];
+
+        if (r->op == p->op && r->crowded == p->crowded && (r->size_max == 0 || size <= r->size_max))
+            return r->size_max;
+    }
+    return 0;
+}
+
+/* Appends a rule, or lets the last one reach as far where it stands for no point of its own. */
+static NRT_STATUS rule_put(const struct points *p, uint64_t size_max, struct sched_means means,
+                           bool *alone, bool point, struct sched_tuning *ret, struct err *err)
+{
+    struct sched_tune_rule *last = ret->count ? &ret->rule[ret->count - 1] : NULL;
+
+    if (*alone && last && means_equal(last->means, means)) {
+        last->size_max = size_max;
+    } else if (ret->count == SCHED_TUNE_RULES_MAX) {
+        return err_set(err, NRT_INVALID, "more than %u rules", SCHED_TUNE_RULES_MAX);
+    } else {
+        rule_add(ret, p->op, p->crowded, size_max, means);
+    }
+    *alone = !point;
     return NRT_SUCCESS;
 }
 
+/* Rules for the sizes above one point (NULL: from 0) and below another (NULL: without end). */
+static NRT_STATUS gap_decide(const struct points *p, const struct sched_tune_sample *a,
+                             const struct sched_tune_sample *b, bool *alone,
+                             struct sched_tuning *ret, struct err *err)
+{
+    uint64_t from = a ? a->size + 1 : 0;
+
+    if (b && b->size <= 1) /* and 0 as a limit is none */
+        return NRT_SUCCESS;
+    while ((!b || from < b->size) && (!a || from > a->size)) {
+        struct sched_means was = sched_tuning_choose(p->fixed, p->op, p->crowded, from);
+        uint64_t to = fixed_until(p, from);
+        NRT_STATUS st;
+
+        if (b && (to == 0 || to >= b->size))
+            to = b->size - 1;
+        st = rule_put(p, to,
+                      a && b ? between_decide(p, a, b, was) : beyond_decide(p, a ? a : b, was),
+                      alone, false, ret, err);
+        if (st != NRT_SUCCESS || to == 0)
+            return st;
+        from = to + 1;
+    }
+    return NRT_SUCCESS;
+}
+
+/* Rules of one operation and crowd stand by size, the last one without a limit. */
+static NRT_STATUS rules_decide(const struct points *p, struct sched_tuning *ret, struct err *err)
+{
+    const struct sched_tune_sample *last = NULL, *next = point_after(p, NULL);
+    NRT_STATUS st = NRT_SUCCESS;
+    bool alone = false;
+
+    for (unsigned i = 0; i < p->fixed->count && !next; i++) /* nothing is known: as it was */
+        if (p->fixed->rule[i].op == p->op && p->fixed->rule[i].crowded == p->crowded)
+            st = st ? st
+                    : rule_put(p, p->fixed->rule[i].size_max, p->fixed->rule[i].means, &alone, true,
+                               ret, err);
+    while (next && st == NRT_SUCCESS) {
+        st = gap_decide(p, last, next, &alone, ret, err);
+        if (st == NRT_SUCCESS)
+            st = rule_put(p, next->size, means_decide(p->samples, p->n, next, p->fixed), &alone,
+                          true, ret, err);
+        last = next;
+        next = point_after(p, last);
+    }
+    if (last && st == NRT_SUCCESS) {
+        alone = true; /* where nothing changes behind the last point its rule has no limit */
+        st = gap_decide(p, last, NULL, &alone, ret, err);
+    }
+    return st;
+}
+
 /* Sum over the points of a crowd where the fixed patience was measured with the fixed means; 0:
- * this one was not measured at all of them. */
+ * this one was not measured at all of them, or is slower at one. */
 static double patience_time(const struct sched_tune_sample *samples, size_t n, bool crowded,
                             struct sched_patience patience, const struct sched_tuning *fixed)
 {
@@ -204,13 +317,13 @@ static double patience_time(const struct sched_tune_sample *samples, size_t n, b
         if (s->crowded != crowded || !measured(s) || !means_equal(s->means, means) ||
             !patience_equal(s->patience, fixed->patience[crowded]))
             continue;
-        for (size_t k = 0; k < n; k++) /* points measured with one patience say nothing */
-            other = other || (same_point(&samples[k], s) && measured(&samples[k]) &&
+        for (size_t k = 0; k < n; k++) /* points asked for one patience say nothing */
+            other = other || (same_point(&samples[k], s) &&
                               !patience_equal(samples[k].patience, fixed->patience[crowded]));
         if (!other)
             continue;
         us = time_of(samples, n, s, means, patience);
-        if (us <= 0)
+        if (us <= 0 || us * MARGIN > time_of(samples, n, s, means, fixed->patience[crowded]))
             return 0;
         sum += us;
     }
@@ -246,7 +359,8 @@ NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n
     memset(ret, 0, sizeof(*ret));
     for (unsigned crowded = 0; crowded < 2; crowded++) {
         for (unsigned op = 0; op < SCHED_OP_COUNT; op++) {
-            NRT_STATUS st = rules_decide(samples, n, (enum sched_op)op, crowded, &fixed, ret, err);
+            const struct points p = {samples, n, (enum sched_op)op, crowded, &fixed};
+            NRT_STATUS st = rules_decide(&p, ret, err);
 
             if (st)
                 return st;

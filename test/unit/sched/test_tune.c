@@ -128,6 +128,124 @@ static void never_worse(void **state)
     (void)state;
 }
 
+/* A size that may show something: near a point, near a limit of the fixed table, or any. */
+static uint64_t size_draw(const struct sched_tune_sample *s, size_t n,
+                          const struct sched_tuning *fixed)
+{
+    uint64_t at;
+
+    switch (below(3)) {
+    case 0:
+        at = s[below((uint32_t)n)].size;
+        break;
+    case 1:
+        at = fixed->rule[below(fixed->count)].size_max;
+        break;
+    default:
+        return below(UINT32_MAX) >> below(32);
+    }
+    return at + below(3) - (at > 0);
+}
+
+/* The point that is nearest to a size from below, or from above; NULL: none. */
+static const struct sched_tune_sample *neighbour(const struct sched_tune_sample *s, size_t n,
+                                                 enum sched_op op, bool crowded, uint64_t size,
+                                                 bool above)
+{
+    const struct sched_tune_sample *best = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        if (s[i].op == op && s[i].crowded == crowded &&
+            (above ? s[i].size >= size : s[i].size <= size) &&
+            (!best || (above ? s[i].size < best->size : s[i].size > best->size)))
+            best = &s[i];
+    return best;
+}
+
+/* Between the points: what is chosen is at neither of the two points around slower than the fixed
+ * table's choice for the size, so nowhere on a line between; where one of the two says nothing, it
+ * is the fixed table's choice, or what the other says of the same choice. */
+static void never_worse_between(void **state)
+{
+    static struct sched_tune_sample s[SAMPLES];
+    struct sched_tuning fixed, tuned;
+    struct err err = {0};
+    unsigned other = 0, beyond = 0;
+
+    sched_tuning_default(&fixed);
+    for (unsigned round = 0; round < 3000; round++) {
+        size_t n = samples_draw(s);
+
+        assert_int_equal(sched_tuning_decide(s, n, &tuned, &err), NRT_SUCCESS);
+        for (unsigned k = 0; k < 200; k++) {
+            enum sched_op op = ops[below(4)];
+            bool crowded = below(2);
+            uint64_t size = size_draw(s, n, &fixed);
+            struct sched_means was = sched_tuning_choose(&fixed, op, crowded, size);
+            struct sched_means is = sched_tuning_choose(&tuned, op, crowded, size);
+            const struct sched_tune_sample *around[2], *one = NULL;
+            double before[2], now[2];
+
+            if (alike(was, is) || (op == SCHED_BARRIER && size == 0)) /* the latter is the point */
+                continue;
+            for (unsigned i = 0; i < 2; i++) {
+                around[i] = neighbour(s, n, op, crowded, size, i);
+                if (!around[i])
+                    continue;
+                one = around[i];
+                before[i] = least(s, n, one, was, fixed.patience[crowded]);
+                now[i] = least(s, n, one, is, fixed.patience[crowded]);
+                assert_true(now[i] > 0 && before[i] > 0 && now[i] <= before[i]);
+            }
+            assert_non_null(one);
+            if (around[0] && around[1]) {
+                assert_true(now[0] + now[1] < before[0] + before[1]);
+                other += around[0] != around[1];
+                continue;
+            }
+            beyond++;
+            assert_true(alike(was, sched_tuning_choose(&fixed, op, crowded, one->size)));
+            assert_true(alike(is, sched_tuning_choose(&tuned, op, crowded, one->size)));
+        }
+    }
+    assert_true(other > 100 && beyond > 100); /* it came to it */
+    (void)state;
+}
+
+/* What is won at both ends is taken between them, as a person would. */
+static void gained_between(void **state)
+{
+    const struct sched_means slow = {SCHED_DIRECT, false, 65536},
+                             fast = {SCHED_DIRECT, false, 262144},
+                             odd = {SCHED_STAGED, false, 65536};
+    struct sched_tuning fixed, tuned;
+    struct err err = {0};
+    struct sched_tune_sample s[6];
+
+    sched_tuning_default(&fixed);
+    for (unsigned i = 0; i < 6; i++)
+        s[i] = (struct sched_tune_sample){.op = SCHED_ALL_REDUCE,
+                                          .size = i < 3 ? 4096 : 65536,
+                                          .means = i % 3 == 0   ? slow
+                                                   : i % 3 == 1 ? fast
+                                                                : odd,
+                                          .patience = fixed.patience[0],
+                                          .us = (const double[]){10, 9, 11, 40, 30, 20}[i]};
+    assert_int_equal(sched_tuning_decide(s, 6, &tuned, &err), NRT_SUCCESS);
+    for (uint64_t size = 4096; size < 65536; size++) /* odd is slower at one end */
+        assert_true(alike(sched_tuning_choose(&tuned, SCHED_ALL_REDUCE, false, size), fast));
+    assert_true(alike(sched_tuning_choose(&tuned, SCHED_ALL_REDUCE, false, 65536), odd));
+    assert_true(alike(sched_tuning_choose(&tuned, SCHED_ALL_REDUCE, false, 65537), odd));
+    /* where the fixed table has others: as there */
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t size = i ? UINT64_C(32) << 20 : 100;
+
+        assert_true(alike(sched_tuning_choose(&tuned, SCHED_ALL_REDUCE, false, size),
+                          sched_tuning_choose(&fixed, SCHED_ALL_REDUCE, false, size)));
+    }
+    (void)state;
+}
+
 static struct sched_tune_sample patience_sample(bool crowded, uint64_t size,
                                                 struct sched_patience p, double us)
 {
@@ -152,20 +270,58 @@ static void patience(void **state)
     const struct sched_patience was = fixed.patience[true], other = {7, 9};
     /* better in sum */
     struct sched_tune_sample s[] = {
-        patience_sample(true, 64, was, 10), patience_sample(true, 64, other, 12),
+        patience_sample(true, 64, was, 10), patience_sample(true, 64, other, 10.2),
         patience_sample(true, 4096, was, 30), patience_sample(true, 4096, other, 20)};
 
     assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
     assert_int_equal(tuned.patience[true].spins, 7);
     assert_int_equal(tuned.patience[true].yields, 9);
     assert_memory_equal(&tuned.patience[false], &fixed.patience[false], sizeof(was));
-    s[1].us = 20; /* a tie */
+    s[1].us = 12; /* better in sum, but worse at one */
     assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
     assert_memory_equal(&tuned.patience[true], &was, sizeof(was));
-    s[1].us = 12; /* not measured everywhere */
+    s[1].us = s[3].us = 10.2; /* a tie */
+    s[2].us = 10;
+    assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
+    assert_memory_equal(&tuned.patience[true], &was, sizeof(was));
+    s[1].us = 5; /* not measured everywhere */
     s[3].us = 0;
     assert_int_equal(sched_tuning_decide(s, 4, &tuned, &err), NRT_SUCCESS);
     assert_memory_equal(&tuned.patience[true], &was, sizeof(was));
+    (void)state;
+}
+
+/* At every point where another one was tried, the chosen patience is as fast as the fixed one. */
+static void patience_never_worse(void **state)
+{
+    static struct sched_tune_sample s[SAMPLES];
+    struct sched_tuning fixed, tuned;
+    struct err err = {0};
+    unsigned changed = 0;
+
+    sched_tuning_default(&fixed);
+    for (unsigned round = 0; round < 5000; round++) {
+        size_t n = samples_draw(s);
+
+        if (below(2)) /* few points, so that one may be the best at all of them */
+            n = n < 12 ? n : 12;
+        assert_int_equal(sched_tuning_decide(s, n, &tuned, &err), NRT_SUCCESS);
+        for (size_t i = 0; i < n; i++) {
+            struct sched_patience was = fixed.patience[s[i].crowded],
+                                  is = tuned.patience[s[i].crowded];
+            struct sched_means means =
+                sched_tuning_choose(&fixed, (enum sched_op)s[i].op, s[i].crowded, s[i].size);
+            double before = least(s, n, &s[i], means, was), now;
+
+            if (memcmp(&was, &is, sizeof(was)) == 0 || before <= 0 ||
+                memcmp(&s[i].patience, &was, sizeof(was)) == 0)
+                continue;
+            now = least(s, n, &s[i], means, is);
+            assert_true(now > 0 && now <= before);
+            changed++;
+        }
+    }
+    assert_true(changed > 100);
     (void)state;
 }
 
@@ -302,10 +458,15 @@ static void requests(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(never_worse),      cmocka_unit_test(patience),
-        cmocka_unit_test(nothing_measured), cmocka_unit_test(text),
-        cmocka_unit_test(refused),          cmocka_unit_test(requests)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(never_worse),
+                                       cmocka_unit_test(never_worse_between),
+                                       cmocka_unit_test(gained_between),
+                                       cmocka_unit_test(patience),
+                                       cmocka_unit_test(patience_never_worse),
+                                       cmocka_unit_test(nothing_measured),
+                                       cmocka_unit_test(text),
+                                       cmocka_unit_test(refused),
+                                       cmocka_unit_test(requests)};
 
     state64 = seed_take_new();
     return cmocka_run_group_tests(tests, NULL, NULL);
