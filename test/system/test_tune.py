@@ -41,6 +41,7 @@ class Tune(unittest.TestCase):
             rule, why = line.split("  # us: ")
             chosen = re.search(r"(staged|direct|inline) (through|around) slice (\d+)", rule)
             name = f"{chosen[1]} {chosen[2]} {int(chosen[3]) >> 10}K"
+            why, _, left = why.partition("  # left at: ")  # at the first measuring
             ways = {}
             for way in why.split("; "):
                 us, what = way.split(" ", 1)
@@ -48,8 +49,55 @@ class Tune(unittest.TestCase):
                 if what.endswith(" (fixed table)"):
                     fixed = float(us)
             self.assertLessEqual(ways[name], fixed, line)
+            for way in left.split("; ") if left else ():
+                self.assertNotIn(way.split(" ", 1)[1].replace(" (fixed table)", ""), ways, line)
         rc, out, err = run("--explain", **self.env)
         self.assertEqual((rc, out), (0, f"# {self.path}\n{text}"), err)
+
+    def test_verify(self):
+        """By figures of its own: what is the same as the fixed table has none, what is not has both."""
+        rc, out, err = run("--verify", **self.env)
+        self.assertEqual((rc, out), (1, ""))
+        self.assertIn("no table to verify", err)
+        head = ["opennrt-tune 1", "wait spread spins 2000 yields 16", "wait crowded spins 0 yields 1000"]
+        with open(self.path_made(), "w") as f:  # slow on purpose, at all sizes from 257 to 4096
+            f.write("\n".join(head + ["all_reduce spread to 256 inline through slice 65536",
+                                      "all_reduce crowded to 256 inline through slice 65536",
+                                      "all_reduce spread to 4096 staged through slice 65536",
+                                      "all_reduce crowded to 4096 staged through slice 65536"]
+                              + ["%s %s to %s %s through slice 65536" % (op, crowd, limit, how)
+                                 for op in ("all_reduce", "all_gather", "reduce_scatter", "barrier")
+                                 for crowd, most in (("spread", "512"), ("crowded", "2048"))
+                                 for limit, how in (((most, "inline"), ("any", "direct")) if op != "barrier"
+                                                    else (("any", "inline"),))]) + "\n")
+        os.chmod(self.path, 0o600)
+        rc, out, err = run("--verify", "--largest", "1", **self.env)
+        self.assertEqual(rc, 0, err)
+        lines = out.splitlines()
+        self.assertEqual(lines[0], f"# {self.path}")
+        rows = [l.split() for l in lines if not l.startswith("#")]
+        crowds = ("spread", "crowded") if (os.cpu_count() or 1) > 1 else ("crowded",)
+        # measured sizes, and those halfway between
+        self.assertEqual([(r[0], r[1], int(r[2])) for r in rows],
+                         [("all_reduce", crowd, size) for crowd in ("spread", "crowded")
+                          for size in (640, 1024, 1536, 2048, 3072, 4096)])
+        for r in rows:
+            if r[1] in crowds:
+                fixed, tuned, ratio = (float(x) for x in r[3:6])
+                self.assertTrue(fixed > 0 and tuned > 0)
+                self.assertAlmostEqual(ratio, tuned / fixed, delta=0.02 * ratio)
+                way = " ".join(r[6:])
+                self.assertIn(" -> staged through 64K, spins ", way)
+                first = "inline" if r[1] == "crowded" and int(r[2]) <= 1024 else "direct"
+                self.assertTrue(way.startswith(first + " through 64K, spins "), way)
+        self.assertRegex(lines[-1], r"^# %d of \d+ sizes differ from the fixed table: ratio median [\d.]+, worst "
+                                    r"[\d.]+ \(all_reduce " % (6 * len(crowds)))
+        ratios = sorted(float(r[5]) for r in rows if r[1] in crowds)
+        self.assertIn("ratio median %.3f, worst %.3f (" % (ratios[len(ratios) // 2], ratios[-1]), lines[-1])
+
+    def path_made(self):
+        os.makedirs(os.path.dirname(self.path))
+        return self.path
 
     def test_without_a_table(self):
         rc, out, _ = run("--explain", **self.env)

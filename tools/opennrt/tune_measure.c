@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two jobs of processes on an instance of their own: ranks that have a CPU each, and twice as many
- * as CPUs. All ranks walk the same list; the ways of a point are measured in turns, so that a
- * machine whose clock or neighbours change treats them alike. */
+/* What opennrt tune measures, and measuring: two jobs of processes on an instance of their own:
+ * ranks that have a CPU each, and twice as many as CPUs. All ranks walk the same list; the ways of
+ * a point are measured in turns, so that a machine whose clock or neighbours change treats them
+ * alike. */
 #include "tune.h"
 
 #include <pthread.h>
@@ -23,7 +24,6 @@
 #define INSTANCE  "trn2.48xlarge"
 #define RANKS_MAX 4
 #define WAYS_MAX  16
-#define ROUNDS    5
 #define BLOCK     512 /* bytes that a rank tells the others at once */
 
 /* ---- what to measure ---- */
@@ -31,16 +31,32 @@
 static const enum sched_op ops[] = {SCHED_ALL_REDUCE, SCHED_ALL_GATHER, SCHED_REDUCE_SCATTER,
                                     SCHED_BARRIER};
 
+bool tune_same_point(const struct sched_tune_sample *a, const struct sched_tune_sample *b)
+{
+    return a->op == b->op && a->crowded == b->crowded && a->size == b->size;
+}
+
+static bool same_means(struct sched_means a, struct sched_means b)
+{
+    return a.variant == b.variant && a.around == b.around && a.slice == b.slice;
+}
+
+static bool same_patience(struct sched_patience a, struct sched_patience b)
+{
+    return a.spins == b.spins && a.yields == b.yields;
+}
+
+bool tune_same_way(const struct sched_tune_sample *a, const struct sched_tune_sample *b)
+{
+    return tune_same_point(a, b) && same_means(a->means, b->means) &&
+           same_patience(a->patience, b->patience);
+}
+
 static void sample_add(struct sched_tune_sample *samples, size_t *n,
                        const struct sched_tune_sample *s)
 {
     for (size_t i = 0; i < *n; i++)
-        if (samples[i].op == s->op && samples[i].crowded == s->crowded &&
-            samples[i].size == s->size && samples[i].means.variant == s->means.variant &&
-            samples[i].means.around == s->means.around &&
-            samples[i].means.slice == s->means.slice &&
-            samples[i].patience.spins == s->patience.spins &&
-            samples[i].patience.yields == s->patience.yields)
+        if (tune_same_way(&samples[i], s))
             return;
     if (*n < TUNE_SAMPLES_MAX)
         samples[(*n)++] = *s;
@@ -98,17 +114,19 @@ static void patience_add(struct sched_tune_sample *samples, size_t *n,
     }
 }
 
+static const uint64_t sizes[] = {64,    256,    1024,    2048,    4096,     16384,
+                                 65536, 262144, 1 << 20, 4 << 20, 16 << 20, 64 << 20};
+#define SIZES (sizeof(sizes) / sizeof(sizes[0]))
+
 size_t tune_plan(struct sched_tune_sample *samples, uint64_t largest)
 {
-    static const uint64_t sizes[] = {64,    256,    1024,    2048,    4096,     16384,
-                                     65536, 262144, 1 << 20, 4 << 20, 16 << 20, 64 << 20};
     struct sched_tuning fixed;
     size_t n = 0;
 
     sched_tuning_default(&fixed);
     for (unsigned crowded = 0; crowded < 2; crowded++)
         for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
-            for (unsigned k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+            for (unsigned k = 0; k < SIZES; k++) {
                 if (ops[i] == SCHED_BARRIER && k > 0)
                     break;
                 if (sizes[k] <= largest)
@@ -116,6 +134,93 @@ size_t tune_plan(struct sched_tune_sample *samples, uint64_t largest)
                               &fixed);
             }
     patience_add(samples, &n, &fixed);
+    return n;
+}
+
+/* The nearest size of another point, below or above; that of s itself: none. */
+static uint64_t next_size(const struct sched_tune_sample *all, size_t n,
+                          const struct sched_tune_sample *s, bool above)
+{
+    uint64_t best = s->size;
+
+    for (size_t i = 0; i < n; i++)
+        if (all[i].op == s->op && all[i].crowded == s->crowded &&
+            (above ? all[i].size > s->size : all[i].size < s->size) &&
+            (best == s->size || (above ? all[i].size < best : all[i].size > best)))
+            best = all[i].size;
+    return best;
+}
+
+/* Whether one of the tables takes these means at the size of s, or in the stretch below or above.
+ */
+static bool means_matter(const struct sched_tune_sample *all, size_t n,
+                         const struct sched_tune_sample *s, const struct sched_tuning *fixed,
+                         const struct sched_tuning *tuned)
+{
+    const uint64_t near[] = {s->size, s->size - 1, s->size + 1, next_size(all, n, s, false) + 1,
+                             next_size(all, n, s, true) - 1};
+    enum sched_op op = (enum sched_op)s->op;
+
+    for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++)
+        if (same_means(s->means, sched_tuning_choose(fixed, op, s->crowded, near[i])) ||
+            same_means(s->means, sched_tuning_choose(tuned, op, s->crowded, near[i])))
+            return true;
+    return false;
+}
+
+size_t tune_plan_again(const struct sched_tune_sample *first, size_t n,
+                       const struct sched_tuning *tuned, struct sched_tune_sample *ret)
+{
+    struct sched_tuning fixed;
+    size_t count = 0;
+
+    sched_tuning_default(&fixed);
+    for (size_t i = 0; i < n; i++) {
+        struct sched_tune_sample s = first[i];
+
+        if (!(s.us > 0) || (same_patience(s.patience, fixed.patience[s.crowded])
+                                ? !means_matter(first, n, &s, &fixed, tuned)
+                                : !same_patience(s.patience, tuned->patience[s.crowded])))
+            continue;
+        s.us = 0;
+        sample_add(ret, &count, &s);
+    }
+    return count;
+}
+
+static void pair_add(struct sched_tune_sample *samples, size_t *n, enum sched_op op, bool crowded,
+                     uint64_t size, const struct sched_tuning *const tables[2])
+{
+    for (unsigned i = 0; i < 2; i++) {
+        const struct sched_tune_sample s = {.op = (uint8_t)op,
+                                            .crowded = crowded,
+                                            .size = size,
+                                            .means =
+                                                sched_tuning_choose(tables[i], op, crowded, size),
+                                            .patience = tables[i]->patience[crowded]};
+
+        sample_add(samples, n, &s);
+    }
+}
+
+size_t tune_plan_verify(const struct sched_tuning *tuned, uint64_t largest,
+                        struct sched_tune_sample *ret)
+{
+    struct sched_tuning fixed;
+    const struct sched_tuning *const tables[2] = {&fixed, tuned};
+    size_t n = 0;
+
+    sched_tuning_default(&fixed);
+    for (unsigned crowded = 0; crowded < 2; crowded++)
+        for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+            bool barrier = ops[i] == SCHED_BARRIER;
+
+            for (unsigned k = 0; k < (barrier ? 1 : SIZES) && sizes[k] <= largest; k++) {
+                pair_add(ret, &n, ops[i], crowded, barrier ? 1 : sizes[k], tables);
+                if (!barrier && k + 1 < SIZES && sizes[k + 1] <= largest)
+                    pair_add(ret, &n, ops[i], crowded, (sizes[k] + sizes[k + 1]) / 2, tables);
+            }
+        }
     return n;
 }
 
@@ -134,6 +239,7 @@ struct job {
     bool crowded;
     uint32_t ranks;
     double budget_us;
+    unsigned rounds;
     char dir[64];
 };
 
@@ -153,7 +259,7 @@ struct way {
     struct sched *s;
     struct coll_plan *plan;
     uint32_t calls;
-    double us[ROUNDS];
+    double us[TUNE_ROUNDS_MAX];
 };
 
 static NRT_STATUS exchange(void *arg, const void *mine, size_t size, void *all, struct err *err)
@@ -290,25 +396,20 @@ static void point_measure(struct rank *r, struct way *ways, unsigned count)
         way_open(r, &samples[ways[i].sample], &ways[i]);
         (void)way_run(r, &ways[i], op, 2);
         us = all_longest(r, way_run(r, &ways[i], op, 2));
-        calls = r->job->budget_us / ROUNDS / (us > 0.1 ? us : 0.1);
+        calls = r->job->budget_us / r->job->rounds / (us > 0.1 ? us : 0.1);
         ways[i].calls = calls < 2 ? 2 : calls > 5000 ? 5000 : (uint32_t)calls;
     }
-    for (unsigned round = 0; round < ROUNDS; round++)
+    for (unsigned round = 0; round < r->job->rounds; round++)
         for (unsigned i = 0; i < count; i++) {
             (void)way_run(r, &ways[i], op, 2); /* all are here */
             ways[i].us[round] = all_longest(r, way_run(r, &ways[i], op, ways[i].calls));
         }
     for (unsigned i = 0; i < count; i++) {
-        qsort(ways[i].us, ROUNDS, sizeof(ways[i].us[0]), compare);
+        qsort(ways[i].us, r->job->rounds, sizeof(ways[i].us[0]), compare);
         if (r->me == 0)
-            r->job->table->us[ways[i].sample] = ways[i].us[ROUNDS / 2];
+            r->job->table->us[ways[i].sample] = ways[i].us[r->job->rounds / 2];
         way_close(&ways[i]);
     }
-}
-
-static bool same_point(const struct sched_tune_sample *a, const struct sched_tune_sample *b)
-{
-    return a->op == b->op && a->crowded == b->crowded && a->size == b->size;
 }
 
 static void points_measure(struct rank *r)
@@ -321,9 +422,9 @@ static void points_measure(struct rank *r)
         bool first = job->samples[i].crowded == job->crowded;
 
         for (size_t k = 0; k < i && first; k++)
-            first = !same_point(&job->samples[k], &job->samples[i]);
+            first = !tune_same_point(&job->samples[k], &job->samples[i]);
         for (size_t k = i; k < job->n && first && count < WAYS_MAX; k++)
-            if (same_point(&job->samples[k], &job->samples[i]))
+            if (tune_same_point(&job->samples[k], &job->samples[i]))
                 ways[count++] = (struct way){.sample = k};
         if (count)
             point_measure(r, ways, count);
@@ -454,7 +555,7 @@ static void dir_remove(const char *dir)
         (void)waitpid(pid, NULL, 0);
 }
 
-bool tune_measure(struct sched_tune_sample *samples, size_t n, double budget_us)
+bool tune_measure(struct sched_tune_sample *samples, size_t n, double budget_us, unsigned rounds)
 {
     cpu_set_t mine;
     bool any = false;
@@ -468,6 +569,7 @@ bool tune_measure(struct sched_tune_sample *samples, size_t n, double budget_us)
                           .n = n,
                           .crowded = crowded,
                           .budget_us = budget_us,
+                          .rounds = rounds < TUNE_ROUNDS_MAX ? rounds : TUNE_ROUNDS_MAX,
                           .dir = "/tmp/opennrt-tune-XXXXXX"};
 
         if (!bind(crowded, &job.ranks)) {
