@@ -263,7 +263,7 @@ BIN(power, (float)pow((double)x, (double)y))
 #define PAIR(name, expr)                                                                     \
     static void pair_##name(float *out, const float *px, float s, const float *py, size_t n) \
     {                                                                                        \
-        VEC_LOOP for (size_t i = 0; i < n; i++)                                              \
+        VEC_LOOP for (size_t i = 0; i < n; i++)                                             \
         {                                                                                    \
             float x = px[i], y = py[i];                                                      \
             out[i] = (expr);                                                                 \
@@ -271,7 +271,7 @@ BIN(power, (float)pow((double)x, (double)y))
     }                                                                                        \
     static void pairs_##name(float *out, const float *px, float s, float y, size_t n)        \
     {                                                                                        \
-        VEC_LOOP for (size_t i = 0; i < n; i++)                                              \
+        VEC_LOOP for (size_t i = 0; i < n; i++)                                             \
         {                                                                                    \
             float x = px[i];                                                                 \
             out[i] = (expr);                                                                 \
@@ -528,11 +528,20 @@ static void act_copy(float *out, const float *in, float param, size_t n)
 #if VEC_BYTES == 64
 #include "kernel/vec_act512.h"
 #define BEST(name) name##_512
+#define BEST_EXP   exp_512
 #define BEST_MAX   max_512
 #define BEST_MIN   min_512
 #define EXP_SUM    exp_sum
+#elif VEC_BYTES == 32
+#include "kernel/vec_act256.h"
+#define BEST(name) SOFT(name)
+#define BEST_EXP   exp_256
+#define BEST_MAX   max_256
+#define BEST_MIN   min_256
+#define EXP_SUM    exp_sum
 #else
 #define BEST(name) SOFT(name)
+#define BEST_EXP   k_act_exp
 #define BEST_MAX   fold_max
 #define BEST_MIN   fold_min
 #define EXP_SUM    NULL
@@ -608,7 +617,7 @@ static void act_copy(float *out, const float *in, float param, size_t n)
             [ISA_ACT_MISH] = SOFT(mish),                                                          \
             [ISA_ACT_ERF] = SOFT(erf),                                                            \
             [ISA_ACT_ERF_DX] = SOFT(erf_dx),                                                      \
-            [ISA_ACT_EXP] = BEST(exp),                                                            \
+            [ISA_ACT_EXP] = BEST_EXP,                                                             \
             [ISA_ACT_LOG] = k_act_log,                                                            \
             [ISA_ACT_SIN] = k_act_sin,                                                            \
             [ISA_ACT_ARCTAN] = k_act_arctan}
