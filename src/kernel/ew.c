@@ -146,8 +146,15 @@ static void scalar_stage(const struct k_run *r, unsigned op, bool reversed, floa
 /* Whether both operators of the record are one loop. */
 static bool is_pair(const struct k_rec *rec)
 {
-    return rec->reverse == 0 && k_pair_index(rec->op0) < K_PAIRS &&
-           k_pair_index(rec->op1) < K_PAIRS;
+    return rec->pair0 < K_PAIRS;
+}
+
+static void find_pair(struct k_rec *rec)
+{
+    rec->pair0 = (uint8_t)k_pair_index(rec->op0);
+    rec->pair1 = (uint8_t)k_pair_index(rec->op1);
+    if (rec->reverse != 0 || rec->pair1 == K_PAIRS)
+        rec->pair0 = K_PAIRS;
 }
 
 static void ew_tensor_scalar(struct k_run *r, const float *const *in, float *out, uint32_t n)
@@ -155,8 +162,7 @@ static void ew_tensor_scalar(struct k_run *r, const float *const *in, float *out
     const struct k_rec *rec = r->rec;
 
     if (is_pair(rec)) {
-        r->vec->pair_s[k_pair_index(rec->op0)][k_pair_index(rec->op1)](out, in[0], r->sf[0],
-                                                                       r->sf[1], n);
+        r->vec->pair_s[rec->pair0][rec->pair1](out, in[0], r->sf[0], r->sf[1], n);
         return;
     }
     scalar_stage(r, rec->op0, rec->reverse & 1, out, in[0], r->sf[0], n);
@@ -170,8 +176,7 @@ static void ew_scalar_tensor_tensor(struct k_run *r, const float *const *in, flo
     float *t = r->buf[3]; /* out may be in[1] itself */
 
     if (is_pair(rec)) {
-        r->vec->pair[k_pair_index(rec->op0)][k_pair_index(rec->op1)](out, in[0], r->sf[0], in[1],
-                                                                     n);
+        r->vec->pair[rec->pair0][rec->pair1](out, in[0], r->sf[0], in[1], n);
         return;
     }
     scalar_stage(r, rec->op0, rec->reverse & 1, t, in[0], r->sf[0], n);
@@ -313,6 +318,7 @@ NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
 
     if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS)
         return st;
+    find_pair(rec);
     l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * (rec->op1 != ISA_ALU_NONE ? 2 : 1);
     if (isa_alu_is_bit(rec->op0) || isa_alu_is_bit(rec->op1)) {
         /* bypass is the one operator of both classes */
@@ -338,6 +344,7 @@ NRT_STATUS k_lower_scalar_tensor_tensor(struct k_lower *l)
     if (rec == NULL || (st = k_same_shape(l, rec, 0, 1)) != NRT_SUCCESS ||
         (st = k_same_shape(l, rec, 0, 2)) != NRT_SUCCESS)
         return st;
+    find_pair(rec);
     l->op->flops = (uint64_t)rec->t[0].n * rec->nrows * 2;
     if (!k_float_op(rec->vec, rec->op0))
         return k_refuse(l, "operator", rec->op0);

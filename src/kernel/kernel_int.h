@@ -113,6 +113,7 @@ struct k_rec {
     bool copy;      /* dst overlaps an input otherwise than element by element: read all first */
     uint32_t inner; /* elements folded into one (tensor_reduce) */
     uint32_t nrows; /* partitions of the row loop */
+    uint8_t pair0, pair1; /* k_pair_index of op0 and op1; pair0 is K_PAIRS where they are no pair */
     struct k_scalar s[3];
     union {
         struct isa_pattern pattern;
@@ -168,15 +169,48 @@ void k_scatter(const struct k_tile *t, uint8_t *row, uint32_t start, uint32_t n,
 /* One element's address. */
 uint8_t *k_elem(const struct k_tile *t, uint8_t *row, uint32_t i);
 
+static inline bool k_is_f32(uint8_t dtype)
+{
+    return dtype == DT_FP32 || dtype == DT_FP32R;
+}
+
 /* Elements of tile i, row k as fp32: a pointer into memory when they lie there as such and nothing
  * forbids it, else buf. */
-const float *k_read(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
-                    float *buf);
+const float *k_convert_in(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
+                          float *buf);
+static inline const float *k_read(const struct k_run *r, unsigned i, unsigned k, uint32_t start,
+                                  uint32_t n, float *buf)
+{
+    const struct k_tile *t = &r->rec->t[i];
+
+    if (t->contig && !r->copy && (k_is_f32(t->dtype) || t->dtype == DT_TF32))
+        return (const float *)(const void *)k_row(r, i, k) + start;
+    return k_convert_in(r, i, k, start, n, buf);
+}
+
 /* Where results for tile i may be computed: memory itself or buf. */
-float *k_out(const struct k_run *r, unsigned i, unsigned k, uint32_t start, float *buf);
+static inline float *k_out(const struct k_run *r, unsigned i, unsigned k, uint32_t start,
+                           float *buf)
+{
+    const struct k_tile *t = &r->rec->t[i];
+
+    if (t->contig && k_is_f32(t->dtype) && !r->copy && !r->kc->check_nan)
+        return (float *)(void *)k_row(r, i, k) + start;
+    return buf;
+}
+
 /* Convert and store; nothing to do when src is the memory itself. */
-void k_write(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
-             const float *src);
+void k_convert_out(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
+                   const float *src);
+static inline void k_write(const struct k_run *r, unsigned i, unsigned k, uint32_t start,
+                           uint32_t n, const float *src)
+{
+    const struct k_tile *t = &r->rec->t[i];
+    const uint8_t *to = k_row(r, i, k) + (size_t)start * t->esize;
+
+    if (!t->contig || (const uint8_t *)(const void *)src != to)
+        k_convert_out(r, i, k, start, n, src);
+}
 /* Scalar operand as fp32, and as integer bits. */
 float k_scalar_f32(const struct k_run *r, unsigned i, unsigned k);
 uint32_t k_scalar_bits(const struct k_run *r, unsigned i, unsigned k);

@@ -6,34 +6,62 @@
 
 #define STATS 6
 
+/* Rows that go side by side: each step of one waits for the one before it. As many fit the
+ * first-level cache between the two passes over them. */
+#define BN_ROWS 4u /* of K_BUFS */
+
+struct bn_row {
+    const float *in;
+    float mean[2], dev[2]; /* of the even and of the odd elements */
+};
+
+static void bn_write(struct k_run *r, unsigned k, const struct bn_row *row, const float count[2])
+{
+    float cells[STATS], *out = k_out(r, 0, k, 0, cells);
+    bool nan = false;
+
+    for (unsigned h = 0; h < 2; h++) {
+        out[3 * h] = count[h];
+        out[3 * h + 1] = row->mean[h];
+        out[3 * h + 2] = row->dev[h];
+        nan |= isnan(row->mean[h]) || isnan(row->dev[h]);
+    }
+    if (r->kc->check_nan && nan && !r->vec->has_nan(row->in, r->rec->t[1].n))
+        r->nan = true;
+    k_write(r, 0, k, 0, STATS, out);
+}
+
+/* Rows k to k + rows - 1. */
+static void bn_rows(struct k_run *r, unsigned rows)
+{
+    uint32_t n = r->rec->t[1].n;
+    const float count[2] = {(float)((n + 1) / 2), (float)(n / 2)};
+    struct bn_row row[BN_ROWS];
+
+    for (unsigned i = 0; i < rows; i++) {
+        row[i].in = k_read(r, 1, r->k + i, 0, n, r->buf[i]);
+        r->vec->sum2(row[i].in, n, row[i].mean);
+    }
+    for (unsigned i = 0; i < rows; i++) {
+        for (unsigned h = 0; h < 2; h++)
+            row[i].mean[h] = count[h] > 0 ? row[i].mean[h] / count[h] : 0.0f;
+        r->vec->sqdev2(row[i].in, n, row[i].mean, row[i].dev);
+    }
+    for (unsigned i = 0; i < rows; i++)
+        bn_write(r, r->k + i, &row[i], count);
+}
+
 static NRT_STATUS run_bn_stats(const struct kernel_op *op, struct kernel_core *kc,
                                const uint32_t *regs, struct err *err)
 {
     struct k_run r;
     NRT_STATUS st = k_run_begin(&r, op, kc, regs, err);
-    uint32_t n;
 
     if (st != NRT_SUCCESS)
         return st;
-    n = r.rec->t[1].n;
-    for (; r.k < r.end; r.k++) {
-        const float *in = k_read(&r, 1, r.k, 0, n, r.buf[1]);
-        float count[2] = {(float)((n + 1) / 2), (float)(n / 2)}, mean[2], dev[2], out[STATS];
-        bool nan = false;
-
-        r.vec->sum2(in, n, mean);
-        for (unsigned h = 0; h < 2; h++)
-            mean[h] = count[h] > 0 ? mean[h] / count[h] : 0.0f;
-        r.vec->sqdev2(in, n, mean, dev);
-        for (unsigned h = 0; h < 2; h++) {
-            out[3 * h] = count[h];
-            out[3 * h + 1] = mean[h];
-            out[3 * h + 2] = dev[h];
-            nan |= isnan(mean[h]) || isnan(dev[h]);
-        }
-        if (kc->check_nan && nan && !r.vec->has_nan(in, n))
-            r.nan = true;
-        k_write(&r, 0, r.k, 0, STATS, out);
+    for (unsigned rows; r.k < r.end; r.k += rows) {
+        rows = r.end - r.k < BN_ROWS ? r.end - r.k : BN_ROWS;
+        bn_rows(&r, rows);
     }
     k_run_end(&r);
     return NRT_SUCCESS;

@@ -395,23 +395,15 @@ uint8_t *k_elem(const struct k_tile *t, uint8_t *row, uint32_t i)
 
 /* ---- fp32 views ------------------------------------------------------------------------------ */
 
-static bool is_f32(uint8_t dtype)
-{
-    return dtype == DT_FP32 || dtype == DT_FP32R;
-}
-
-const float *k_read(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
-                    float *buf)
+const float *k_convert_in(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
+                          float *buf)
 {
     const struct k_tile *t = &r->rec->t[i];
     const uint8_t *row = k_row(r, i, k);
 
     if (t->contig) {
-        row += (size_t)start * t->esize;
-        if ((is_f32(t->dtype) || t->dtype == DT_TF32) && !r->copy)
-            return (const float *)(const void *)row;
-        r->vec->load[t->dtype](buf, row, n);
-    } else if (is_f32(t->dtype) || t->dtype == DT_TF32) {
+        r->vec->load[t->dtype](buf, row + (size_t)start * t->esize, n);
+    } else if (k_is_f32(t->dtype) || t->dtype == DT_TF32) {
         k_gather(t, row, start, n, buf);
     } else {
         k_gather(t, row, start, n, r->raw);
@@ -420,19 +412,10 @@ const float *k_read(const struct k_run *r, unsigned i, unsigned k, uint32_t star
     return buf;
 }
 
-float *k_out(const struct k_run *r, unsigned i, unsigned k, uint32_t start, float *buf)
-{
-    const struct k_tile *t = &r->rec->t[i];
-
-    if (t->contig && is_f32(t->dtype) && !r->copy && !r->kc->check_nan)
-        return (float *)(void *)(k_row(r, i, k) + (size_t)start * t->esize);
-    return buf;
-}
-
 /* A float type narrower than fp32 that rounding can choose for. */
 static bool takes_sr(uint8_t dtype)
 {
-    return dtype_is_float((enum dtype)dtype) && !is_f32(dtype) && dtype != DT_FP8_E8M0;
+    return dtype_is_float((enum dtype)dtype) && !k_is_f32(dtype) && dtype != DT_FP8_E8M0;
 }
 
 static void store_sr(const struct k_run *r, const struct k_tile *t, unsigned k, const float *src,
@@ -467,17 +450,15 @@ void k_encode(const struct k_run *r, unsigned i, unsigned k, uint32_t n, const f
         r->vec->store[t->dtype](to, src, n);
 }
 
-void k_write(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
-             const float *src)
+void k_convert_out(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint32_t n,
+                   const float *src)
 {
     const struct k_tile *t = &r->rec->t[i];
-    uint8_t *row = k_row(r, i, k), *to = row + (size_t)start * t->esize;
+    uint8_t *row = k_row(r, i, k);
 
-    if (t->contig && (const uint8_t *)(const void *)src == to)
-        return; /* computed in place */
     if (t->contig) {
-        k_encode(r, i, k, n, src, to);
-    } else if (is_f32(t->dtype)) {
+        k_encode(r, i, k, n, src, row + (size_t)start * t->esize);
+    } else if (k_is_f32(t->dtype)) {
         k_scatter(t, row, start, n, src);
     } else {
         k_encode(r, i, k, n, src, r->raw);
@@ -487,7 +468,7 @@ void k_write(const struct k_run *r, unsigned i, unsigned k, uint32_t start, uint
 
 /* ---- scalars --------------------------------------------------------------------------------- */
 
-float k_scalar_f32(const struct k_run *r, unsigned i, unsigned k)
+static inline float scalar_f32(const struct k_run *r, unsigned i, unsigned k)
 {
     const struct k_scalar *s = &r->rec->s[i];
     uint32_t bits;
@@ -513,6 +494,11 @@ float k_scalar_f32(const struct k_run *r, unsigned i, unsigned k)
     }
     memcpy(&v, &bits, sizeof(v));
     return v;
+}
+
+float k_scalar_f32(const struct k_run *r, unsigned i, unsigned k)
+{
+    return scalar_f32(r, i, k);
 }
 
 uint32_t k_scalar_bits(const struct k_run *r, unsigned i, unsigned k)
@@ -575,34 +561,42 @@ void k_nan_note(struct k_run *r, const float *out, const float *const *in, unsig
 /* Whether rows of tile i are fp32 in place: what k_read and k_out give is the memory itself. */
 static bool in_place(const struct k_run *r, unsigned i)
 {
-    return r->rec->t[i].contig && is_f32(r->rec->t[i].dtype);
+    return r->rec->t[i].contig && k_is_f32(r->rec->t[i].dtype);
 }
 
 static void row_scalars(struct k_run *r)
 {
     for (unsigned s = 0; s < 3; s++)
         if (r->rec->s[s].kind != ISA_SC_NONE)
-            r->sf[s] = k_scalar_f32(r, s, r->k);
+            r->sf[s] = scalar_f32(r, s, r->k);
+}
+
+/* A row of fp32 in place, chunk by chunk. */
+static void row_in_place(struct k_run *r, const float *const *row, unsigned nin, float *out,
+                         k_ew_fn fn)
+{
+    uint32_t total = r->rec->t[0].n;
+    const float *in[3] = {row[0], row[1], row[2]};
+
+    for (r->pos = 0; total - r->pos > K_CHUNK; r->pos += K_CHUNK) {
+        fn(r, in, out, K_CHUNK);
+        out += K_CHUNK;
+        for (unsigned j = 0; j < nin; j++)
+            in[j] += K_CHUNK;
+    }
+    fn(r, in, out, total - r->pos);
 }
 
 /* All operands in place: nothing to convert, so nothing to ask for each chunk. */
 static void rows_in_place(struct k_run *r, unsigned first, unsigned nin, k_ew_fn fn)
 {
-    uint32_t total = r->rec->t[0].n;
+    const float *in[3] = {NULL, NULL, NULL};
 
     for (r->k = r->first; r->k < r->end; r->k++) {
-        const float *in[3] = {NULL, NULL, NULL};
-        float *out = (float *)(void *)k_row(r, 0, r->k);
-
         row_scalars(r);
         for (unsigned j = 0; j < nin; j++)
             in[j] = (const float *)(const void *)k_row(r, first + j, r->k);
-        for (r->pos = 0; r->pos < total; r->pos += K_CHUNK) {
-            fn(r, in, out, total - r->pos < K_CHUNK ? total - r->pos : K_CHUNK);
-            out += K_CHUNK;
-            for (unsigned j = 0; j < nin; j++)
-                in[j] += K_CHUNK;
-        }
+        row_in_place(r, in, nin, (float *)(void *)k_row(r, 0, r->k), fn);
     }
 }
 

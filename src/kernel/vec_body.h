@@ -16,6 +16,11 @@
 #else
 #define VEC_LOOP _Pragma("GCC ivdep")
 #endif
+#if VEC_BYTES == 32 && !defined(__clang__)
+#define PAIR_LOOP VEC_LOOP _Pragma("GCC unroll 4")
+#else
+#define PAIR_LOOP VEC_LOOP
+#endif
 
 /* ---- conversions ----------------------------------------------------------------------------- */
 
@@ -263,7 +268,7 @@ BIN(power, (float)pow((double)x, (double)y))
 #define PAIR(name, expr)                                                                     \
     static void pair_##name(float *out, const float *px, float s, const float *py, size_t n) \
     {                                                                                        \
-        VEC_LOOP for (size_t i = 0; i < n; i++)                                             \
+        PAIR_LOOP for (size_t i = 0; i < n; i++)                                             \
         {                                                                                    \
             float x = px[i], y = py[i];                                                      \
             out[i] = (expr);                                                                 \
@@ -271,7 +276,7 @@ BIN(power, (float)pow((double)x, (double)y))
     }                                                                                        \
     static void pairs_##name(float *out, const float *px, float s, float y, size_t n)        \
     {                                                                                        \
-        VEC_LOOP for (size_t i = 0; i < n; i++)                                             \
+        PAIR_LOOP for (size_t i = 0; i < n; i++)                                             \
         {                                                                                    \
             float x = px[i];                                                                 \
             out[i] = (expr);                                                                 \
