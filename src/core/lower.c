@@ -206,29 +206,45 @@ static NRT_STATUS lower_record(struct core_program *p, const struct lowering *l,
 }
 
 /* run_end[i]: matmuls after i that nothing can observe one by one (design decision 7). */
-static void find_runs(const struct isa_record *rec, uint32_t n, uint32_t *run_end,
-                      const uint8_t *is_target)
+static void find_runs(const struct isa_record *rec, const uint16_t *opcodes, uint32_t n,
+                      uint32_t *run_end, const uint8_t *is_target)
 {
     for (uint32_t i = n; i-- > 0;) {
-        bool joins = i + 1 < n && rec[i].opcode == ISA_OP_NC_MATMUL &&
-                     rec[i + 1].opcode == ISA_OP_NC_MATMUL && rec[i].nupdates == 0 &&
+        bool joins = i + 1 < n && opcodes[i] == ISA_OP_NC_MATMUL &&
+                     opcodes[i + 1] == ISA_OP_NC_MATMUL && rec[i].nupdates == 0 &&
                      rec[i + 1].nwaits == 0 && !is_target[i + 1];
 
         run_end[i] = joins ? run_end[i + 1] : i + 1;
     }
 }
 
-/* Room for all kernel ops at once: they are large, and growing would copy them. */
-static bool reserve_ops(struct core_program *p, const struct lowering *l)
+/* Opcodes and branch targets, and room for all kernel ops at once, which growing would copy.
+ * Records are far larger than any cache, so each pass over them counts. */
+static bool look_over(struct core_program *p, const struct lowering *l, uint16_t *opcodes,
+                      uint8_t *is_target)
 {
     size_t n = 0;
 
     for (uint32_t i = 0; i < l->count; i++) {
-        const struct isa_op_info *info = isa_op_info(l->rec[i].opcode);
+        const struct isa_record *r = &l->rec[i];
+        const struct isa_op_info *info = isa_op_info(r->opcode);
 
+        opcodes[i] = r->opcode;
         n += info != NULL && info->format == ISA_FMT_COMPUTE;
+        if (r->opcode == ISA_OP_BRANCH && r->body.s.target < l->count)
+            is_target[r->body.s.target] = 1;
     }
     return mem_grow((void **)&p->kops, &p->cap_kops, p->nkops + n, sizeof(p->kops[0]));
+}
+
+/* Of record i, while it is in the cache. */
+static void lower_cost(const struct core_program *p, const struct lowering *l,
+                       struct core_code *code, uint32_t i)
+{
+    code->cost[i] = time_cost_record(&l->rec[i], p->core->kc.gen);
+    code->dependent[i] = i > 0 && code->cost[i].dependent_ps != 0 &&
+                         time_record_dependent(&l->rec[i - 1], &l->rec[i]);
+    code->ops[i].cost_ps = code->cost[i].ps + (code->dependent[i] ? code->cost[i].dependent_ps : 0);
 }
 
 static NRT_STATUS lower_records(struct core_program *p, struct lowering *l, struct err *err)
@@ -242,14 +258,11 @@ static NRT_STATUS lower_records(struct core_program *p, struct lowering *l, stru
         st = program_no_memory(err);
         goto out;
     }
-    for (uint32_t i = 0; i < l->count; i++)
-        if (l->rec[i].opcode == ISA_OP_BRANCH && l->rec[i].body.s.target < l->count)
-            is_target[l->rec[i].body.s.target] = 1;
-    if (!reserve_ops(p, l)) {
+    if (!look_over(p, l, code->opcodes, is_target)) {
         st = program_no_memory(err);
         goto out;
     }
-    find_runs(l->rec, l->count, run_end, is_target);
+    find_runs(l->rec, code->opcodes, l->count, run_end, is_target);
     l->run_end = run_end;
     for (uint32_t i = 0; i < l->count && st == NRT_SUCCESS;) {
         struct err e = {0};
@@ -261,15 +274,9 @@ static NRT_STATUS lower_records(struct core_program *p, struct lowering *l, stru
         }
         for (uint32_t k = i + 1; k < code->ops[i].next; k++)
             code->ops[k] = (struct core_op){.kind = OP_COVERED, .next = k + 1};
+        for (uint32_t k = i; k < code->ops[i].next; k++)
+            lower_cost(p, l, code, k);
         i = code->ops[i].next;
-    }
-    for (uint32_t i = 0; i < l->count && st == NRT_SUCCESS; i++) {
-        code->opcodes[i] = l->rec[i].opcode;
-        code->cost[i] = time_cost_record(&l->rec[i], p->core->kc.gen);
-        code->dependent[i] = i > 0 && code->cost[i].dependent_ps != 0 &&
-                             time_record_dependent(&l->rec[i - 1], &l->rec[i]);
-        code->ops[i].cost_ps =
-            code->cost[i].ps + (code->dependent[i] ? code->cost[i].dependent_ps : 0);
     }
     if (st == NRT_SUCCESS && code->ops[l->count - 1].kind != OP_END &&
         !(code->ops[l->count - 1].kind == OP_BRANCH &&

@@ -71,17 +71,16 @@ struct kernel_op {
     kernel_fn fn;
     uint64_t flops;    /* model FLOPs of the record, for counters */
     uint32_t consumed; /* records this op covers: 1, or a run of matmuls of one group */
-    uint32_t priv_words;
+    uint32_t row_bytes;
     /* rows > 0: the op cannot fail, and its row k touches nothing but partition part + k of SBUF
      * and PSUM and that lane's registers, so rows may run apart and in any order. row_bytes: of its
      * largest operand in a partition. */
     uint8_t part, rows;
     uint8_t row_writes; /* bit per operand that is written */
     bool shares;        /* all rows at once, if they are many bytes, keep all host threads busy */
-    uint32_t row_bytes;
-    uint64_t priv[28]; /* 256 bytes in all */
+    uint64_t priv[4];
 };
-static_assert(sizeof(struct kernel_op) == 256, "kernel_op is 256 bytes");
+static_assert(sizeof(struct kernel_op) == 64, "a program has one for each record: a cache line");
 
 /* Lower records[0] (format compute, already passed isa_check_program) for the core kc. May cover
  * records[1..max-1] too when nothing can observe the middle: no waits after the first record of the

@@ -59,7 +59,6 @@ struct k_rec *k_lower_rec(struct k_lower *l, unsigned ntiles, kernel_fn fn, NRT_
         return NULL;
     l->op->fn = fn;
     l->op->priv[0] = (uint64_t)(uintptr_t)rec;
-    l->op->priv_words = 1;
     return rec;
 }
 

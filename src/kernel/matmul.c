@@ -172,6 +172,5 @@ NRT_STATUS k_lower_matmul(struct k_lower *l)
         return err_set(l->err, NRT_RESOURCE, "out of memory for instructions");
     l->op->fn = k_run_matmul_fast;
     l->op->priv[1] = (uint64_t)(uintptr_t)plan;
-    l->op->priv_words = 2;
     return NRT_SUCCESS;
 }
