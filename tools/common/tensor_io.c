@@ -160,6 +160,20 @@ static bool header(const nrt_tensor_info_t *t, struct strbuf *ret)
                             known ? shape : &n);
 }
 
+static char file_char(char c)
+{
+    return c == '/' ? '_' : c;
+}
+
+bool tool_tensor_same_file(const nrt_tensor_info_t *a, const nrt_tensor_info_t *b)
+{
+    const char *x = a->name, *y = b->name;
+
+    while (*x && file_char(*x) == file_char(*y))
+        x++, y++;
+    return *x == *y;
+}
+
 bool tool_tensor_save(const char *tool, const char *dir, const char *suffix, bool npy,
                       const nrt_tensor_info_t *info, const uint8_t *data, char *ret_path,
                       size_t path_size)
@@ -171,8 +185,7 @@ bool tool_tensor_save(const char *tool, const char *dir, const char *suffix, boo
 
     snprintf(name, sizeof(name), "%s", info->name);
     for (char *p = name; *p; p++)
-        if (*p == '/')
-            *p = '_';
+        *p = file_char(*p);
     errno = ENAMETOOLONG;
     if ((size_t)snprintf(ret_path, path_size, "%s/%s%s", dir, name, suffix) < path_size &&
         (!npy || header(info, &head)))
