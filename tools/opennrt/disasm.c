@@ -243,14 +243,13 @@ static void print_desc(const struct neff_subgraph *g, const struct neff_desc *d)
     printf("%s\n", plain ? "" : ")");
 }
 
-static void print_group(const struct neff_subgraph *g, unsigned e, const struct neff_dma_group *d)
+/* again: another group before it has its id, as one trigger may start several groups. */
+static void print_group(const struct neff_subgraph *g, unsigned e, const struct neff_dma_group *d,
+                        bool again)
 {
     printf("dma %s_%u", isa_engine_name(e), d->id);
-    for (const struct neff_dma_group *other = g->engines[e].groups; other < d; other++)
-        if (other->id == d->id) { /* one trigger may start several groups */
-            printf("_%u", (unsigned)(d - g->engines[e].groups));
-            break;
-        }
+    if (again)
+        printf("_%u", (unsigned)(d - g->engines[e].groups));
     printf(" on %s", word(g->queues[d->queue].name));
     if (d->instance != NEFF_NONE) {
         printf(".");
@@ -267,6 +266,37 @@ static void print_group(const struct neff_subgraph *g, unsigned e, const struct 
     for (uint32_t k = 0; k < d->desc_count; k++)
         print_desc(g, &d->descs[k]);
     printf("}\n");
+}
+
+/* By id, then by place. */
+static int group_order(const void *a, const void *b)
+{
+    const struct neff_dma_group *x = *(const struct neff_dma_group *const *)a;
+    const struct neff_dma_group *y = *(const struct neff_dma_group *const *)b;
+
+    return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : (x > y) - (x < y);
+}
+
+static bool print_groups(const struct neff_subgraph *g, unsigned e)
+{
+    const struct neff_engine_code *code = &g->engines[e];
+    const struct neff_dma_group **sorted = calloc(code->group_count + 1, sizeof(const void *));
+    bool *again = calloc(code->group_count + 1, sizeof(*again));
+    bool ok = sorted && again;
+
+    for (uint32_t i = 0; ok && i < code->group_count; i++)
+        sorted[i] = &code->groups[i];
+    if (ok)
+        qsort(sorted, code->group_count, sizeof(const void *), group_order);
+    for (uint32_t i = 1; ok && i < code->group_count; i++)
+        again[sorted[i] - code->groups] = sorted[i]->id == sorted[i - 1]->id;
+    for (uint32_t i = 0; ok && i < code->group_count; i++)
+        print_group(g, e, &code->groups[i], again[i]);
+    if (!ok)
+        fprintf(stderr, "opennrt disasm: out of memory\n");
+    free(sorted);
+    free(again);
+    return ok;
 }
 
 /* Bytes of a variable, or a tile. */
@@ -348,8 +378,8 @@ static bool print_graph(const struct neff *n, const struct neff_subgraph *g)
     for (uint32_t i = 0; i < g->queue_count; i++)
         print_queue(&g->queues[i]);
     for (unsigned e = 0; e < NEFF_ENGINE_COUNT; e++)
-        for (uint32_t k = 0; g->engines[e].present && k < g->engines[e].group_count; k++)
-            print_group(g, e, &g->engines[e].groups[k]);
+        if (g->engines[e].present)
+            ok = print_groups(g, e) && ok;
     for (unsigned e = 0; e < NEFF_ENGINE_COUNT; e++)
         if (g->engines[e].present && g->engines[e].instr_bytes)
             ok = print_code(g->engines[e].instr, g->engines[e].instr_bytes, e) && ok;
@@ -388,6 +418,15 @@ static int print_neff(const char *path, const void *bytes, size_t size)
     return ok ? EXIT_OK : EXIT_FAILED;
 }
 
+static int refuse_engine(const char *path)
+{
+    fprintf(stderr,
+            "opennrt disasm: %s is not bare records, which --engine is for: a NEFF says whose its "
+            "records are\n",
+            path);
+    return EXIT_USAGE;
+}
+
 int cmd_disasm(int argc, char **argv)
 {
     static const struct option options[] = {{"engine", required_argument, NULL, 'e'},
@@ -402,6 +441,7 @@ int cmd_disasm(int argc, char **argv)
             help(stdout);
             return EXIT_OK;
         }
+        engine = -1;
         for (unsigned e = 0; c == 'e' && e < NEFF_ENGINE_COUNT; e++)
             if (strcmp(optarg, isa_engine_name(e)) == 0)
                 engine = (int)e;
@@ -423,6 +463,8 @@ int cmd_disasm(int argc, char **argv)
         rc = print_code(bytes, size, engine >= 0 ? (unsigned)engine : (unsigned char)bytes[3])
                  ? EXIT_OK
                  : EXIT_FAILED;
+    else if (engine >= 0)
+        rc = refuse_engine(argv[optind]);
     else
         rc = print_neff(argv[optind], bytes, size);
     free(bytes);
