@@ -7,6 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The line of what an error is about. Behind the last word of a line within brackets the next token
+ * is the one that ends the operand, on another line. */
+static unsigned error_line(const struct as *as)
+{
+    const struct tok *t = asm_peek(as);
+    bool ends = t->kind == TK_PUNCT && (t->p == ']' || t->p == ')' || t->p == ',');
+
+    return ends && as->pos > 0 ? t[-1].line : t->line;
+}
+
 void asm_note(struct as *as, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
@@ -16,7 +26,7 @@ void asm_note(struct as *as, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     err_set(as->err, NRT_INVALID, "%s:%u: %s", as->file ? as->file : "<text>",
-            as->t ? asm_peek(as)->line : 0, text);
+            as->t ? error_line(as) : 0, text);
 }
 
 bool asm_nomem(struct as *as)
