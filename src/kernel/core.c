@@ -74,12 +74,12 @@ static void *map_rows(size_t bytes)
     return p;
 }
 
-/* Whether a block of moving cells fits into the first-level cache beside what else is used. */
-static bool cells_fit_near(void)
+/* Bytes of moving cells that the first-level cache holds beside what else is used. */
+static size_t cells_near(void)
 {
     long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE); /* 0, -1: not known */
 
-    return bytes / 4 * 3 >= (long)(MM_NEAR * MM_WIDTH * sizeof(float));
+    return bytes > 0 ? (size_t)bytes / 4 * 3 : 0;
 }
 
 NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t sr_seed,
@@ -101,7 +101,7 @@ NRT_STATUS kernel_core_init(struct kernel_core *kc, enum isa_gen gen, uint32_t s
     }
     kc->scratch_size = K_SCRATCH_BYTES;
     kc->row_end = ISA_PARTITIONS;
-    kc->mm_near = cells_fit_near();
+    kc->mm_near = cells_near();
     /* 128 rows at a time are touched: small pages would not fit the TLB. */
     madvise(kc->sbuf, ISA_PARTITIONS * kc->sbuf_stride, MADV_HUGEPAGE);
     madvise(kc->psum, ISA_PARTITIONS * kc->psum_stride, MADV_HUGEPAGE);

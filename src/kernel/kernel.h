@@ -40,8 +40,9 @@ struct kernel_core {
     uint64_t nan_count;
     bool saturate_ocp;
     struct run_pool *pool;
-    bool mm_near;  /* products take moving cells through the first-level cache (kernels.md) */
-    void *scratch; /* packing buffers of the matrix kernels, owned by kernel */
+    size_t mm_near; /* bytes of moving cells that products take through the first-level cache
+                       (kernels.md) */
+    void *scratch;  /* packing buffers of the matrix kernels, owned by kernel */
     size_t scratch_size;
     uint32_t row_first, row_end; /* rows that an op covers now: all but inside kernel_run_rows */
     const struct kernel_elsewhere *elsewhere; /* the same: operands that lie there, or NULL */

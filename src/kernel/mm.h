@@ -11,7 +11,6 @@
 #define MM_MR    6   /* rows of a microtile */
 #define MM_WIDTH 64  /* columns of a block: what a caller hands to a kernel at most */
 #define MM_DEPTH 256 /* rows of cells that one pass sums in registers, at most */
-#define MM_NEAR  128 /* the same, where they are to stay in the first-level cache */
 
 /* One packed stationary tile: panels of rows m0 .. m0 + mr - 1 (mr from mm_block_rows), each
  * [depth][mr] cells, one after the other. */
@@ -19,6 +18,7 @@ struct mm_seg {
     const float *panels;
     const uint8_t *x; /* moving cells that it meets: depth rows, x_stride bytes apart */
     size_t x_stride;
+    size_t x_strip; /* from strip to strip of columns: in place as long as a strip */
     float *cells;   /* of all segments or none: where the block packs them (mm_packs) */
     uint32_t depth; /* rows of cells */
 };
@@ -46,12 +46,19 @@ struct mm_block {
 
 struct mm_kernel {
     const char *name;
-    uint32_t lanes; /* fp32 columns of a vector */
-    bool pairs;     /* a cell holds bf16 rows 2k and 2k + 1 */
+    uint32_t lanes;  /* fp32 columns of a vector */
+    uint32_t strip;  /* columns of a microtile: packed moving cells lie in strips of so many, each
+                        depth rows, which divide MM_WIDTH */
+    uint32_t near;   /* rows that one pass sums where a strip of them is to stay in the first-level
+                        cache; 0: never there */
+    uint32_t blocks; /* of MM_WIDTH columns that such passes take one after the other: the panels
+                       come from afar once for all of them */
+    bool pairs;      /* a cell holds bf16 rows 2k and 2k + 1 */
     void (*run)(const struct mm_block *b);
-    /* k rows of n elements (fp32, or bf16 with pairs), stride bytes apart, into rows of cells that
-     * lie MM_WIDTH cells apart. n is at most MM_WIDTH where that makes more than one row. */
-    void (*pack)(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n);
+    /* k rows of n elements (fp32, or bf16 with pairs), stride bytes apart, into rows of strips that
+     * are depth rows long. n is at most MM_WIDTH where that is more than one row. */
+    void (*pack)(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n,
+                 uint32_t depth);
 };
 
 /* Rows of the microtile that starts at row m0 of m. */

@@ -13,6 +13,13 @@
 #define STOREU(p, v)  _mm256_storeu_ps((float *)(void *)(p), v)
 #define BCAST(p)      _mm256_broadcast_ss(p)
 #define MADD(c, s, x) __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(s), "x"(x))
+#define MM_AHEAD      768
 #include "kernel/mm_body.h"
 
-const struct mm_kernel mm_avx2 = {.name = "avx2", .lanes = MM_LANES, .run = run, .pack = pack};
+const struct mm_kernel mm_avx2 = {.name = "avx2",
+                                  .lanes = MM_LANES,
+                                  .strip = STRIP,
+                                  .near = 256,
+                                  .blocks = 4,
+                                  .run = run,
+                                  .pack = pack};

@@ -15,4 +15,10 @@
 #define MADD(c, s, x) __asm__("vfmadd231ps %2, %1, %0" : "+v"(c) : "v"(s), "v"(x))
 #include "kernel/mm_body.h"
 
-const struct mm_kernel mm_avx512 = {.name = "avx512", .lanes = MM_LANES, .run = run, .pack = pack};
+const struct mm_kernel mm_avx512 = {.name = "avx512",
+                                    .lanes = MM_LANES,
+                                    .strip = STRIP,
+                                    .near = 128,
+                                    .blocks = 2,
+                                    .run = run,
+                                    .pack = pack};

@@ -42,12 +42,14 @@ static inline void interleave(uint8_t *cells, const uint16_t *lo, const uint16_t
     }
 }
 
-static void pack(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n)
+static void pack(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n,
+                 uint32_t depth)
 {
     const __m512i low = _mm512_loadu_si512(PICK);
     const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     uint8_t *out = (uint8_t *)cells;
 
+    (void)depth; /* several rows are one strip */
     for (; k > 0; out += MM_WIDTH * 4) {
         const uint16_t *lo = (const uint16_t *)(const void *)x;
 
@@ -61,5 +63,9 @@ static void pack(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint
     }
 }
 
-const struct mm_kernel mm_avx512_bf16 = {
-    .name = "avx512_bf16", .lanes = MM_LANES, .pairs = true, .run = run, .pack = pack};
+const struct mm_kernel mm_avx512_bf16 = {.name = "avx512_bf16",
+                                         .lanes = MM_LANES,
+                                         .strip = STRIP,
+                                         .pairs = true,
+                                         .run = run,
+                                         .pack = pack};

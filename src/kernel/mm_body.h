@@ -2,7 +2,9 @@
 /* The microkernels in terms of a few vector operations that the including file defines: V (vector),
  * MM_LANES, MM_NR (vectors per block), ZERO, LOADU, STOREU, BCAST, MADD(c, s, x): c += s * x. Where
  * an instruction has forms that overwrite a factor, MADD is the machine instruction that adds to c:
- * of intrinsics compilers make the other forms, too, and copy registers around them. */
+ * of intrinsics compilers make the other forms, too, and copy registers around them. MM_AHEAD, if
+ * defined: how many bytes ahead a tile asks for its panel and, before it begins, for the sums of
+ * the next tile; the hardware is slower to see that it goes on elsewhere. */
 
 /* Rows that a tile asks for while it multiplies: one every STEP rows of its own, so that they do
  * not keep these from the first-level cache. */
@@ -10,6 +12,7 @@ struct ahead {
     const uint8_t *p;
     size_t stride;
     uint32_t rows;
+    const uint8_t *sums; /* of the next tile; NULL: it is the last one */
 };
 
 #ifdef MM_PAIRS
@@ -29,9 +32,37 @@ static inline __attribute__((always_inline)) void ask(const uint8_t *row)
  * the same physical core may need, too. */
 #define STEP 4
 
+/* Columns of a microtile. */
+#define STRIP (MM_NR * MM_LANES)
+
 /* Loads stay in their row: compilers that move them ahead of the rows before run out of registers.
  */
 #define IN_ORDER() __asm__ volatile("" ::: "memory")
+
+/* The lines that a tile needs soon: of its panel, those of STEP rows some way ahead. */
+static inline __attribute__((always_inline)) void panel_ahead(const float *panel)
+{
+#ifdef MM_AHEAD
+    _mm_prefetch((const char *)panel + MM_AHEAD, _MM_HINT_T0);
+    _mm_prefetch((const char *)panel + MM_AHEAD + STEP * MM_MR * sizeof(*panel) / 2, _MM_HINT_T0);
+#else
+    (void)panel;
+#endif
+}
+
+static inline __attribute__((always_inline)) void sums_ahead(const uint8_t *sums, size_t stride)
+{
+#ifdef MM_AHEAD
+    if (sums == NULL)
+        return;
+#pragma GCC unroll 8
+    for (int i = 0; i < MM_MR; i++)
+        _mm_prefetch((const char *)sums + i * stride, _MM_HINT_T0);
+#else
+    (void)sums;
+    (void)stride;
+#endif
+}
 
 /* cells: where the moving cells are stored, or NULL. */
 static inline __attribute__((always_inline)) void multiply(V acc[MM_MR][MM_NR], const float *panel,
@@ -50,7 +81,7 @@ static inline __attribute__((always_inline)) void multiply(V acc[MM_MR][MM_NR], 
         if (cells != NULL) {
 #pragma GCC unroll 8
             for (int j = 0; j < nr; j++)
-                STOREU(cells + (k * MM_WIDTH + (size_t)j * MM_LANES) * 4, xv[j]);
+                STOREU(cells + (k * STRIP + (size_t)j * MM_LANES) * 4, xv[j]);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < mr; i++) {
@@ -61,6 +92,12 @@ static inline __attribute__((always_inline)) void multiply(V acc[MM_MR][MM_NR], 
                 MADD(acc[i][j], s, xv[j]);
         }
     }
+}
+
+/* The packed cells that begin with vector v. */
+static inline __attribute__((always_inline)) uint8_t *strip_of(const struct mm_seg *seg, uint32_t v)
+{
+    return (uint8_t *)(seg->cells + (size_t)v * MM_LANES * seg->depth);
 }
 
 static inline __attribute__((always_inline)) void tile(const struct mm_block *b, uint32_t m0,
@@ -81,19 +118,24 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
             acc[i][j] = b->acc ? LOADU(from) : ZERO();
         }
     }
+    sums_ahead(ahead->sums, b->out_stride);
     for (uint32_t g = 0; g < b->segs; g++) {
         const struct mm_seg *seg = &b->seg[g];
         const float *panel = seg->panels + (size_t)m0 * seg->depth;
-        bool packed = !packs && seg->cells != NULL;
-        const uint8_t *x = packed ? (const uint8_t *)seg->cells : seg->x;
-        size_t stride = packed ? MM_WIDTH * 4 : seg->x_stride;
-        uint8_t *cells = packs ? (uint8_t *)seg->cells + (size_t)v * MM_LANES * 4 : NULL;
+        uint8_t *cells = NULL;
+        const uint8_t *x = seg->x + v / MM_NR * seg->x_strip;
+        size_t stride = seg->x_stride;
         uint32_t k = seg->depth;
 
-        x += (size_t)v * MM_LANES * 4;
+        if (packs) {
+            cells = strip_of(seg, v);
+        } else if (seg->cells != NULL) {
+            x = strip_of(seg, v);
+            stride = STRIP * 4;
+        }
 #define ADVANCE(rows)                                     \
     (k -= (rows), x += (rows)*stride, panel += (rows)*mr, \
-     cells = packs ? cells + (rows)*MM_WIDTH * 4 : NULL)
+     cells = packs ? cells + (rows)*STRIP * 4 : NULL)
         for (; k >= STEP && left > 0; ADVANCE(STEP)) {
             _mm_prefetch((const char *)row + line, _MM_HINT_T1);
             line += 64;
@@ -102,10 +144,13 @@ static inline __attribute__((always_inline)) void tile(const struct mm_block *b,
                 left--;
                 line = 0;
             }
+            panel_ahead(panel);
             multiply(acc, panel, x, stride, cells, mr, nr, STEP);
         }
-        for (; k >= STEP; ADVANCE(STEP))
+        for (; k >= STEP; ADVANCE(STEP)) {
+            panel_ahead(panel);
             multiply(acc, panel, x, stride, cells, mr, nr, STEP);
+        }
         for (; k > 0; ADVANCE(1))
             multiply(acc, panel, x, stride, cells, mr, nr, 1);
 #undef ADVANCE
@@ -192,6 +237,15 @@ static struct ahead take(struct cursor *c)
     return a;
 }
 
+/* Where the sums of the tile after row m of vector v begin, if there is one. */
+static const uint8_t *next_sums(const struct mm_block *b, uint32_t m, uint32_t v)
+{
+    if (m < b->m)
+        return b->out + m * b->out_stride + (size_t)v * MM_LANES * 4;
+    v += MM_NR;
+    return v < b->vecs ? b->out + (size_t)v * MM_LANES * 4 : NULL;
+}
+
 static void run(const struct mm_block *b)
 {
     struct cursor cursor = cursor_of(b);
@@ -203,6 +257,7 @@ static void run(const struct mm_block *b)
             struct ahead ahead = take(&cursor);
 
             mr = mm_block_rows(b->m, m);
+            ahead.sums = next_sums(b, m + mr, v);
             if (m == 0 && b->seg->cells != NULL)
                 tile_packs(b, v, &ahead);
             else
@@ -212,14 +267,17 @@ static void run(const struct mm_block *b)
 }
 
 #ifndef MM_PAIRS
-static void pack(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n)
+static void pack(float *cells, const uint8_t *x, size_t stride, uint32_t k, uint32_t n,
+                 uint32_t depth)
 {
-    for (; k > 0; k--, x += stride, cells += MM_WIDTH) {
+    for (; k > 0; k--, x += stride, cells += STRIP) {
+        float *to = cells;
         uint32_t i = 0;
 
-        for (; i + MM_LANES <= n; i += MM_LANES)
-            STOREU((uint8_t *)(cells + i), LOADU(x + (size_t)i * 4));
-        memcpy(cells + i, x + (size_t)i * 4, (n - i) * sizeof(*cells));
+        for (; i + STRIP <= n; i += STRIP, to += (size_t)depth * STRIP)
+            for (uint32_t j = 0; j < STRIP; j += MM_LANES)
+                STOREU((uint8_t *)(to + j), LOADU(x + (size_t)(i + j) * 4));
+        memcpy(to, x + (size_t)i * 4, (n - i) * sizeof(*to));
     }
 }
 #endif

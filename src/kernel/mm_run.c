@@ -89,7 +89,7 @@ static const uint8_t *row_in(const struct job *j, unsigned i, uint32_t k, uint32
     return (const uint8_t *)buf;
 }
 
-/* Rows of cells [kk, kk + rows) of tile i: columns [c, c + n) of `width`. */
+/* Rows of cells [kk, kk + rows) of tile i: columns [c, c + n) of `width`, into strips of `rows`. */
 static void pack(const struct job *j, unsigned i, uint32_t kk, uint32_t rows, uint32_t width,
                  uint32_t c, uint32_t n, float *cells)
 {
@@ -99,16 +99,17 @@ static void pack(const struct job *j, unsigned i, uint32_t kk, uint32_t rows, ui
     if (end > j->k)
         end = j->k;
     if (j->in_plain[i - 1]) {
-        j->mm->pack(cells, k_row(&j->r, i, k) + (size_t)c * t->esize, j->r.stride[i], end - k, n);
+        j->mm->pack(cells, k_row(&j->r, i, k) + (size_t)c * t->esize, j->r.stride[i], end - k, n,
+                    rows);
         return;
     }
-    for (; k < end; k += per, cells += MM_WIDTH) {
+    for (; k < end; k += per, cells += j->mm->strip) {
         float buf[2][ISA_PARTITIONS];
         const uint8_t *lo = row_in(j, i, k, width, c, n, buf[0]);
 
         if (per == 2 && k + 1 < end)
             row_in(j, i, k + 1, width, c, n, buf[1]);
-        j->mm->pack(cells, lo, sizeof(buf[0]), k + per < end ? per : end - k, n);
+        j->mm->pack(cells, lo, sizeof(buf[0]), k + per < end ? per : end - k, n, rows);
     }
 }
 
@@ -200,8 +201,8 @@ static void store_sums(const struct job *j, const uint8_t *out, uint32_t c, uint
 /* Rows of moving cells. */
 struct moving {
     const uint8_t *cells;
-    size_t stride;
-    float *pack; /* where the first block that reads them packs them; NULL: nowhere */
+    size_t stride, strip; /* from row to row and from strip to strip */
+    float *pack;          /* where the first block that reads them packs them; NULL: nowhere */
 };
 
 /* Columns [c, c + n) of `count` items of one group from `job` on; x: their moving cells. */
@@ -213,7 +214,11 @@ static void run_pass(const struct work *w, const struct mm_item *item, const str
     uint32_t lanes = job->mm->lanes;
 
     for (uint32_t i = 0; i < count; i++)
-        seg[i] = (struct mm_seg){w->panels + item[i].panels, x[i].cells, x[i].stride, x[i].pack,
+        seg[i] = (struct mm_seg){w->panels + item[i].panels,
+                                 x[i].cells,
+                                 x[i].stride,
+                                 x[i].strip,
+                                 x[i].pack,
                                  job[i].depth};
     b->seg = seg;
     b->segs = count;
@@ -237,14 +242,16 @@ static void run_pass(const struct work *w, const struct mm_item *item, const str
 /* Whether the moving cells of a pass stay in the first-level cache, packed. */
 static bool mm_near(const struct job *j)
 {
-    return j->r.kc->mm_near && !j->mm->pairs;
+    size_t strip = (size_t)j->mm->near * j->mm->strip * sizeof(float);
+
+    return strip > 0 && strip <= j->r.kc->mm_near;
 }
 
 /* How many items from job on (at most left) one pass sums. Where dst is narrower than the sums,
  * every record rounds for itself. */
 static uint32_t pass_length(const struct job *job, uint32_t left)
 {
-    uint32_t n = 1, depth = job->depth, most = mm_near(job) ? MM_NEAR : MM_DEPTH;
+    uint32_t n = 1, depth = job->depth, most = mm_near(job) ? job->mm->near : MM_DEPTH;
 
     while (n < left && job->out_direct && depth + job[n].depth <= most)
         depth += job[n++].depth;
@@ -254,7 +261,7 @@ static uint32_t pass_length(const struct job *job, uint32_t left)
 /* Columns of a unit of the team: more than one block where its passes are short. */
 static uint32_t unit_width(const struct job *job)
 {
-    return mm_near(job) ? 2 * MM_WIDTH : MM_WIDTH;
+    return mm_near(job) ? job->mm->blocks * MM_WIDTH : MM_WIDTH;
 }
 
 static uint32_t team_units(const struct work *w, const struct mm_team *team)
@@ -287,6 +294,13 @@ static struct block block_at(const struct unit *u, uint32_t c)
     return (struct block){c, left < MM_WIDTH ? left : MM_WIDTH};
 }
 
+static struct moving packed_cells(const struct job *j, const float *cells)
+{
+    size_t row = j->mm->strip * sizeof(*cells);
+
+    return (struct moving){(const uint8_t *)cells, row, row * j->depth, NULL};
+}
+
 /* Columns [c, c + n) of a record's moving tile as cells: where they lie, or packed to *cells, which
  * moves on, by the first block that reads them where `later` says so. */
 static struct moving moving_cells(const struct job *j, const struct block *at, bool later,
@@ -298,13 +312,13 @@ static struct moving moving_cells(const struct job *j, const struct block *at, b
     if (later || (!mm_near(j) && are_cells(j, 2) && at->n % j->mm->lanes == 0)) {
         x.cells = k_row(&j->r, 2, 0) + (size_t)at->c * 4;
         x.stride = j->r.stride[2];
+        x.strip = j->mm->strip * sizeof(float);
         if (!later)
             return x;
         x.pack = to;
     } else {
         pack(j, 2, 0, j->depth, j->n, at->c, at->n, to);
-        x.cells = (const uint8_t *)to;
-        x.stride = (size_t)MM_WIDTH * 4;
+        x = packed_cells(j, to);
     }
     *cells = to + (size_t)j->depth * MM_WIDTH;
     return x;
@@ -324,11 +338,11 @@ static void block_cells(const struct job *job, uint32_t count, const struct bloc
 }
 
 /* What a block has packed is read there from now on. */
-static void block_packed(struct moving *x, uint32_t count)
+static void block_packed(const struct job *job, struct moving *x, uint32_t count)
 {
     for (uint32_t s = 0; s < count; s++)
         if (x[s].pack != NULL)
-            x[s] = (struct moving){(const uint8_t *)x[s].pack, (size_t)MM_WIDTH * 4, NULL};
+            x[s] = packed_cells(&job[s], x[s].pack);
 }
 
 /* A block of a pass: of which unit, from which of its items and at which column. */
@@ -398,7 +412,7 @@ static void run_block(const struct work *w, const struct place *at, const struct
 
         b.fetches = plan_fetch(w, next, g, u->groups, fetch);
         run_pass(w, &w->plan->item[first], &w->job[first], at->count, x, p, cols.c, cols.n, &b);
-        block_packed(x, at->count);
+        block_packed(&w->job[first], x, at->count);
     }
 }
 

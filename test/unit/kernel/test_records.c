@@ -309,7 +309,7 @@ static void matmul_runs(void **state)
 {
     static const enum dtype ins[] = {DT_FP32, DT_BF16, DT_FP16, DT_FP8_E4, DT_FP8_E5, DT_TF32};
 
-    bool near = fast.kc.mm_near;
+    size_t near = fast.kc.mm_near;
 
     (void)state;
     for (unsigned rep = 0; rep < 60; rep++) {
@@ -346,7 +346,7 @@ static void matmul_runs(void **state)
         for (unsigned j = 0; j < 16; j++)
             at_m[j] = below(m), at_n[j] = below(n);
         for (unsigned way = 0; way < 4; way++) {
-            fast.kc.mm_near = way >= 2;
+            fast.kc.mm_near = way >= 2 ? SIZE_MAX : 0;
             fast.kc.pool = way % 2 == 1 && pools > 1 ? run_pool_new(pools) : NULL;
             run_pool_begin(fast.kc.pool);
             assert_int_equal(
@@ -431,7 +431,7 @@ static void plan_model(const struct isa_record *r, unsigned count, float (*psum)
 static void matmul_plans(void **state)
 {
     static float start[ISA_PARTITIONS][PLAN_CELLS], want[ISA_PARTITIONS][PLAN_CELLS];
-    bool near = fast.kc.mm_near;
+    size_t near = fast.kc.mm_near;
 
     (void)state;
     for (unsigned rep = 0; rep < 40; rep++) {
@@ -439,7 +439,7 @@ static void matmul_plans(void **state)
         unsigned count = plan_records(r);
         struct err err = {0};
 
-        fast.kc.mm_near = rep % 2 == 1;
+        fast.kc.mm_near = rep % 2 == 1 ? SIZE_MAX : 0;
         for (unsigned i = 0; i < count; i++) {
             fill_numbers(&fast, &r[i].body.c.t[1]);
             fill_numbers(&fast, &r[i].body.c.t[2]);
