@@ -194,6 +194,41 @@ def what_no_text_says_is_a_line_that_is_refused():
             refused(tmp, f'{tmp}/y.neff', '.name ?' if key == 'quote' else '.node ? ; node 1 runs on the CPU')
 
 
+SHARED = """
+var a: input u8[4]
+var b: output u8[4]
+queue q: in owner=sp
+dma g0 on q by sp id 9 { b[0] <- a[0] }
+dma g1 on q by sp id 4 { b[1] <- a[1] }
+dma g2 on q by sp id 9 { b[2] <- a[2] }
+dma g3 on q by sp id 7 { b[3] <- a[3] }
+dma g4 on q by sp id 9 { b[3] <- a[2] }
+dma g5 on q by sp id 4 { b[2] <- a[0] }
+sp:
+    dma_trigger 9
+    end
+"""
+
+
+def groups_of_one_id_have_names_of_their_own():
+    with tempfile.TemporaryDirectory() as tmp:
+        printed = there_and_back(SHARED, tmp)
+        names = re.findall(r'^dma (\S+)', printed, re.M)
+        assert names == ['sp_9', 'sp_4', 'sp_9_2', 'sp_7', 'sp_9_4', 'sp_4_5'], names
+
+
+def an_engine_is_for_bare_records():
+    with tempfile.TemporaryDirectory() as tmp:
+        with open(f'{tmp}/x.nasm', 'w', encoding='ascii') as f:
+            f.write('sp:\n    end\n')
+        run(opennrt, 'asm', f'{tmp}/x.nasm', '-o', f'{tmp}/x.neff')
+        run(opennrt, 'asm', f'{tmp}/x.nasm', '-c', 'sp', '-o', f'{tmp}/x.sp')
+        run(opennrt, 'disasm', '-e', 'sp', f'{tmp}/x.sp')
+        done = subprocess.run([opennrt, 'disasm', '-e', 'sp', f'{tmp}/x.neff'], capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and not done.stdout, (done.returncode, done.stdout)
+        assert 'x.neff is not bare records' in done.stderr, done.stderr
+
+
 def main():
     for head in ONE, TWO:
         for middle in '', COLLECTIVES:
@@ -203,6 +238,8 @@ def main():
                 there_and_back(text, tmp)
     merged_constants_are_not_taken_for_others()
     what_no_text_says_is_a_line_that_is_refused()
+    groups_of_one_id_have_names_of_their_own()
+    an_engine_is_for_bare_records()
     print('OK')
 
 

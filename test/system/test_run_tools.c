@@ -194,6 +194,33 @@ static void opennrt_run_refuses_what_is_wrong(void **state)
     assert_non_null(strstr(out, "  y = -2 -4 -6 -8\n"));
 }
 
+/* Two outputs that would be one file: nothing is executed and nothing written. */
+static void opennrt_run_keeps_outputs_apart(void **state)
+{
+    static const char *const names[][2] = {{"a/b", "a_b"}, {"a/b", "a_c"}};
+    static const uint64_t shape[1] = {4};
+    char out[4096];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct neff_build *b = neff_build_create("apart");
+        struct prog p;
+
+        assert_non_null(b);
+        neff_build_output(b, 0, names[i][0], "float32", 1, shape);
+        neff_build_output(b, 0, names[i][1], "float32", 1, shape);
+        prog_init(&p, ISA_SP);
+        prog_done(&p, b, 0);
+        put_neff("apart.neff", neff_finish(b, NULL));
+        assert_int_equal(RUN(out, OPENNRT, "run", "apart.neff"), 0);
+        assert_int_equal(RUN(out, OPENNRT, "run", "apart.neff", "-o", i ? "two" : "one"), !i);
+        assert_true((strstr(out, "execution") != NULL) == (i == 1));
+        assert_int_equal(access("one", F_OK), -1);
+    }
+    assert_int_equal(access("two/a_b.npy", F_OK), 0);
+    assert_int_equal(access("two/a_c.npy", F_OK), 0);
+}
+
 /* What is no file is called what it is, and a pipe that nobody writes to is not waited for. */
 static void opennrt_run_names_what_is_no_file(void **state)
 {
@@ -269,6 +296,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(opennrt_run_takes_arrays_that_fit),
         cmocka_unit_test(opennrt_run_takes_matrices_that_fit),
         cmocka_unit_test(opennrt_run_refuses_what_is_wrong),
+        cmocka_unit_test(opennrt_run_keeps_outputs_apart),
         cmocka_unit_test(opennrt_run_names_what_is_no_file),
         cmocka_unit_test(run_neff_has_the_guides_command_line),
     };

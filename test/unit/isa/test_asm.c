@@ -370,6 +370,11 @@ static const struct wrong {
     {"sp: r1 = r2 + r3 * 2\n", "one operation at a time"},
     {"sp: r1 = 4294967296\n", "32-bit integer"},
     {"sp: r64 = 1\n", "r64 is not defined"},
+    /* the line of the word, not of the bracket behind it */
+    {"tile t: sbuf f32[1,\nnowhere\n]\n", "t:2: nowhere is not defined"},
+    {"const a = 2 * (3 +\nnowhere\n)\n", "t:2: nowhere is not defined"},
+    {"tile t: sbuf f32[nowhere\n, 1]\n", "t:1: nowhere is not defined"},
+    {"tile t: sbuf f32[1,\n2:]\n", "t:2: ']' is expected"},
     {"sp: wait $S[1]>=1, $S[2]>=1, $S[3]>=1, $S[4]>=1, $S[5]>=1: nop\n", "more than 4 waits"},
     {"sp: wait $S[1]>2: nop\n", ">= or == is expected"},
     {"sp: wait !$S[1]: nop\n", "belongs to events"},

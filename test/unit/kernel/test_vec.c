@@ -401,6 +401,34 @@ static void functions(void **state)
         }
 }
 
+/* In one pass: the elements that affine and exp give one after the other, and their sum. */
+static void exp_and_its_sum(void **state)
+{
+    static float x[N], y[N], out[N];
+
+    (void)state;
+    for (unsigned v = 0; v < n_tables; v++)
+        for (unsigned rep = 0; tables[v]->exp_sum != NULL && rep < 400; rep++) {
+            unsigned n = rep < 100 ? rep : below(N);
+            float scale = rep % 2 ? 1.0f : (float)(int32_t)rnd() / 0x1p30f, got;
+            float bias = (float)(int32_t)rnd() / 0x1p29f;
+            double sum = 3;
+
+            for (unsigned i = 0; i < n; i++)
+                x[i] = (float)(int32_t)rnd() / (rep % 4 < 2 ? 0x1p28f : 0x1p24f);
+            tables[v]->affine(y, x, scale, bias, n);
+            tables[v]->act[ISA_ACT_EXP](y, y, 0.0f, n);
+            memcpy(out, x, sizeof(out));
+            got = tables[v]->exp_sum(out, out, scale, bias, n, 3.0f); /* in place */
+            assert_memory_equal(out, y, n * sizeof(*y));
+            assert_memory_equal(out + n, x + n, (N - n) * sizeof(*x));
+            for (unsigned i = 0; i < n; i++)
+                sum += (double)y[i];
+            assert_true(fabs((double)got - sum) <= (n + 1) * 0x1p-23 * sum ||
+                        (isinf(got) && sum > (double)FLT_MAX));
+        }
+}
+
 /* Limits and NaN of every function (3.2). */
 static void function_limits(void **state)
 {
@@ -439,10 +467,11 @@ static void function_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loads),     cmocka_unit_test(stores),
-        cmocka_unit_test(operators), cmocka_unit_test(exact_class_equals_portable),
-        cmocka_unit_test(folds),     cmocka_unit_test(statistics),
-        cmocka_unit_test(functions), cmocka_unit_test(function_limits),
+        cmocka_unit_test(loads),           cmocka_unit_test(stores),
+        cmocka_unit_test(operators),       cmocka_unit_test(exact_class_equals_portable),
+        cmocka_unit_test(folds),           cmocka_unit_test(statistics),
+        cmocka_unit_test(functions),       cmocka_unit_test(exp_and_its_sum),
+        cmocka_unit_test(function_limits),
     };
 
     seed_from_env();
