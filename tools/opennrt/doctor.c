@@ -412,8 +412,8 @@ static const struct check {
     const char *name;
     struct finding (*look)(const struct patient *p);
 } checks[] = {
-    {"HBM", check_hbm},
     {"memory", check_memory},
+    {"HBM", check_hbm},
     {"cgroup", check_cgroup},
     {"address space", check_address_space},
     {"open files", check_open_files},
