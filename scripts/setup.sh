@@ -20,7 +20,7 @@ cross="gcc-aarch64-linux-gnu qemu-user libc6-dev-arm64-cross"
 ci="clang libclang-rt-dev clang-format git"
 # Of the other architecture, from the distribution's multiarch repository.
 arm64="libarchive-dev:arm64 libyajl-dev:arm64 zlib1g-dev:arm64 libssl-dev:arm64 libhwloc-dev:arm64
-       libsleef-dev:arm64 libcmocka-dev:arm64"
+       libsleef-dev:arm64 libcmocka-dev:arm64 libfabric1:arm64"
 
 [ "${OPENNRT_SETUP:-1}" != 0 ] || exit 0
 [ $# -gt 0 ] || set -- build test

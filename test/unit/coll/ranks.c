@@ -19,6 +19,10 @@
 #include "device/hostmem.h"
 #include "net/link.h"
 #include "run/run.h"
+#include "runner.h"
+
+/* An emulator keeps tables of all that is mapped: gigabytes where every rank maps whole HBMs. */
+#define EMULATED_HBM (UINT64_C(256) << 20)
 
 struct ranks_table {
     struct run_word turn;                     /* of the table, where all ranks meet */
@@ -262,8 +266,11 @@ static void rank_run(struct job *job, uint32_t i)
 {
     const struct ranks_nodes *w = &job->where;
     char name[16];
-    struct device_config cfg = {
-        .type = type_of(w), .name = name, .dir = job->dir, .report_dir = job->dir};
+    struct device_config cfg = {.type = type_of(w),
+                                .name = name,
+                                .dir = job->dir,
+                                .report_dir = job->dir,
+                                .hbm_bytes = runner_emulated() ? EMULATED_HBM : 0};
     struct topo_group group;
     struct rank r = {.n = job->n,
                      .world = i,

@@ -309,10 +309,6 @@ int main(void)
         cmocka_unit_test(of_a_stopped_rank),
     };
 
-    if (runner_emulated()) {
-        printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
-        return RUNNER_SKIP;
-    }
     snprintf(dir, sizeof(dir), "/tmp/opennrt-flight-%d", (int)getpid());
     ranks_flight_dir = dir;
     return cmocka_run_group_tests(tests, NULL, NULL);
