@@ -10,7 +10,8 @@
 
 #define SLICE      (64u << 10)
 #define AROUND_MIN (UINT64_C(16) << 20) /* two tensors of two ranks are more than a cache holds */
-#define MARGIN     0.97 /* what is not this much faster is as fast: measurements scatter */
+#define MARGIN     0.90 /* what is not this much faster is as fast: measurements scatter */
+#define ALIKE      0.97 /* but nothing is taken that is slower than by this somewhere */
 #define NEAR_RANKS 256u /* that direct and inline forms take (gen_near.c) */
 
 /* ---- the fixed table ---- */
@@ -323,7 +324,7 @@ static double patience_time(const struct sched_tune_sample *samples, size_t n, b
         if (!other)
             continue;
         us = time_of(samples, n, s, means, patience);
-        if (us <= 0 || us * MARGIN > time_of(samples, n, s, means, fixed->patience[crowded]))
+        if (us <= 0 || us * ALIKE > time_of(samples, n, s, means, fixed->patience[crowded]))
             return 0;
         sum += us;
     }

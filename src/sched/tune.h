@@ -76,13 +76,13 @@ struct sched_tune_sample {
 };
 
 /* For every operation, crowd and size among the samples: the fastest means, but those of the fixed
- * table where they are as fast (within 3 %), or where they were not measured. Between two sizes:
+ * table where they are as fast (within 10 %), or where they were not measured. Between two sizes:
  * means that are slower than those of the fixed table at neither, with the least sum of the two
  * ratios, by the same rule. Below the first size and above the last as there, as far as the fixed
  * table is as there. Samples differ either in means (with the patience of the fixed table) or in
  * patience (with its means): the patience of a crowd is that with the least sum over the points
  * that have samples of several, by the same rule; it was measured at all of them, and is at none
- * slower by more than that. NRT_INVALID: more rules than a table holds. */
+ * slower by more than 3 %. NRT_INVALID: more rules than a table holds. */
 NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n,
                                struct sched_tuning *ret, struct err *err);
 
