@@ -52,6 +52,11 @@ bool ranks_have_room(uint64_t bytes, const char *what)
     return false;
 }
 
+bool ranks_have_emulator_room(void)
+{
+    return !runner_emulated() || ranks_have_room(UINT64_C(4) << 30, "an emulator of ranks");
+}
+
 struct job {
     struct ranks_table *table;
     char dir[64];

@@ -40,6 +40,8 @@ enum ranks_kind { RANKS_THREADS, RANKS_PROCESSES };
 /* Whether the host and the groups that this process is in can give that much memory; else it is
  * said that `what` was not run. */
 bool ranks_have_room(uint64_t bytes, const char *what);
+/* The same for what an emulator, if this is one, keeps of the memory that ranks map. */
+bool ranks_have_emulator_room(void);
 
 /* Runs body on every rank of a trn2.48xlarge with n of its cores, communicator open, and closes
  * everything. A body returns NULL or a text. timeout_ms: of the communicators. NULL when all did

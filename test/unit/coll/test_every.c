@@ -211,6 +211,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(processes),
     };
 
+    if (!ranks_have_emulator_room())
+        return RUNNER_SKIP;
     all = argc > 1 && strcmp(argv[1], "all") == 0;
     seed = seed_take(7);
     runner_watchdog(all ? 7200 : 280);

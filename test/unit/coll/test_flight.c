@@ -309,6 +309,8 @@ int main(void)
         cmocka_unit_test(of_a_stopped_rank),
     };
 
+    if (!ranks_have_emulator_room())
+        return RUNNER_SKIP;
     snprintf(dir, sizeof(dir), "/tmp/opennrt-flight-%d", (int)getpid());
     ranks_flight_dir = dir;
     return cmocka_run_group_tests(tests, NULL, NULL);

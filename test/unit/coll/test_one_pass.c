@@ -159,6 +159,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(direct_memory), cmocka_unit_test(staged)};
     int rc;
 
+    if (!ranks_have_emulator_room())
+        return RUNNER_SKIP;
     runner_watchdog(120);
     table = mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(table != MAP_FAILED);

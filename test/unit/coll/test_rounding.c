@@ -383,6 +383,8 @@ int main(void)
         cmocka_unit_test(two_levels),
     };
 
+    if (!ranks_have_emulator_room())
+        return RUNNER_SKIP;
     seed = seed_take(7);
     runner_watchdog(280);
     return cmocka_run_group_tests(tests, NULL, NULL);
