@@ -61,47 +61,56 @@ static void combine_plain(float *const *dst, unsigned ndst, float *const *src, u
 }
 
 #if defined(__x86_64__)
-#define VECTOR_LOOP(STORE)                                         \
-    for (; i + 16 <= to; i += 16) {                                \
-        __m512 sum = _mm512_loadu_ps(src[0] + i);                  \
-                                                                   \
-        for (unsigned s = 1; s < nsrc; s++)                        \
-            sum = _mm512_add_ps(sum, _mm512_loadu_ps(src[s] + i)); \
-        for (unsigned d = 0; d < ndst; d++)                        \
-            STORE(dst[d] + i, sum);                                \
+/* combine_through and combine_around of a vector type, whose intrinsics begin with MM. */
+#define VECTOR_LOOP(VECTOR, MM, STORE)                                                      \
+    for (; i + sizeof(VECTOR) / sizeof(float) <= to; i += sizeof(VECTOR) / sizeof(float)) { \
+        VECTOR sum = MM##loadu_ps(src[0] + i);                                              \
+                                                                                            \
+        for (unsigned s = 1; s < nsrc; s++)                                                 \
+            sum = MM##add_ps(sum, MM##loadu_ps(src[s] + i));                                \
+        for (unsigned d = 0; d < ndst; d++)                                                 \
+            MM##STORE(dst[d] + i, sum);                                                     \
     }
 
-__attribute__((target("avx512f"))) static void combine_through(float *const *dst, unsigned ndst,
-                                                               float *const *src, unsigned nsrc,
-                                                               size_t from, size_t to)
-{
-    size_t i = from;
+#define VECTOR_COMBINE(SET, VECTOR, MM)                                                  \
+    __attribute__((target(#SET))) static void combine_through_##SET(                     \
+        float *const *dst, unsigned ndst, float *const *src, unsigned nsrc, size_t from, \
+        size_t to)                                                                       \
+    {                                                                                    \
+        size_t i = from;                                                                 \
+                                                                                         \
+        VECTOR_LOOP(VECTOR, MM, storeu_ps)                                               \
+        combine_plain(dst, ndst, src, nsrc, i, to);                                      \
+    }                                                                                    \
+                                                                                         \
+    __attribute__((target(#SET))) static void combine_around_##SET(                      \
+        float *const *dst, unsigned ndst, float *const *src, unsigned nsrc, size_t from, \
+        size_t to)                                                                       \
+    {                                                                                    \
+        size_t i = from;                                                                 \
+                                                                                         \
+        for (; i < to && (uintptr_t)(dst[0] + i) % sizeof(VECTOR) != 0; i++)             \
+            combine_plain(dst, ndst, src, nsrc, i, i + 1);                               \
+        VECTOR_LOOP(VECTOR, MM, stream_ps)                                               \
+        _mm_sfence();                                                                    \
+        combine_plain(dst, ndst, src, nsrc, i, to);                                      \
+    }
 
-    VECTOR_LOOP(_mm512_storeu_ps)
-    combine_plain(dst, ndst, src, nsrc, i, to);
-}
-
-__attribute__((target("avx512f"))) static void combine_around(float *const *dst, unsigned ndst,
-                                                              float *const *src, unsigned nsrc,
-                                                              size_t from, size_t to)
-{
-    size_t i = from;
-
-    for (; i < to && (uintptr_t)(dst[0] + i) % 64 != 0; i++)
-        combine_plain(dst, ndst, src, nsrc, i, i + 1);
-    VECTOR_LOOP(_mm512_stream_ps)
-    _mm_sfence();
-    combine_plain(dst, ndst, src, nsrc, i, to);
-}
+VECTOR_COMBINE(avx512f, __m512, _mm512_)
+VECTOR_COMBINE(avx2, __m256, _mm256_)
 #endif
 
 static combine_fn *combine_choose(const struct floor_side *f)
 {
+    bool around = f->around && f->count >= 1024;
+
+    (void)around;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f"))
-        return f->around && f->count >= 1024 ? combine_around : combine_through;
+        return around ? combine_around_avx512f : combine_through_avx512f;
+    if (__builtin_cpu_supports("avx2"))
+        return around ? combine_around_avx2 : combine_through_avx2;
 #endif
-    (void)f;
     return combine_plain;
 }
 
