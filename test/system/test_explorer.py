@@ -39,6 +39,18 @@ dve:
     wait loaded >= 2: tensor_tensor t, t, u, add -> added++
     end
 '''
+# Two outputs, of which --save-output makes files of their names with '_' for '/'.
+TWO = '''
+.name two
+var seed: input f32[4]
+var "%s": output f32[4]
+var "%s": output f32[4]
+queue q: in owner=sp
+sem s
+sp:
+    dma on q -> s: "%s" <- seed, "%s" <- seed
+    wait s >= 1: end
+'''
 # Waits for a semaphore that nothing raises.
 HANG = '''
 .name hang
@@ -118,6 +130,23 @@ class Explorer(unittest.TestCase):
         self.assertIn('c is of type bfloat16', bad.stderr)
         self.capture('--disable-profile', '--save-output', neff=half)
         self.assertEqual(os.path.getsize(self.path('c')), 2 * 512 * 2)
+
+    def test_outputs_have_files_of_their_own(self):
+        """Else nothing is executed and nothing written; where nothing is saved, nothing is in the way."""
+        raw, npy = '--save-output', '--save-output-npy'
+        for names, options, file in ((('a/b', 'a_b'), [raw], 'a_b'), (('a/b', 'a_b'), [npy], 'a_b.npy'),
+                                     (('x.npy', 'x'), [raw, npy], 'x.npy'), (('a/b', 'a_b'), [], None),
+                                     (('x.npy', 'x'), [raw], None), (('a/b', 'a_c'), [raw, npy], None)):
+            neff = self.assemble('two', TWO % (names + names))
+            before = self.files('*')
+            said = self.capture(*options, neff=neff, code=1 if file else 0)
+            if file:
+                self.assertIn('outputs %s and %s would be one file, %s, ' % (*names, file), said.stderr)
+                self.assertIn('nothing was executed', said.stderr)
+                self.assertEqual(self.files('*'), before)
+            else:
+                want = [n.replace('/', '_') + e for n in names for e, o in (('', raw), ('.npy', npy)) if o in options]
+                self.assertEqual(said.stdout.split(), ['profile.ntff', *want])
 
     def test_the_default_neff(self):
         os.link(self.site.neff, self.path('file.neff'))

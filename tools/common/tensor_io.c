@@ -12,6 +12,8 @@
 #include "base/npy.h"
 #include "base/strbuf.h"
 
+#define SUFFIX_MAX 64 /* of an output's file, with the end */
+
 /* NULL: bytes of it can be mapped. */
 static const char *unfit(const struct stat *st)
 {
@@ -160,34 +162,67 @@ static bool header(const nrt_tensor_info_t *t, struct strbuf *ret)
                             known ? shape : &n);
 }
 
-static char file_char(char c)
+/* The file of an output, without its folder. */
+static void file_name(const nrt_tensor_info_t *t, const char *suffix,
+                      char ret[NRT_TENSOR_NAME_MAX + SUFFIX_MAX])
 {
-    return c == '/' ? '_' : c;
+    snprintf(ret, NRT_TENSOR_NAME_MAX + SUFFIX_MAX, "%s%s", t->name, suffix);
+    for (char *p = ret; *p; p++)
+        if (*p == '/')
+            *p = '_';
 }
 
-bool tool_tensor_same_file(const nrt_tensor_info_t *a, const nrt_tensor_info_t *b)
+/* ret: the file that both would be. */
+static bool same_file(const nrt_tensor_info_t *a, const nrt_tensor_info_t *b,
+                      const char *const *suffixes, char ret[NRT_TENSOR_NAME_MAX + SUFFIX_MAX])
 {
-    const char *x = a->name, *y = b->name;
+    char other[NRT_TENSOR_NAME_MAX + SUFFIX_MAX];
 
-    while (*x && file_char(*x) == file_char(*y))
-        x++, y++;
-    return *x == *y;
+    if (a->usage != NRT_TENSOR_USAGE_OUTPUT || b->usage != NRT_TENSOR_USAGE_OUTPUT)
+        return false;
+    for (const char *const *s = suffixes; *s; s++) {
+        file_name(a, *s, ret);
+        for (const char *const *r = suffixes; *r; r++) {
+            file_name(b, *r, other);
+            if (strcmp(ret, other) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+bool tool_outputs_apart(const char *tool, const nrt_tensor_info_array_t *infos,
+                        const char *const *suffixes)
+{
+    char name[NRT_TENSOR_NAME_MAX + SUFFIX_MAX];
+
+    for (uint64_t i = 0; i < infos->tensor_count; i++)
+        for (uint64_t k = 0; k < i; k++) {
+            const nrt_tensor_info_t *a = &infos->tensor_array[k], *b = &infos->tensor_array[i];
+
+            if (!same_file(a, b, suffixes, name))
+                continue;
+            fprintf(stderr,
+                    "%s: outputs %s and %s would be one file, %s, where '/' is '_'; nothing was "
+                    "executed\n",
+                    tool, a->name, b->name, name);
+            return false;
+        }
+    return true;
 }
 
 bool tool_tensor_save(const char *tool, const char *dir, const char *suffix, bool npy,
                       const nrt_tensor_info_t *info, const uint8_t *data, char *ret_path,
                       size_t path_size)
 {
-    char name[NRT_TENSOR_NAME_MAX];
+    char name[NRT_TENSOR_NAME_MAX + SUFFIX_MAX];
     struct strbuf head = {0};
     bool ok = false;
     FILE *f = NULL;
 
-    snprintf(name, sizeof(name), "%s", info->name);
-    for (char *p = name; *p; p++)
-        *p = file_char(*p);
+    file_name(info, suffix, name);
     errno = ENAMETOOLONG;
-    if ((size_t)snprintf(ret_path, path_size, "%s/%s%s", dir, name, suffix) < path_size &&
+    if ((size_t)snprintf(ret_path, path_size, "%s/%s", dir, name) < path_size &&
         (!npy || header(info, &head)))
         f = fopen(ret_path, "wb");
     if (f) {

@@ -28,8 +28,10 @@ bool tool_tensor_fill(const char *tool, const nrt_tensor_info_t *info, nrt_tenso
 /* The element type in files: bytes where the NEFF has none. */
 enum dtype tool_tensor_dtype(const nrt_tensor_info_t *info);
 
-/* Whether tool_tensor_save would write both to one file. */
-bool tool_tensor_same_file(const nrt_tensor_info_t *a, const nrt_tensor_info_t *b);
+/* Before anything is executed: whether tool_tensor_save, called with each of the suffixes for each
+ * output, would write no two outputs to one file; else it is told which. suffixes end with NULL. */
+bool tool_outputs_apart(const char *tool, const nrt_tensor_info_array_t *infos,
+                        const char *const *suffixes);
 
 /* Writes <dir>/<name><suffix>: data, info->size bytes, after a header of NumPy where npy says so; a
  * slash in the name becomes '_'. ret_path, of path_size bytes, gets the file's path. */

@@ -13,6 +13,7 @@
 #include "nrt/nrt_async.h"
 
 #define QUEUE_DEPTH 63u /* requests that a queue takes: docs/async.md */
+#define SUFFIX_MAX  32
 
 struct worker {
     const struct cap_options *o;
@@ -151,10 +152,36 @@ static bool outputs_check(struct worker *w, unsigned exec)
     return true;
 }
 
+/* How an output's file ends. */
+static void suffix_make(const struct worker *w, bool npy, char ret[SUFFIX_MAX])
+{
+    const char *end = npy ? ".npy" : "";
+
+    if (w->o->collectives)
+        snprintf(ret, SUFFIX_MAX, "_rank_%u%s", w->rank, end);
+    else
+        snprintf(ret, SUFFIX_MAX, "%s", end);
+}
+
+static bool outputs_apart(const struct worker *w)
+{
+    char raw[SUFFIX_MAX], npy[SUFFIX_MAX];
+    const char *suffixes[3] = {NULL};
+    unsigned n = 0;
+
+    suffix_make(w, false, raw);
+    suffix_make(w, true, npy);
+    if (w->o->save_raw)
+        suffixes[n++] = raw;
+    if (w->o->save_npy)
+        suffixes[n++] = npy;
+    return tool_outputs_apart(CAPTURE, w->infos, suffixes);
+}
+
 static bool output_save(struct worker *w, uint64_t i, bool npy)
 {
     const nrt_tensor_info_t *t = &w->infos->tensor_array[i];
-    char suffix[32] = "", path[EXPLORER_PATH_MAX];
+    char suffix[SUFFIX_MAX], path[EXPLORER_PATH_MAX];
     uint8_t *data;
     bool ok;
 
@@ -165,10 +192,7 @@ static bool output_save(struct worker *w, uint64_t i, bool npy)
                 t->name);
         return false;
     }
-    if (w->o->collectives)
-        snprintf(suffix, sizeof(suffix), "_rank_%u", w->rank);
-    if (npy)
-        strcat(suffix, ".npy");
+    suffix_make(w, npy, suffix);
     data = output_read(w, i);
     ok = data && tool_tensor_save(CAPTURE, ".", suffix, npy, t, data, path, sizeof(path));
     if (ok)
@@ -323,8 +347,8 @@ bool cap_worker_run(const struct cap_options *o, const struct tool_file *file, u
                     const struct cap_inputs *inputs)
 {
     struct worker w = {.o = o, .vnc = vnc, .rank = o->first_rank + vnc};
-    bool ok = load(&w, file) && tensors_make(&w) && inputs_fill(&w, inputs) && executions(&w) &&
-              outputs_save(&w);
+    bool ok = load(&w, file) && outputs_apart(&w) && tensors_make(&w) && inputs_fill(&w, inputs) &&
+              executions(&w) && outputs_save(&w);
 
     worker_fini(&w);
     return ok;

@@ -21,6 +21,7 @@
 #include "nrt/nrt_version.h"
 
 #define TOOL         "opennrt run"
+#define NPY          ".npy" /* how the files of outputs end */
 #define MAX_INPUTS   1024
 #define SHOWN_VALUES 8
 
@@ -125,28 +126,9 @@ static bool save(const char *dir, const nrt_tensor_info_t *t, const uint8_t *dat
 {
     char path[4096];
 
-    if (!tool_tensor_save(TOOL, dir, ".npy", true, t, data, path, sizeof(path)))
+    if (!tool_tensor_save(TOOL, dir, NPY, true, t, data, path, sizeof(path)))
         return false;
     printf("  %s -> %s\n", t->name, path);
-    return true;
-}
-
-/* Before anything is executed: no output may take the place of another. */
-static bool files_apart(const nrt_tensor_info_array_t *infos)
-{
-    for (uint64_t i = 0; i < infos->tensor_count; i++)
-        for (uint64_t k = 0; k < i; k++) {
-            const nrt_tensor_info_t *a = &infos->tensor_array[k], *b = &infos->tensor_array[i];
-
-            if (a->usage != NRT_TENSOR_USAGE_OUTPUT || b->usage != NRT_TENSOR_USAGE_OUTPUT ||
-                !tool_tensor_same_file(a, b))
-                continue;
-            fprintf(stderr,
-                    "opennrt run: outputs %s and %s would be one file, because '/' becomes '_'; "
-                    "nothing was executed\n",
-                    a->name, b->name);
-            return false;
-        }
     return true;
 }
 
@@ -239,7 +221,8 @@ static bool session_open(struct session *s, const struct options *o)
         !good(nrt_get_model_tensor_info(s->model, &s->infos), "nrt_get_model_tensor_info") ||
         !good(nrt_allocate_tensor_set(&s->in), "nrt_allocate_tensor_set") ||
         !good(nrt_allocate_tensor_set(&s->out), "nrt_allocate_tensor_set") ||
-        (o->output && !files_apart(s->infos)) || !tensors_make(s, (int)info.vnc))
+        (o->output && !tool_outputs_apart(TOOL, s->infos, (const char *const[]){NPY, NULL})) ||
+        !tensors_make(s, (int)info.vnc))
         return false;
     for (int i = 0; i < o->input_count; i++)
         if (!input_write(s, o->inputs[i]))
