@@ -173,6 +173,20 @@ def with_process():
     assert all(not d['neuron_processes'] for d in json.loads(run('-j')))
 
 
+def small():
+    """Memory that is no whole number of GB is told in MB; JSON has bytes. Two HBMs to a device here."""
+    for mib, told in ('128', '256 MB'), ('768', '1536 MB'), ('512', '1 GB'):
+        env = {'OPENNRT_INSTANCE_TYPE': 'trn1.2xlarge', 'OPENNRT_HBM_MIB': mib,
+               'OPENNRT_INSTANCE': ENV['OPENNRT_INSTANCE'] + 's' + mib}
+        code = 'import ctypes, sys; n = ctypes.CDLL(sys.argv[1]); assert n.nrt_init(1, b"", b"") == 0; n.nrt_close()'
+        subprocess.run([sys.executable, '-c', code, LIB], env=dict(ENV, **env), check=True)
+        try:
+            assert table(run(**env))[1][0][3] == told, run(**env)
+            assert json.loads(run('-j', **env))[0]['memory_size'] == int(mib) << 21
+        finally:
+            subprocess.run([OPENNRT, 'reset', '-i', env['OPENNRT_INSTANCE']], stdout=subprocess.DEVNULL)
+
+
 def errors():
     for wrong, said in (('--nothing', "'--nothing'"), ('extra', 'unexpected "extra"')):
         first, usage = run(wrong, code=2).splitlines()[:2]
@@ -187,6 +201,7 @@ try:
     placement()
     topology()
     with_process()
+    small()
     errors()
 finally:
     subprocess.run([OPENNRT, 'reset', '-i', ENV['OPENNRT_INSTANCE']], stdout=subprocess.DEVNULL)

@@ -14,6 +14,7 @@
 #include "common/view.h"
 #include "neuron-ls/lookers.h"
 
+#define MIB           (UINT64_C(1) << 20)
 #define GIB           (UINT64_C(1) << 30)
 #define COMMAND_WIDE  80
 #define COMMAND_SHORT 40
@@ -202,6 +203,15 @@ static void connected_text(const struct topo_device *d, char *buf, size_t size)
         n += (size_t)snprintf(buf + n, size - n, "%s%u", i ? ", " : "", d->connected[i]);
 }
 
+/* In MB where it is no whole number of GB (OPENNRT_HBM_MIB). */
+static void memory_text(uint64_t bytes, char *buf, size_t size)
+{
+    bool whole = bytes % GIB == 0;
+
+    snprintf(buf, size, "%llu %s", (unsigned long long)(bytes / (whole ? GIB : MIB)),
+             whole ? "GB" : "MB");
+}
+
 static void device_cells(struct table *t, const struct view *v, unsigned dev, enum mode mode)
 {
     const struct topo_device *d = &v->topo->devices[dev];
@@ -214,7 +224,8 @@ static void device_cells(struct table *t, const struct view *v, unsigned dev, en
         cell(t, c++, "%u-%u", dev * cores, dev * cores + cores - 1);
     else if (mode == MODE_DEFAULT)
         cell(t, c++, "%u", dev * cores);
-    cell(t, c++, "%llu GB", (unsigned long long)(view_device_bytes(v) / GIB));
+    memory_text(view_device_bytes(v), text, sizeof(text));
+    cell(t, c++, "%s", text);
     connected_text(d, text, sizeof(text));
     cell(t, c++, "%s", text);
     if (mode != MODE_DEFAULT) {
