@@ -57,6 +57,22 @@ static void dump_ultraserver(void)
              server ? server : "unset", node ? node : "unset");
 }
 
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* NAME=value, where the name is the runtime's. A log is no place for the key of a job. */
+static void dump_variable(const char *e)
+{
+    static const char key[] = "OPENNRT_JOB_KEY=";
+
+    if (begins(e, key))
+        DUMP("    %s(not shown)", key);
+    else if (begins(e, "NEURON_") || begins(e, "OPENNRT_"))
+        DUMP("    %s", e);
+}
+
 void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc)
 {
     struct utsname u = {0};
@@ -82,8 +98,7 @@ void api_infodump(NRT_STATUS status, const char *func, uint32_t vnc)
     dump_ultraserver();
     DUMP("Environment:");
     for (char **e = environ; e && *e; e++)
-        if (strncmp(*e, "NEURON_", strlen("NEURON_")) == 0)
-            DUMP("    %s", *e);
+        dump_variable(*e);
     DUMP("-------------8<-----------[ cut to here ]-----------8<------------");
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Environment variables of the runtime: one X-list (settings_list.h) with name, type, default and
- * help; the checks, the infodump's Environment section and the manual come from it.
- * docs/spec/behaviour.md section 1. */
+ * help; the checks and the manual come from it. docs/spec/behaviour.md section 1. */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
 

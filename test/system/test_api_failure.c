@@ -47,7 +47,7 @@ static void expect_infodump(const char *failure, const char *func, const char *v
         {"LNC: %s", "dump-048"},
         {"Visible cores: 0,1", "dump-049"},
         {"Environment:", NULL},
-        {"    NEURON_[A-Z_0-9]+=.*", "dump-050"}, /* one and more */
+        {"    (NEURON|OPENNRT)_[A-Z_0-9]+=.*", "dump-050"}, /* one and more */
         {"-------------8<-----------\\[ cut to here \\]-----------8<------------", "dump-037"},
     };
     char *copy = strdup(api_log()), *line = NULL, *at;
@@ -83,7 +83,8 @@ static void expect_infodump(const char *failure, const char *func, const char *v
         if (records[r].id)
             PROVES(records[r].id);
         /* The environment is as long as it is. */
-        if (strncmp(form, "    NEURON_", 11) != 0 || !strstr(at, "    NEURON_"))
+        if (strncmp(form, "    (NEURON", 11) != 0 ||
+            (!strstr(at, "    NEURON_") && !strstr(at, "    OPENNRT_")))
             r++;
     }
     assert_int_equal(r, count);
@@ -101,6 +102,7 @@ static void execute_that_hangs_is_reported_at_once(void **state)
     nrt_model_t *m = load_at(neff_hang(), 1, -1), *ok = load_at(neff_copy(4, false), 1, -1);
     struct io io;
 
+    setenv("OPENNRT_JOB_KEY", "the key of the job", 1);
     io_init(&io);
     io_add(&io, true, "a", DEV, 1, 4);
     io_add(&io, false, "c", DEV, 1, 4);
@@ -114,10 +116,14 @@ static void execute_that_hangs_is_reported_at_once(void **state)
         assert_true(api_log_has("toy.nasm:42")); /* where it waits */
         expect_infodump("NRT_TIMEOUT", "nrt_execute", "1");
         assert_true(api_log_has("    NEURON_RT_LOG_LOCATION_NRT=/"));
+        assert_true(api_log_has("    OPENNRT_INSTANCE="));
+        assert_true(api_log_has("    OPENNRT_JOB_KEY=(not shown)\n"));
+        assert_false(api_log_has("of the job")); /* the key */
         /* The core takes the next execution. */
         assert_ok(nrt_execute(ok, io.in, io.out));
     }
     assert_int_equal(nrt_tensor_check_output_completion(io.t[1], 0, 3), NRT_TIMEOUT);
+    unsetenv("OPENNRT_JOB_KEY");
     PROVES("api-132");
     io_fini(&io);
     assert_ok(nrt_unload(m));
