@@ -137,13 +137,19 @@ bool asm_engine_tok(const struct tok *t, enum isa_engine *ret)
 
 #define NAME_MAX_LEN 200
 
+/* A name that is no word stands in quotes. */
+static bool is_name(const struct tok *t)
+{
+    return t->kind == TK_IDENT || (t->kind == TK_STR && t->len > 0);
+}
+
 /* name {# number} into buf; the cursor moves behind it. */
 static bool paste(struct as *as, char *buf, size_t *ret_len)
 {
     const struct tok *t = asm_next(as);
     size_t n = t->len;
 
-    if (t->kind != TK_IDENT)
+    if (!is_name(t))
         return asm_fail(as, "a name is expected");
     if (n > NAME_MAX_LEN)
         return asm_fail(as, "the name is too long");
@@ -233,7 +239,7 @@ struct sym *asm_find_here(struct as *as)
     unsigned depth = as->depth;
     bool ok;
 
-    if (asm_peek(as)->kind != TK_IDENT)
+    if (!is_name(asm_peek(as)))
         return NULL;
     as->err = &none; /* only a look */
     ok = paste(as, buf, &n);

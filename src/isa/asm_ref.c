@@ -23,8 +23,6 @@ bool asm_ref_starts(struct as *as)
     const struct tok *t = asm_peek(as), *t2 = asm_peek2(as);
     const struct sym *s;
 
-    if (t->kind != TK_IDENT)
-        return false;
     if (raw_mem(t) && t2->kind == TK_PUNCT && t2->p == '.')
         return true;
     s = asm_find_here(as);

@@ -131,6 +131,40 @@ def there_and_back(text, tmp):
     return printed
 
 
+QUOTED = """
+var "x.1": input f32[4]
+var x_1: output f32[4]
+var "9", "in/%s": virtual f32[4] @ 0 area="the area"
+var "a b": dge-table ["x.1", "9"]
+var "-": pointer -> "x.1"
+queue "q 0": in owner=sp instances=[i0]
+sem s
+dma g on "q 0".i0 by sp -> s {
+  x_1 <- "x.1"
+  "9"[0:2] <- "x.1"[2:4]
+}
+sp:
+    dma_trigger g
+    wait s >= 1: end
+"""
+
+
+def names_that_are_no_words_stand_in_quotes():
+    text = QUOTED % ('n' * 150)
+    with tempfile.TemporaryDirectory() as tmp:
+        printed = there_and_back(text, tmp)
+        for line in ('var "x.1": input float32[4]\n', 'var x_1: output', 'var "9": virtual', 'var "in/nnn', ' -> "x.1"\n',
+                     'dge-table ["x.1", "9"]', 'queue "q 0": in ', ' on "q 0"."i0" ', 'hbm.uint8("x.1", 0, '):
+            assert line in printed, (line, printed)
+        for bad, why in (('"x.1"', '""'), 'a name is expected'), (('x_1', '"%s"' % ('n' * 201)), 'the name is too long'), \
+                        (('x_1', '"x.1"'), 'x.1'), (('x_1', '"sp"'), 'sp'):
+            with open(f'{tmp}/bad.nasm', 'w', encoding='ascii') as f:
+                f.write(text.replace(*bad, 1))
+            done = subprocess.run([opennrt, 'asm', f'{tmp}/bad.nasm', '-o', f'{tmp}/bad.neff'], capture_output=True, text=True,
+                                  check=False)
+            assert done.returncode == 1 and why in done.stderr, (bad, done)
+
+
 def merged_constants_are_not_taken_for_others():
     """Of two constants in one member each would be read from its beginning."""
     text = 'var o: output f32[4]\nvar k: file f32[4] = {1}\nvar l: file f32[4] = {2}\n' \
@@ -236,6 +270,7 @@ def main():
             text += PROGRAMS if middle else ''.join(l + '\n' for l in PROGRAMS.split('\n') if 'collective' not in l)
             with tempfile.TemporaryDirectory() as tmp:
                 there_and_back(text, tmp)
+    names_that_are_no_words_stand_in_quotes()
     merged_constants_are_not_taken_for_others()
     what_no_text_says_is_a_line_that_is_refused()
     groups_of_one_id_have_names_of_their_own()

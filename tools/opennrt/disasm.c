@@ -20,27 +20,14 @@ static void help(FILE *to)
 {
     fprintf(to, "usage: opennrt disasm FILE [--engine ENGINE]\n\n"
                 "Prints a NEFF (declarations, collectives, DMA groups, programs) or a file of\n"
-                "bare records as text. The text assembles again when all names are words, the\n"
-                "numbers of the variables are those of their order, as our own writer makes them,\n"
-                "constants have members of their own (not after neuron-packager optimize), and\n"
-                "no node runs on the CPU; lines that say something else are refused then.\n\n"
+                "bare records as text. The text assembles again when no name is a reserved word,\n"
+                "has a quote or more than 200 bytes, the numbers of the variables are those of\n"
+                "their order, as our own writer makes them, constants have members of their own\n"
+                "(not after neuron-packager optimize), and no node runs on the CPU; lines that\n"
+                "say something else are refused then.\n\n"
                 "  -e, --engine ENGINE  of bare records: pe, dve, act, pool, sp (default: as the\n"
                 "                       first record says)\n"
                 "  -h, --help           this text\n");
-}
-
-/* A name as a word of the text form. */
-static const char *word(const char *name)
-{
-    static char buf[4][256]; /* a word has at most 200 bytes */
-    static unsigned turn;
-    char *b = buf[turn++ % 4];
-
-    snprintf(b, sizeof(buf[0]), "%s%s", isdigit((unsigned char)name[0]) ? "_" : "", name);
-    for (char *p = b; *p; p++)
-        if (!isalnum((unsigned char)*p))
-            *p = '_';
-    return b;
 }
 
 /* A string has no escapes: what one cannot hold becomes a line that does not assemble. */
@@ -50,6 +37,24 @@ static void print_string(const char *s)
         printf("?");
     else
         printf("\"%s\"", s);
+}
+
+static bool is_word(const char *name)
+{
+    if (!name[0] || isdigit((unsigned char)name[0]))
+        return false;
+    while (isalnum((unsigned char)*name) || *name == '_')
+        name++;
+    return *name == '\0';
+}
+
+/* A name of the text form: as it is where it is a word, else in quotes. */
+static void print_name(const char *name)
+{
+    if (is_word(name))
+        printf("%s", name);
+    else
+        print_string(name);
 }
 
 static const struct neff_tensor *tensor_of(const struct neff *n, const char *name)
@@ -96,16 +101,21 @@ static void print_var(const struct neff *n, const struct neff_subgraph *g, uint3
     const struct neff_var *v = &g->vars[i];
     const struct neff_tensor *t = tensor_of(n, v->name);
 
-    printf("var %s: %s", word(v->name), types[v->type]);
+    printf("var ");
+    print_name(v->name);
+    printf(": %s", types[v->type]);
     switch (v->type) {
     case NEFF_VAR_STATE_BUFFER:
         break;
     case NEFF_VAR_POINTER:
-        printf(" -> %s", word(g->vars[v->ref].name));
+        printf(" -> ");
+        print_name(g->vars[v->ref].name);
         break;
     case NEFF_VAR_DGE_TABLE:
-        for (uint32_t k = 0; k < v->list_count; k++)
-            printf("%s%s", k ? ", " : " [", word(g->vars[v->list[k]].name));
+        for (uint32_t k = 0; k < v->list_count; k++) {
+            printf(k ? ", " : " [");
+            print_name(g->vars[v->list[k]].name);
+        }
         printf("]");
         break;
     default:
@@ -137,7 +147,9 @@ static void print_queue(const struct neff_queue *q)
 {
     static const char *const types[] = {"in", "out", "data", "embedding_update", "dynamic"};
 
-    printf("queue %s: %s n=%u", word(q->name), types[q->type], q->num_queues);
+    printf("queue ");
+    print_name(q->name);
+    printf(": %s n=%u", types[q->type], q->num_queues);
     if (q->owner >= 0)
         printf(" owner=%s", isa_engine_name((unsigned)q->owner));
     if (q->semaphore != NEFF_NONE)
@@ -170,8 +182,9 @@ static void print_side(const struct neff_subgraph *g, const struct neff_access *
     bool whole = side_in_elements(a, t);
     int64_t es = whole ? (int64_t)dtype_size(t) : 1;
 
-    printf("hbm.%s(%s, %" PRIu64 "%s", dtype_name(t), word(g->vars[a->var].name), a->off,
-           whole ? "" : ", bytes");
+    printf("hbm.%s(", dtype_name(t));
+    print_name(g->vars[a->var].name);
+    printf(", %" PRIu64 "%s", a->off, whole ? "" : ", bytes");
     for (unsigned k = a->ndim; k-- > 1;)
         printf(", [%" PRId64 ",%" PRIu64 "]", a->steps[k] / es, a->sizes[k]);
     printf(", [%" PRId64 ",%" PRIu64 "])", a->steps[0], a->sizes[0] / (uint64_t)es);
@@ -250,7 +263,8 @@ static void print_group(const struct neff_subgraph *g, unsigned e, const struct 
     printf("dma %s_%u", isa_engine_name(e), d->id);
     if (again)
         printf("_%u", (unsigned)(d - g->engines[e].groups));
-    printf(" on %s", word(g->queues[d->queue].name));
+    printf(" on ");
+    print_name(g->queues[d->queue].name);
     if (d->instance != NEFF_NONE) {
         printf(".");
         print_string(g->queues[d->queue].instances[d->instance]);
@@ -305,13 +319,15 @@ static void print_range(const struct neff_subgraph *g, enum dtype t,
 {
     uint64_t es = dtype_size(t), part = r->off / NEFF_SBUF_STRIDE;
 
-    if (r->partitions == 0)
-        printf("hbm.%s(%s, %" PRIu64 ", [1,%" PRIu64 "])", dtype_name(t),
-               word(g->vars[r->var].name), r->off, r->size / es);
-    else
+    if (r->partitions == 0) {
+        printf("hbm.%s(", dtype_name(t));
+        print_name(g->vars[r->var].name);
+        printf(", %" PRIu64 ", [1,%" PRIu64 "])", r->off, r->size / es);
+    } else {
         printf("sbuf.%s(%" PRIu64 ":%" PRIu64 ", %" PRIu64 ", [%" PRIu64 ",%" PRIu64 "])",
                dtype_name(t), part, part + r->partitions, r->off % NEFF_SBUF_STRIDE, r->step / es,
                r->size / r->partitions / es);
+    }
 }
 
 static void print_ranks(const struct neff_coll *c)
@@ -345,9 +361,11 @@ static void print_coll(const struct neff_subgraph *g, uint32_t i)
     print_ranks(c);
     if (c->stream)
         printf(" stream=%u", c->stream);
-    if (c->metadata_var != NEFF_NONE)
-        printf(" metadata=hbm.uint8(%s, %" PRIu64 ", [1,1])", word(g->vars[c->metadata_var].name),
-               c->metadata_off);
+    if (c->metadata_var != NEFF_NONE) {
+        printf(" metadata=hbm.uint8(");
+        print_name(g->vars[c->metadata_var].name);
+        printf(", %" PRIu64 ", [1,1])", c->metadata_off);
+    }
     if (c->algorithm)
         printf(" algorithm=%s", c->algorithm);
     printf("\n");
