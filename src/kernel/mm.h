@@ -11,6 +11,7 @@
 #define MM_MR    6   /* rows of a microtile */
 #define MM_WIDTH 64  /* columns of a block: what a caller hands to a kernel at most */
 #define MM_DEPTH 256 /* rows of cells that one pass sums in registers, at most */
+#define MM_SEGS  64  /* segments of a pass, at most */
 
 /* One packed stationary tile: panels of rows m0 .. m0 + mr - 1 (mr from mm_block_rows), each
  * [depth][mr] cells, one after the other. */
@@ -23,12 +24,13 @@ struct mm_seg {
     uint32_t depth; /* rows of cells */
 };
 
-/* Rows that a later pass packs: fetched towards the cache while this one computes, for they lie far
- * apart, where hardware does not look ahead. */
+/* Rows that a later pass packs: fetched towards the cache while this one computes its last columns,
+ * for they lie far apart, where hardware does not look ahead. */
 struct mm_fetch {
     const uint8_t *p;
     size_t stride;
     uint32_t rows;
+    uint32_t bytes; /* of a row */
 };
 
 /* One pass over a block of columns: out (+)= the sum over all segments. */

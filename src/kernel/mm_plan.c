@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "kernel/mm.h"
-
 /* A set that is being collected, records in program order. */
 struct draft {
     const struct k_rec *rec[MM_RECORDS];

@@ -12,8 +12,9 @@
 #define KERNEL_MM_PLAN_H
 
 #include "kernel/kernel_int.h"
+#include "kernel/mm.h"
 
-#define MM_RECORDS 64 /* records of one op at most */
+#define MM_RECORDS MM_SEGS /* records of one op at most: a pass may sum all of them */
 /* Bytes of a set's packed stationary tiles: no fewer than one tile has (256 rows of 128 cells). */
 #define MM_STATIONARY ((size_t)4 << 20)
 

@@ -210,7 +210,7 @@ static void run_pass(const struct work *w, const struct mm_item *item, const str
                      uint32_t count, const struct moving *x, const struct part *p, uint32_t c,
                      uint32_t n, struct mm_block *b)
 {
-    struct mm_seg seg[MM_RECORDS];
+    struct mm_seg seg[MM_SEGS];
     uint32_t lanes = job->mm->lanes;
 
     for (uint32_t i = 0; i < count; i++)
@@ -324,15 +324,23 @@ static struct moving moving_cells(const struct job *j, const struct block *at, b
     return x;
 }
 
+/* Whether a block packs its moving cells on its way: `count` items from job on. */
+static bool packs_later(const struct job *job, uint32_t count, const struct block *at)
+{
+    bool later = mm_packs(job->m, at->n);
+
+    for (uint32_t s = 0; s < count; s++)
+        later = later && mm_near(&job[s]) && are_cells(&job[s], 2);
+    return later;
+}
+
 /* The moving cells of a block of a pass of `count` items from job on, into x. */
 static void block_cells(const struct job *job, uint32_t count, const struct block *at,
                         const struct part *p, struct moving *x)
 {
     float *cells = p->x;
-    bool later = mm_packs(job->m, at->n);
+    bool later = packs_later(job, count, at);
 
-    for (uint32_t s = 0; s < count; s++)
-        later = later && mm_near(&job[s]) && are_cells(&job[s], 2);
     for (uint32_t s = 0; s < count; s++)
         x[s] = moving_cells(&job[s], at, later, &cells);
 }
@@ -376,23 +384,35 @@ static struct place place_next(const struct work *w, const struct place *p, cons
     return place_of(w, next, 0);
 }
 
-/* What packing the block reads: share g of `of`. */
+/* What group g of `of` asks for, of what the block that comes next packs or reads where it lies:
+ * its share of all columns; of the first strip the last group does, where strips are narrower, for
+ * the block asks for the others itself. */
 static uint32_t plan_fetch(const struct work *w, const struct place *at, uint32_t g, uint32_t of,
                            struct mm_fetch *fetch)
 {
     const struct job *job;
-    uint32_t n = 0;
+    struct block cols;
+    uint32_t n = 0, width = MM_WIDTH;
 
     if (at->u == NULL)
         return 0;
     job = &w->job[at->u->lead->first + at->item];
+    cols = block_at(at->u, at->c);
+    if (job->mm->strip < MM_WIDTH && packs_later(job, at->count, &cols)) {
+        if (g + 1 < of)
+            return 0;
+        width = job->mm->strip;
+        g = 0;
+        of = 1;
+    }
     for (uint32_t s = 0; s < at->count; s++) {
         const struct k_tile *t = &job[s].r.rec->t[2];
         uint32_t first = job[s].k * g / of;
 
         if (job[s].in_plain[1])
             fetch[n++] = (struct mm_fetch){k_row(&job[s].r, 2, first) + (size_t)at->c * t->esize,
-                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first};
+                                           job[s].r.stride[2], job[s].k * (g + 1) / of - first,
+                                           width * t->esize};
     }
     return n;
 }

@@ -467,6 +467,50 @@ static void matmul_plans(void **state)
     fast.kc.mm_near = near;
 }
 
+/* Every number of rows, so that tiles of every height meet, in columns of one strip, several and a
+ * part of one, through the first-level cache or not; nothing beside the result changes. */
+static void matmul_rows(void **state)
+{
+    static float start[ISA_PARTITIONS][PLAN_CELLS], want[ISA_PARTITIONS][PLAN_CELLS];
+    static const unsigned widths[] = {16, 64, 72, 128, 200};
+    size_t near = fast.kc.mm_near;
+
+    (void)state;
+    for (unsigned m = 1; m <= ISA_PARTITIONS; m++) {
+        unsigned k = 1 + below(24), n = widths[below(5)];
+        struct isa_record r[3];
+        struct err err = {0};
+
+        memset(r, 0, sizeof(r));
+        for (unsigned i = 0; i < 3; i++) { /* records of one pass */
+            struct isa_compute *c = &r[i].body.c;
+
+            r[i].opcode = ISA_OP_NC_MATMUL;
+            r[i].engine = ISA_PE;
+            c->t[1] = plain(ISA_SBUF, DT_FP32, k, 512 * i, m);
+            c->t[2] = plain(ISA_SBUF, DT_FP32, k, 8192 + 1024 * i, n);
+            c->t[0] = plain(ISA_PSUM, DT_FP32, m, 64, n);
+            c->acc = i > 0 || below(2) > 0;
+            fill_numbers(&fast, &c->t[1]);
+            fill_numbers(&fast, &c->t[2]);
+        }
+        for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+            for (unsigned i = 0; i < PLAN_CELLS; i++)
+                start[p][i] = (float)((int)below(129) - 64) / 16;
+        memcpy(want, start, sizeof(want));
+        plan_model(r, 3, want);
+        for (unsigned way = 0; way < 2; way++) {
+            fast.kc.mm_near = way == 1 ? SIZE_MAX : 0;
+            for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+                memcpy(row_of(&fast, ISA_PSUM, p), start[p], sizeof(start[p]));
+            assert_int_equal(run_on(&fast, r, 3, KERNEL_MATH_FAST, 3, &err), NRT_SUCCESS);
+            for (unsigned p = 0; p < ISA_PARTITIONS; p++)
+                assert_memory_equal(row_of(&fast, ISA_PSUM, p), want[p], sizeof(want[p]));
+        }
+    }
+    fast.kc.mm_near = near;
+}
+
 /* Waits, updates and registers keep records apart. */
 static void matmul_run_ends(void **state)
 {
@@ -760,6 +804,7 @@ int main(void)
         cmocka_unit_test(exact_records),
         cmocka_unit_test(matmul_runs),
         cmocka_unit_test(matmul_plans),
+        cmocka_unit_test(matmul_rows),
         cmocka_unit_test(matmul_run_ends),
         cmocka_unit_test(dynamic_offsets),
         cmocka_unit_test(gather_out_of_range),
