@@ -103,7 +103,7 @@ static inline float exp_sum_loop(float *out, const float *in, float scale, float
             sum[j] += (vf)x[j];
         }
     }
-    fold_lanes(sum, pair);
+    fold_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]), pair);
     acc += pair[0] + pair[1];
     if (i == n)
         return acc;

@@ -406,11 +406,18 @@ static float fold_sub(float acc, const float *in, size_t n)
  */
 
 #if VEC_BYTES > 0
-/* Four vectors of sums into one of even and one of odd elements, by halves: lane after lane takes
- * as long as hundreds of elements. */
-static inline void fold_lanes(const vf a[4], float s[2])
+#define SUMS \
+    8 /* that go side by side: an addition takes three or four steps, two may begin in each */
+#ifdef __clang__
+#define SUMS_LOOP _Pragma("clang loop unroll(full)")
+#else
+#define SUMS_LOOP _Pragma("GCC unroll 8")
+#endif
+
+/* A vector of sums into one of even and one of odd elements, by halves: lane after lane takes as
+ * long as hundreds of elements. */
+static inline void fold_lanes(vf sum, float s[2])
 {
-    vf sum = (a[0] + a[1]) + (a[2] + a[3]);
     __m256 w;
     __m128 q;
 
@@ -422,6 +429,11 @@ static inline void fold_lanes(const vf a[4], float s[2])
     q = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     memcpy(s, &q, 2 * sizeof(*s));
+}
+
+static inline vf fold_sums(const vf a[SUMS])
+{
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
 }
 
 static inline vf v_fma(vf x, vf y, vf z)
@@ -440,14 +452,13 @@ static void sum2(const float *in, size_t n, float out[2])
     size_t i = 0;
 
 #if VEC_BYTES > 0
-    vf a[4] = {{0}};
+    vf a[SUMS] = {{0}};
 
-    for (; i + 4 * VN <= n; i += 4 * VN)
-        for (unsigned j = 0; j < 4; j++)
-            a[j] += *(const vf *)(in + i + j * VN);
+    for (; i + SUMS * VN <= n; i += SUMS * VN)
+        SUMS_LOOP for (unsigned j = 0; j < SUMS; j++) a[j] += *(const vf *)(in + i + j * VN);
     for (; i + VN <= n; i += VN)
         a[0] += *(const vf *)(in + i);
-    fold_lanes(a, s);
+    fold_lanes(fold_sums(a), s);
 #endif
     for (; i < n; i++)
         s[i & 1] += in[i];
@@ -461,12 +472,13 @@ static void sqdev2(const float *in, size_t n, const float mean[2], float out[2])
     size_t i = 0;
 
 #if VEC_BYTES > 0
-    vf a[4] = {{0}}, m, x;
+    vf a[SUMS] = {{0}}, m, x;
 
     for (unsigned j = 0; j < VN; j++)
         m[j] = mean[j & 1];
-    for (; i + 4 * VN <= n; i += 4 * VN)
-        for (unsigned j = 0; j < 4; j++) {
+    for (; i + SUMS * VN <= n; i += SUMS * VN)
+        SUMS_LOOP for (unsigned j = 0; j < SUMS; j++)
+        {
             x = *(const vf *)(in + i + j * VN) - m;
             a[j] = v_fma(x, x, a[j]);
         }
@@ -474,7 +486,7 @@ static void sqdev2(const float *in, size_t n, const float mean[2], float out[2])
         x = *(const vf *)(in + i) - m;
         a[0] = v_fma(x, x, a[0]);
     }
-    fold_lanes(a, s);
+    fold_lanes(fold_sums(a), s);
 #endif
     for (; i < n; i++) {
         float d = in[i] - mean[i & 1];
