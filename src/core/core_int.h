@@ -292,13 +292,15 @@ struct dma_where { /* base addresses of a transfer */
 };
 
 /* What was put off to run row by row (rows.c): in order, of one core. */
-#define CORE_ROWS 64
+#define CORE_ROWS 96
 struct core_row_entry {
     const struct kernel_op *op;  /* this or */
     const struct dma_plan *plan; /* this */
     uint8_t part, rows;
-    bool spared; /* plan: nobody would see its bytes in SBUF, or an op writes them to HBM itself */
-    struct kernel_elsewhere elsewhere; /* op: operands that are in HBM instead */
+    bool spared; /* plan: nobody would see its bytes in SBUF, or an op writes them to HBM itself;
+                    op: a later one is one pass with it */
+    struct kernel_elsewhere elsewhere;   /* op: operands that are in HBM instead */
+    const struct core_row_entry *before; /* op: the one before it that is one pass with it */
 };
 
 struct core_exec {

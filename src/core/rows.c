@@ -50,6 +50,23 @@ void dma_plan_find_rows(const struct core *core, struct dma_plan *plan)
     plan->row_bytes = plan->bytes / plan->rows;
 }
 
+/* Rows [first, end) of an op and of those that are one pass with it. */
+static void op_run(const struct core_rows *r, const struct core_row_entry *e, unsigned first,
+                   unsigned end)
+{
+    struct kernel_part part[KERNEL_JOINED];
+    struct kernel_core *kc = &r->where.core->kc;
+    unsigned n = KERNEL_JOINED;
+
+    if (e->before == NULL) {
+        kernel_run_rows(e->op, kc, first, end, e->elsewhere.tiles != 0 ? &e->elsewhere : NULL);
+        return;
+    }
+    for (; e != NULL; e = e->before)
+        part[--n] = (struct kernel_part){e->op, e->elsewhere.tiles != 0 ? &e->elsewhere : NULL};
+    kernel_run_rows_joined(part + n, KERNEL_JOINED - n, kc, first, end);
+}
+
 /* Steps of an entry that lie in partitions [lo, hi) run now. */
 static void entry_run(const struct core_rows *r, const struct core_row_entry *e, unsigned lo,
                       unsigned hi)
@@ -58,12 +75,11 @@ static void entry_run(const struct core_rows *r, const struct core_row_entry *e,
 
     if (end > e->rows)
         end = e->rows;
-    if (first >= end)
+    if (first >= end || e->spared)
         return;
     if (e->op != NULL)
-        kernel_run_rows(e->op, &r->where.core->kc, first, end,
-                        e->elsewhere.tiles != 0 ? &e->elsewhere : NULL);
-    else if (!e->spared)
+        op_run(r, e, first, end);
+    else
         dma_plan_run_rows(e->plan, &r->where, first, end);
 }
 
@@ -260,6 +276,40 @@ static bool shared_out(const struct core_rows *r, unsigned count)
     return true;
 }
 
+/* ---- ops that are one pass ---- */
+
+/* Op e is to run with the op at from, the last one before it that is not spared, if it takes over
+ * that one's result; what is spared between them moves nothing. */
+static void join(struct core_row_entry *from, struct core_row_entry *e)
+{
+    unsigned length = 1;
+
+    if (from == NULL || from->op == NULL || (from->elsewhere.tiles & 1) != 0 ||
+        (e->elsewhere.tiles & 2) != 0 || !kernel_op_joins(from->op, e->op))
+        return;
+    for (const struct core_row_entry *b = from; b != NULL; b = b->before)
+        length++;
+    if (length > KERNEL_JOINED)
+        return;
+    e->before = from;
+    from->spared = true;
+}
+
+static void join_all(struct core_rows *r, unsigned count)
+{
+    struct core_row_entry *last = NULL;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct core_row_entry *e = &r->entry[i];
+
+        if (e->spared)
+            continue;
+        if (e->op != NULL)
+            join(last, e);
+        last = e;
+    }
+}
+
 /* All rows of an entry, by all host threads if they are many bytes. */
 static void entry_run_whole(const struct core_rows *r, const struct core_row_entry *e)
 {
@@ -278,6 +328,7 @@ void rows_run(struct core_exec *x)
     for (unsigned i = 0; i < count; i++)
         if (r->entry[i].plan != NULL)
             spare(r, i, count);
+    join_all(r, count);
     if (unrelated(r, count) || shared_out(r, count)) {
         for (unsigned i = 0; i < count; i++)
             entry_run_whole(r, &r->entry[i]);

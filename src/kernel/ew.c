@@ -308,6 +308,7 @@ NRT_STATUS k_lower_tensor_tensor(struct k_lower *l)
     if (!k_float_op(rec->vec, rec->op0))
         return k_refuse(l, "operator", rec->op0);
     k_offer_rows(l, rec, 1);
+    k_offer_join(l, rec);
     return NRT_SUCCESS;
 }
 
@@ -333,6 +334,7 @@ NRT_STATUS k_lower_tensor_scalar(struct k_lower *l)
     if (rec->op1 != ISA_ALU_NONE && !k_float_op(rec->vec, rec->op1))
         return k_refuse(l, "operator", rec->op1);
     k_offer_rows(l, rec, 1);
+    k_offer_join(l, rec);
     return NRT_SUCCESS;
 }
 
@@ -351,6 +353,7 @@ NRT_STATUS k_lower_scalar_tensor_tensor(struct k_lower *l)
     if (rec->op1 != ISA_ALU_NONE && !k_float_op(rec->vec, rec->op1))
         return k_refuse(l, "operator", rec->op1);
     k_offer_rows(l, rec, 1);
+    k_offer_join(l, rec);
     return NRT_SUCCESS;
 }
 

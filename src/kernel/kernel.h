@@ -79,6 +79,7 @@ struct kernel_op {
     uint8_t part, rows;
     uint8_t row_writes; /* bit per operand that is written */
     bool shares;        /* all rows at once, if they are many bytes, keep all host threads busy */
+    bool joins;         /* element-wise, and may be one pass with others (kernel_op_joins) */
     uint64_t priv[4];
 };
 static_assert(sizeof(struct kernel_op) == 64, "a program has one for each record: a cache line");
@@ -118,6 +119,18 @@ struct kernel_elsewhere {
  * has run the op. elsewhere: operands that do not lie where the op says, or NULL. */
 void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
                      uint32_t end, const struct kernel_elsewhere *elsewhere);
+
+/* Whether b, which runs next after a, overwrites a's result and reads it nowhere else than where it
+ * puts its own: the rows of both may then run as one pass. */
+bool kernel_op_joins(const struct kernel_op *a, const struct kernel_op *b);
+#define KERNEL_JOINED 4 /* ops of one pass at most */
+struct kernel_part {
+    const struct kernel_op *op;
+    const struct kernel_elsewhere *elsewhere; /* of all but what joins them, or NULL */
+};
+/* The same rows of count ops of which each joins the one before it. */
+void kernel_run_rows_joined(const struct kernel_part *part, unsigned count, struct kernel_core *kc,
+                            uint32_t first, uint32_t end);
 
 /* What a lowered device_print has gathered when it has run: the tile's elements, partition by
  * partition, with their shape, outermost dimension first. Valid as long as the op's arena. */

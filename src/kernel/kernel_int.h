@@ -28,6 +28,14 @@ static inline unsigned k_pair_index(unsigned op)
                                     : K_PAIRS;
 }
 
+/* One operation of several on the same elements: x op s, or x op y[i]. */
+struct k_stage {
+    uint8_t op; /* k_pair_index */
+    bool each;  /* y */
+    float s;
+    const float *y;
+};
+
 /* Loops over contiguous fp32 buffers. out may be one of the inputs (same address), never overlap
  * them otherwise. Every table gives the same bits for the exact class. */
 struct k_vec {
@@ -40,6 +48,9 @@ struct k_vec {
     /* (x op0 s) op1 y, each rounded, y a buffer or a scalar; by k_pair_index of op0 and op1 */
     void (*pair[K_PAIRS][K_PAIRS])(float *out, const float *x, float s, const float *y, size_t n);
     void (*pair_s[K_PAIRS][K_PAIRS])(float *out, const float *x, float s, float y, size_t n);
+    /* All stages one after the other, each rounded. out may also be one of the y. */
+    void (*chain)(float *out, const float *x, const struct k_stage *stage, unsigned count,
+                  size_t n);
     /* out = in * scale + bias, each rounded */
     void (*affine)(float *out, const float *in, float scale, float bias, size_t n);
     void (*act[ISA_ACT_COUNT])(float *out, const float *in, float param, size_t n);
@@ -320,6 +331,10 @@ NRT_STATUS k_bit_types(struct k_lower *l, const struct k_rec *rec, unsigned n);
 /* Give the op its rows (kernel.h) if its operands allow: for kernels that loop from k_run.first to
  * k_run.end and keep nothing from one row to the next. writes: bit per tile that is written. */
 void k_offer_rows(struct k_lower *l, const struct k_rec *rec, unsigned writes);
+/* Say whether the op, which has its rows, may be one pass with others of its kind. */
+void k_offer_join(struct k_lower *l, struct k_rec *rec);
+/* Ops cover all their rows again. */
+void k_rows_all(struct kernel_core *kc);
 /* An operator that the fp32 loops know. */
 bool k_float_op(const struct k_vec *v, unsigned op);
 NRT_STATUS k_refuse(struct k_lower *l, const char *what, unsigned value);

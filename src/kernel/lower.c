@@ -88,6 +88,13 @@ void k_offer_rows(struct k_lower *l, const struct k_rec *rec, unsigned writes)
     l->op->row_writes = (uint8_t)writes;
 }
 
+void k_rows_all(struct kernel_core *kc)
+{
+    kc->row_first = 0;
+    kc->row_end = ISA_PARTITIONS;
+    kc->elsewhere = NULL;
+}
+
 void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_t first,
                      uint32_t end, const struct kernel_elsewhere *elsewhere)
 {
@@ -95,9 +102,7 @@ void kernel_run_rows(const struct kernel_op *op, struct kernel_core *kc, uint32_
     kc->row_end = end;
     kc->elsewhere = elsewhere;
     (void)op->fn(op, kc, NULL, NULL); /* no offset register: nothing to refuse */
-    kc->row_first = 0;
-    kc->row_end = ISA_PARTITIONS;
-    kc->elsewhere = NULL;
+    k_rows_all(kc);
 }
 
 bool kernel_op_operand(const struct kernel_op *op, unsigned i, struct kernel_range *ret)

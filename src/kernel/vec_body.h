@@ -22,6 +22,12 @@
 #define PAIR_LOOP VEC_LOOP
 #endif
 
+#if VEC_BYTES > 0
+typedef float vf __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(VEC_BYTES)));
+#define VN ((size_t)VEC_BYTES / 4)
+#endif
+
 /* ---- conversions ----------------------------------------------------------------------------- */
 
 static inline uint32_t v_bits(float v)
@@ -292,6 +298,106 @@ PAIR(mul_add, x *s + y)
 PAIR(mul_sub, x *s - y)
 PAIR(mul_mul, (x * s) * y)
 
+/* ---- stages ---- */
+
+#define STAGE_KIND(op, each) ((op)*2u + (each))
+#define STAGE_BLOCK          64u /* elements that go through all stages at once */
+
+/* n <= STAGE_BLOCK elements from element at on. */
+static void chain_block(float *out, const float *x, const struct k_stage *stage, unsigned count,
+                        size_t at, size_t n)
+{
+    float v[STAGE_BLOCK];
+
+    memcpy(v, x + at, n * sizeof(*v));
+    for (unsigned k = 0; k < count; k++) {
+        const float s = stage[k].s, *y = stage[k].y;
+
+        switch (STAGE_KIND(stage[k].op, stage[k].each)) {
+        case STAGE_KIND(0, 0):
+            bins_add(v, v, s, n);
+            break;
+        case STAGE_KIND(0, 1):
+            bin_add(v, v, y + at, n);
+            break;
+        case STAGE_KIND(1, 0):
+            bins_sub(v, v, s, n);
+            break;
+        case STAGE_KIND(1, 1):
+            bin_sub(v, v, y + at, n);
+            break;
+        case STAGE_KIND(2, 0):
+            bins_mul(v, v, s, n);
+            break;
+        default:
+            bin_mul(v, v, y + at, n);
+        }
+    }
+    memcpy(out + at, v, n * sizeof(*v));
+}
+
+#if VEC_BYTES > 0
+/* Eight vectors at a time stay in registers from the first stage to the last. */
+#define EIGHT(step)    step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7)
+#define CHAIN_LOAD(j)  v##j = *(const vf *)(x + i + j * VN);
+#define CHAIN_STORE(j) *(vf *)(out + i + j * VN) = v##j;
+#define CHAIN_ADD_S(j) v##j = v##j + s;
+#define CHAIN_SUB_S(j) v##j = v##j - s;
+#define CHAIN_MUL_S(j) v##j = v##j * s;
+#define CHAIN_ADD_Y(j) v##j = v##j + *(const vf *)(y + j * VN);
+#define CHAIN_SUB_Y(j) v##j = v##j - *(const vf *)(y + j * VN);
+#define CHAIN_MUL_Y(j) v##j = v##j * *(const vf *)(y + j * VN);
+
+static size_t chain_vectors(float *out, const float *x, const struct k_stage *stage, unsigned count,
+                            size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 8 * VN <= n; i += 8 * VN) {
+        vf v0, v1, v2, v3, v4, v5, v6, v7;
+
+        EIGHT(CHAIN_LOAD)
+        for (unsigned k = 0; k < count; k++) {
+            const vf s = stage[k].s - (vf){0};
+            const float *y = stage[k].y + i;
+
+            switch (STAGE_KIND(stage[k].op, stage[k].each)) {
+            case STAGE_KIND(0, 0):
+                EIGHT(CHAIN_ADD_S)
+                break;
+            case STAGE_KIND(0, 1):
+                EIGHT(CHAIN_ADD_Y)
+                break;
+            case STAGE_KIND(1, 0):
+                EIGHT(CHAIN_SUB_S)
+                break;
+            case STAGE_KIND(1, 1):
+                EIGHT(CHAIN_SUB_Y)
+                break;
+            case STAGE_KIND(2, 0):
+                EIGHT(CHAIN_MUL_S)
+                break;
+            default:
+                EIGHT(CHAIN_MUL_Y)
+            }
+        }
+        EIGHT(CHAIN_STORE)
+    }
+    return i;
+}
+#endif
+
+static void chain(float *out, const float *x, const struct k_stage *stage, unsigned count, size_t n)
+{
+    size_t i = 0;
+
+#if VEC_BYTES > 0
+    i = chain_vectors(out, x, stage, count, n);
+#endif
+    for (; i < n; i += STAGE_BLOCK)
+        chain_block(out, x, stage, count, i, n - i < STAGE_BLOCK ? n - i : STAGE_BLOCK);
+}
+
 static void affine(float *out, const float *in, float scale, float bias, size_t n)
 {
     VEC_LOOP for (size_t i = 0; i < n; i++)
@@ -315,9 +421,6 @@ static void fma_(float *acc, float scale, const float *in, size_t n)
 /* ---- folds ----------------------------------------------------------------------------------- */
 
 #if VEC_BYTES > 0
-typedef float vf __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
-typedef int32_t vi __attribute__((vector_size(VEC_BYTES)));
-#define VN ((size_t)VEC_BYTES / 4)
 
 static inline vf v_sel(vi m, vf a, vf b)
 {
@@ -605,8 +708,8 @@ static void act_copy(float *out, const float *in, float param, size_t n)
               [DT_FP8_E8M0] = store_e8m0, [DT_FP8_E5_X4] = store_x4, [DT_FP8_E4FN_X4] = store_x4, \
               [DT_FP4_E2M1_X4] = store_x2},                                                       \
     .bin = BIN_TABLE(bin_), .bin_s = BIN_TABLE(bins_), .bin_r = BIN_TABLE(binr_),                 \
-    .pair = PAIR_TABLE(pair_), .pair_s = PAIR_TABLE(pairs_), .affine = affine, .fma = fma_,       \
-    .sum2 = sum2, .sqdev2 = sqdev2, .has_nan = has_nan, .exp_sum = EXP_SUM,                       \
+    .pair = PAIR_TABLE(pair_), .pair_s = PAIR_TABLE(pairs_), .chain = chain, .affine = affine,    \
+    .fma = fma_, .sum2 = sum2, .sqdev2 = sqdev2, .has_nan = has_nan, .exp_sum = EXP_SUM,          \
     .fold = {[ISA_ALU_ADD] = fold_add,        [ISA_ALU_SUBTRACT] = fold_sub,                      \
              [ISA_ALU_MULTIPLY] = fold_mul,   [ISA_ALU_MAX] = BEST_MAX,                           \
              [ISA_ALU_MIN] = BEST_MIN,        [ISA_ALU_ABS_MAX] = fold_absmax,                    \

@@ -26,7 +26,7 @@
 #define PROGRAMS      600
 #define WIDE_PROGRAMS 12
 
-enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, COPY, MEMSET, KINDS };
+enum step_kind { IN, OUT, BINARY, SCALAR, TILE_SCALAR, SCALED, REDUCE, FOLD, COPY, MEMSET, KINDS };
 
 static struct fx F;
 static unsigned V;
@@ -103,7 +103,11 @@ static float *cell(const struct tile *t, unsigned k, unsigned i)
 
 static float apply(unsigned op, float x, float y)
 {
-    return op == ISA_ALU_ADD ? x + y : op == ISA_ALU_SUBTRACT ? x - y : x > y ? x : y;
+    return op == ISA_ALU_ADD        ? x + y
+           : op == ISA_ALU_SUBTRACT ? x - y
+           : op == ISA_ALU_MULTIPLY ? x * y
+           : x > y                  ? x
+                                    : y;
 }
 
 /* dst = f(a, b) with all inputs read before; b NULL: the scalar, or column s of each partition. */
@@ -118,6 +122,20 @@ static void model_binary(unsigned op, const struct tile *d, const struct tile *a
                          b   ? *cell(b, k, i)
                          : s ? sbuf[s->part + k][s->column]
                              : scalar);
+        for (unsigned i = 0; i < d->n; i++)
+            *cell(d, k, i) = v[i];
+    }
+}
+
+/* d = a * scalar op b, the same way. */
+static void model_scaled(unsigned op, const struct tile *d, const struct tile *a,
+                         const struct tile *b, float scalar)
+{
+    for (unsigned k = 0; k < d->rows; k++) {
+        float v[LARGE];
+
+        for (unsigned i = 0; i < d->n; i++)
+            v[i] = apply(op, apply(ISA_ALU_MULTIPLY, *cell(a, k, i), scalar), *cell(b, k, i));
         for (unsigned i = 0; i < d->n; i++)
             *cell(d, k, i) = v[i];
     }
@@ -209,18 +227,28 @@ static void step_fold(struct fx_rng *r, struct isa_compute *c, const struct tile
     }
 }
 
+/* What an instruction writes: often what a step before wrote, now and then the same columns of
+ * other partitions. */
+static struct tile draw_result(struct fx_rng *r, const struct tile *last)
+{
+    struct tile d = *last;
+
+    if (fx_below(r, 2))
+        return draw_tile(r, draw_width(r));
+    if (d.rows < ISA_PARTITIONS && fx_below(r, 4) == 0)
+        d.part = ISA_PARTITIONS - d.rows - d.part;
+    return d;
+}
+
 static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, struct tile *last)
 {
     static const unsigned ops[] = {ISA_ALU_ADD, ISA_ALU_SUBTRACT, ISA_ALU_MAX};
-    static const unsigned codes[KINDS] = {[BINARY] = ISA_OP_TENSOR_TENSOR,
-                                          [SCALAR] = ISA_OP_TENSOR_SCALAR,
-                                          [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR,
-                                          [REDUCE] = ISA_OP_TENSOR_REDUCE,
-                                          [FOLD] = ISA_OP_TENSOR_SCALAR_REDUCE,
-                                          [COPY] = ISA_OP_TENSOR_COPY,
-                                          [MEMSET] = ISA_OP_MEMSET};
-    bool again = fx_below(r, 3) == 0; /* on what the step before wrote */
-    struct tile d = again ? *last : draw_tile(r, draw_width(r)), a = draw_other(r, &d);
+    static const unsigned codes[KINDS] = {
+        [BINARY] = ISA_OP_TENSOR_TENSOR,      [SCALAR] = ISA_OP_TENSOR_SCALAR,
+        [TILE_SCALAR] = ISA_OP_TENSOR_SCALAR, [SCALED] = ISA_OP_SCALAR_TENSOR_TENSOR,
+        [REDUCE] = ISA_OP_TENSOR_REDUCE,      [FOLD] = ISA_OP_TENSOR_SCALAR_REDUCE,
+        [COPY] = ISA_OP_TENSOR_COPY,          [MEMSET] = ISA_OP_MEMSET};
+    struct tile d = draw_result(r, last), a = draw_other(r, &d);
     struct tile b = draw_other(r, &d), s = draw_other(r, &d);
     struct isa_record *rec = fx_rec(&F, 0, ISA_DVE, codes[kind]);
     struct isa_compute *c = &rec->body.c;
@@ -244,6 +272,14 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
         c->s[0] =
             (struct isa_scalar){ISA_SC_TILE, ISA_SBUF, DT_FP32, (uint8_t)s.part, s.column * 4};
         model_binary(op, &d, &a, NULL, 0, &s);
+    } else if (kind == SCALED) {
+        scalar = fx_below(r, 2) ? 0.5f : -1; /* values stay small */
+        c->op0 = ISA_ALU_MULTIPLY;
+        c->op1 = (uint8_t)op;
+        c->t[2] = operand(&b);
+        c->s[0].kind = ISA_SC_F32;
+        memcpy(&c->s[0].v, &scalar, 4);
+        model_scaled(op, &d, &a, &b, scalar);
     } else if (kind == REDUCE) {
         c->op0 = ISA_ALU_MAX;
         c->naxes = 1;
@@ -276,8 +312,8 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
 /* Each step waits for the one before it. */
 static void draw_program(struct fx_rng *r)
 {
-    static const uint8_t often[] = {IN,     IN,     IN,          OUT,    OUT,  BINARY,
-                                    BINARY, SCALAR, TILE_SCALAR, REDUCE, FOLD, COPY};
+    static const uint8_t often[] = {IN,     IN,          IN,     OUT,    OUT,    BINARY, BINARY,
+                                    SCALAR, TILE_SCALAR, SCALED, SCALED, REDUCE, FOLD,   COPY};
     static const uint8_t copies[] = {IN, IN, OUT, OUT, COPY, COPY};
     struct tile last = draw_tile(r, 64);
 

@@ -194,6 +194,51 @@ static void assert_pairs(unsigned v, const float *x, float s, const float *y, fl
         }
 }
 
+/* Any number of operations in one pass: the bits of as many passes, also onto one of the inputs. */
+static void chain_equals_passes(void **state)
+{
+    static const unsigned ops[] = {ISA_ALU_ADD, ISA_ALU_SUBTRACT, ISA_ALU_MULTIPLY};
+    static float x[N], y[8][N], want[N], got[N + 1];
+
+    (void)state;
+    for (unsigned v = 0; v < n_tables; v++)
+        for (unsigned rep = 0; rep < 300; rep++) {
+            struct k_stage stage[8];
+            unsigned n = rep < 150 ? rep : below(N + 1), count = below(9), onto = below(10);
+
+            for (unsigned i = 0; i < n; i++)
+                want[i] = x[i] = any_f32();
+            for (unsigned k = 0; k < count; k++) {
+                unsigned op = ops[below(3)];
+
+                stage[k] = (struct k_stage){.op = (uint8_t)k_pair_index(op),
+                                            .each = below(2) != 0,
+                                            .s = any_f32(),
+                                            .y = y[k]};
+                for (unsigned i = 0; i < n; i++) {
+                    y[k][i] = any_f32();
+                    want[i] = alu(op, want[i], stage[k].each ? y[k][i] : stage[k].s);
+                }
+            }
+            got[n] = 5;
+            if (onto < count && n < N) { /* in place of a y */
+                memcpy(got, y[onto], n * sizeof(*got));
+                stage[onto].y = got;
+                tables[v]->chain(got, x, stage, count, n);
+            } else if (onto == 8) { /* of x */
+                memcpy(got, x, n * sizeof(*got));
+                tables[v]->chain(got, got, stage, count, n);
+            } else {
+                tables[v]->chain(got, x, stage, count, n);
+            }
+            for (unsigned i = 0; i < n; i++)
+                if (!same_f32(got[i], want[i]))
+                    fail_msg("%s: element %u of %u after %u operations is %a, not %a",
+                             tables[v]->name, i, n, count, (double)got[i], (double)want[i]);
+            assert_true(got[n] == 5);
+        }
+}
+
 static void exact_class_equals_portable(void **state)
 {
     static float x[N], y[N], a[N], b[N];
@@ -467,10 +512,15 @@ static void function_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loads),           cmocka_unit_test(stores),
-        cmocka_unit_test(operators),       cmocka_unit_test(exact_class_equals_portable),
-        cmocka_unit_test(folds),           cmocka_unit_test(statistics),
-        cmocka_unit_test(functions),       cmocka_unit_test(exp_and_its_sum),
+        cmocka_unit_test(loads),
+        cmocka_unit_test(stores),
+        cmocka_unit_test(operators),
+        cmocka_unit_test(exact_class_equals_portable),
+        cmocka_unit_test(chain_equals_passes),
+        cmocka_unit_test(folds),
+        cmocka_unit_test(statistics),
+        cmocka_unit_test(functions),
+        cmocka_unit_test(exp_and_its_sum),
         cmocka_unit_test(function_limits),
     };
 
