@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """count_tests.py <testlog.json> <label>: counts of a run of `meson test`.
 
-Prints one line NOT RUN per skipped test, one line FAILED per failed one with the lines that say what went
+Prints one line NOT RUN per skipped test, one line PART per passed one that says NOT RUN of a part of it, one line FAILED per failed one with the lines that say what went
 wrong, then the end of what it printed (the first SHOWN of them: of a machine that one cannot log into, this is
 all one has) and, last, "passed failed skipped". Exit 1 when the log is missing or holds no test.
 """
@@ -48,6 +48,11 @@ def reason(test):
     return lines[-1] if lines else "the test gave no reason"
 
 
+def parts(test):
+    """What a test that passed has said of what it left out."""
+    return [m.group(1) for s in (test.get("stdout") or "").splitlines() for m in [re.match(r"NOT RUN:? *(.*)", s)] if m]
+
+
 def main():
     passed = failed = skipped = 0
     try:
@@ -58,6 +63,8 @@ def main():
     for t in tests:
         if t["result"] in ("OK", "EXPECTEDFAIL"):
             passed += 1
+            for part in parts(t):
+                print("PART    %s %s: not run: %s" % (sys.argv[2], t["name"], part))
         elif t["result"] == "SKIP":
             skipped += 1
             print("NOT RUN %s %s: %s" % (sys.argv[2], t["name"], reason(t)))

@@ -294,6 +294,20 @@ bool runner_emulated(void)
     return syscall(SYS_get_robust_list, 0, &head, &len) != 0 && errno == ENOSYS;
 }
 
+bool runner_emulator_lacks(const char *test, const char *why)
+{
+    if (!runner_emulated())
+        return false;
+    printf("NOT RUN %s: %s\n", test, why);
+    fflush(stdout);
+    return true;
+}
+
+uint64_t runner_hbm_bytes(void)
+{
+    return runner_emulated() ? UINT64_C(256) << 20 : 0;
+}
+
 static void watchdog_fire(int sig)
 {
     static const char text[] = "watchdog: the test did not end in time\n";

@@ -21,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct runner_helper {
@@ -92,6 +93,13 @@ unsigned runner_open_fds(void);
  * (the kernel does not see the owner die) and is slow to fork with large mappings: the tests that
  * need these print NOT RUN with the reason and end with RUNNER_SKIP. */
 bool runner_emulated(void);
+/* In an emulator true, after a line that says that `test` is NOT RUN there and why: of one of a
+ * group, which then skips. scripts/count_tests.py shows such lines of programs that pass, too. */
+bool runner_emulator_lacks(const char *test, const char *why);
+#define RUNNER_NO_ROBUST "it kills who may hold a lock, and an emulator has no robust mutexes"
+/* Bytes of each HBM of a test's instance, 0: as the type has. An emulator keeps tables of all that
+ * is mapped, gigabytes where every process maps whole HBMs: there they are small. */
+uint64_t runner_hbm_bytes(void);
 /* Whether an address space is too small for the HBMs of many ranks: the thread sanitizer leaves
  * little of it to programs. */
 static inline bool runner_little_room(void)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "runner.h"
+
 struct crew_table *crew_table_new(void)
 {
     struct crew_table *t = mmap(NULL, sizeof(struct crew_table), PROT_READ | PROT_WRITE,
@@ -142,8 +144,12 @@ void crew_leave(struct crew_seat *s)
 
 struct device_instance *crew_instance(const char *dir, struct log *log)
 {
-    struct device_config cfg = {
-        .type = "trn2.48xlarge", .dir = dir, .report_dir = dir, .log = log, .no_oom_log = true};
+    struct device_config cfg = {.type = "trn2.48xlarge",
+                                .dir = dir,
+                                .report_dir = dir,
+                                .hbm_bytes = runner_hbm_bytes(),
+                                .log = log,
+                                .no_oom_log = true};
     struct device_instance *in;
     struct err err = {0};
 

@@ -21,9 +21,6 @@
 #include "run/run.h"
 #include "runner.h"
 
-/* An emulator keeps tables of all that is mapped: gigabytes where every rank maps whole HBMs. */
-#define EMULATED_HBM (UINT64_C(256) << 20)
-
 struct ranks_table {
     struct run_word turn;                     /* of the table, where all ranks meet */
     _Atomic uint32_t arrived, left, stranded; /* a rank that met nobody, + 1 */
@@ -275,7 +272,7 @@ static void rank_run(struct job *job, uint32_t i)
                                 .name = name,
                                 .dir = job->dir,
                                 .report_dir = job->dir,
-                                .hbm_bytes = runner_emulated() ? EMULATED_HBM : 0};
+                                .hbm_bytes = runner_hbm_bytes()};
     struct topo_group group;
     struct rank r = {.n = job->n,
                      .world = i,

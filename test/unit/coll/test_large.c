@@ -215,16 +215,22 @@ static void every_shape(void **state)
     (void)state;
 }
 
-/* One of each, of those that take a moment. */
+/* One of each, of those that take a moment: in an emulator two ranks. */
 static void drawn_shapes(void **state)
 {
     uint64_t d = draw_mix(seed);
 
+    (void)state;
+    if (runner_emulated()) {
+        large_at((enum ranks_kind)(d % 2), 1, 2, SMALLER);
+        large_at((enum ranks_kind)(d / 16 % 2), 2, 1, SMALLER);
+        large_at((enum ranks_kind)(d / 256 % 2), 2, 1, LARGER);
+        return;
+    }
     large_at((enum ranks_kind)(d % 2), 1, in_a_node[d / 2 % 5], SMALLER);
     large_at((enum ranks_kind)(d / 16 % 2), 1, in_a_node[d / 32 % 3], LARGER);
     large_at((enum ranks_kind)(d / 128 % 2), 2 + d / 256 % 2, of_a_node[d / 1024 % 2], SMALLER);
     large_at((enum ranks_kind)(d / 4096 % 2), 2, 1, LARGER);
-    (void)state;
 }
 
 int main(int argc, char **argv)
@@ -232,10 +238,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest whole[] = {cmocka_unit_test(every_shape)},
                             some[] = {cmocka_unit_test(drawn_shapes)};
 
-    if (runner_emulated()) {
-        printf("NOT RUN: the emulator keeps a gigabyte of tables for every HBM that a rank maps\n");
+    if (!ranks_have_emulator_room())
         return RUNNER_SKIP;
-    }
     seed = seed_take(7);
     if (argc == 3) {
         every = true;

@@ -81,6 +81,7 @@ struct episode {
 
 static uint64_t default_seed;
 static unsigned long wanted = 800;
+static bool emulated; /* nobody is killed */
 
 static struct episode episode_draw(const struct soak *k, uint64_t number)
 {
@@ -90,7 +91,7 @@ static struct episode episode_draw(const struct soak *k, uint64_t number)
                         .cases = 1 + (uint32_t)(draw_mix(salt + 2) % CASES_MAX)};
     uint64_t what = draw_mix(salt + 3) % 100;
 
-    e.harm = number % 40 == 3 ? PAUSE : what < 40 ? KILL : NOTHING;
+    e.harm = number % 40 == 3 ? PAUSE : what < 40 && !emulated ? KILL : NOTHING;
     e.victim = (uint32_t)(draw_mix(salt + 4) % e.n);
     e.after = draw_mix(salt + 5) % (e.cases * 2 * e.n + 1);
     for (uint32_t i = 0; i < CREW_MAX; i++)
@@ -397,7 +398,7 @@ static void soak(void **state)
         "operation; survivors: %lu reported the failure, %lu while making a plan, %lu had "
         "all they needed\n",
         k.operations, (unsigned long long)number, k.kills, k.pauses, k.failed, k.early, k.lucky);
-    assert_true(k.kills > 0 && k.failed > 0);
+    assert_true((emulated ? k.pauses : k.kills) > 0 && k.failed > 0);
     munmap(shared, sizeof(*shared));
     crew_table_free(k.t);
     snprintf(cmd, sizeof(cmd), "rm -rf %s", k.dir);
@@ -409,10 +410,11 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(soak)};
 
-    if (runner_emulated()) {
-        printf("NOT RUN: an emulator has no robust mutexes\n");
+    if (!ranks_have_emulator_room())
         return RUNNER_SKIP;
-    }
+    emulated = runner_emulator_lacks("what is killed in coll-soak", RUNNER_NO_ROBUST);
+    if (emulated)
+        wanted /= 2;
     if (argc > 1)
         wanted = strtoul(argv[1], NULL, 0);
     default_seed = seed_take_new();

@@ -78,10 +78,9 @@ static void threads_share_an_instance(void **state)
 
 static void processes_share_an_instance(void **state)
 {
-    if (runner_emulated())
-        skip(); /* minutes: the emulator walks every page of a mapping on fork */
-
     struct fixture *f = fixture_new("trn1.2xlarge");
+
+    f->cfg.hbm_bytes = runner_hbm_bytes(); /* an emulator walks every page of a mapping on fork */
     struct device_instance *in = fixture_open(f);
     pid_t pid[6];
 
@@ -267,7 +266,7 @@ static void stopped_lock_holder_is_named(void **state)
     assert_int_equal(runner_wait(&p, RUNNER_WAIT_MS), 0);
     assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
 
-    if (runner_emulated()) { /* no robust mutexes there */
+    if (runner_emulator_lacks("a stopped lock holder that is killed", RUNNER_NO_ROBUST)) {
         device_instance_close(in);
         fixture_free(f);
         skip();
