@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """count_tests.py <testlog.json> <label>: counts of a run of `meson test`.
 
-Prints one line NOT RUN per skipped test, one line PART per passed one that says NOT RUN of a part of it, one line FAILED per failed one with the lines that say what went
-wrong, then the end of what it printed (the first SHOWN of them: of a machine that one cannot log into, this is
-all one has) and, last, "passed failed skipped". Exit 1 when the log is missing or holds no test.
+Prints one line NOT RUN per skipped test; one line PART for each part of a passed one that says NOT RUN (it counts as
+skipped, beside the test); one line FAILED per failed one with the lines that say what went wrong, then the end of
+what it printed (the first SHOWN of them: of a machine that one cannot log into, this is all one has); and, last,
+"passed failed skipped". Exit 1 when the log is missing or holds no test.
 """
 import json
 import re
@@ -64,6 +65,7 @@ def main():
         if t["result"] in ("OK", "EXPECTEDFAIL"):
             passed += 1
             for part in parts(t):
+                skipped += 1
                 print("PART    %s %s: not run: %s" % (sys.argv[2], t["name"], part))
         elif t["result"] == "SKIP":
             skipped += 1
