@@ -273,7 +273,8 @@ static struct isa_record *step_compute(struct fx_rng *r, enum step_kind kind, st
             (struct isa_scalar){ISA_SC_TILE, ISA_SBUF, DT_FP32, (uint8_t)s.part, s.column * 4};
         model_binary(op, &d, &a, NULL, 0, &s);
     } else if (kind == SCALED) {
-        scalar = fx_below(r, 2) ? 0.5f : -1; /* values stay small */
+        scalar =
+            fx_below(r, 2) ? 0.5f : 2; /* no zero of the other sign, which a maximum may drop */
         c->op0 = ISA_ALU_MULTIPLY;
         c->op1 = (uint8_t)op;
         c->t[2] = operand(&b);
