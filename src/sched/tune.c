@@ -94,12 +94,12 @@ void sched_request_tune(struct sched_request *req, const struct sched_tuning *t,
 
 /* ---- deciding ---- */
 
-static bool means_equal(struct sched_means a, struct sched_means b)
+bool sched_means_equal(struct sched_means a, struct sched_means b)
 {
     return a.variant == b.variant && a.around == b.around && a.slice == b.slice;
 }
 
-static bool patience_equal(struct sched_patience a, struct sched_patience b)
+bool sched_patience_equal(struct sched_patience a, struct sched_patience b)
 {
     return a.spins == b.spins && a.yields == b.yields;
 }
@@ -130,29 +130,9 @@ static double time_of(const struct sched_tune_sample *samples, size_t n,
     for (size_t i = 0; i < n; i++) {
         const struct sched_tune_sample *s = &samples[i];
 
-        if (same_point(s, point) && measured(s) && means_equal(s->means, means) &&
-            patience_equal(s->patience, patience) && (best <= 0 || s->us < best))
+        if (same_point(s, point) && measured(s) && sched_means_equal(s->means, means) &&
+            sched_patience_equal(s->patience, patience) && (best <= 0 || s->us < best))
             best = s->us;
-    }
-    return best;
-}
-
-static struct sched_means means_decide(const struct sched_tune_sample *samples, size_t n,
-                                       const struct sched_tune_sample *point,
-                                       const struct sched_tuning *fixed)
-{
-    struct sched_means best = fixed_means(fixed, point);
-    struct sched_patience patience = fixed->patience[point->crowded];
-    double least = MARGIN * time_of(samples, n, point, best, patience);
-
-    for (size_t i = 0; i < n && least > 0; i++) {
-        const struct sched_tune_sample *s = &samples[i];
-
-        if (same_point(s, point) && measured(s) && patience_equal(s->patience, patience) &&
-            s->us < least) {
-            least = s->us;
-            best = s->means;
-        }
     }
     return best;
 }
@@ -164,7 +144,42 @@ struct points {
     enum sched_op op;
     bool crowded;
     const struct sched_tuning *fixed;
+    const struct sched_tune_record *but; /* what was refused */
 };
+
+/* Whether other means were refused at one of these sizes. */
+static bool refused(const struct points *p, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < p->but->count; i++) {
+        const struct sched_tune_case *c = &p->but->c[i];
+
+        if (c->verdict == SCHED_TUNE_REFUSED && c->op == p->op && c->crowded == p->crowded &&
+            c->size >= from && c->size <= to && !sched_means_equal(c->means[0], c->means[1]))
+            return true;
+    }
+    return false;
+}
+
+static struct sched_means means_decide(const struct points *p,
+                                       const struct sched_tune_sample *point)
+{
+    struct sched_means best = fixed_means(p->fixed, point);
+    struct sched_patience patience = p->fixed->patience[point->crowded];
+    double least = MARGIN * time_of(p->samples, p->n, point, best, patience);
+
+    if (refused(p, point->size, point->size))
+        return best;
+    for (size_t i = 0; i < p->n && least > 0; i++) {
+        const struct sched_tune_sample *s = &p->samples[i];
+
+        if (same_point(s, point) && measured(s) && sched_patience_equal(s->patience, patience) &&
+            s->us < least) {
+            least = s->us;
+            best = s->means;
+        }
+    }
+    return best;
+}
 
 /* The sample of the least size above that of another one (NULL: of all); NULL: none. */
 static const struct sched_tune_sample *point_after(const struct points *p,
@@ -182,22 +197,26 @@ static const struct sched_tune_sample *point_after(const struct points *p,
     return next;
 }
 
-/* Instead of those of the fixed table, for sizes between two points. By what was measured, and in a
- * straight line between, no size is slower. */
+/* Instead of those of the fixed table, for a stretch of sizes between two points. By what was
+ * measured, and in a straight line between, no size is slower. */
 static struct sched_means between_decide(const struct points *p, const struct sched_tune_sample *a,
-                                         const struct sched_tune_sample *b, struct sched_means was)
+                                         const struct sched_tune_sample *b, uint64_t from,
+                                         uint64_t to)
 {
+    struct sched_means was = sched_tuning_choose(p->fixed, p->op, p->crowded, from);
     struct sched_patience patience = p->fixed->patience[p->crowded];
     double was_a = time_of(p->samples, p->n, a, was, patience);
     double was_b = time_of(p->samples, p->n, b, was, patience);
     double least = 2 * MARGIN;
     struct sched_means best = was;
 
+    if (refused(p, a->size, a->size) || refused(p, from, to) || refused(p, b->size, b->size))
+        return was;
     for (size_t i = 0; i < p->n && was_a > 0 && was_b > 0; i++) {
         const struct sched_tune_sample *s = &p->samples[i];
         double at_a, at_b;
 
-        if (!same_point(s, b) || !patience_equal(s->patience, patience))
+        if (!same_point(s, b) || !sched_patience_equal(s->patience, patience))
             continue;
         at_a = time_of(p->samples, p->n, a, s->means, patience);
         at_b = time_of(p->samples, p->n, b, s->means, patience);
@@ -212,21 +231,21 @@ static struct sched_means between_decide(const struct points *p, const struct sc
 
 /* Where only one of the points is there: as at that one, if the fixed table is the same. */
 static struct sched_means beyond_decide(const struct points *p,
-                                        const struct sched_tune_sample *point,
-                                        struct sched_means was)
+                                        const struct sched_tune_sample *point, uint64_t from)
 {
-    return means_equal(was, fixed_means(p->fixed, point))
-               ? means_decide(p->samples, p->n, point, p->fixed)
-               : was;
+    struct sched_means was = sched_tuning_choose(p->fixed, p->op, p->crowded, from);
+
+    return sched_means_equal(was, fixed_means(p->fixed, point)) ? means_decide(p, point) : was;
 }
 
-/* The last size for which the fixed table has the means that it has for this one; 0: no limit. */
-static uint64_t fixed_until(const struct points *p, uint64_t size)
+/* The last size for which a table has the rule that it has for this one; 0: no limit. */
+static uint64_t rule_until(const struct sched_tuning *t, enum sched_op op, bool crowded,
+                           uint64_t size)
 {
-    for (unsigned i = 0; i < p->fixed->count; i++) {
-        const struct sched_tune_rule *r = &p->fixed->rule[i];
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct sched_tune_rule *r = &t->rule[i];
 
-        if (r->op == p->op && r->crowded == p->crowded && (r->size_max == 0 || size <= r->size_max))
+        if (r->op == op && r->crowded == crowded && (r->size_max == 0 || size <= r->size_max))
             return r->size_max;
     }
     return 0;
@@ -238,7 +257,7 @@ static NRT_STATUS rule_put(const struct points *p, uint64_t size_max, struct sch
 {
     struct sched_tune_rule *last = ret->count ? &ret->rule[ret->count - 1] : NULL;
 
-    if (*alone && last && means_equal(last->means, means)) {
+    if (*alone && last && sched_means_equal(last->means, means)) {
         last->size_max = size_max;
     } else if (ret->count == SCHED_TUNE_RULES_MAX) {
         return err_set(err, NRT_INVALID, "more than %u rules", SCHED_TUNE_RULES_MAX);
@@ -259,15 +278,14 @@ static NRT_STATUS gap_decide(const struct points *p, const struct sched_tune_sam
     if (b && b->size <= 1) /* and 0 as a limit is none */
         return NRT_SUCCESS;
     while ((!b || from < b->size) && (!a || from > a->size)) {
-        struct sched_means was = sched_tuning_choose(p->fixed, p->op, p->crowded, from);
-        uint64_t to = fixed_until(p, from);
+        uint64_t to = rule_until(p->fixed, p->op, p->crowded, from);
         NRT_STATUS st;
 
         if (b && (to == 0 || to >= b->size))
             to = b->size - 1;
-        st = rule_put(p, to,
-                      a && b ? between_decide(p, a, b, was) : beyond_decide(p, a ? a : b, was),
-                      alone, false, ret, err);
+        st = rule_put(
+            p, to, a && b ? between_decide(p, a, b, from, to) : beyond_decide(p, a ? a : b, from),
+            alone, false, ret, err);
         if (st != NRT_SUCCESS || to == 0)
             return st;
         from = to + 1;
@@ -290,8 +308,7 @@ static NRT_STATUS rules_decide(const struct points *p, struct sched_tuning *ret,
     while (next && st == NRT_SUCCESS) {
         st = gap_decide(p, last, next, &alone, ret, err);
         if (st == NRT_SUCCESS)
-            st = rule_put(p, next->size, means_decide(p->samples, p->n, next, p->fixed), &alone,
-                          true, ret, err);
+            st = rule_put(p, next->size, means_decide(p, next), &alone, true, ret, err);
         last = next;
         next = point_after(p, last);
     }
@@ -315,12 +332,12 @@ static double patience_time(const struct sched_tune_sample *samples, size_t n, b
         double us;
         bool other = false;
 
-        if (s->crowded != crowded || !measured(s) || !means_equal(s->means, means) ||
-            !patience_equal(s->patience, fixed->patience[crowded]))
+        if (s->crowded != crowded || !measured(s) || !sched_means_equal(s->means, means) ||
+            !sched_patience_equal(s->patience, fixed->patience[crowded]))
             continue;
         for (size_t k = 0; k < n; k++) /* points asked for one patience say nothing */
             other = other || (same_point(&samples[k], s) &&
-                              !patience_equal(samples[k].patience, fixed->patience[crowded]));
+                              !sched_patience_equal(samples[k].patience, fixed->patience[crowded]));
         if (!other)
             continue;
         us = time_of(samples, n, s, means, patience);
@@ -351,8 +368,19 @@ static struct sched_patience patience_decide(const struct sched_tune_sample *sam
     return best;
 }
 
-NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n,
-                               struct sched_tuning *ret, struct err *err)
+/* Whether the patience of a crowd was refused. */
+static bool patience_refused(const struct sched_tune_record *but, bool crowded)
+{
+    for (size_t i = 0; i < but->count; i++)
+        if (but->c[i].verdict == SCHED_TUNE_REFUSED && but->c[i].crowded == crowded &&
+            sched_means_equal(but->c[i].means[0], but->c[i].means[1]))
+            return true;
+    return false;
+}
+
+NRT_STATUS sched_tuning_decide_but(const struct sched_tune_sample *samples, size_t n,
+                                   const struct sched_tune_record *but, struct sched_tuning *ret,
+                                   struct err *err)
 {
     struct sched_tuning fixed;
 
@@ -360,13 +388,100 @@ NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n
     memset(ret, 0, sizeof(*ret));
     for (unsigned crowded = 0; crowded < 2; crowded++) {
         for (unsigned op = 0; op < SCHED_OP_COUNT; op++) {
-            const struct points p = {samples, n, (enum sched_op)op, crowded, &fixed};
+            const struct points p = {samples, n, (enum sched_op)op, crowded, &fixed, but};
             NRT_STATUS st = rules_decide(&p, ret, err);
 
             if (st)
                 return st;
         }
-        ret->patience[crowded] = patience_decide(samples, n, crowded, &fixed);
+        ret->patience[crowded] = patience_refused(but, crowded)
+                                     ? fixed.patience[crowded]
+                                     : patience_decide(samples, n, crowded, &fixed);
     }
     return NRT_SUCCESS;
+}
+
+NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n,
+                               struct sched_tuning *ret, struct err *err)
+{
+    static const struct sched_tune_record nothing;
+
+    return sched_tuning_decide_but(samples, n, &nothing, ret, err);
+}
+
+/* ---- comparing ---- */
+
+/* The cases that are being collected. */
+struct cases {
+    const struct sched_tuning *tables[2];
+    struct sched_tune_case *c;
+    size_t count;
+    unsigned sizes;
+};
+
+static NRT_STATUS case_add(const struct points *p, uint64_t size, struct cases *all,
+                           struct err *err)
+{
+    struct sched_tune_case c = {.op = (uint8_t)p->op, .crowded = p->crowded, .size = size};
+
+    for (unsigned i = 0; i < 2; i++) {
+        c.means[i] = sched_tuning_choose(all->tables[i], p->op, p->crowded, size);
+        c.patience[i] = all->tables[i]->patience[p->crowded];
+    }
+    all->sizes++;
+    if (sched_means_equal(c.means[0], c.means[1]) &&
+        sched_patience_equal(c.patience[0], c.patience[1]))
+        return NRT_SUCCESS;
+    if (all->count == SCHED_TUNE_CASES_MAX)
+        return err_set(err, NRT_INVALID, "more than %d sizes differ", SCHED_TUNE_CASES_MAX);
+    all->c[all->count++] = c;
+    return NRT_SUCCESS;
+}
+
+/* The middle of every stretch above one size and below another. */
+static NRT_STATUS stretches_add(const struct points *p, uint64_t above, uint64_t below,
+                                struct cases *all, struct err *err)
+{
+    NRT_STATUS st = NRT_SUCCESS;
+
+    for (uint64_t from = above + 1, to; from < below && st == NRT_SUCCESS; from = to + 1) {
+        to = below - 1;
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t until = rule_until(all->tables[i], p->op, p->crowded, from);
+
+            to = until > 0 && until < to ? until : to;
+        }
+        st = case_add(p, from + (to - from) / 2, all, err);
+    }
+    return st;
+}
+
+NRT_STATUS sched_tuning_cases(const struct sched_tune_sample *samples, size_t n,
+                              const struct sched_tuning *tuned, struct sched_tune_case *ret,
+                              size_t *ret_count, unsigned *ret_sizes, struct err *err)
+{
+    struct sched_tuning fixed;
+    struct cases all = {.tables = {&fixed, tuned}, .c = ret};
+    NRT_STATUS st = NRT_SUCCESS;
+
+    sched_tuning_default(&fixed);
+    for (unsigned k = 0; k < 2 * SCHED_OP_COUNT; k++) {
+        const struct points p = {.samples = samples,
+                                 .n = n,
+                                 .op = (enum sched_op)(k % SCHED_OP_COUNT),
+                                 .crowded = k >= SCHED_OP_COUNT};
+        const struct sched_tune_sample *last = NULL, *next = point_after(&p, NULL);
+
+        while (next && st == NRT_SUCCESS) {
+            if (last)
+                st = stretches_add(&p, last->size, next->size, &all, err);
+            if (st == NRT_SUCCESS)
+                st = case_add(&p, next->size, &all, err);
+            last = next;
+            next = point_after(&p, last);
+        }
+    }
+    *ret_count = all.count;
+    *ret_sizes = all.sizes;
+    return st;
 }

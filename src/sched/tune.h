@@ -86,6 +86,76 @@ struct sched_tune_sample {
 NRT_STATUS sched_tuning_decide(const struct sched_tune_sample *samples, size_t n,
                                struct sched_tuning *ret, struct err *err);
 
+/* ---- confirming ---- */
+
+/* Of many choices the one that measurements favoured most may be the luckiest, and what one set of
+ * processes shows another need not. So a table is confirmed before it is kept: at every size where
+ * it takes other ways than the fixed one, both are measured anew, in trials that have nothing in
+ * common, and what is not shown to be faster falls back. */
+#define SCHED_TUNE_TRIALS    7
+#define SCHED_TUNE_CASES_MAX 512
+
+enum sched_tune_verdict {
+    SCHED_TUNE_OPEN,
+    SCHED_TUNE_KEPT,    /* by its figures */
+    SCHED_TUNE_REFUSED, /* by its figures */
+    SCHED_TUNE_BESIDE,  /* between two measured sizes of which one was refused */
+};
+
+/* A size at which a table has other means or another patience than the fixed one. */
+struct sched_tune_case {
+    uint8_t op; /* enum sched_op */
+    bool crowded;
+    uint64_t size;
+    struct sched_means means[2];       /* of the fixed table, and of the other */
+    struct sched_patience patience[2]; /* likewise */
+    unsigned trials;
+    double ratio[SCHED_TUNE_TRIALS]; /* of its time to that of the fixed table, by trial */
+    uint8_t verdict;                 /* enum sched_tune_verdict */
+};
+
+/* What a confirmation found, in the order in which it was found: what fell, then what is kept. */
+struct sched_tune_record {
+    size_t count;
+    struct sched_tune_case c[2 * SCHED_TUNE_CASES_MAX];
+};
+
+/* The sizes at which both tables are to be compared: every size among the samples, and the middle
+ * of every stretch between two of them in which neither table has a limit. Returns those at which
+ * they differ; *ret_sizes: how many there are in all. NRT_INVALID: more than SCHED_TUNE_CASES_MAX
+ * differ. */
+NRT_STATUS sched_tuning_cases(const struct sched_tune_sample *samples, size_t n,
+                              const struct sched_tuning *tuned, struct sched_tune_case *ret,
+                              size_t *ret_count, unsigned *ret_sizes, struct err *err);
+
+/* The table made of the samples, but for what was refused: a refused size has the means of the
+ * fixed table, and so have the stretches beside it; a refused stretch has them. A refused case
+ * whose means are those of the fixed table refuses the patience of its crowd. Nothing is chosen
+ * that would not have been without the record. */
+NRT_STATUS sched_tuning_decide_but(const struct sched_tune_sample *samples, size_t n,
+                                   const struct sched_tune_record *but, struct sched_tuning *ret,
+                                   struct err *err);
+
+/* Takes a trial: sets ratio[i] of each case; what is no number above 0 was not measured. False: no
+ * trial is possible. */
+typedef bool sched_tune_trial(void *arg, const struct sched_tune_case *cases, size_t n,
+                              double *ratio);
+
+/* The table of sched_tuning_decide, confirmed. Other means are kept at a size where they were
+ * slower in no trial of SCHED_TUNE_TRIALS, and faster by 5 % in the median; another patience, if it
+ * is so at one of the sizes where only it differs, and at none slower by more than 3 % in the
+ * median. Whenever something falls, what is left is confirmed from the start, until nothing falls.
+ * NRT_FAILURE: a trial was not possible; NRT_INVALID: as above. */
+NRT_STATUS sched_tuning_confirm(const struct sched_tune_sample *samples, size_t n,
+                                sched_tune_trial *trial, void *arg, struct sched_tuning *ret,
+                                struct sched_tune_record *record, struct err *err);
+
+/* The median of the ratios of a case that has had a trial, and the least and the largest. */
+double sched_tune_case_ratio(const struct sched_tune_case *c, double *least, double *most);
+
+bool sched_means_equal(struct sched_means a, struct sched_means b);
+bool sched_patience_equal(struct sched_patience a, struct sched_patience b);
+
 /* ---- as text ---- */
 
 /*     opennrt-tune 1

@@ -340,6 +340,414 @@ static void nothing_measured(void **state)
     (void)state;
 }
 
+/* ---- confirming ---- */
+
+/* Few ways, so that neighbours often agree, and what is between them with them. */
+static void samples_crowd(struct sched_tune_sample *s, size_t n, const struct sched_tuning *fixed)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!alike(s[i].means,
+                   sched_tuning_choose(fixed, (enum sched_op)s[i].op, s[i].crowded, s[i].size)))
+            s[i].means = (struct sched_means){s[i].means.variant, false, 65536};
+}
+
+/* A host that was never there: what a trial of a way at a size shows, and what it has shown. */
+struct host {
+    unsigned kind;
+    uint64_t seed;   /* its figures depend on nothing else */
+    unsigned trials; /* so far */
+    struct {
+        struct sched_tune_case c;
+        unsigned trial;
+        double ratio;
+    } shown[1 << 16];
+    size_t shown_count;
+};
+
+static double noise(struct host *h, const struct sched_tune_case *c)
+{
+    uint64_t x = h->seed ^ (c->size * 2654435761u) ^ ((uint64_t)c->op << 40) ^
+                 ((uint64_t)c->crowded << 50) ^ ((uint64_t)c->means[1].variant << 20) ^
+                 ((uint64_t)h->trials << 32) ^ c->patience[1].spins;
+
+    for (unsigned i = 0; i < 3; i++)
+        x = (x ^ (x >> 31)) * UINT64_C(0x9e3779b97f4a7c15);
+    return (double)(x >> 40) / (1 << 24);
+}
+
+/* Kinds: mostly good; a toss of a coin; never good; sometimes no figure. */
+static double host_ratio(struct host *h, const struct sched_tune_case *c)
+{
+    double u = noise(h, c);
+
+    switch (h->kind) {
+    case 0:
+        return u < 0.03 ? 1.0001 : 0.7 + 0.27 * u;
+    case 1:
+        return 0.8 + 0.4 * u;
+    case 2:
+        return 1.01 + u;
+    default:
+        return u < 0.02 ? __builtin_nan("") : u < 0.04 ? 0 : u < 0.05 ? -1 : 0.9;
+    }
+}
+
+static bool host_trial(void *arg, const struct sched_tune_case *cases, size_t n, double *ratio)
+{
+    struct host *h = arg;
+
+    h->trials++;
+    for (size_t i = 0; i < n; i++) {
+        ratio[i] = host_ratio(h, &cases[i]);
+        assert_true(h->shown_count < sizeof(h->shown) / sizeof(h->shown[0]));
+        h->shown[h->shown_count].c = cases[i];
+        h->shown[h->shown_count].trial = h->trials;
+        h->shown[h->shown_count++].ratio = ratio[i];
+    }
+    return true;
+}
+
+static bool same_patience(struct sched_patience a, struct sched_patience b)
+{
+    return a.spins == b.spins && a.yields == b.yields;
+}
+
+static bool same_case(const struct sched_tune_case *a, const struct sched_tune_case *b)
+{
+    return a->op == b->op && a->crowded == b->crowded && a->size == b->size &&
+           alike(a->means[0], b->means[0]) && alike(a->means[1], b->means[1]) &&
+           same_patience(a->patience[0], b->patience[0]) &&
+           same_patience(a->patience[1], b->patience[1]);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* What the last trials of the host said of a case: the median, the largest; false: it did not have
+ * all of the last seven, in all of which every figure was a number. */
+static bool borne_out(const struct host *h, const struct sched_tune_case *c, double *median,
+                      double *most)
+{
+    double all[7];
+    unsigned got = 0;
+
+    if (h->trials < 7)
+        return false;
+    for (size_t i = 0; i < h->shown_count; i++)
+        if (h->shown[i].trial + 7 > h->trials && same_case(&h->shown[i].c, c)) {
+            if (!(h->shown[i].ratio > 0) || got == 7)
+                return false;
+            all[got++] = h->shown[i].ratio;
+        }
+    if (got != 7)
+        return false;
+    qsort(all, 7, sizeof(all[0]), by_value);
+    *median = all[3];
+    *most = all[6];
+    return true;
+}
+
+/* A size of which the confirmation asked last what the table does at this one: the size itself, or
+ * one of the same stretch between two measured sizes, or the measured size beyond which it is. */
+static bool asked_for(const struct host *h, const struct sched_tune_sample *s, size_t n,
+                      const struct sched_tuning *fixed, enum sched_op op, bool crowded,
+                      uint64_t size)
+{
+    const struct sched_tune_sample *below_it = neighbour(s, n, op, crowded, size, false);
+    const struct sched_tune_sample *above_it = neighbour(s, n, op, crowded, size, true);
+    struct sched_means was = sched_tuning_choose(fixed, op, crowded, size);
+
+    for (size_t i = 0; i < h->shown_count; i++) {
+        const struct sched_tune_case *c = &h->shown[i].c;
+        bool here =
+            below_it && above_it
+                ? (below_it == above_it || below_it->size == size || above_it->size == size
+                       ? c->size == size
+                       : c->size > below_it->size && c->size < above_it->size)
+                : (below_it ? c->size == below_it->size : above_it && c->size == above_it->size);
+
+        if (h->shown[i].trial == h->trials && c->op == op && c->crowded == crowded && here &&
+            alike(c->means[0], was))
+            return true;
+    }
+    return false;
+}
+
+static bool refused_at(const struct sched_tune_record *r, enum sched_op op, bool crowded,
+                       uint64_t size)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->c[i].verdict == SCHED_TUNE_REFUSED && r->c[i].op == op &&
+            r->c[i].crowded == crowded && r->c[i].size == size &&
+            !alike(r->c[i].means[0], r->c[i].means[1]))
+            return true;
+    return false;
+}
+
+/* Of a confirmed table at any size: the fixed choice, or that of the table before, which the last
+ * trials had and bore out; and between two measured sizes, neither of them slower or refused. */
+static void size_check(const struct host *h, const struct sched_tune_sample *s, size_t n,
+                       const struct sched_tuning *tables[3], const struct sched_tune_record *record,
+                       enum sched_op op, bool crowded, uint64_t size, unsigned *other)
+{
+    struct sched_means was = sched_tuning_choose(tables[0], op, crowded, size);
+    struct sched_means is = sched_tuning_choose(tables[2], op, crowded, size);
+
+    if (alike(was, is))
+        return;
+    ++*other;
+    assert_true(alike(is, sched_tuning_choose(tables[1], op, crowded, size)));
+    assert_true(asked_for(h, s, n, tables[0], op, crowded, size));
+    assert_false(refused_at(record, op, crowded, size));
+    for (unsigned i = 0; i < 2; i++) {
+        const struct sched_tune_sample *end = neighbour(s, n, op, crowded, size, i);
+        struct sched_patience p = tables[0]->patience[crowded];
+
+        if (!end)
+            continue;
+        assert_false(refused_at(record, op, crowded, end->size));
+        assert_true(least(s, n, end, is, p) > 0);
+        assert_true(least(s, n, end, is, p) <= least(s, n, end, was, p));
+    }
+}
+
+/* The cases of the table are those with figures that bear them out, and the record says so. */
+static void cases_check(const struct host *h, const struct sched_tune_sample *s, size_t n,
+                        const struct sched_tuning *tuned, const struct sched_tune_record *record,
+                        unsigned *kept)
+{
+    static struct sched_tune_case c[SCHED_TUNE_CASES_MAX];
+    struct err err = {0};
+    size_t count, said = 0;
+    unsigned sizes;
+    bool of_use[2] = {true, true};
+
+    assert_int_equal(sched_tuning_cases(s, n, tuned, c, &count, &sizes, &err), NRT_SUCCESS);
+    for (size_t i = 0; i < count; i++)
+        if (alike(c[i].means[0], c[i].means[1]))
+            of_use[c[i].crowded] = false;
+    for (size_t i = 0; i < count; i++) {
+        double median = 0, most = 0;
+
+        assert_true(borne_out(h, &c[i], &median, &most));
+        if (alike(c[i].means[0], c[i].means[1])) {
+            assert_true(median <= 1.03);
+            of_use[c[i].crowded] = of_use[c[i].crowded] || median <= 0.95;
+        } else {
+            assert_true(median <= 0.95 && most <= 1);
+        }
+    }
+    assert_true(of_use[0] && of_use[1]);
+    for (size_t i = 0; i < record->count; i++)
+        if (record->c[i].verdict == SCHED_TUNE_KEPT) {
+            assert_true(said < count && same_case(&record->c[i], &c[said]));
+            assert_int_equal(record->c[i].trials, 7);
+            assert_false(
+                refused_at(record, (enum sched_op)c[said].op, c[said].crowded, c[said].size) &&
+                !alike(c[said].means[0], c[said].means[1]));
+            said++;
+        } else {
+            assert_int_equal(said, 0); /* first what fell */
+            assert_true(record->c[i].trials > 0);
+        }
+    assert_int_equal(said, count);
+    *kept += count > 0;
+}
+
+/* Whatever trials show: every choice of the table is the fixed one or was borne out, by the trials
+ * that were taken of the table as it is; and that comes to an end. */
+static void confirmed(void **state)
+{
+    static struct sched_tune_sample s[SAMPLES];
+    static struct sched_tune_record record;
+    static struct host h;
+    struct sched_tuning fixed, before, after;
+    const struct sched_tuning *tables[3] = {&fixed, &before, &after};
+    struct err err = {0};
+    unsigned fell = 0, kept = 0, beside = 0, other = 0, patience_kept = 0, patience_fell = 0;
+
+    sched_tuning_default(&fixed);
+    for (unsigned round = 0; round < 2000; round++) {
+        size_t n = samples_draw(s);
+
+        n = round % 2 && n > 12 ? 12 : n; /* few points, so that another patience may win */
+        if (round % 4 < 2)
+            samples_crowd(s, n, &fixed);
+        h = (struct host){.kind = round % 4 == 3 ? below(4) : 0, .seed = below(UINT32_MAX)};
+        assert_int_equal(sched_tuning_decide(s, n, &before, &err), NRT_SUCCESS);
+        assert_int_equal(sched_tuning_confirm(s, n, host_trial, &h, &after, &record, &err),
+                         NRT_SUCCESS);
+        cases_check(&h, s, n, &after, &record, &kept);
+        for (unsigned k = 0; k < 200; k++) {
+            uint64_t size = size_draw(s, n, &fixed);
+
+            size_check(&h, s, n, tables, &record, ops[below(4)], below(2), size ? size : 1, &other);
+        }
+        for (size_t i = 0; i < record.count; i++) {
+            fell += record.c[i].verdict == SCHED_TUNE_REFUSED;
+            beside += record.c[i].verdict == SCHED_TUNE_BESIDE;
+        }
+        for (unsigned crowded = 0; crowded < 2; crowded++)
+            if (!same_patience(before.patience[crowded], fixed.patience[crowded])) {
+                bool stays = same_patience(before.patience[crowded], after.patience[crowded]);
+
+                assert_true(stays ||
+                            same_patience(after.patience[crowded], fixed.patience[crowded]));
+                patience_kept += stays;
+                patience_fell += !stays;
+            } else {
+                assert_true(same_patience(after.patience[crowded], fixed.patience[crowded]));
+            }
+        if (h.kind == 2) /* nothing was ever any good */
+            for (unsigned i = 0; i < 2 * 4 * 64; i++)
+                assert_true(alike(
+                    sched_tuning_choose(&after, ops[i / 128], i & 1, UINT64_C(1) << i / 2 % 64),
+                    sched_tuning_choose(&fixed, ops[i / 128], i & 1, UINT64_C(1) << i / 2 % 64)));
+    }
+    assert_true(fell > 100 && kept > 100 && beside > 10 && other > 100); /* it came to it */
+    assert_true(patience_kept > 10 && patience_fell > 10);
+    (void)state;
+}
+
+/* Whoever has the same figures comes to the same table and says the same of it. */
+static void confirmed_alike(void **state)
+{
+    static struct sched_tune_sample s[SAMPLES];
+    static struct sched_tune_record record[2];
+    static struct host h[2];
+    struct sched_tuning after[2];
+    struct err err = {0};
+
+    for (unsigned round = 0; round < 200; round++) {
+        size_t n = samples_draw(s);
+
+        h[0] = h[1] = (struct host){.kind = below(4), .seed = below(UINT32_MAX)};
+        for (unsigned i = 0; i < 2; i++) {
+            memset(&after[i], i ? 0xff : 0, sizeof(after[i]));
+            assert_int_equal(
+                sched_tuning_confirm(s, n, host_trial, &h[i], &after[i], &record[i], &err),
+                NRT_SUCCESS);
+        }
+        assert_memory_equal(&after[0], &after[1], sizeof(after[0]));
+        assert_int_equal(h[0].trials, h[1].trials);
+        assert_int_equal(record[0].count, record[1].count);
+        for (size_t i = 0; i < record[0].count; i++) {
+            assert_true(same_case(&record[0].c[i], &record[1].c[i]));
+            assert_int_equal(record[0].c[i].verdict, record[1].c[i].verdict);
+        }
+    }
+    (void)state;
+}
+
+/* Answers from a list of ratios by size; the last one for ever. */
+struct script {
+    struct {
+        uint64_t size;
+        double ratio[SCHED_TUNE_TRIALS + 1];
+    } line[4];
+    unsigned trials, asked[4];
+};
+
+static bool script_trial(void *arg, const struct sched_tune_case *cases, size_t n, double *ratio)
+{
+    struct script *h = arg;
+
+    h->trials++;
+    for (size_t i = 0; i < n; i++)
+        for (unsigned k = 0; k < 4; k++)
+            if (h->line[k].size == cases[i].size) {
+                unsigned at = h->asked[k]++;
+
+                ratio[i] = h->line[k].ratio[at < SCHED_TUNE_TRIALS ? at : SCHED_TUNE_TRIALS];
+            }
+    return true;
+}
+
+/* As a person would: a size that is slower once falls with what is between it and the next, and the
+ * other one is confirmed anew; a gain that is less than 5 % is none. */
+static void confirmed_by_hand(void **state)
+{
+    static struct sched_tune_record record;
+    const struct sched_means slow = {SCHED_DIRECT, false, 65536},
+                             fast = {SCHED_STAGED, false, 65536};
+    struct sched_tuning fixed, t;
+    struct err err = {0};
+    struct sched_tune_sample s[4];
+    struct script h = {.line = {{4096, {0.8, 0.8, 1.01}},
+                                {(4096 + 65536) / 2, {0.8, 0.8, 0.8}},
+                                {65536, {0.9, 0.9, 0.9, 0.99, 0.8, 0.8, 0.8, 0.8}}}};
+
+    sched_tuning_default(&fixed);
+    for (unsigned i = 0; i < 4; i++)
+        s[i] = (struct sched_tune_sample){.op = SCHED_ALL_REDUCE,
+                                          .size = i < 2 ? 4096 : 65536,
+                                          .means = i % 2 ? fast : slow,
+                                          .patience = fixed.patience[0],
+                                          .us = i % 2 ? 5 : 10};
+    assert_int_equal(sched_tuning_confirm(s, 4, script_trial, &h, &t, &record, &err), NRT_SUCCESS);
+    assert_int_equal(h.trials, 3 + 7);
+    for (uint64_t size = 4096; size < 65536; size++)
+        assert_true(alike(sched_tuning_choose(&t, SCHED_ALL_REDUCE, false, size), slow));
+    assert_true(alike(sched_tuning_choose(&t, SCHED_ALL_REDUCE, false, 65536), fast));
+    assert_int_equal(record.count, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        static const uint8_t verdict[] = {SCHED_TUNE_REFUSED, SCHED_TUNE_BESIDE, SCHED_TUNE_KEPT};
+        double low, high, mid = sched_tune_case_ratio(&record.c[i], &low, &high);
+
+        assert_int_equal(record.c[i].verdict, verdict[i]);
+        assert_int_equal(record.c[i].size, h.line[i].size);
+        assert_int_equal(record.c[i].trials, i < 2 ? 3 : 7);
+        assert_true(mid > 0.79 && mid < 0.81); /* 0.8, or the fourth of 0.99 and six of 0.8 */
+        assert_true(low > 0.79 && low < 0.81);
+        assert_true(high == (i == 0 ? 1.01 : i == 1 ? 0.8 : 0.99));
+    }
+    h = (struct script){.line = {{4096, {0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8}},
+                                 {(4096 + 65536) / 2, {0.96, 0.96, 0.96, 0.96, 0.8, 0.8, 0.8}},
+                                 {65536, {1, 1, 1, 0.8, 0.8, 0.8, 0.8, 0.8}}}};
+    assert_int_equal(sched_tuning_confirm(s, 4, script_trial, &h, &t, &record, &err), NRT_SUCCESS);
+    assert_int_equal(h.trials, 7 + 7);
+    assert_true(alike(sched_tuning_choose(&t, SCHED_ALL_REDUCE, false, 4096), fast));
+    assert_true(alike(sched_tuning_choose(&t, SCHED_ALL_REDUCE, false, 4097), slow));
+    assert_true(alike(sched_tuning_choose(&t, SCHED_ALL_REDUCE, false, 65535), slow));
+    assert_true(alike(sched_tuning_choose(&t, SCHED_ALL_REDUCE, false, 65536), fast));
+    (void)state;
+}
+
+static bool no_trial(void *arg, const struct sched_tune_case *cases, size_t n, double *ratio)
+{
+    (void)arg;
+    (void)cases;
+    for (size_t i = 0; i < n; i++)
+        ratio[i] = 0.5;
+    return false;
+}
+
+/* What could not be confirmed is no table; where nothing differs no trial is asked for. */
+static void unconfirmed(void **state)
+{
+    static struct sched_tune_record record;
+    struct sched_tuning fixed, t;
+    struct err err = {0};
+    struct sched_tune_sample s[2];
+
+    sched_tuning_default(&fixed);
+    for (unsigned i = 0; i < 2; i++)
+        s[i] = (struct sched_tune_sample){.op = SCHED_ALL_REDUCE,
+                                          .size = 4096,
+                                          .means = {i ? SCHED_STAGED : SCHED_DIRECT, false, 65536},
+                                          .patience = fixed.patience[0],
+                                          .us = i ? 5 : 10};
+    assert_int_equal(sched_tuning_confirm(s, 2, no_trial, NULL, &t, &record, &err), NRT_FAILURE);
+    assert_non_null(strstr(err.text, "confirmed"));
+    assert_int_equal(sched_tuning_confirm(s, 1, no_trial, NULL, &t, &record, &err), NRT_SUCCESS);
+    assert_int_equal(record.count, 0);
+    (void)state;
+}
+
 /* What is printed is read back, and any prefix or damaged copy is refused or read as a table within
  * the limits. */
 static void text(void **state)
@@ -464,6 +872,10 @@ int main(void)
                                        cmocka_unit_test(patience),
                                        cmocka_unit_test(patience_never_worse),
                                        cmocka_unit_test(nothing_measured),
+                                       cmocka_unit_test(confirmed),
+                                       cmocka_unit_test(confirmed_alike),
+                                       cmocka_unit_test(confirmed_by_hand),
+                                       cmocka_unit_test(unconfirmed),
                                        cmocka_unit_test(text),
                                        cmocka_unit_test(refused),
                                        cmocka_unit_test(requests)};
