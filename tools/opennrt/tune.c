@@ -32,18 +32,27 @@ void tune_means_text(struct sched_means m, char *ret, size_t size)
              m.around ? "around" : "through", m.slice >> 10);
 }
 
-/* What was measured: at first, and again of what was left. */
+/* What was measured: at first, again of what was left, and in the end against the fixed table. */
 struct figures {
     const struct sched_tune_sample *first, *again;
     size_t first_count, again_count;
+    const struct sched_tune_record *record;
 };
+
+/* The least size in the reach of a rule. */
+static uint64_t reach_least(const struct sched_tuning *t, unsigned rule)
+{
+    const struct sched_tune_rule *r = &t->rule[rule], *before = rule > 0 ? r - 1 : NULL;
+
+    return before && before->op == r->op && before->crowded == r->crowded ? before->size_max + 1
+                                                                          : 0;
+}
 
 /* The size that was measured in the reach of a rule: its largest; 0: none. */
 static uint64_t point_size(const struct figures *f, const struct sched_tuning *t, unsigned rule)
 {
-    const struct sched_tune_rule *r = &t->rule[rule], *before = rule > 0 ? r - 1 : NULL;
-    uint64_t least =
-        before && before->op == r->op && before->crowded == r->crowded ? before->size_max + 1 : 0;
+    const struct sched_tune_rule *r = &t->rule[rule];
+    uint64_t least = reach_least(t, rule);
     uint64_t best = 0;
 
     for (size_t i = 0; i < f->first_count; i++) {
@@ -140,13 +149,16 @@ static void table_print(const struct sched_tuning *t, const struct figures *f, s
     sched_tuning_default(&fixed);
     head.count = 0;
     sched_tuning_print(&head, out);
+    tune_confirmation_put(f->record, out);
     for (unsigned c = 0; c < 2; c++) {
         patience_put(f->first, f->first_count, c, "", out);
         patience_put(f->again, f->again_count, c, ", again", out);
+        tune_patience_confirmed_put(f->record, c, out);
     }
     for (unsigned i = 0; i < t->count; i++) {
         sched_tune_rule_print(&t->rule[i], out);
         reasons_put(f, t, i, &fixed, out);
+        tune_confirmed_put(f->record, &t->rule[i], reach_least(t, i), out);
         strbuf_put(out, "\n");
     }
 }
@@ -214,24 +226,26 @@ static int verify(const struct options *o)
 /* ---- measuring ---- */
 
 /* Measures and decides; then once more with what mattered, since of many ways the fastest may be
- * the luckiest. False: it could not be, and a message was printed. */
+ * the luckiest; then confirms what that left. False: it could not be, and a message was printed. */
 static bool decide(uint64_t largest, struct figures *f, struct sched_tuning *ret)
 {
     static struct sched_tune_sample first[TUNE_SAMPLES_MAX], again[TUNE_SAMPLES_MAX];
+    static struct sched_tune_record record;
     struct err err = {0};
 
-    *f = (struct figures){.first = first, .again = again, .first_count = tune_plan(first, largest)};
+    *f = (struct figures){.first = first,
+                          .again = again,
+                          .first_count = tune_plan(first, largest),
+                          .record = &record};
     if (!tune_measure(first, f->first_count, BUDGET_US, ROUNDS))
         return false;
-    if (sched_tuning_decide(first, f->first_count, ret, &err) == NRT_SUCCESS) {
-        f->again_count = tune_plan_again(first, f->first_count, ret, again);
-        if (!tune_measure(again, f->again_count, AGAIN * BUDGET_US, AGAIN * ROUNDS + 1))
-            return false;
-        if (sched_tuning_decide(again, f->again_count, ret, &err) == NRT_SUCCESS)
-            return true;
+    if (sched_tuning_decide(first, f->first_count, ret, &err) != NRT_SUCCESS) {
+        fprintf(stderr, "opennrt tune: %s\n", err.text);
+        return false;
     }
-    fprintf(stderr, "opennrt tune: %s\n", err.text);
-    return false;
+    f->again_count = tune_plan_again(first, f->first_count, ret, again);
+    return tune_measure(again, f->again_count, AGAIN * BUDGET_US, AGAIN * ROUNDS + 1) &&
+           tune_confirm(again, f->again_count, ret, &record);
 }
 
 static int measure(const struct options *o)

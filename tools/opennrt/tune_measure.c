@@ -24,7 +24,10 @@
 #define INSTANCE  "trn2.48xlarge"
 #define RANKS_MAX 4
 #define WAYS_MAX  16
-#define BLOCK     512 /* bytes that a rank tells the others at once */
+#define BUSY      8     /* times its budget, */
+#define SLACK_US  500e3 /* and so much more, a way may take where others use the CPUs, */
+#define TURNS_MIN 3     /* but so many turns it has */
+#define BLOCK     512   /* bytes that a rank tells the others at once */
 
 /* ---- what to measure ---- */
 
@@ -36,20 +39,10 @@ bool tune_same_point(const struct sched_tune_sample *a, const struct sched_tune_
     return a->op == b->op && a->crowded == b->crowded && a->size == b->size;
 }
 
-static bool same_means(struct sched_means a, struct sched_means b)
-{
-    return a.variant == b.variant && a.around == b.around && a.slice == b.slice;
-}
-
-static bool same_patience(struct sched_patience a, struct sched_patience b)
-{
-    return a.spins == b.spins && a.yields == b.yields;
-}
-
 bool tune_same_way(const struct sched_tune_sample *a, const struct sched_tune_sample *b)
 {
-    return tune_same_point(a, b) && same_means(a->means, b->means) &&
-           same_patience(a->patience, b->patience);
+    return tune_same_point(a, b) && sched_means_equal(a->means, b->means) &&
+           sched_patience_equal(a->patience, b->patience);
 }
 
 static void sample_add(struct sched_tune_sample *samples, size_t *n,
@@ -162,8 +155,8 @@ static bool means_matter(const struct sched_tune_sample *all, size_t n,
     enum sched_op op = (enum sched_op)s->op;
 
     for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++)
-        if (same_means(s->means, sched_tuning_choose(fixed, op, s->crowded, near[i])) ||
-            same_means(s->means, sched_tuning_choose(tuned, op, s->crowded, near[i])))
+        if (sched_means_equal(s->means, sched_tuning_choose(fixed, op, s->crowded, near[i])) ||
+            sched_means_equal(s->means, sched_tuning_choose(tuned, op, s->crowded, near[i])))
             return true;
     return false;
 }
@@ -178,50 +171,14 @@ size_t tune_plan_again(const struct sched_tune_sample *first, size_t n,
     for (size_t i = 0; i < n; i++) {
         struct sched_tune_sample s = first[i];
 
-        if (!(s.us > 0) || (same_patience(s.patience, fixed.patience[s.crowded])
+        if (!(s.us > 0) || (sched_patience_equal(s.patience, fixed.patience[s.crowded])
                                 ? !means_matter(first, n, &s, &fixed, tuned)
-                                : !same_patience(s.patience, tuned->patience[s.crowded])))
+                                : !sched_patience_equal(s.patience, tuned->patience[s.crowded])))
             continue;
         s.us = 0;
         sample_add(ret, &count, &s);
     }
     return count;
-}
-
-static void pair_add(struct sched_tune_sample *samples, size_t *n, enum sched_op op, bool crowded,
-                     uint64_t size, const struct sched_tuning *const tables[2])
-{
-    for (unsigned i = 0; i < 2; i++) {
-        const struct sched_tune_sample s = {.op = (uint8_t)op,
-                                            .crowded = crowded,
-                                            .size = size,
-                                            .means =
-                                                sched_tuning_choose(tables[i], op, crowded, size),
-                                            .patience = tables[i]->patience[crowded]};
-
-        sample_add(samples, n, &s);
-    }
-}
-
-size_t tune_plan_verify(const struct sched_tuning *tuned, uint64_t largest,
-                        struct sched_tune_sample *ret)
-{
-    struct sched_tuning fixed;
-    const struct sched_tuning *const tables[2] = {&fixed, tuned};
-    size_t n = 0;
-
-    sched_tuning_default(&fixed);
-    for (unsigned crowded = 0; crowded < 2; crowded++)
-        for (unsigned i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-            bool barrier = ops[i] == SCHED_BARRIER;
-
-            for (unsigned k = 0; k < (barrier ? 1 : SIZES) && sizes[k] <= largest; k++) {
-                pair_add(ret, &n, ops[i], crowded, barrier ? 1 : sizes[k], tables);
-                if (!barrier && k + 1 < SIZES && sizes[k + 1] <= largest)
-                    pair_add(ret, &n, ops[i], crowded, (sizes[k] + sizes[k + 1]) / 2, tables);
-            }
-        }
-    return n;
 }
 
 /* ---- a job ---- */
@@ -385,10 +342,40 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* One turn of every way; every other time from the last to the first, so that none always follows
+ * another. */
+static void turn_take(struct rank *r, struct way *ways, unsigned count, unsigned turn)
+{
+    enum sched_op op = (enum sched_op)r->job->samples[ways[0].sample].op;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct way *w = &ways[turn % 2 ? count - 1 - i : i];
+
+        (void)way_run(r, w, op, 2); /* all are here */
+        w->us[turn] = all_longest(r, way_run(r, w, op, w->calls));
+    }
+}
+
+/* All turns, or fewer where the host is so busy that they last much longer than they should: all
+ * ranks agree on how long that was. Returns how many. */
+static unsigned turns_take(struct rank *r, struct way *ways, unsigned count)
+{
+    double start = now_us(), spent = 0;
+    double limit = count * (BUSY * r->job->budget_us + SLACK_US);
+    unsigned turns = 0;
+
+    while (turns < r->job->rounds && (turns < TURNS_MIN || spent < limit)) {
+        turn_take(r, ways, count, turns++);
+        spent = all_longest(r, now_us() - start);
+    }
+    return turns;
+}
+
 static void point_measure(struct rank *r, struct way *ways, unsigned count)
 {
     const struct sched_tune_sample *samples = r->job->samples;
     enum sched_op op = (enum sched_op)samples[ways[0].sample].op;
+    unsigned turns;
 
     for (unsigned i = 0; i < count; i++) {
         double us, calls;
@@ -399,15 +386,11 @@ static void point_measure(struct rank *r, struct way *ways, unsigned count)
         calls = r->job->budget_us / r->job->rounds / (us > 0.1 ? us : 0.1);
         ways[i].calls = calls < 2 ? 2 : calls > 5000 ? 5000 : (uint32_t)calls;
     }
-    for (unsigned round = 0; round < r->job->rounds; round++)
-        for (unsigned i = 0; i < count; i++) {
-            (void)way_run(r, &ways[i], op, 2); /* all are here */
-            ways[i].us[round] = all_longest(r, way_run(r, &ways[i], op, ways[i].calls));
-        }
+    turns = turns_take(r, ways, count);
     for (unsigned i = 0; i < count; i++) {
-        qsort(ways[i].us, r->job->rounds, sizeof(ways[i].us[0]), compare);
+        qsort(ways[i].us, turns, sizeof(ways[i].us[0]), compare);
         if (r->me == 0)
-            r->job->table->us[ways[i].sample] = ways[i].us[r->job->rounds / 2];
+            r->job->table->us[ways[i].sample] = ways[i].us[turns / 2];
         way_close(&ways[i]);
     }
 }
@@ -520,6 +503,15 @@ static bool ranks_run(const struct job *job)
     return good;
 }
 
+/* Whether there is something to measure with so many ranks. */
+static bool wanted(const struct sched_tune_sample *samples, size_t n, bool crowded)
+{
+    for (size_t i = 0; i < n; i++)
+        if (samples[i].crowded == crowded)
+            return true;
+    return false;
+}
+
 static bool job_run(struct job *job)
 {
     pthread_barrierattr_t attr;
@@ -572,6 +564,8 @@ bool tune_measure(struct sched_tune_sample *samples, size_t n, double budget_us,
                           .rounds = rounds < TUNE_ROUNDS_MAX ? rounds : TUNE_ROUNDS_MAX,
                           .dir = "/tmp/opennrt-tune-XXXXXX"};
 
+        if (!wanted(samples, n, crowded))
+            continue;
         if (!bind(crowded, &job.ranks)) {
             fprintf(stderr, "opennrt tune: one CPU: ranks with a CPU each are not measured\n");
             continue;
