@@ -142,10 +142,10 @@ typedef bool sched_tune_trial(void *arg, const struct sched_tune_case *cases, si
                               double *ratio);
 
 /* The table of sched_tuning_decide, confirmed. Other means are kept at a size where they were
- * slower in no trial of SCHED_TUNE_TRIALS, and faster by 5 % in the median; another patience, if it
- * is so at one of the sizes where only it differs, and at none slower by more than 3 % in the
- * median. Whenever something falls, what is left is confirmed from the start, until nothing falls.
- * NRT_FAILURE: a trial was not possible; NRT_INVALID: as above. */
+ * slower in one trial of SCHED_TUNE_TRIALS at most, and faster by 5 % in the median; another
+ * patience, if it is so at one of the sizes where only it differs, and at none slower by more than
+ * 3 % in the median. Whenever something falls, what is left is confirmed from the start, until
+ * nothing falls. NRT_FAILURE: a trial was not possible; NRT_INVALID: as above. */
 NRT_STATUS sched_tuning_confirm(const struct sched_tune_sample *samples, size_t n,
                                 sched_tune_trial *trial, void *arg, struct sched_tuning *ret,
                                 struct sched_tune_record *record, struct err *err);

@@ -9,6 +9,7 @@
 
 #define FASTER 0.95 /* in the median, what is kept */
 #define SLOWER 1.03 /* in the median, what is no tie */
+#define ODD    1    /* trials that may go another way: a host is never quite alone */
 
 static int compare(const void *a, const void *b)
 {
@@ -44,12 +45,15 @@ static bool patience_alone(const struct sched_tune_case *c)
 static bool falls(const struct sched_tune_case *c)
 {
     double last = c->ratio[c->trials - 1];
+    unsigned slower = 0;
 
     if (!isfinite(last) || last <= 0)
         return true;
     if (patience_alone(c))
         return c->trials == SCHED_TUNE_TRIALS && median(c) > SLOWER;
-    return last > 1 || (c->trials == SCHED_TUNE_TRIALS && median(c) > FASTER);
+    for (unsigned i = 0; i < c->trials; i++)
+        slower += c->ratio[i] > 1;
+    return slower > ODD || (c->trials == SCHED_TUNE_TRIALS && median(c) > FASTER);
 }
 
 /* The case that is nearest to showing that the patience of a crowd is of use, if none shows it; it
