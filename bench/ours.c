@@ -263,8 +263,9 @@ const char ours_softmax[] =
          "    wait ready >= 2: reciprocal rtotal, total\n"
          "    tensor_scalar xs, xs, multiply, rtotal -> done++\n";
 
-/* gamma and beta go to all partitions, W columns at a time; a result leaves as soon as it is there.
- */
+/* W columns at a time, in place in one tile: x is read once for its statistics and once more to be
+ * scaled, as where a row is longer than a partition. gamma and beta go to all partitions; a result
+ * leaves as soon as it is there. */
 const char ours_layernorm[] =
     ROWS "const W = 512\n"
          "const T = N / W\n"
@@ -273,26 +274,27 @@ const char ours_layernorm[] =
          "var y: output f32[R, N]\n"
          "queue qIn: in owner=sp n=16\n"
          "queue qOut: out owner=sp n=16\n"
-         "sem loaded, weights, stored, ready, done\n"
-         "tile xs: sbuf f32[R, N]\n"
-         "tile gs, bs, ys: sbuf f32[R, W]\n"
+         "sem loaded, seen, operands, stored, ready, done\n"
+         "tile t, gs, bs: sbuf f32[R, W]\n"
          "tile stats: sbuf f32[R, T, 6]\n"
          "tile mv: sbuf f32[R, 2]\n"
          "tile eps, rstd: sbuf f32[R, 1]\n"
          "sp:\n"
-         "    dma on qIn -> loaded: xs <- x\n"
          "    repeat i in 0..T {\n"
-         "        wait stored >= 16 * i: dma on qIn -> weights: "
-         "gs <- gamma[i * W : (i + 1) * W].bcast(R, W)\n"
-         "        dma on qIn -> weights: bs <- beta[i * W : (i + 1) * W].bcast(R, W)\n"
-         "        wait done >= i + 1: dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- ys\n"
+         "        wait seen >= i: dma on qIn -> loaded: t <- x[:, i * W : (i + 1) * W]\n"
+         "    }\n"
+         "    wait seen >= T: nop\n"
+         "    repeat i in 0..T {\n"
+         "        wait stored >= 16 * i: dma on qIn -> operands: t <- x[:, i * W : (i + 1) * W]\n"
+         "        dma on qIn -> operands: gs <- gamma[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        dma on qIn -> operands: bs <- beta[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        wait done >= i + 1: dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- t\n"
          "    }\n"
          "    wait stored >= 16 * T: end\n"
          "dve:\n"
          "    memset eps, 1e-5\n"
-         "    wait loaded >= 16: nop\n"
          "    repeat i in 0..T {\n"
-         "        bn_stats stats[:, i, :], xs[:, i * W : (i + 1) * W]\n"
+         "        wait loaded >= 16 * (i + 1): bn_stats stats[:, i, :], t -> seen++\n"
          "    }\n"
          "    bn_aggr mv, stats -> ready++\n"
          "act:\n"
@@ -300,10 +302,9 @@ const char ours_layernorm[] =
          "dve:\n"
          "    wait ready >= 2: nop\n"
          "    repeat i in 0..T {\n"
-         "        wait weights >= 32 * (i + 1): scalar_tensor_tensor xs[:, i * W : (i + 1) * W], "
-         "xs[:, i * W : (i + 1) * W], subtract, mv[:, 0:1], multiply, gs\n"
-         "        scalar_tensor_tensor ys, xs[:, i * W : (i + 1) * W], multiply, rstd, add, bs "
-         "-> done++\n"
+         "        wait operands >= 48 * (i + 1): scalar_tensor_tensor t, t, subtract, mv[:, 0:1], "
+         "multiply, gs\n"
+         "        scalar_tensor_tensor t, t, multiply, rstd, add, bs -> done++\n"
          "    }\n";
 
 /* The sum takes the place of the first addend. */
