@@ -307,6 +307,49 @@ const char ours_layernorm[] =
          "        scalar_tensor_tensor t, t, multiply, rstd, add, bs -> done++\n"
          "    }\n";
 
+/* The same with x in SBUF from its statistics to its result, as a program for the device would have
+ * it, where HBM is the slower one: here what SBUF holds afterwards has to be written there. */
+const char ours_layernorm_kept[] =
+    ROWS "const W = 512\n"
+         "const T = N / W\n"
+         "var x: input f32[R, N]\n"
+         "var gamma, beta: input f32[N]\n"
+         "var y: output f32[R, N]\n"
+         "queue qIn: in owner=sp n=16\n"
+         "queue qOut: out owner=sp n=16\n"
+         "sem loaded, weights, stored, ready, done\n"
+         "tile xs: sbuf f32[R, N]\n"
+         "tile gs, bs, ys: sbuf f32[R, W]\n"
+         "tile stats: sbuf f32[R, T, 6]\n"
+         "tile mv: sbuf f32[R, 2]\n"
+         "tile eps, rstd: sbuf f32[R, 1]\n"
+         "sp:\n"
+         "    dma on qIn -> loaded: xs <- x\n"
+         "    repeat i in 0..T {\n"
+         "        wait stored >= 16 * i: dma on qIn -> weights: "
+         "gs <- gamma[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        dma on qIn -> weights: bs <- beta[i * W : (i + 1) * W].bcast(R, W)\n"
+         "        wait done >= i + 1: dma on qOut -> stored: y[:, i * W : (i + 1) * W] <- ys\n"
+         "    }\n"
+         "    wait stored >= 16 * T: end\n"
+         "dve:\n"
+         "    memset eps, 1e-5\n"
+         "    wait loaded >= 16: nop\n"
+         "    repeat i in 0..T {\n"
+         "        bn_stats stats[:, i, :], xs[:, i * W : (i + 1) * W]\n"
+         "    }\n"
+         "    bn_aggr mv, stats -> ready++\n"
+         "act:\n"
+         "    wait ready >= 1: activation rstd, mv[:, 1:2], rsqrt, bias = eps -> ready++\n"
+         "dve:\n"
+         "    wait ready >= 2: nop\n"
+         "    repeat i in 0..T {\n"
+         "        wait weights >= 32 * (i + 1): scalar_tensor_tensor xs[:, i * W : (i + 1) * W], "
+         "xs[:, i * W : (i + 1) * W], subtract, mv[:, 0:1], multiply, gs\n"
+         "        scalar_tensor_tensor ys, xs[:, i * W : (i + 1) * W], multiply, rstd, add, bs "
+         "-> done++\n"
+         "    }\n";
+
 /* The sum takes the place of the first addend. */
 const char ours_add[] =
     ROWS "const W = 512\n"

@@ -43,7 +43,8 @@ void ours_session(unsigned threads);
 void ours_must(NRT_STATUS status, const char *what);
 
 /* Programs. The texts are static. */
-extern const char ours_nothing[], ours_softmax[], ours_layernorm[], ours_add[], ours_add_sbuf[];
+extern const char ours_nothing[], ours_softmax[], ours_layernorm[], ours_layernorm_kept[],
+    ours_add[], ours_add_sbuf[];
 /* An activation function of f32[128, 4096]. Free the text. */
 char *ours_activation_text(const char *function);
 #define OURS_ADDS 64 /* additions in one execution of ours_add_sbuf */
