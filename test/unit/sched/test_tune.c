@@ -364,6 +364,15 @@ struct host {
     size_t shown_count;
 };
 
+/* Megabytes: not assigned from a literal, which a compiler may put on the stack first. */
+static void host_begin(struct host *h, unsigned kind, uint64_t seed)
+{
+    h->kind = kind;
+    h->seed = seed;
+    h->trials = 0;
+    h->shown_count = 0;
+}
+
 static double noise(struct host *h, const struct sched_tune_case *c)
 {
     uint64_t x = h->seed ^ (c->size * 2654435761u) ^ ((uint64_t)c->op << 40) ^
@@ -573,11 +582,13 @@ static void confirmed(void **state)
     sched_tuning_default(&fixed);
     for (unsigned round = 0; round < 2000; round++) {
         size_t n = samples_draw(s);
+        unsigned kind;
 
         n = round % 2 && n > 12 ? 12 : n; /* few points, so that another patience may win */
         if (round % 4 < 2)
             samples_crowd(s, n, &fixed);
-        h = (struct host){.kind = round % 4 == 3 ? below(4) : 0, .seed = below(UINT32_MAX)};
+        kind = round % 4 == 3 ? below(4) : 0;
+        host_begin(&h, kind, below(UINT32_MAX));
         assert_int_equal(sched_tuning_decide(s, n, &before, &err), NRT_SUCCESS);
         assert_int_equal(sched_tuning_confirm(s, n, host_trial, &h, &after, &record, &err),
                          NRT_SUCCESS);
@@ -624,9 +635,11 @@ static void confirmed_alike(void **state)
 
     for (unsigned round = 0; round < 200; round++) {
         size_t n = samples_draw(s);
+        unsigned kind = below(4);
+        uint64_t seed = below(UINT32_MAX);
 
-        h[0] = h[1] = (struct host){.kind = below(4), .seed = below(UINT32_MAX)};
         for (unsigned i = 0; i < 2; i++) {
+            host_begin(&h[i], kind, seed);
             memset(&after[i], i ? 0xff : 0, sizeof(after[i]));
             assert_int_equal(
                 sched_tuning_confirm(s, n, host_trial, &h[i], &after[i], &record[i], &err),
