@@ -49,8 +49,18 @@ static bool is_snapshot(int fd)
     return strstr(path, "-lid-") != NULL;
 }
 
+static bool ends_snapshot(const char *bytes, size_t size)
+{
+    size_t line = size ? size - 1 : 0;
+
+    while (line > 0 && bytes[line - 1] != '\n')
+        line--;
+    return size - line > 4 && memcmp(bytes + line, "end ", 4) == 0 && bytes[size - 1] == '\n';
+}
+
 /* The library's, too. PROG_DUMPS_DIES_AT=N: the process is killed where it would write byte N of
- * the snapshots of a dump; the bytes before it stand in the file. */
+ * the snapshots of a dump, or the last one if they are shorter (how long they are depends on how
+ * many digits a time has); the bytes before it stand in the file. */
 ssize_t write(int fd, const void *bytes, size_t size)
 {
     static size_t before;
@@ -59,6 +69,8 @@ ssize_t write(int fd, const void *bytes, size_t size)
     if (at && is_snapshot(fd)) {
         size_t room = strtoul(at, NULL, 10) - before;
 
+        if (room >= size && ends_snapshot(bytes, size))
+            room = size - 1;
         if (size > room) {
             syscall(SYS_write, fd, bytes, room);
             raise(SIGKILL);
