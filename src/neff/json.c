@@ -11,6 +11,9 @@
 #include "base/checked.h"
 #include "neff/neff_int.h"
 
+#define RESERVE_FROM (1u << 20) /* bytes of text */
+#define RESERVE_MOST (1u << 24) /* nodes */
+
 static const char *const key_names[K_COUNT] = {[K_OTHER] = "",
 #define X(k) [K_##k] = #k,
                                                JSON_KEYS(X)
@@ -45,7 +48,10 @@ struct parser {
     struct err *err;
     NRT_STATUS status;
     locale_t c_locale;
-    uint32_t key; /* of the value to come */
+    json_element_fn element; /* of a root that is an array; NULL: they stay */
+    void *element_arg;
+    size_t root_text; /* length of doc->text before the first element */
+    uint32_t key;     /* of the value to come */
     uint16_t key_id;
     unsigned skip; /* > 0: inside the value of a comment key; counts open containers plus one */
     unsigned depth;
@@ -185,6 +191,19 @@ static struct json_node *node_new(struct parser *p, enum json_type type)
     return n;
 }
 
+/* A value is complete: an element of the root may leave. */
+static int value_ended(struct parser *p)
+{
+    struct json_doc *d = p->doc;
+
+    if (p->element == NULL || p->depth != 1 || p->frames[0].is_object)
+        return 1;
+    p->status = p->element(p->element_arg, d, d->nodes[0].u.count - 1);
+    d->count = 1;
+    d->text_len = p->root_text;
+    return p->status == NRT_SUCCESS;
+}
+
 /* True: the value belongs to a comment and is dropped. */
 static bool skip_scalar(struct parser *p)
 {
@@ -201,7 +220,7 @@ static int on_null(void *arg)
 
     if (skip_scalar(p))
         return 1;
-    return node_new(p, JSON_NULL) != NULL;
+    return node_new(p, JSON_NULL) != NULL && value_ended(p);
 }
 
 static int on_bool(void *arg, int value)
@@ -215,7 +234,7 @@ static int on_bool(void *arg, int value)
     if (n == NULL)
         return 0;
     n->u.b = value != 0;
-    return 1;
+    return value_ended(p);
 }
 
 static bool parse_int(const char *s, size_t n, int64_t *ret, bool *is_int)
@@ -257,7 +276,7 @@ static int on_number(void *arg, const char *s, size_t len)
         return 0;
     if (is_int) {
         n->u.i = i;
-        return 1;
+        return value_ended(p);
     }
 
     /* the host program's locale must not decide what 0.5 means */
@@ -275,7 +294,7 @@ static int on_number(void *arg, const char *s, size_t len)
     n->u.d = strtod_l(copy, NULL, p->c_locale);
     if (copy != buf)
         mem_free(copy);
-    return 1;
+    return value_ended(p);
 }
 
 static int on_string(void *arg, const unsigned char *s, size_t len)
@@ -294,7 +313,7 @@ static int on_string(void *arg, const unsigned char *s, size_t len)
     if (!text_put(p->doc, (const char *)s, len, &off))
         return memory_error(p);
     n->u.str = off;
-    return 1;
+    return value_ended(p);
 }
 
 static int duplicate_key(struct parser *p, size_t off, const char *key)
@@ -419,9 +438,9 @@ static int on_close(void *arg)
     f = &p->frames[--p->depth];
     n = &p->doc->nodes[f->node];
     n->next = (uint32_t)p->doc->count;
-    if (f->is_object && f->has_other)
-        return check_other_keys(p, n);
-    return 1;
+    if (f->is_object && f->has_other && !check_other_keys(p, n))
+        return 0;
+    return value_ended(p);
 }
 
 static const yajl_callbacks callbacks = {
@@ -449,13 +468,32 @@ static void yajl_reason(struct parser *p, size_t off)
     syntax_error(p, off, reason);
 }
 
+/* Room for the nodes of a large text at once, where there is: growing would copy most of them, into
+ * pages that are touched for it. A node of the files that compilers write is some ten bytes of
+ * text. */
+static void nodes_reserve(struct json_doc *d, size_t size)
+{
+    size_t nodes = size / 10 < RESERVE_MOST ? size / 10 : RESERVE_MOST;
+
+    if (size >= RESERVE_FROM && (d->nodes = mem_alloc(nodes * sizeof(*d->nodes))) != NULL)
+        d->cap = nodes;
+}
+
 NRT_STATUS json_parse(struct json_doc *doc, const char *member, const void *bytes, size_t size,
                       struct err *err)
+{
+    return json_parse_elements(doc, member, bytes, size, NULL, NULL, err);
+}
+
+NRT_STATUS json_parse_elements(struct json_doc *doc, const char *member, const void *bytes,
+                               size_t size, json_element_fn fn, void *arg, struct err *err)
 {
     struct parse_state st = {.p = {.doc = doc,
                                    .member = member,
                                    .bytes = bytes,
                                    .size = size,
+                                   .element = fn,
+                                   .element_arg = arg,
                                    .err = err,
                                    .status = NRT_SUCCESS}};
     struct parser *p = &st.p;
@@ -469,6 +507,9 @@ NRT_STATUS json_parse(struct json_doc *doc, const char *member, const void *byte
         memory_error(p);
         goto free_parser;
     }
+    p->root_text = doc->text_len;
+    if (fn == NULL)
+        nodes_reserve(doc, size);
 
     ys = yajl_parse(p->yajl, bytes, size);
     if (ys == yajl_status_error) {

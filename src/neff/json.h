@@ -61,6 +61,16 @@ NRT_STATUS json_parse(struct json_doc *doc, const char *member, const void *byte
                       struct err *err);
 void json_doc_fini(struct json_doc *doc);
 
+/* Takes element number index of an array whose elements are read one by one; it is node 1 of doc
+ * and gone afterwards. Anything but NRT_SUCCESS (err is filled) ends the parse with that status. */
+typedef NRT_STATUS (*json_element_fn)(void *arg, const struct json_doc *doc, uint64_t index);
+
+/* json_parse of a text that is a long array of small things: fn gets each element when it is
+ * complete, and of the whole only node 0 and its count stay in doc, so that memory is that of the
+ * largest element. Of a root that is no array fn gets nothing, and doc has all of it. */
+NRT_STATUS json_parse_elements(struct json_doc *doc, const char *member, const void *bytes,
+                               size_t size, json_element_fn fn, void *arg, struct err *err);
+
 static inline const char *json_text(const struct json_doc *d, const struct json_node *n)
 {
     return d->text + n->u.str;

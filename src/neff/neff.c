@@ -38,6 +38,12 @@ uint32_t neff_member_find(const struct neff *neff, const char *name)
 
 NRT_STATUS neff_json_open(struct neff_reader *r, uint32_t member, struct json_doc *doc)
 {
+    return neff_json_elements(r, member, doc, NULL, NULL);
+}
+
+NRT_STATUS neff_json_elements(struct neff_reader *r, uint32_t member, struct json_doc *doc,
+                              json_element_fn fn, void *arg)
+{
     const struct neff_member *m = &r->neff->members[member];
     NRT_STATUS st;
 
@@ -52,7 +58,7 @@ NRT_STATUS neff_json_open(struct neff_reader *r, uint32_t member, struct json_do
     st = neff_member_need(r->neff, r->priv, member, r->err);
     if (st != NRT_SUCCESS)
         return st;
-    return json_parse(doc, m->name, m->data, m->size, r->err);
+    return json_parse_elements(doc, m->name, m->data, m->size, fn, arg, r->err);
 }
 
 void neff_unknown_keys(const struct neff_reader *r, const struct json_ctx *c,

@@ -7,6 +7,16 @@
 
 #include "base/strbuf.h"
 
+/* What is read: its length is known at its end only. */
+struct debug_list {
+    struct neff_sg_reader *s;
+    const char *member;
+    struct neff_debug_record *records;
+    size_t count, cap;
+    const char *file, *label, *op; /* of the record before */
+    struct err *err;
+};
+
 /* Neighbouring records mostly repeat their texts: one copy for a run of equal ones. */
 static bool debug_text(struct neff_sg_reader *s, const char *text, const char **last,
                        const char **ret)
@@ -19,43 +29,52 @@ static bool debug_text(struct neff_sg_reader *s, const char *text, const char **
     return *last != NULL;
 }
 
-static NRT_STATUS records_read(struct neff_sg_reader *s, const struct json_ctx *c,
-                               struct neff_engine_code *code)
+static NRT_STATUS record_read(void *arg, const struct json_doc *doc, uint64_t index)
 {
-    const struct json_node *root = c->doc->nodes, *n = json_first(root);
-    const char *last_file = NULL, *last_label = NULL, *last_op = NULL;
-    struct neff_debug_record *records;
+    struct debug_list *l = arg;
+    const struct json_ctx c = {doc, l->member, l->err};
+    const struct json_node *n = json_first(doc->nodes);
+    const struct json_path p = {NULL, NULL, index};
+    const char *file = NULL, *label = NULL, *op = NULL;
+    struct neff_debug_record *to;
+    int64_t line = 0;
+    NRT_STATUS st;
 
-    if (root->type != JSON_ARRAY)
-        return json_must_be(c, NULL, "an array");
-    records = arena_calloc(s->r->arena, root->u.count, sizeof(*records));
-    if (records == NULL)
-        return neff_oom(c->err);
-    for (uint64_t i = 0; i < root->u.count; i++, n = json_next(c->doc, n)) {
-        struct json_path p = {NULL, NULL, i};
-        const char *file = NULL, *label = NULL, *op = NULL;
-        int64_t line = 0;
-        NRT_STATUS st;
+    if (n->type != JSON_OBJECT)
+        return json_must_be(&c, &p, "an object");
+    st = json_field_str(&c, &p, n, K_file, JSON_OPTIONAL, &file);
+    if (st == NRT_SUCCESS)
+        st = json_field_str(&c, &p, n, K_label, JSON_OPTIONAL, &label);
+    if (st == NRT_SUCCESS)
+        st = json_field_str(&c, &p, n, K_op, JSON_OPTIONAL, &op);
+    if (st == NRT_SUCCESS)
+        st = json_field_int(&c, &p, n, K_line, JSON_OPTIONAL, &line);
+    if (st != NRT_SUCCESS)
+        return st;
+    if (!mem_grow((void **)&l->records, &l->cap, l->count + 1, sizeof(*l->records)))
+        return neff_oom(l->err);
+    to = &l->records[l->count++];
+    *to = (struct neff_debug_record){
+        .line = line > 0 && line <= UINT32_MAX ? (uint32_t)line : 0,
+    };
+    if (!debug_text(l->s, file, &l->file, &to->file) ||
+        !debug_text(l->s, label, &l->label, &to->label) || !debug_text(l->s, op, &l->op, &to->op))
+        return neff_oom(l->err);
+    return NRT_SUCCESS;
+}
 
-        if (n->type != JSON_OBJECT)
-            return json_must_be(c, &p, "an object");
-        st = json_field_str(c, &p, n, K_file, JSON_OPTIONAL, &file);
-        if (st == NRT_SUCCESS)
-            st = json_field_str(c, &p, n, K_label, JSON_OPTIONAL, &label);
-        if (st == NRT_SUCCESS)
-            st = json_field_str(c, &p, n, K_op, JSON_OPTIONAL, &op);
-        if (st == NRT_SUCCESS)
-            st = json_field_int(c, &p, n, K_line, JSON_OPTIONAL, &line);
-        if (st != NRT_SUCCESS)
-            return st;
-        records[i].line = line > 0 && line <= UINT32_MAX ? (uint32_t)line : 0;
-        if (!debug_text(s, file, &last_file, &records[i].file) ||
-            !debug_text(s, label, &last_label, &records[i].label) ||
-            !debug_text(s, op, &last_op, &records[i].op))
-            return neff_oom(c->err);
-    }
-    code->debug = records;
-    code->debug_count = (uint32_t)root->u.count;
+/* The list is the subgraph's, in its arena. */
+static NRT_STATUS records_keep(struct debug_list *l, struct neff_engine_code *code)
+{
+    struct neff_debug_record *kept =
+        arena_calloc(l->s->r->arena, l->count + 1, sizeof(*l->records));
+
+    if (kept == NULL)
+        return neff_oom(l->err);
+    if (l->count > 0)
+        memcpy(kept, l->records, l->count * sizeof(*kept));
+    code->debug = kept;
+    code->debug_count = (uint32_t)l->count;
     return NRT_SUCCESS;
 }
 
@@ -65,7 +84,7 @@ NRT_STATUS neff_debug_read(struct neff_sg_reader *s, enum neff_engine e)
     struct neff_reader quiet = *s->r;
     struct strbuf name = {0};
     struct json_doc doc;
-    struct json_ctx c;
+    struct debug_list list = {.s = s, .err = &local};
     uint32_t member;
     NRT_STATUS st;
 
@@ -78,12 +97,14 @@ NRT_STATUS neff_debug_read(struct neff_sg_reader *s, enum neff_engine e)
         return NRT_SUCCESS;
 
     quiet.err = &local;
-    st = neff_json_open(&quiet, member, &doc);
-    if (st == NRT_SUCCESS) {
-        c = (struct json_ctx){&doc, s->r->neff->members[member].name, &local};
-        st = records_read(s, &c, &s->sg->engines[e]);
-        json_doc_fini(&doc);
-    }
+    list.member = s->r->neff->members[member].name;
+    st = neff_json_elements(&quiet, member, &doc, record_read, &list);
+    if (st == NRT_SUCCESS && doc.nodes->type != JSON_ARRAY)
+        st = json_must_be(&(struct json_ctx){&doc, list.member, &local}, NULL, "an array");
+    if (st == NRT_SUCCESS)
+        st = records_keep(&list, &s->sg->engines[e]);
+    json_doc_fini(&doc);
+    mem_free(list.records);
     if (st == NRT_RESOURCE)
         return neff_fail(s->r->err, st, "%s", local.text);
     if (st != NRT_SUCCESS)

@@ -69,6 +69,10 @@ struct neff_reader {
 
 /* A JSON member parsed; json_doc_fini(&doc) afterwards. J01, J02. */
 NRT_STATUS neff_json_open(struct neff_reader *r, uint32_t member, struct json_doc *doc);
+/* The same of a member that is a long array: each element goes to fn, as json_parse_elements has
+ * it. */
+NRT_STATUS neff_json_elements(struct neff_reader *r, uint32_t member, struct json_doc *doc,
+                              json_element_fn fn, void *arg);
 /* DEBUG records for keys that the schema does not know. */
 void neff_unknown_keys(const struct neff_reader *r, const struct json_ctx *c,
                        const struct json_node *obj, const char *where);
