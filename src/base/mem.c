@@ -1,22 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 
 #include "base/checked.h"
 #include "base/fault.h"
 
 #define ARENA_ALIGN     16
 #define ARENA_BLOCK_MIN 4096
-#define ARENA_BLOCK_MAX (1024 * 1024)
+#define ARENA_BLOCK_MAX (1024 * 1024)      /* of an arena of little */
+#define ARENA_BLOCK_TOP (64 * 1024 * 1024) /* of one of much */
+#define HUGE_PAGE       (2 * 1024 * 1024)
+#define LARGE           (2 * HUGE_PAGE)
+
+/* p; what is large asks for huge pages. Most of a load of a million instructions would else be the
+ * first touch of each small one. */
+static void *paged(void *p, size_t size)
+{
+    uintptr_t from = ((uintptr_t)p + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+    uintptr_t to = ((uintptr_t)p + size) & ~(uintptr_t)(HUGE_PAGE - 1);
+    int saved = errno;
+
+    if (p != NULL && size >= LARGE)
+        madvise((void *)from, to - from, MADV_HUGEPAGE); /* NOLINT: the whole pages inside */
+    errno = saved;
+    return p;
+}
 
 void *mem_alloc(size_t size)
 {
     if (fault_hit(FAULT_ALLOC))
         return NULL;
-    return malloc(size ? size : 1);
+    return paged(malloc(size ? size : 1), size);
 }
 
 void *mem_zalloc(size_t size)
@@ -30,14 +49,14 @@ void *mem_calloc(size_t n, size_t size)
         return NULL;
     if (n == 0 || size == 0)
         n = size = 1;
-    return calloc(n, size);
+    return paged(calloc(n, size), n * size);
 }
 
 void *mem_realloc(void *p, size_t size)
 {
     if (fault_hit(FAULT_ALLOC))
         return NULL;
-    return realloc(p, size ? size : 1);
+    return paged(realloc(p, size ? size : 1), size);
 }
 
 void *mem_aligned(size_t align, size_t size)
@@ -50,7 +69,7 @@ void *mem_aligned(size_t align, size_t size)
         align = sizeof(void *);
     if (posix_memalign(&p, align, size ? size : 1) != 0)
         return NULL;
-    return p;
+    return paged(p, size);
 }
 
 char *mem_strdup(const char *s)
@@ -76,17 +95,29 @@ struct arena_block {
 };
 _Static_assert(sizeof(struct arena_block) % ARENA_ALIGN == 0, "payload must stay aligned");
 
+/* Blocks double, up to half of what there is, within the two limits. */
+static size_t arena_block_size(const struct arena *a)
+{
+    size_t payload = a->head != NULL ? a->head->size * 2 : ARENA_BLOCK_MIN;
+    size_t most = a->used_bytes / 2;
+
+    if (most < ARENA_BLOCK_MAX)
+        most = ARENA_BLOCK_MAX;
+    if (most > ARENA_BLOCK_TOP)
+        most = ARENA_BLOCK_TOP;
+    return payload < most ? payload : most;
+}
+
 static struct arena_block *arena_block_new(struct arena *a, size_t size)
 {
-    size_t payload = a->head != NULL ? a->head->size : ARENA_BLOCK_MIN / 2, total;
+    size_t payload = arena_block_size(a), total;
     struct arena_block *b;
 
-    payload = payload < ARENA_BLOCK_MAX / 2 ? payload * 2 : ARENA_BLOCK_MAX;
     if (payload < size)
         payload = size;
     if (size_add_over(payload, sizeof(*b), &total))
         return NULL;
-    b = mem_alloc(total);
+    b = total < LARGE ? mem_alloc(total) : mem_aligned(HUGE_PAGE, total);
     if (b == NULL)
         return NULL;
     b->size = payload;

@@ -47,6 +47,34 @@ static void arena_hands_out_zeroed_aligned_memory(void **state)
     arena_fini(&a);
 }
 
+/* Tens of MiB, where blocks are large: every piece is whole, zeroed and its own. */
+static void arena_of_much(void **state)
+{
+    enum { PIECES = 12000, FIRST = 64 };
+    static unsigned char *kept[PIECES];
+    struct arena a = {.head = NULL};
+    size_t total = 0;
+
+    (void)state;
+    for (size_t i = 0; i < PIECES; i++) {
+        size_t size = FIRST + i * 7919 % 8000;
+
+        kept[i] = arena_alloc(&a, size);
+        assert_non_null(kept[i]);
+        assert_int_equal((uintptr_t)kept[i] % 16, 0);
+        for (size_t k = 0; k < size; k++)
+            assert_int_equal(kept[i][k], 0);
+        memset(kept[i], (int)(i % 251 + 1), size);
+        total += (size + 15) / 16 * 16;
+    }
+    assert_int_equal(a.used_bytes, total);
+    for (size_t i = 0; i < PIECES; i++) {
+        for (size_t k = 0; k < FIRST + i * 7919 % 8000; k++)
+            assert_int_equal(kept[i][k], i % 251 + 1);
+    }
+    arena_fini(&a);
+}
+
 static void grow_doubles_and_refuses_overflow(void **state)
 {
     int *p = NULL;
@@ -250,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arena_hands_out_zeroed_aligned_memory),
+        cmocka_unit_test(arena_of_much),
         cmocka_unit_test(grow_doubles_and_refuses_overflow),
         cmocka_unit_test(map_finds_every_key_and_keeps_first_value),
         cmocka_unit_test(fault_hits_exactly_the_nth_time),
