@@ -300,6 +300,27 @@ static void do_prepare(struct point *p)
     *refused = output_check(p) ? 0 : 2;
 }
 
+/* BENCH_TOUCH: so many KiB of the rank's own memory are written before each call, as a program does
+ * that computes between its operations; code and data of the library are then where that has left
+ * them. */
+static void touch(void)
+{
+    static volatile uint64_t *memory;
+    static size_t count;
+    static bool asked;
+
+    if (!asked) {
+        const char *kib = getenv("BENCH_TOUCH");
+
+        asked = true;
+        count = kib ? strtoul(kib, NULL, 10) * 1024 / sizeof(*memory) : 0;
+        if (count)
+            memory = (volatile uint64_t *)job_alloc(count * sizeof(*memory));
+    }
+    for (size_t i = 0; i < count; i++)
+        memory[i] = i;
+}
+
 /* Each sample: fresh input, everybody at the line, one operation. The driver takes the longest over
  * the ranks. */
 static void do_calls(const struct point *p)
@@ -310,6 +331,7 @@ static void do_calls(const struct point *p)
         double start;
 
         input_fill(p, 1);
+        touch();
         settle(p);
         line(p);
         start = job_now_us();
