@@ -179,19 +179,47 @@ static bool folders_make(char *path)
     return true;
 }
 
+#define TEMPORARY_MAX 4160
+
+/* A new file beside path, open; -1: err says why there is none. */
+static int temporary_make(const char *path, char ret[TEMPORARY_MAX], struct err *err)
+{
+    int fd;
+
+    if (snprintf(ret, TEMPORARY_MAX, "%s.XXXXXX", path) >= TEMPORARY_MAX) {
+        err_set(err, NRT_FAILURE, "the path is too long");
+        return -1;
+    }
+    if (!folders_make(ret)) {
+        err_set(err, NRT_FAILURE, "the folder of %s: %s", path, strerror(errno));
+        return -1;
+    }
+    fd = fd_keep(mkostemp(ret, O_CLOEXEC));
+    if (fd < 0)
+        err_set(err, NRT_FAILURE, "%s: %s", ret, strerror(errno));
+    return fd;
+}
+
+NRT_STATUS means_try(const char *path, struct err *err)
+{
+    char temporary[TEMPORARY_MAX];
+    int fd = temporary_make(path, temporary, err);
+
+    if (fd < 0)
+        return NRT_FAILURE;
+    close(fd);
+    unlink(temporary);
+    return NRT_SUCCESS;
+}
+
 NRT_STATUS means_write(const char *path, const char *text, size_t size, struct err *err)
 {
-    char temporary[4160];
-    int fd;
+    char temporary[TEMPORARY_MAX];
+    int fd = temporary_make(path, temporary, err);
     bool good;
 
-    if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary))
-        return err_set(err, NRT_FAILURE, "the path is too long");
-    if (!folders_make(temporary))
-        return err_set(err, NRT_FAILURE, "the folder of %s: %s", path, strerror(errno));
-    fd = fd_keep(mkostemp(temporary, O_CLOEXEC));
     if (fd < 0)
-        return err_set(err, NRT_FAILURE, "%s: %s", temporary, strerror(errno));
+        return NRT_FAILURE;
     good = fd_write_all(fd, text, size) && fsync(fd) == 0;
     good = close(fd) == 0 && good && rename(temporary, path) == 0;
     if (good)

@@ -30,4 +30,8 @@ NRT_STATUS means_read(const char *path, struct sched_tuning *ret, char **ret_tex
  * new one. NRT_FAILURE: the text says why. */
 NRT_STATUS means_write(const char *path, const char *text, size_t size, struct err *err);
 
+/* Whether means_write could begin: makes the folders, and leaves nothing else. NRT_FAILURE: the
+ * text says why not. */
+NRT_STATUS means_try(const char *path, struct err *err);
+
 #endif

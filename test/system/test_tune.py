@@ -4,6 +4,7 @@
      test_tune.py <opennrt>"""
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -179,10 +180,17 @@ class Tune(unittest.TestCase):
                      ("--what",)):
             self.assertEqual(run(*args, **self.env)[0], 2, args)
         self.assertEqual(run("--help", **self.env)[0], 0)
-        rc, _, err = run("--output", os.path.join(self.tmp.name, "x" * 300), "--largest", "1",
-                         **self.env)
-        self.assertEqual(rc, 1)
-        self.assertTrue(err.startswith("opennrt tune: "), err)
+
+    def test_nowhere_to_keep_it(self):
+        """Is told before anything is measured: where nothing can be, for want of an address space, too."""
+        path = os.path.join(self.tmp.name, "x" * 300)
+        for little in (False,) if "ASAN_OPTIONS" in os.environ else (True, False):
+            p = subprocess.run([TOOL, "tune", "--output", path, "--largest", "1"], capture_output=True, text=True,
+                               check=False, env={**os.environ, **self.env}, preexec_fn=little and (
+                                   lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))) or None)
+            self.assertEqual((p.returncode, p.stdout), (1, ""))
+            self.assertTrue(p.stderr.startswith(f"opennrt tune: {path}."), p.stderr)
+            self.assertTrue(p.stderr.endswith(": File name too long\n"), p.stderr)
 
 
 if __name__ == "__main__":

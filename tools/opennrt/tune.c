@@ -256,6 +256,11 @@ static int measure(const struct options *o)
     struct err err = {0};
     int rc = EXIT_FAILED;
 
+    /* said before a minute of measuring, not after it */
+    if (!o->dry_run && means_try(o->path, &err)) {
+        fprintf(stderr, "opennrt tune: %s\n", err.text);
+        return EXIT_FAILED;
+    }
     if (!decide(o->largest, &f, &tuned))
         return EXIT_FAILED;
     means_host(tuned.host, sizeof(tuned.host));

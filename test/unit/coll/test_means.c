@@ -96,6 +96,38 @@ static void used(void **state)
     (void)state;
 }
 
+/* Trying makes the folders, leaves what is there as it is, and nothing new. */
+static void tried(void **state)
+{
+    char below[256], deep[300], longer[400];
+    struct strbuf b = {0};
+    struct stat before, after;
+    struct err err = {0};
+
+    table_here(&b);
+    put(b.s, b.len);
+    assert_int_equal(stat(file, &before), 0);
+    assert_int_equal(means_try(file, &err), NRT_SUCCESS);
+    assert_int_equal(stat(file, &after), 0);
+    assert_true(before.st_ino == after.st_ino && before.st_size == after.st_size);
+    snprintf(below, sizeof(below), "%s/below", dir);
+    snprintf(deep, sizeof(deep), "%s/table", below);
+    assert_int_equal(means_try(deep, &err), NRT_SUCCESS);
+    assert_int_equal(rmdir(below), 0);              /* it is empty */
+    snprintf(deep, sizeof(deep), "%s/table", file); /* a file is no folder */
+    assert_int_equal(means_try(deep, &err), NRT_FAILURE);
+    assert_non_null(strstr(err.text, "Not a directory"));
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = 0;
+    memcpy(longer, dir, strlen(dir));
+    longer[strlen(dir)] = '/';
+    err = (struct err){0};
+    assert_int_equal(means_try(longer, &err), NRT_FAILURE);
+    assert_non_null(strstr(err.text, "File name too long"));
+    strbuf_fini(&b);
+    (void)state;
+}
+
 static void absent(void **state)
 {
     unlink(file);
@@ -177,9 +209,9 @@ static void places(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(used), cmocka_unit_test(absent),
-                                       cmocka_unit_test(stale), cmocka_unit_test(hostile),
-                                       cmocka_unit_test(places)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(used),    cmocka_unit_test(tried),
+                                       cmocka_unit_test(absent),  cmocka_unit_test(stale),
+                                       cmocka_unit_test(hostile), cmocka_unit_test(places)};
     int failed;
 
     strcpy(dir, "/tmp/opennrt-means-XXXXXX");
