@@ -53,6 +53,18 @@ def splitmix_state(z):
     return words
 
 
+class Lanes(dict):
+    """What is made for a lane when it is first asked for: few instructions draw."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, lane):
+        self[lane] = self.make(lane)
+        return self[lane]
+
+
 @dataclasses.dataclass
 class Check:
     """Bounded cells: address arrays [P, N] inside the window of mem, with low and high bounds."""
@@ -94,15 +106,15 @@ class Core:
         self.psum_sum = {}
         self.regs = {}
         # DVE of v4 has four states per lane
-        self.rng = {DVE: None, POOL: [Xorwow(splitmix_state(p)) for p in range(LANES)]}
+        self.rng = {DVE: None, POOL: Lanes(lambda p: Xorwow(splitmix_state(p)))}
         self.seed_dve(0)
 
     # --- operands -------------------------------------------------------------------------------
 
     def seed_dve(self, seed):
         per_lane = 4 if self.gen == 4 else 1
-        self.rng[DVE] = [[Xorwow(splitmix_state((seed << 32) | (k << 8) | p))
-                          for k in range(per_lane)] for p in range(LANES)]
+        self.rng[DVE] = Lanes(lambda p: [Xorwow(splitmix_state((seed << 32) | (k << 8) | p))
+                                         for k in range(per_lane)])
 
     def reg(self, engine, number):
         """Signed value of a register."""
