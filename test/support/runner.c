@@ -303,6 +303,11 @@ bool runner_emulator_lacks(const char *test, const char *why)
     return true;
 }
 
+unsigned runner_rounds(unsigned n)
+{
+    return runner_emulated() ? (n + 3) / 4 : n;
+}
+
 uint64_t runner_hbm_bytes(void)
 {
     return runner_emulated() ? UINT64_C(256) << 20 : 0;

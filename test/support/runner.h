@@ -97,6 +97,10 @@ bool runner_emulated(void);
  * group, which then skips. scripts/count_tests.py shows such lines of programs that pass, too. */
 bool runner_emulator_lacks(const char *test, const char *why);
 #define RUNNER_NO_ROBUST "it kills who may hold a lock, and an emulator has no robust mutexes"
+/* Rounds of a test that draws its cases anew in each of them: n, in an emulator, where a round
+ * costs ten times as much and the processor's part is what is looked for, a quarter
+ * (docs/tests.md). */
+unsigned runner_rounds(unsigned n);
 /* Bytes of each HBM of a test's instance, 0: as the type has. An emulator keeps tables of all that
  * is mapped, gigabytes where every process maps whole HBMs: there they are small. */
 uint64_t runner_hbm_bytes(void);

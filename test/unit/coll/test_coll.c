@@ -54,7 +54,7 @@ static void threads(void **state)
 {
     static const uint32_t counts[] = {2, 3, 4, 1, 5, 8, 16};
 
-    sweep(RANKS_THREADS, counts, runner_little_room() ? 3 : 7, 60);
+    sweep(RANKS_THREADS, counts, runner_little_room() ? 3 : 7, runner_rounds(60));
     (void)state;
 }
 
@@ -62,7 +62,7 @@ static void processes(void **state)
 {
     static const uint32_t counts[] = {2, 3, 4, 8, 16};
 
-    sweep(RANKS_PROCESSES, counts, 5, 60);
+    sweep(RANKS_PROCESSES, counts, 5, runner_rounds(60));
     (void)state;
 }
 

@@ -352,7 +352,8 @@ static void ranks_of_a_node(void **state)
         unsigned algs;
     } runs[] = {{2, 4}, {3, 4}, {4, 4}, {5, 3}, {8, 5}, {16, 5}, {20, 3}};
 
-    for (unsigned i = 0; i < sizeof(runs) / sizeof(runs[0]); i++)
+    /* in an emulator the numbers of ranks end at 8 */
+    for (unsigned i = 0; i < (runner_emulated() ? 5 : sizeof(runs) / sizeof(runs[0])); i++)
         shape_run((struct shape){1, runs[i].n}, algs, runs[i].algs);
     (void)state;
 }

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "runner.h"
+
 #define REGIONS 12  /* 0..5 SBUF tiles, 6..11 in HBM */
 #define WORDS   512 /* 32 rows of 16 */
 #define STEPS   40
@@ -369,7 +371,7 @@ static void random_programs(void **state)
     unsigned found = 0, wrong = 0;
 
     fx_record_events(&F, EVENTS);
-    for (unsigned n = 0; n < 300; n++) {
+    for (unsigned n = 0; n < runner_rounds(300); n++) {
         struct step steps[STEPS];
         int32_t iterations = 1 + (int32_t)fx_below(&r, 3);
         unsigned count = 1 + fx_below(&r, STEPS), waits;
@@ -417,7 +419,8 @@ static void random_programs(void **state)
         same_in_parts(&r, r, n);
     }
     print_message("%u races found, %u changed the result\n", found, wrong);
-    assert_true(found > 20 && wrong > 0);
+    assert_true(found > runner_rounds(20));
+    assert_true(wrong > 0 || runner_emulated()); /* some 35 of 300, of fewer perhaps none */
 }
 
 /* ---- the checks' words

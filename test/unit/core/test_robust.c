@@ -14,6 +14,7 @@
 
 #include "base/fault.h"
 #include "run/run.h"
+#include "runner.h"
 
 /* A matmul group of 4 records between two loads and a store, with a dynamic transfer. */
 static void program(struct fx *f, unsigned in, unsigned out, unsigned q)
@@ -206,7 +207,7 @@ static void large_copies_over_host_threads(void **state)
     var = fx_var(&f, 0, NEFF_VAR_INPUT, COPY_BYTES);
     queue = fx_queue(&f, 0, NEFF_QUEUE_IN, 16, ISA_SP);
     run_pool_begin(pool);
-    for (unsigned n = 0; n < 60; n++) {
+    for (unsigned n = 0; n < runner_rounds(60); n++) {
         bool load = n % 2 == 0;
         struct neff_access hbm = copy_side(&r, var, n / 2 % 3);
         uint8_t *mem = f.c[0].mem[var];

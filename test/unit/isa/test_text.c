@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "proves.h"
+#include "runner.h"
 
 static void roundtrip(const struct isa_record *r, enum isa_engine e)
 {
@@ -30,7 +31,7 @@ static void record_random_prints_and_assembles_to_the_same_bytes(void **state)
 {
     struct rnd r = rnd_start();
 
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < runner_rounds(20000); i++) {
         struct isa_record rec;
         struct strbuf out = {0};
 
@@ -47,7 +48,7 @@ static void record_with_any_byte_changed_survives(void **state)
 {
     struct rnd r = rnd_start();
 
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < runner_rounds(20000); i++) {
         struct isa_record rec;
 
         record_random(&r, &rec);
@@ -75,7 +76,7 @@ static void float_constants_keep_their_bits(void **state)
 {
     struct rnd r = rnd_start();
 
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < runner_rounds(20000); i++) {
         struct isa_record rec = {.opcode = ISA_OP_DROPOUT, .version = 1, .engine = ISA_DVE};
 
         rec.body.c.t[0] = (struct isa_tensor){.mem = 1,

@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "run/run.h"
+#include "runner.h"
 
 #define WINDOW 6000 /* bytes of every partition that records use */
 
@@ -249,7 +250,7 @@ static void exact_records(void **state)
 {
     (void)state;
     fill_both();
-    for (unsigned i = 0; i < 4000; i++) {
+    for (unsigned i = 0; i < runner_rounds(4000); i++) {
         struct isa_record r = exact_record();
         struct err e1 = {0}, e2 = {0};
         NRT_STATUS a, b;
@@ -434,7 +435,7 @@ static void matmul_plans(void **state)
     size_t near = fast.kc.mm_near;
 
     (void)state;
-    for (unsigned rep = 0; rep < 40; rep++) {
+    for (unsigned rep = 0; rep < runner_rounds(40); rep++) {
         struct isa_record r[PLAN_RECORDS];
         unsigned count = plan_records(r);
         struct err err = {0};

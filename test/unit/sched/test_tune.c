@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/strbuf.h"
+#include "runner.h"
 #include "sched/tune.h"
 #include "topo/group.h"
 #include "seed.h"
@@ -100,7 +101,7 @@ static void never_worse(void **state)
     struct err err = {0};
 
     sched_tuning_default(&fixed);
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < runner_rounds(3000); round++) {
         size_t n = samples_draw(s);
 
         assert_int_equal(sched_tuning_decide(s, n, &tuned, &err), NRT_SUCCESS);
@@ -300,7 +301,7 @@ static void patience_never_worse(void **state)
     unsigned changed = 0;
 
     sched_tuning_default(&fixed);
-    for (unsigned round = 0; round < 5000; round++) {
+    for (unsigned round = 0; round < runner_rounds(5000); round++) {
         size_t n = samples_draw(s);
 
         if (below(2)) /* few points, so that one may be the best at all of them */
@@ -321,7 +322,7 @@ static void patience_never_worse(void **state)
             changed++;
         }
     }
-    assert_true(changed > 100);
+    assert_true(changed > runner_rounds(100));
     (void)state;
 }
 
