@@ -3,10 +3,13 @@
 #include "audit.h"
 #include "seed.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define GIB (UINT64_C(1) << 30)
@@ -486,6 +489,128 @@ static void files_serve_where_memfds_do_not(void **state)
     fixture_free(f);
 }
 
+/* --- what backs device memory
+ * -------------------------------------------------------------------------------- */
+
+/* Of the mapping around p: whether a core file leaves it out. */
+static bool left_out_of_core_files(const void *p)
+{
+    FILE *f = fopen("/proc/self/smaps", "r");
+    bool in = false, out = false;
+    char line[512];
+    uint64_t lo, hi;
+
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &lo, &hi) == 2)
+            in = lo <= (uintptr_t)p && (uintptr_t)p < hi;
+        else if (in && strncmp(line, "VmFlags:", 8) == 0)
+            out = strstr(line, " dd") != NULL;
+    }
+    fclose(f);
+    return out;
+}
+
+/* Calls see with every descriptor of this process that is memory of an HBM; returns how many. */
+static unsigned each_hbm_fd(void (*see)(int fd))
+{
+    char path[64], to[64];
+    unsigned seen = 0;
+
+    for (int fd = 0; fd < 1024; fd++) {
+        ssize_t n;
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        n = readlink(path, to, sizeof(to) - 1);
+        if (n <= 0)
+            continue;
+        to[n] = '\0';
+        if (strncmp(to, "/memfd:opennrt-hbm-", 19) != 0)
+            continue;
+        see(fd);
+        seen++;
+    }
+    return seen;
+}
+
+/* Who shares the memory can take none of it away from under the others' pointers. */
+static void see_sealed(int fd)
+{
+    struct stat st;
+
+    assert_int_equal(fcntl(fd, F_GET_SEALS), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(ftruncate(fd, st.st_size - 4096), -1);
+    assert_int_equal(ftruncate(fd, st.st_size + 4096), -1);
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+}
+
+static void memory_is_sealed_and_in_no_core_file(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    bool emulated = runner_emulator_lacks(__func__, "it shows the flags of its own mappings");
+    struct device_extent x;
+
+    for (uint32_t core = 0; core < 2; core++) { /* an HBM each */
+        struct device_alloc a = want(core, DEVICE_CAT_TENSOR, 3 * MIB);
+
+        assert_int_equal(device_alloc(in, &a, &x, NULL), NRT_SUCCESS);
+        assert_true(emulated || left_out_of_core_files(map(in, &x)));
+        (void)map(in, &x);
+    }
+    assert_false(left_out_of_core_files(&x)); /* it can be told */
+    assert_true(emulated || left_out_of_core_files(ctl_head(in)));
+    assert_int_equal(each_hbm_fd(see_sealed), 2);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
+/* --- the table
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* 65,536 entries for each HBM, of which number 0 stands for none, and no more however much memory
+ * is free. */
+static void a_full_table_is_a_status(void **state)
+{
+    struct fixture *f = fixture_new("trn1.2xlarge");
+    struct device_instance *in = fixture_open(f);
+    const uint32_t most = 2 * 65536 - 1;
+    struct device_extent *x = calloc(most + 1, sizeof(*x));
+    struct device_alloc a = want(0, DEVICE_CAT_TENSOR, 64);
+    struct err err = {0};
+    struct stat st;
+
+    assert_non_null(x);
+    a.flags = DEVICE_ALLOC_QUIET;
+    for (uint32_t i = 0; i < most; i++)
+        if (device_alloc(in, &a, &x[i], &err) != NRT_SUCCESS)
+            fail_msg("number %u: %s", i, err.text);
+    for (unsigned k = 0; k < 2; k++) { /* on either HBM, and again */
+        a.core = k;
+        err = (struct err){0};
+        assert_int_equal(device_alloc(in, &a, &x[most], &err), NRT_RESOURCE);
+        assert_non_null(strstr(err.text, "all 131072 extents of instance"));
+    }
+    assert_int_equal(fstat(in->ctl_fd, &st), 0);
+    assert_true((uint64_t)st.st_size <= 24u << 20);
+    assert_true(used_on(in, 0) == UINT64_C(64) * most);
+    assert_int_equal(device_free(in, &x[most / 2], NULL), NRT_SUCCESS);
+    assert_int_equal(device_alloc(in, &a, &x[most / 2], NULL), NRT_SUCCESS);
+    assert_int_equal(device_alloc(in, &a, &x[most], NULL), NRT_RESOURCE);
+    audit(in);
+    for (uint32_t i = 0; i < most; i++)
+        assert_int_equal(device_free(in, &x[i], NULL), NRT_SUCCESS);
+    audit(in);
+    assert_true(used_on(in, 0) == 0 && used_on(in, 1) == 0);
+    free(x);
+    device_instance_close(in);
+    (void)state;
+    fixture_free(f);
+}
+
 /* --- many allocations against a plain model
  * -------------------------------------------------------- */
 
@@ -606,6 +731,8 @@ int main(void)
         cmocka_unit_test(addresses_of_all_hbms_are_distinct),
         cmocka_unit_test(dmabuf_or_invalid),
         cmocka_unit_test(files_serve_where_memfds_do_not),
+        cmocka_unit_test(memory_is_sealed_and_in_no_core_file),
+        cmocka_unit_test(a_full_table_is_a_status),
         cmocka_unit_test(random_load_matches_the_model),
     };
 
