@@ -7,13 +7,21 @@ opennrt=$(realpath "$1")
 fails=0
 export OPENNRT_INSTANCE=doctor-test-$$
 
+# Below whatever is not well stands a remedy, and nowhere else.
+remedied() {
+    awk '/^ +remedy: ./ { bad += !open; open = 0; next }
+        { bad += open; open = /^(note|warning|error) / }
+        END { exit bad + open > 0 }' <<<"$1"
+}
+
 # expect <name> <exit code> <level and check as printed> <text of the remedy or finding> -- command
 expect() {
     local name=$1 code=$2 line=$3 text=$4 out rc
     shift 5
     out=$("$@" 2>&1)
     rc=$?
-    if [ $rc -ne "$code" ] || ! grep -qE "^$line" <<<"$out" || ! grep -qF -- "$text" <<<"$out"; then
+    if [ $rc -ne "$code" ] || ! grep -qE "^$line" <<<"$out" || ! grep -qF -- "$text" <<<"$out" ||
+        ! remedied "$out"; then
         echo "FAILED $name: exit code $rc, wanted $code, \"$line\", \"$text\" in:"
         echo "$out"
         fails=$((fails + 1))
@@ -105,15 +113,16 @@ if unshare -rm true 2>/dev/null; then
     group=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)
     limits=/sys/fs/cgroup/memory$group
     for version in 1 2; do
+        if [ $version = 1 ] && [ -z "$group" ] || [ $version = 2 ] && ! grep -q ^0:: /proc/self/cgroup; then
+            echo "left out: a limit of cgroups of version $version, which this host does not have"
+            continue
+        fi
         expect "cgroup limit, version $version" 0 "warning +cgroup" "limit 1.000GB" -- unshare -rm bash -c "
             mount -t tmpfs none /sys/fs/cgroup
             if [ $version = 1 ]; then
-                [ -n '$group' ] || { echo 'warning  cgroup limit 1.000GB: no such hierarchy here'; exit 0; }
                 mkdir -p '$limits'; cd '$limits'
                 echo 1073741824 >memory.limit_in_bytes; echo 1000000000 >memory.usage_in_bytes
             else
-                grep -q ^0:: /proc/self/cgroup ||
-                    { echo 'warning  cgroup limit 1.000GB: no such hierarchy here'; exit 0; }
                 dir=/sys/fs/cgroup\$(sed -n s/^0:://p /proc/self/cgroup); mkdir -p \"\$dir\"; cd \"\$dir\"
                 echo 1073741824 >memory.max; echo 1000000000 >memory.current
             fi

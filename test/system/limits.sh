@@ -12,7 +12,7 @@ export OPENNRT_INSTANCE=limits-test-$$ OPENNRT_INSTANCE_TYPE=trn1.2xlarge
 cleanup() {
     rm -rf "$work"
     for d in /dev/shm "${XDG_RUNTIME_DIR:-/tmp}" /tmp; do
-        rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE"
+        rm -rf "$d/opennrt-$(id -u)-$OPENNRT_INSTANCE" "$d/opennrt-0-$OPENNRT_INSTANCE" # root of a name space
     done
 }
 trap cleanup EXIT
@@ -73,6 +73,15 @@ if unshare -rm true 2>/dev/null; then
     # What does not fit into /dev/shm goes elsewhere; with nowhere else it is said.
     ends "/dev/shm of 1 MiB" 0 "" -- unshare -rm bash -c \
         "mount -t tmpfs -o size=1m none /dev/shm && '$run_neff' copy.neff"
+    # Where: /dev/shm, else the user's runtime folder, else /tmp; for this user alone.
+    mkdir -m 700 run
+    for place in "$work/run" /tmp; do
+        runtime=$place
+        [ "$place" != /tmp ] || runtime=/nowhere/at/all
+        ends "the control block in $place" 0 "modes 700 and 600" -- env XDG_RUNTIME_DIR="$runtime" unshare -rm bash -c "
+            mount -t tmpfs -o ro none /dev/shm && '$run_neff' copy.neff || exit
+            cd '$place/opennrt-0-$OPENNRT_INSTANCE' && echo modes \$(stat -c %a .) and \$(stat -c %a control)"
+    done
     ends "64 KiB in all" 1 "no folder for the control block" -- unshare -rm bash -c \
         "mount -t tmpfs -o size=64k none /dev/shm && mount -t tmpfs -o size=64k none /tmp &&
          env -u XDG_RUNTIME_DIR '$run_neff' copy.neff"
