@@ -175,6 +175,63 @@ static void a_run_that_fails_before_its_operation_tells_the_others(void **state)
     unsetenv("NEURON_RT_EXEC_TIMEOUT");
 }
 
+/* Two operations of two ranks on two streams. Rank 0 begins entry 1 when entry 0 has ended, rank 1
+ * the other way round. */
+static struct bytes crossed_neff(uint32_t rank)
+{
+    struct neff_build *b = neff_build_create("crossed");
+    uint32_t list[2] = {0, 1};
+    uint64_t count = 16;
+    struct neff_build_coll_group group = {list, 2};
+    struct neff_build_coll_range in = {neff_build_input(b, 0, "a", "float32", 1, &count), 0, 64};
+    struct neff_build_coll_range out = {neff_build_output(b, 0, "c", "float32", 1, &count), 0, 64};
+    struct prog p;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct neff_build_coll c = coll_floats("all_reduce", &group, &in, &out);
+
+        c.stream = i;
+        neff_build_collective(b, 0, &c);
+    }
+    prog_init(&p, ISA_SP);
+    coll_prog(&p, (int32_t)rank, 1);
+    coll_prog(&p, (int32_t)(1 - rank), 2);
+    prog_done(&p, b, 0);
+    return neff_finish(b, NULL);
+}
+
+/* Each rank waits for the other one, in operations of two communicators: nobody for ever, and what
+ * both have is told. */
+static void ranks_that_wait_for_each_other_end_at_the_timeout(void **state)
+{
+    struct bytes f[2] = {crossed_neff(0), crossed_neff(1)};
+    struct coll_caller k[2];
+
+    coll_session(2);
+    setenv("NEURON_RT_EXEC_TIMEOUT", "1", 1);
+    coll_callers_load(k, 2, f);
+    unsetenv("NEURON_RT_EXEC_TIMEOUT"); /* read at load */
+    api_log_clear();
+    for (unsigned r = 0; r < 2; r++) {
+        assert_int_equal(k[r].loaded, NRT_SUCCESS);
+        k[r].ranks = 1;
+        assert_int_equal(pthread_create(&k[r].thread, NULL, coll_run_thread, &k[r]), 0);
+    }
+    for (unsigned r = 0; r < 2; r++) {
+        pthread_join(k[r].thread, NULL);
+        assert_int_equal(k[r].ran, NRT_EXEC_HW_ERR_COLLECTIVES);
+    }
+    assert_true(api_log_has("nothing moves any more"));
+    assert_true(api_log_has("has not begun any operation"));
+    assert_true(api_log_has("suspected hang in collectives operation"));
+    for (unsigned r = 0; r < 2; r++) {
+        assert_ok(nrt_unload(k[r].m));
+        neff_free(&f[r]);
+    }
+    coll_nothing_held(2);
+    nrt_close();
+}
+
 /* ---- streams and engines ---- */
 
 /* SP starts one all_reduce `times` times without waiting for any, then waits for all. */
@@ -554,6 +611,7 @@ int main(void)
         cmocka_unit_test(a_rank_that_does_not_come_is_named_at_the_timeout),
         cmocka_unit_test(who_stands_behind_a_failed_operation_is_told),
         cmocka_unit_test(a_run_that_fails_before_its_operation_tells_the_others),
+        cmocka_unit_test(ranks_that_wait_for_each_other_end_at_the_timeout),
         cmocka_unit_test(a_stream_without_room_makes_the_engine_wait),
         cmocka_unit_test(four_streams_of_two_cores_each_in_order),
         cmocka_unit_test(more_streams_than_cc_cores_are_refused),
