@@ -476,6 +476,49 @@ static int run_helper(const char *name, const char *arg)
     return runner_wait(&p, RUNNER_WAIT_MS);
 }
 
+/* Whether a library with that beginning of a name is mapped. */
+static bool mapped(const char *name)
+{
+    FILE *f = fopen("/proc/self/maps", "r");
+    bool found = false;
+    char line[4400];
+
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f))
+        found = found || strstr(line, name);
+    fclose(f);
+    return found;
+}
+
+/* Topology and network start on first need: 1, 2: they were there too early; 3: it cannot be told.
+ */
+static int helper_early(int argc, char **argv)
+{
+    static const char *const names[] = {"libhwloc.so", "libfabric.so"};
+    static const char *const files[] = {"libhwloc.so.15", "libfabric.so.1"};
+    int rc = 0;
+
+    (void)argc;
+    (void)argv;
+    if (init() != NRT_SUCCESS)
+        return 9;
+    for (int i = 0; i < 2; i++)
+        rc = mapped(names[i]) ? i + 1 : rc;
+    nrt_close();
+    for (int i = 0; i < 2 && !rc; i++)
+        if (dlopen(files[i], RTLD_NOW | RTLD_LOCAL) && !mapped(names[i]))
+            rc = 3;
+    return rc;
+}
+
+static void init_starts_no_other_library(void **state)
+{
+    (void)state;
+    api_env("trn1.32xlarge", 0);
+    assert_int_equal(run_helper("early", NULL), 0);
+    api_env_end();
+}
+
 static void library_is_found_by_name_and_stays_loaded(void **state)
 {
     const char *argv[] = {PROG_DLOPEN, "libnrt.so.1", NULL};
@@ -721,13 +764,11 @@ static void init_does_not_warn_and_legacy_names_do_once(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct runner_helper helpers[] = {{"owner", helper_owner},
-                                                   {"copies", helper_copies},
-                                                   {"closed", helper_closed},
-                                                   {"deaf", helper_deaf},
-                                                   {"file-limit", helper_file_limit},
-                                                   {"leaver", helper_leaver},
-                                                   {NULL, NULL}};
+    static const struct runner_helper helpers[] = {
+        {"owner", helper_owner},           {"copies", helper_copies},
+        {"closed", helper_closed},         {"deaf", helper_deaf},
+        {"file-limit", helper_file_limit}, {"leaver", helper_leaver},
+        {"early", helper_early},           {NULL, NULL}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cores_before_init_are_what_init_takes),
         cmocka_unit_test(cores_before_init_are_refused_as_init_refuses),
@@ -737,6 +778,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_devices_give_zero_and_the_documented_line),
         cmocka_unit_test(cores_of_another_process_are_refused_until_it_ends),
         cmocka_unit_test(forked_child_is_uninitialised_and_releases_nothing),
+        cmocka_unit_test(init_starts_no_other_library),
         cmocka_unit_test(library_is_found_by_name_and_stays_loaded),
         cmocka_unit_test(program_may_define_a_name_of_the_library),
         cmocka_unit_test(library_copies_live_side_by_side),
