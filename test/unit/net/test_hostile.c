@@ -97,6 +97,30 @@ static void expect_hung_up(struct ranks *r, int fd)
     close(fd);
 }
 
+/* The root listens at the address that it was given and at no other one of its host. */
+static void only_the_chosen_address_answers(void **state)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET};
+    struct ranks r;
+    int fd;
+
+    (void)state;
+    ranks_setup(&r, 2);
+    assert_int_equal(ranks_open(&r, 0, NULL), NRT_SUCCESS);
+    close(stranger(&r)); /* there it answers */
+    sa.sin_port = htons((uint16_t)r.port.number);
+    for (uint32_t last = 2; last < 5; last++) { /* the rest of the loopback's addresses */
+        sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + last);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), -1);
+        assert_int_equal(errno, ECONNREFUSED);
+        close(fd);
+    }
+    ranks_join(&r);
+    ranks_teardown(&r);
+}
+
 static void noise_is_hung_up_on(void **state)
 {
     struct ranks r;
@@ -470,6 +494,7 @@ static void a_forked_child_keeps_no_connection_alive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_the_chosen_address_answers),
         cmocka_unit_test(noise_is_hung_up_on),
         cmocka_unit_test(a_silent_crowd_keeps_nobody_out),
         cmocka_unit_test(a_slow_one_is_dropped),
