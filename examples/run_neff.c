@@ -40,7 +40,7 @@ static bool good(NRT_STATUS status, const char *what)
     return false;
 }
 
-/* Mapped, so that constants go from the page cache straight to the device. */
+/* Mapped until the program ends: constants go from the page cache straight to the device. */
 static bool file_map(const char *path, struct file *ret)
 {
     struct stat st;
@@ -58,12 +58,6 @@ static bool file_map(const char *path, struct file *ret)
     if (fd >= 0)
         close(fd);
     return ret->data != NULL;
-}
-
-static void file_unmap(struct file *f)
-{
-    if (f->data)
-        munmap(f->data, f->size);
 }
 
 static const struct input *input_find(const struct input *inputs, int count, const char *name)
@@ -200,9 +194,5 @@ int main(int argc, char **argv)
     } else {
         ok = false;
     }
-
-    for (int i = 0; i < count; i++)
-        file_unmap(&inputs[i].file);
-    file_unmap(&neff);
     return ok ? 0 : 1;
 }

@@ -69,6 +69,9 @@ def main():
     targets = set(re.findall(r'^([a-z]+):', makefile, re.M))
     for target in re.findall(r'`make ([a-z]+)', readme) + re.findall(r'^ *make ([a-z]+)', readme, re.M):
         assert target in targets, target
+    # The plain client stays one that is read in one go.
+    with open(os.path.join(root, 'examples', 'run_neff.c'), encoding='utf-8') as client:
+        assert len(client.readlines()) <= 200
     # Every page that is linked exists.
     for page in re.findall(r'\]\(([^)#:]+)\)', readme):
         assert os.path.exists(os.path.join(root, page)), page
