@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who includes whom: a room under src/ includes only rooms on lines below its own in the picture of
 docs/design.md. Headers ending in _int.h are their room's own. tools/ and examples/ use only public
-headers (a tool may use the public header of a room listed in TOOL_ROOMS).
+headers (a tool may use the public header of a room listed in TOOL_ROOMS). A library of ONE_FILE is known to
+one file of src/.
 
     check_rooms.py [root]      exit 1 and one line per violation
 """
@@ -36,6 +37,8 @@ PUBLIC = ("nrt", "ndl", "neff")
 # collectives runs them in ways that no program can ask the runtime for; one that says whether models would
 # fit places them.
 TOOL_ROOMS = {"model", "device", "base", "neff", "isa", "topo", "time", "core", "sched", "coll"}
+# What names the providers of a network stays behind src/net/fabric.h, what knows the host behind src/run/place.h.
+ONE_FILE = {"rdma/": "src/net/fabric.c", "hwloc.h": "src/run/host.c"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 
 
@@ -74,6 +77,8 @@ def check_src(root, level):
             continue
         for _, name in INCLUDE.findall(open(path, encoding="utf-8").read()):
             target = name.split("/")[0]
+            bad += ["%s: includes %s, which only %s may" % (where, name, only)
+                    for start, only in ONE_FILE.items() if name.startswith(start) and where != only]
             own_file = os.path.exists(os.path.join(os.path.dirname(path), name))
             if "/" not in name:
                 continue  # system header, or a file of the same folder

@@ -11,8 +11,11 @@ SCRIPTS = sys.argv[1]
 FAILED = []
 
 
+TREES = tempfile.TemporaryDirectory(prefix="opennrt-checks-")
+
+
 def tree(files):
-    root = tempfile.mkdtemp(prefix="opennrt-checks-")
+    root = tempfile.mkdtemp(dir=TREES.name)
     for name, text in files.items():
         path = os.path.join(root, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -43,6 +46,7 @@ def rooms():
             ("sideways", "src/topo/x.c", '#include "time/t.h"\n', "not below topo"),
             ("private", "src/core/core.c", '#include "neff/neff_int.h"\n', "private to neff"),
             ("unknown room", "src/misc/x.c", "", "not in the picture"),
+            ("library", "src/core/core.c", "#include <rdma/fabric.h>\n", "only src/net/fabric.c may"),
             ("example", "examples/a.c", '#include "neff/neff.h"\n', "examples/a.c"),
             ("tool", "tools/a.c", '#include "neff/neff_int.h"\n', "tools/a.c"),
             ("public", "include/neff/format.h", '#include "base/err.h"\n', "include/neff")):
