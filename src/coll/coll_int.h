@@ -20,7 +20,7 @@
 
 #define COLL_MAGIC UINT64_C(0x31616572616c6c6f) /* "ollarea1" */
 /* Of what ranks tell each other when a communicator opens, and of the messages between nodes. */
-#define COLL_VERSION   3u
+#define COLL_VERSION   4u
 #define COLL_LINE_DATA 56u /* payload bytes of a line */
 #define COLL_LINES     ((SCHED_INLINE_MAX + COLL_LINE_DATA - 1) / COLL_LINE_DATA)
 #define COLL_LINE_SETS 2u
@@ -93,6 +93,12 @@ struct coll_differing {
     struct coll_op op;
 };
 
+/* What the owner tells of a run that waits (circle.c). */
+struct coll_stuck {
+    _Atomic uint64_t word;                 /* epoch << 32 | looks in vain; no looks: it moves */
+    _Atomic uint64_t in[TOPO_MAX_STREAMS]; /* communicators of its operations; 0: none */
+};
+
 struct coll_area {
     uint64_t magic;
     uint32_t n, channels;
@@ -103,6 +109,7 @@ struct coll_area {
     struct coll_why why;              /* by the owner, before it hands a failure on */
     struct coll_differing differing;  /* as well */
     _Alignas(64) struct coll_publish publish;
+    struct coll_stuck stuck;
     _Alignas(64) struct coll_entered entered[COLL_ENTERED]; /* by seq modulo their count */
     /* then, at offsets that n and channels give: counters [channels][n], lines
      * [sets][n][COLL_LINES]
@@ -279,6 +286,8 @@ bool coll_said_by(const struct coll_comm *c, uint32_t rank, struct coll_said *re
  * "ag hop" after 12 steps". */
 #define COLL_WHERE_MAX 192
 void coll_where(const struct coll_comm *c, char *text, size_t size);
+/* The operation under way fails on all members: none of them will ever go on (circle.c). */
+void coll_circle_fail(struct coll_comm *c);
 /* Break the communicator on all members; the first failure stays. Logs once here. Returns its
  * status. Of a culprit that is this rank itself the text is handed on as its reason. */
 NRT_STATUS coll_fail(struct coll_comm *c, NRT_STATUS status, uint32_t culprit, const char *fmt, ...)

@@ -327,8 +327,10 @@ static uint32_t streams_look(void *arg)
     for (uint32_t left = s->busy; left && !s->failed; left &= left - 1, bit <<= 1)
         if (stream_progress(s, &s->stream[__builtin_ctz(left)]))
             moved |= bit;
-    if (moved)
+    if (moved) {
         s->dozed = false;
+        circle_moved(s);
+    }
     return moved;
 }
 
@@ -358,6 +360,7 @@ static NRT_STATUS outside_trigger(void *arg, const struct core_trigger *t, struc
     e->run = s->runs;
     op->arrival_ps = 0;
     s->busy |= 1u << e->stream;
+    circle_moved(s);
     if (!s->failed)
         (void)stream_progress(s, st);
     return NRT_SUCCESS;
@@ -497,6 +500,10 @@ static void outside_wait(void *arg, uint64_t limit_ns)
         return;
     /* what it was, the next look tells; where nothing came, spinning again would find nothing */
     s->dozed = coll_doze(c, n, limit_ns) == COLL_BLOCKED;
+    if (s->dozed)
+        circle_look(s);
+    else
+        circle_moved(s);
 }
 
 void streams_init(struct coll_rank *r)
@@ -524,6 +531,7 @@ void coll_table_use(struct coll_table *t, uint64_t timeout_ns)
     struct coll_streams *s = &t->rank->streams;
 
     s->table = t;
+    circle_moved(s);
     s->runs++;
     s->timeout_ns = timeout_ns ? timeout_ns : UINT64_MAX / 4; /* a clock plus that does not wrap */
     s->failed = s->told = s->suspected = false;

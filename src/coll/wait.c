@@ -272,6 +272,11 @@ static NRT_STATUS give_up(struct coll_comm *c, uint32_t culprit, const char *why
                      step ? step->peer : c->me, text);
 }
 
+void coll_circle_fail(struct coll_comm *c)
+{
+    (void)give_up(c, root_of(c), "the ranks wait for each other");
+}
+
 /* ---- sleeping ---- */
 
 /* What ranks of other nodes have told, which finds operations whose messages never meet. */

@@ -110,6 +110,20 @@ struct stream {
     uint64_t free_ps; /* of a recorded run, its running estimate: its last operation has ended */
 };
 
+/* What was read of a member (circle.c). */
+struct circle_seen {
+    uint32_t epoch, looks;
+};
+#define CIRCLE_MOST 128u /* members of all communicators of a set */
+
+struct coll_circle {
+    uint32_t epoch, looks; /* as this rank tells them; no looks: something has moved */
+    uint32_t reads;        /* that agree */
+    uint32_t count;
+    uint64_t comms;
+    struct circle_seen seen[CIRCLE_MOST]; /* in the last of them */
+};
+
 struct coll_streams {
     struct device_instance *in;
     struct trace *trace;      /* NULL: none */
@@ -120,6 +134,7 @@ struct coll_streams {
     uint32_t busy; /* bit per stream with operations to be carried out */
     uint64_t beats;
     bool dozed; /* nothing has moved since the last sleep */
+    struct coll_circle circle;
     struct stream stream[TOPO_MAX_STREAMS];
     uint8_t order[TOPO_MAX_STREAMS * STREAM_DEPTH]; /* streams, as their operations ended */
     uint32_t order_first, order_count;
@@ -215,6 +230,13 @@ static inline uint32_t load_tag(const struct coll_rank *r, uint32_t what)
 {
     return r->loads << 4 | what;
 }
+
+/* circle.c */
+/* Something has moved in the run. */
+void circle_moved(struct coll_streams *s);
+/* The run can only go on when an operation does, and has looked at all of them in vain. Fails those
+ * under way when all ranks that could move them wait, too. */
+void circle_look(struct coll_streams *s);
 
 /* stream.c */
 void streams_init(struct coll_rank *r); /* and its table of functions */
