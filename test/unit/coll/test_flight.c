@@ -2,6 +2,7 @@
 /* The flight recorder: what it says of operations that ended, and what it leaves when a rank is
  * killed, or stops. docs/modules/coll.md, "The flight recorder". */
 #include <dirent.h>
+#include <limits.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -237,13 +240,34 @@ static const char *killed_body(struct rank *r)
     return err.status == NRT_EXEC_HW_ERR_COLLECTIVES ? NULL : "not the documented status";
 }
 
-/* The dead one's file is written by a survivor, from what it had recorded. */
+/* The first file that was made in the folder since it is watched. */
+static void first_file(int watch, char name[NAME_MAX + 1])
+{
+    _Alignas(struct inotify_event) char events[4096];
+    const struct inotify_event *e = (const struct inotify_event *)events;
+
+    assert_true(read(watch, events, sizeof(events)) > 0);
+    assert_true(e->len > 0);
+    snprintf(name, NAME_MAX + 1, "%.*s", NAME_MAX, e->name);
+}
+
+/* The dead one's file is written by a survivor, from what it had recorded, and before all others:
+ * whoever looks into the folder first finds whom the failure is about. */
 static void of_a_killed_rank(void **state)
 {
-    const char *text = ranks_run(RANKS_PROCESSES, 3, 120000, killed_body, NULL);
+    int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    char name[NAME_MAX + 1];
+    const char *text;
 
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_true(watch >= 0 && inotify_add_watch(watch, dir, IN_CREATE | IN_MOVED_TO) >= 0);
+    text = ranks_run(RANKS_PROCESSES, 3, 120000, killed_body, NULL);
     if (text)
         fail_msg("%s", text);
+    first_file(watch, name);
+    close(watch);
+    if (!strstr(name, "-rank-1-"))
+        fail_msg("%s is the first file", name);
     file_says(1, "rank 1, core 2 of instance node0\0"
                  "for one that is gone or stands still\0"
                  "failure: \0"
